@@ -1,0 +1,96 @@
+"""Every exception of the package: facts as fields, and one renderer that turns them into text.
+
+Floor 0. Knows nothing of plans, pytrees or JAX: whoever raises one passes strings that say what was
+found, what was expected and how to mend it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "AnnotationError",
+    "DonationError",
+    "ShapeError",
+    "StaticArgumentError",
+    "TypedFilterError",
+    "VmapAxisError",
+]
+
+
+class TypedFilterError(Exception):
+    """Base of all errors of `typedfilter`. Its text is rendered from its fields.
+
+    The first line is the subject and the evidence; expected, found and fix follow, one a line, where
+    they are known.
+
+    Attributes:
+        problem: what is wrong, as a predicate of the argument (or of the function).
+        function: the qualified name of the user's function; empty if there is none.
+        parameter: the argument, with the path to a leaf inside it if there is one (`model.layers[0]`).
+        expected: what would have been right.
+        actual: what was found.
+        fix: what to change.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        function: str = "",
+        parameter: str = "",
+        expected: str = "",
+        actual: str = "",
+        fix: str = "",
+    ) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.function = function
+        self.parameter = parameter
+        self.expected = expected
+        self.actual = actual
+        self.fix = fix
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The facts of the error by name, as its constructor takes them (without `problem`)."""
+        names = ("function", "parameter", "expected", "actual", "fix")
+        return {name: getattr(self, name) for name in names}
+
+    def __str__(self) -> str:
+        subject = f"{self.function}(): " if self.function else ""
+        if self.parameter:
+            subject += "the return value " if self.parameter == "return" else f"argument `{self.parameter}` "
+        lines = [subject + self.problem]
+        for label, fact in (("expected", self.expected), ("found", self.actual), ("fix", self.fix)):
+            if fact:
+                lines.append(f"  {label}: {fact}")
+        return "\n".join(lines)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exception pickles by its positional arguments alone and would lose the fields.
+        return _rebuild, (type(self), self.problem, self.fields)
+
+
+def _rebuild(cls: type[TypedFilterError], problem: str, fields: dict[str, str]) -> TypedFilterError:
+    return cls(problem, **fields)
+
+
+class AnnotationError(TypedFilterError, TypeError):
+    """An annotation contradicts itself, another one or an option, or can't be read."""
+
+
+class ShapeError(TypedFilterError, TypeError):
+    """A value does not have the shape, dtype or type that its annotation says."""
+
+
+class StaticArgumentError(TypedFilterError, TypeError):
+    """A static value can't be one: it is unhashable, an array, or differs from what was compiled for."""
+
+
+class VmapAxisError(TypedFilterError, ValueError):
+    """An axis to map over is out of range, or mapped sizes disagree."""
+
+
+class DonationError(TypedFilterError, RuntimeError):
+    """An array that was donated to an earlier call is used again."""

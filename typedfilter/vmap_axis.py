@@ -1,0 +1,47 @@
+"""`VmapAxis`, alone in its module because a type stub has to replace the module whole.
+
+Floor 0. At run time `VmapAxis[1]` is `Annotated[Any, AxisSpec(1)]` and `VmapAxis[1, T]` is
+`Annotated[T, AxisSpec(1)]`: an alias, not an instance, so that `| None` and beartype understand it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from typedfilter.annotations import AxisSpec
+from typedfilter.errors import AnnotationError
+
+__all__ = ["VmapAxis"]
+
+_FIX = "write VmapAxis[1], VmapAxis[None], VmapAxis[1, T] or Annotated[T, VmapAxis[1]]"
+
+
+def _is_axis(item: object) -> bool:
+    return item is None or (isinstance(item, int) and not isinstance(item, bool))
+
+
+class VmapAxis:
+    """The axis along which `filter_vmap` and `filter_pmap` map an argument, a field or the result.
+
+    `VmapAxis[k]` maps axis `k` (negative counts from the end), `VmapAxis[None]` broadcasts. With a type:
+    `VmapAxis[k, T]`, or `Annotated[T, VmapAxis[k]]`, which every type checker reads without help.
+
+    Raises:
+        AnnotationError: the axis is not an `int` or `None`, or there is more than one type.
+    """
+
+    def __init__(self) -> None:
+        raise AnnotationError("is an annotation and has no instances", function="VmapAxis", fix=_FIX)
+
+    def __class_getitem__(cls, item: Any) -> Any:
+        parts = item if isinstance(item, tuple) else (item,)
+        if len(parts) == 1 and _is_axis(parts[0]):
+            return Annotated[Any, AxisSpec(parts[0])]
+        if len(parts) == 2:
+            first, second = parts
+            if _is_axis(first):
+                return Annotated[second, AxisSpec(first)]
+            if _is_axis(second):
+                return Annotated[first, AxisSpec(second)]
+        text = ", ".join(map(repr, parts))
+        raise AnnotationError(f"VmapAxis[{text}] has no axis that is an int or None", actual=text, fix=_FIX)
