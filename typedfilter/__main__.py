@@ -1,0 +1,8 @@
+"""`python -m typedfilter`: the command line without the console script. Floor 6."""
+
+import sys
+
+from typedfilter.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""The command line: which commands there are, what each needs installed, and what a failure says.
+
+Floor 6. Knows the commands' modules by name only, and imports one when it is asked for: `typedfilter
+explain` needs no plotting library. A command's module offers `add_arguments(parser)` and `run(args) -> int`.
+
+Exit status: what the command returns; 2 where the command line is wrong or an extra is not installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib
+import sys
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """One subcommand: where it lives, and the extra that brings the packages it needs beyond the core's."""
+
+    module: str
+    help: str
+    extra: str = ""
+    needs: frozenset[str] = frozenset()
+
+
+COMMANDS = {
+    "demo": Command(
+        "typedfilter.demo.command",
+        "train an annotated classifier on handwritten digits, and show what the annotations decided",
+        extra="demo",
+        needs=frozenset({"matplotlib", "optax", "rich", "sklearn"}),
+    ),
+    "explain": Command(
+        "typedfilter.explain_command",
+        "print what happens to each parameter of a function under its transforms, and why",
+    ),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `typedfilter` with `argv` (by default the process's own arguments) and return its exit status.
+
+    Raises:
+        SystemExit: as argparse does: status 2 for a command line it can't read, 0 after `--help`.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    chosen = COMMANDS.get(words[0]) if words else None
+    try:
+        args = _parser(chosen).parse_args(words)
+        status: int = importlib.import_module(args.module).run(args)
+    except ModuleNotFoundError as error:
+        if chosen is None or error.name not in chosen.needs:
+            raise
+        print(f"typedfilter: `{words[0]}` needs {error.name}, which is not installed", file=sys.stderr)
+        print(f"  fix: pip install 'typedfilter[{chosen.extra}]'", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # `typedfilter ... | head` is nobody's mistake
+        sys.stderr.close()
+        return 1
+    return status
+
+
+def _parser(chosen: Command | None) -> argparse.ArgumentParser:
+    """The whole parser; only the chosen command's own arguments are filled in, since they need its module."""
+    parser = argparse.ArgumentParser(
+        prog="typedfilter", description="Typed, annotation-driven JAX transforms.", allow_abbrev=False
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, command in COMMANDS.items():
+        subparser = commands.add_parser(
+            name, help=command.help, description=_sentence(command.help), allow_abbrev=False
+        )
+        subparser.set_defaults(module=command.module)
+        if command is chosen:
+            importlib.import_module(command.module).add_arguments(subparser)
+    return parser
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
