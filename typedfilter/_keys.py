@@ -7,18 +7,19 @@ compared by keys that are equal only when no program could tell the values apart
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import enum
+import operator
 import struct
 import sys
-import threading
 import weakref
 from collections.abc import Callable, Hashable
 from typing import Any, Generic, TypeVar
 
 import jax
 import numpy as np
+
+from typedfilter._intern import InternTable
 
 __all__ = ["ByClass", "Interned", "exact_key", "intern", "is_self_exact", "static_problem"]
 
@@ -50,7 +51,7 @@ class ByClass(dict[type, R], Generic[R]):
         return answer
 
 
-_CONTAINERS = (tuple, list, frozenset, set, dict)
+_CONTAINERS: tuple[type, ...] = (tuple, list, frozenset, set, dict)
 
 
 def _fields_compared(cls: type) -> tuple[str, ...]:
@@ -118,7 +119,7 @@ def _numpy_key(cls: type, value: Any, owned: bool) -> Hashable:
     if issubclass(cls, np.void):  # tobytes() would read the padding between the fields
         hash(value)
         return cls, value.dtype, _key(value.item(), True)
-    if issubclass(cls, (np.longdouble, np.clongdouble)):  # the same for the padding of 80 bit numbers
+    if value.dtype.char in "gG":  # the same for the padding of 80 bit numbers
         return cls, value.dtype, repr(value)
     return cls, value.dtype, value.tobytes()
 
@@ -195,11 +196,7 @@ class Interned:
         return intern, (self.value,)
 
 
-# Hash of the key -> the live objects with that hash. The keys themselves are held by the objects alone: a
-# table that held them would keep alive, for ever, any value from which its own Interned can be reached.
-_live: dict[int, tuple[weakref.ref[Interned], ...]] = {}
-_dead: collections.deque[tuple[int, weakref.ref[Interned]]] = collections.deque()
-_lock = threading.Lock()
+_TABLE: InternTable[Interned] = InternTable()
 
 
 def intern(value: object) -> Interned:
@@ -209,50 +206,7 @@ def intern(value: object) -> Interned:
         TypeError: the value, or something inside it, is unhashable.
     """
     key = exact_key(value)
-    digest = hash(key)
-    found = _look_up(digest, key)
-    if found is not None:
-        return found
-    with _lock:
-        found = _look_up(digest, key)
-        if found is None:
-            found = Interned(value, key)
-            ref = weakref.ref(found, lambda ref: _forget(digest, ref))
-            _live[digest] = (*_live.get(digest, ()), ref)
-    _sweep()
-    return found
-
-
-def _look_up(digest: int, key: Hashable) -> Interned | None:
-    for ref in _live.get(digest, ()):
-        candidate = ref()
-        if candidate is not None and candidate.key == key:
-            return candidate
-    return None
-
-
-def _forget(digest: int, ref: weakref.ref[Interned]) -> None:
-    _dead.append((digest, ref))
-    _sweep()
-
-
-def _sweep() -> None:
-    """Remove the dead from the table.
-
-    An object may die at any point, also while this thread holds the lock: whoever finds it taken leaves
-    the removal to its holder, who sweeps after every release.
-    """
-    while _dead and _lock.acquire(blocking=False):
-        try:
-            while _dead:
-                digest, dead = _dead.popleft()
-                rest = tuple(ref for ref in _live.get(digest, ()) if ref is not dead)
-                if rest:
-                    _live[digest] = rest
-                else:
-                    _live.pop(digest, None)
-        finally:
-            _lock.release()
+    return _TABLE.get_or_add(key, lambda: Interned(value, key))
 
 
 def static_problem(value: object) -> str | None:
@@ -266,7 +220,7 @@ def static_problem(value: object) -> str | None:
     except Exception as error:
         return f"has a __hash__ that raised {type(error).__name__}: {error}"
     try:
-        same = value == value
+        same = operator.eq(value, value)
     except Exception as error:
         return f"has an __eq__ that raised {type(error).__name__}: {error}"
     if isinstance(same, (jax.Array, np.ndarray)):
