@@ -1,0 +1,351 @@
+"""The types that the transforms declare: what a decorated function is to a type checker.
+
+Floor 0. Typing only: nothing here runs, and no object is ever an instance of these classes. Knows
+JAX's types; knows nothing of plans, wrappers or values. What a transform returns at run time has the
+attributes that are declared here, and more.
+
+Two ideas carry it. A wrapper holds the *type of the function* (`Jitted[F]`, with `__call__: F`), so that
+parameter names, defaults, type variables and overloads stay; and a gradient has the type of what is
+differentiated (`D`), so that `params - lr * grads` type-checks.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable
+from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, TypeAlias, TypedDict, overload
+
+from jax import Array
+from jax.extend.core import ClosedJaxpr
+from jax.typing import ArrayLike
+from typing_extensions import TypeVar, TypeVarTuple
+
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+S = TypeVar("S")
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+Aux = TypeVar("Aux")
+Residuals = TypeVar("Residuals")
+Value = TypeVar("Value", bound=ArrayLike)
+# What is differentiated. Bound to Any and not unbounded, or pyright rejects unannotated lambdas.
+D = TypeVar("D", bound=Any)
+F = TypeVar("F", bound=Callable[..., Any])
+F_co = TypeVar("F_co", bound=Callable[..., Any], covariant=True)
+
+Scalar: TypeAlias = ArrayLike
+"""What a function must return to be differentiated: a real scalar, as an array or a Python number."""
+
+Axes: TypeAlias = Any
+"""A prefix pytree of `int`, `None` and callables `leaf -> int | None`; for `in_axes` also a `dict` by name."""
+
+Donation: TypeAlias = Literal["all", "all-except-first", "warn", "warn-except-first", "none"]
+"""Which arguments `filter_jit` donates, and whether JAX's warnings about unusable buffers are shown."""
+
+PmapDonation: TypeAlias = Literal["all", "warn", "none"]
+"""Which arguments `filter_pmap` donates, and whether JAX's warnings about unusable buffers are shown."""
+
+
+# Overloads of filter_jit tell four kinds of callable apart. ---------------------------------------------
+
+
+class _Opaque:
+    """A type that nobody passes: only `Any`, `object` and free type variables accept it."""
+
+
+class Gradual(Protocol[R_co]):
+    """A callable whose parameters are not known (`Callable[..., R]`): only such a one takes this keyword."""
+
+    def __call__(self, *, _typedfilter_gradual: _Opaque) -> R_co: ...
+
+
+class Method(Protocol):
+    """A function that is written as a method: its first parameter is named `self`."""
+
+    def __call__(_self, self: Any, *args: Any, **kwargs: Any) -> Any: ...  # noqa: N805 (`self` is a parameter here)
+
+
+class ClassMethod(Protocol):
+    """A function that is written as a class method: its first parameter is named `cls`."""
+
+    def __call__(_self, cls: Any, *args: Any, **kwargs: Any) -> Any: ...  # noqa: N805 (`cls` is a parameter here)
+
+
+M = TypeVar("M", bound=Method)
+C = TypeVar("C", bound=ClassMethod)
+
+
+# filter_jit ---------------------------------------------------------------------------------------------
+
+
+class JitOptions(TypedDict, total=False):
+    """The options of `filter_jit`."""
+
+    donate: Donation
+    check: bool
+    inline: bool
+    keep_unused: bool
+
+
+class Compiled(Protocol[P, R_co]):
+    """A compiled program; called with the original arguments, static ones included."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+    def as_text(self) -> str | None:
+        """The compiled program as text."""
+
+    def cost_analysis(self) -> Any:
+        """The compiler's estimate of the cost, by name."""
+
+    def memory_analysis(self) -> Any:
+        """The compiler's account of the memory that the program needs."""
+
+
+class Lowered(Protocol[P, R_co]):
+    """A program that is traced and lowered for one choice of static arguments and shapes."""
+
+    def compile(self) -> Compiled[P, R_co]:
+        """Compile, once."""
+        raise NotImplementedError
+
+    def as_text(self) -> str:
+        """The program as StableHLO text."""
+        raise NotImplementedError
+
+
+class Jitted(ABC, Generic[F_co]):
+    """What `filter_jit` makes of a function of type `F`: called as `F` is, with the same result."""
+
+    __call__: F_co
+    __wrapped__: F_co
+    __name__: str
+    __qualname__: str
+
+    @overload
+    def lower(self: Jitted[Callable[P, R]], *args: P.args, **kwargs: P.kwargs) -> Lowered[P, R]: ...
+    @overload
+    def lower(self: Jitted[Callable[P, R]], *args: Any, **kwargs: Any) -> Lowered[P, R]: ...
+    @abstractmethod
+    def lower(self, *args: Any, **kwargs: Any) -> Any:
+        """Trace and lower for these arguments; arrays may be `jax.ShapeDtypeStruct`."""
+
+    @abstractmethod
+    def trace(self, *args: Any, **kwargs: Any) -> Any:
+        """Trace for these arguments; arrays may be `jax.ShapeDtypeStruct`."""
+
+    @abstractmethod
+    def eval_shape(self, *args: Any, **kwargs: Any) -> Any:
+        """The result with a `jax.ShapeDtypeStruct` for each array."""
+
+    @abstractmethod
+    def clear_cache(self) -> None:
+        """Forget every compiled program of this function."""
+
+    # As a class attribute a wrapper binds like a function. A first parameter that takes anything is left
+    # alone: it is rather that of a static method, which checkers send through here as well.
+    @overload
+    def __get__(self: J, obj: object, owner: type | None = None, /) -> J: ...
+    @overload
+    def __get__(
+        self: Jitted[Callable[Concatenate[S, Q], R]], obj: S, owner: type | None = None, /
+    ) -> Jitted[Callable[Q, R]]: ...
+    @overload
+    def __get__(self: K, obj: object, owner: type | None = None, /) -> K: ...
+    @abstractmethod
+    def __get__(self, obj: Any, owner: Any = None, /) -> Any: ...
+
+
+J = TypeVar("J", bound=Jitted[Callable[Concatenate[_Opaque, ...], Any]])
+K = TypeVar("K", bound=Jitted[Any])
+
+
+class JitDecorator(Protocol):
+    """`filter_jit(...)` with options and without a function.
+
+    What is written as a method (the first parameter is named `self` or `cls`) keeps its own type; anything
+    else becomes `Jitted`.
+    """
+
+    @overload
+    def __call__(self, fun: Gradual[R], /) -> Jitted[Callable[..., R]]: ...
+    # The two ignores, here and in filter_jit: checkers compare overloads by their upper bounds, where
+    # `M`, `C` and `F` are all the same; at a call they go by the function, and take the last for the rest.
+    @overload
+    def __call__(self, fun: M, /) -> M: ...  # pyright: ignore[reportOverlappingOverload]
+    @overload
+    def __call__(self, fun: C, /) -> C: ...
+    @overload
+    def __call__(self, fun: F, /) -> Jitted[F]: ...  # type: ignore[overload-cannot-match]
+
+
+# Derivatives --------------------------------------------------------------------------------------------
+
+
+class GradDecorator(Protocol):
+    """`filter_grad()`."""
+
+    def __call__(self, fun: Callable[Concatenate[D, P], Scalar], /) -> Callable[Concatenate[D, P], D]: ...
+
+
+class GradAuxDecorator(Protocol):
+    """`filter_grad(has_aux=True)`."""
+
+    def __call__(
+        self, fun: Callable[Concatenate[D, P], tuple[Scalar, Aux]], /
+    ) -> Callable[Concatenate[D, P], tuple[D, Aux]]: ...
+
+
+class ValueAndGradDecorator(Protocol):
+    """`filter_value_and_grad()`."""
+
+    def __call__(
+        self, fun: Callable[Concatenate[D, P], Value], /
+    ) -> Callable[Concatenate[D, P], tuple[Value, D]]: ...
+
+
+class ValueAndGradAuxDecorator(Protocol):
+    """`filter_value_and_grad(has_aux=True)`."""
+
+    def __call__(
+        self, fun: Callable[Concatenate[D, P], tuple[Value, Aux]], /
+    ) -> Callable[Concatenate[D, P], tuple[tuple[Value, Aux], D]]: ...
+
+
+class JacobianDecorator(Protocol):
+    """`filter_jacfwd()`, `filter_jacrev()`.
+
+    The Jacobian of one array has the structure of the argument, that with respect to one array the
+    structure of the result; a tree of trees has no type.
+    """
+
+    @overload
+    def __call__(self, fun: Callable[Concatenate[D, P], Array], /) -> Callable[Concatenate[D, P], D]: ...
+    @overload
+    def __call__(self, fun: Callable[Concatenate[Array, P], R], /) -> Callable[Concatenate[Array, P], R]: ...
+    @overload
+    def __call__(self, fun: Callable[Concatenate[D, P], Any], /) -> Callable[Concatenate[D, P], Any]: ...
+
+
+class JacobianAuxDecorator(Protocol):
+    """`filter_jacfwd(has_aux=True)`, `filter_jacrev(has_aux=True)`."""
+
+    @overload
+    def __call__(
+        self, fun: Callable[Concatenate[D, P], tuple[Array, Aux]], /
+    ) -> Callable[Concatenate[D, P], tuple[D, Aux]]: ...
+    @overload
+    def __call__(
+        self, fun: Callable[Concatenate[Array, P], tuple[R, Aux]], /
+    ) -> Callable[Concatenate[Array, P], tuple[R, Aux]]: ...
+    @overload
+    def __call__(
+        self, fun: Callable[Concatenate[D, P], tuple[Any, Aux]], /
+    ) -> Callable[Concatenate[D, P], tuple[Any, Aux]]: ...
+
+
+class HessianDecorator(Protocol):
+    """`filter_hessian()`. With respect to one array it has the structure of the result."""
+
+    @overload
+    def __call__(self, fun: Callable[Concatenate[Array, P], R], /) -> Callable[Concatenate[Array, P], R]: ...
+    @overload
+    def __call__(self, fun: Callable[Concatenate[D, P], Any], /) -> Callable[Concatenate[D, P], Any]: ...
+
+
+class HessianAuxDecorator(Protocol):
+    """`filter_hessian(has_aux=True)`."""
+
+    @overload
+    def __call__(
+        self, fun: Callable[Concatenate[Array, P], tuple[R, Aux]], /
+    ) -> Callable[Concatenate[Array, P], tuple[R, Aux]]: ...
+    @overload
+    def __call__(
+        self, fun: Callable[Concatenate[D, P], tuple[Any, Aux]], /
+    ) -> Callable[Concatenate[D, P], tuple[Any, Aux]]: ...
+
+
+class CustomJvp(ABC, Generic[F_co]):
+    """What `filter_custom_jvp` makes of a function of type `F`."""
+
+    __call__: F_co
+    __wrapped__: F_co
+
+    @abstractmethod
+    def def_jvp(
+        self: CustomJvp[Callable[..., R]], rule: Callable[Q, tuple[R, R]], /
+    ) -> Callable[Q, tuple[R, R]]:
+        """Set the rule: `rule(primals, tangents, **kwargs) -> (primal_out, tangent_out)`."""
+
+
+class CustomVjp(ABC, Generic[T, P, R]):
+    """What `filter_custom_vjp` makes of `fun(diff, *args, **kwargs)`."""
+
+    @abstractmethod
+    def __call__(self, diff: T, /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+
+    @abstractmethod
+    def def_fwd(
+        self, rule: Callable[Concatenate[Any, T, P], tuple[R, Residuals]], /
+    ) -> Callable[Concatenate[Any, T, P], tuple[R, Residuals]]:
+        """Set the forward rule: `rule(perturbed, diff, ...) -> (out, residuals)`."""
+
+    @abstractmethod
+    def def_bwd(
+        self, rule: Callable[Concatenate[Residuals, R, Any, T, P], T], /
+    ) -> Callable[Concatenate[Residuals, R, Any, T, P], T]:
+        """Set the backward rule: `rule(residuals, grad_out, perturbed, diff, ...) -> grad_diff`."""
+
+
+# Mapping, checkpoints, closures, jaxprs -----------------------------------------------------------------
+
+
+class VmapOptions(TypedDict, total=False):
+    """The options of `filter_vmap`."""
+
+    in_axes: Axes
+    out_axes: Axes
+    axis_name: Hashable
+    axis_size: int | None
+    check: bool
+
+
+class PmapOptions(VmapOptions, total=False):
+    """The options of `filter_pmap`."""
+
+    donate: PmapDonation
+
+
+class CheckpointOptions(TypedDict, total=False):
+    """The options of `filter_checkpoint`."""
+
+    prevent_cse: bool
+    policy: Callable[..., bool] | None
+
+
+class SameDecorator(Protocol):
+    """A transform that keeps parameters and result: `filter_vmap(...)`, `filter_checkpoint(...)`."""
+
+    def __call__(self, fun: Callable[P, R], /) -> Callable[P, R]: ...
+
+
+class ClosureConverted(Protocol[P, R_co]):
+    """A function with what it closed over as data."""
+
+    @property
+    def consts(self) -> list[Any]:
+        """The arrays that the function closed over."""
+        raise NotImplementedError
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+
+
+class JaxprMaker(Protocol[P, R_co]):
+    """`filter_make_jaxpr(fun)`; the second overload lets a `jax.ShapeDtypeStruct` stand for an array."""
+
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> tuple[ClosedJaxpr, R_co, Any]: ...
+    @overload
+    def __call__(self, *args: Any, **kwargs: Any) -> tuple[ClosedJaxpr, R_co, Any]: ...
