@@ -39,7 +39,7 @@ Scalar: TypeAlias = ArrayLike
 """What a function must return to be differentiated: a real scalar, as an array or a Python number."""
 
 Axes: TypeAlias = Any
-"""A prefix pytree of `int`, `None` and callables `leaf -> int | None`; for `in_axes` also a `dict` by name."""
+"""A prefix pytree of `int`, `None` and callables `leaf -> int | None`; for `in_axes` also a `dict`."""
 
 Donation: TypeAlias = Literal["all", "all-except-first", "warn", "warn-except-first", "none"]
 """Which arguments `filter_jit` donates, and whether JAX's warnings about unusable buffers are shown."""
