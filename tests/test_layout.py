@@ -1,0 +1,182 @@
+"""The architecture, read from the source: which module may import which, and how long anything may get."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import typedfilter
+
+PACKAGE = Path(typedfilter.__file__).parent
+ROOT = Path(__file__).parent.parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+# Imports go down, or stay on the floor. A folder's floor is that of all its modules.
+FLOORS = {
+    "errors": 0,
+    "annotations": 0,
+    "vmap_axis": 0,
+    "_compat": 0,
+    "mypy_plugin": 0,
+    "_keys": 1,
+    "_intern": 1,
+    "filters": 1,
+    "pytree": 1,
+    "_hints": 1,
+    "_plan": 2,
+    "_fields": 2,
+    "_shapes": 2,
+    "_shape_nodes": 2,
+    "_split": 3,
+    "_engine": 3,
+    "_wrapper": 3,
+    "_signatures": 3,
+    "transforms": 4,
+    "explain": 5,
+    "check": 5,
+    "bench": 6,
+    "explain_command": 6,
+    "cli": 6,
+    "__main__": 6,
+    "demo": 6,
+}
+PUBLIC_FACE = {
+    "bench",
+    "check",
+    "cli",
+    "demo",
+    "explain_command",
+    "__main__",
+}  # may use `typedfilter` as users do
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def room_of(module: str) -> str:
+    """The entry of FLOORS that a dotted name belongs to; '' for the package itself."""
+    return (module.split(".") + [""])[1]
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """Every module that a file imports, wherever in it, and `a.b` where it may be one (`from a import b`)."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def own_imports(path: Path) -> Iterator[str]:
+    """The modules of the package that a file imports; 'typedfilter' where it uses what the package exports."""
+    known = {name_of(module) for module in MODULES}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "typedfilter")
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "typedfilter":
+            for alias in node.names:
+                below = f"{node.module}.{alias.name}"
+                yield below if below in known else str(node.module)
+
+
+def functions_of(path: Path) -> Iterator[tuple[str, int]]:
+    """Each function's name and its length in lines, without decorators and docstring."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0]
+            has_docstring = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+            docstring = (first.end_lineno or 0) - first.lineno + 1 if has_docstring else 0
+            yield node.name, (node.end_lineno or 0) - node.lineno + 1 - docstring
+
+
+modules = pytest.mark.parametrize("path", MODULES, ids=name_of)
+
+
+@modules
+def test_every_module_has_a_floor(path: Path):
+    room = room_of(name_of(path))
+    assert room in FLOORS or room == "", f"say in FLOORS where {name_of(path)} belongs"
+
+
+@modules
+def test_imports_go_down_only(path: Path):
+    room = room_of(name_of(path))
+    if room == "":
+        return  # the package itself re-exports everything
+    for imported in own_imports(path):
+        other = room_of(imported)
+        if other == "":
+            assert room in PUBLIC_FACE, f"{name_of(path)} imports the package that re-exports it"
+        else:
+            assert FLOORS[other] <= FLOORS[room], f"{name_of(path)} is below {imported}"
+
+
+@modules
+def test_transforms_do_not_import_each_other(path: Path):
+    module = name_of(path)
+    if room_of(module) == "transforms" and module != "typedfilter.transforms":
+        assert [name for name in own_imports(path) if room_of(name) == "transforms"] == []
+
+
+@modules
+def test_only_public_jax_is_imported(path: Path):
+    for name in imports_of(path):
+        assert not name.startswith("jax._"), f"{name} is private"
+        assert name.split(".")[0] != "jaxlib", f"{name} is not JAX's public face"
+
+
+@modules
+def test_private_jax_is_not_even_named(path: Path):
+    assert "jax._src" not in path.read_text()
+
+
+@modules
+def test_jax_versions_are_told_apart_in_one_module_only(path: Path):
+    if name_of(path) != "typedfilter._compat":
+        assert "jax.__version" not in path.read_text()
+        assert "jax.version" not in path.read_text()
+
+
+@modules
+def test_a_module_opens_with_what_it_owns(path: Path):
+    docstring = ast.get_docstring(ast.parse(path.read_text()))
+    assert docstring
+
+
+@modules
+def test_modules_stay_within_400_lines_and_transforms_within_200(path: Path):
+    lines = len(path.read_text().splitlines())
+    assert lines <= (200 if room_of(name_of(path)) == "transforms" else 400)
+
+
+@modules
+def test_functions_stay_within_50_lines(path: Path):
+    assert [(name, lines) for name, lines in functions_of(path) if lines > 50] == []
+
+
+def test_the_package_itself_has_no_logic():
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    allowed = ast.ImportFrom | ast.Assign | ast.Expr
+    assert [ast.unparse(node) for node in tree.body if not isinstance(node, allowed)] == []
+
+
+def test_the_top_level_holds_what_the_layout_names():
+    listing = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if listing.returncode or not listing.stdout:
+        pytest.skip("not a git checkout")
+    top = {line.split("/")[0] for line in listing.stdout.splitlines()}
+    assert {name for name in top if not name.startswith(".")} <= {
+        "pyproject.toml",
+        "typedfilter",
+        "tests",
+        "stubs",
+        "README.md",
+    }
