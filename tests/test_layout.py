@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,7 +60,7 @@ def name_of(path: Path) -> str:
 
 def room_of(module: str) -> str:
     """The entry of FLOORS that a dotted name belongs to; '' for the package itself."""
-    return (module.split(".") + [""])[1]
+    return module.split(".")[1] if "." in module else ""
 
 
 def imports_of(path: Path) -> Iterator[str]:
@@ -76,7 +75,7 @@ def imports_of(path: Path) -> Iterator[str]:
 
 
 def own_imports(path: Path) -> Iterator[str]:
-    """The modules of the package that a file imports; 'typedfilter' where it uses what the package exports."""
+    """The modules of the package that a file imports; 'typedfilter' for what that exports."""
     known = {name_of(module) for module in MODULES}
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -141,8 +140,7 @@ def test_private_jax_is_not_even_named(path: Path):
 @modules
 def test_jax_versions_are_told_apart_in_one_module_only(path: Path):
     if name_of(path) != "typedfilter._compat":
-        assert "jax.__version" not in path.read_text()
-        assert "jax.version" not in path.read_text()
+        assert "__version_info__" not in path.read_text()
 
 
 @modules
@@ -169,14 +167,6 @@ def test_the_package_itself_has_no_logic():
 
 
 def test_the_top_level_holds_what_the_layout_names():
-    listing = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
-    if listing.returncode or not listing.stdout:
-        pytest.skip("not a git checkout")
-    top = {line.split("/")[0] for line in listing.stdout.splitlines()}
-    assert {name for name in top if not name.startswith(".")} <= {
-        "pyproject.toml",
-        "typedfilter",
-        "tests",
-        "stubs",
-        "README.md",
-    }
+    built = {"build", "dist", "__pycache__"}  # by tools, and ignored by git
+    top = {path.name for path in ROOT.iterdir() if not path.name.startswith(".")}
+    assert top - built == {"pyproject.toml", "typedfilter", "tests", "stubs", "README.md"}
