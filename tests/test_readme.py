@@ -1,0 +1,61 @@
+"""The README's code runs, prints what it shows, and its shell blocks are what they say."""
+
+from __future__ import annotations
+
+import doctest
+import re
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).parent.parent / "README.md"
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(*languages: str) -> Iterator[tuple[int, str, str]]:
+    """Line number, language and text of each fenced block in these languages."""
+    text = README.read_text()
+    for match in FENCE.finditer(text):
+        if match[1] in languages:
+            yield text.count("\n", 0, match.start()) + 2, match[1], match[2]
+
+
+def test_python_blocks_run_in_order_and_print_what_they_show(monkeypatch: pytest.MonkeyPatch):
+    module = types.ModuleType("readme")
+    monkeypatch.setitem(sys.modules, "readme", module)  # dataclasses look their module up
+    parser, runner = doctest.DocTestParser(), doctest.DocTestRunner(verbose=False)
+    report: list[str] = []
+    for line, language, text in blocks("python", "pycon"):
+        if language == "python":
+            # Padded with empty lines, so that a traceback points at the line of the README.
+            exec(compile("\n" * (line - 1) + text, str(README), "exec"), module.__dict__)
+        else:
+            session = parser.get_doctest(text, module.__dict__, "README", str(README), line - 1)
+            runner.run(session, out=report.append, clear_globs=False)
+            module.__dict__.update(session.globs)
+    assert not report, "".join(report)
+    assert runner.summarize(verbose=False).attempted > 0
+
+
+def test_every_block_says_its_language():
+    fences = re.findall(r"^```(\w*)$", README.read_text(), re.MULTILINE)
+    assert "" not in fences[::2]
+    assert set(fences[1::2]) == {""}
+
+
+def test_the_first_two_shell_blocks_install_and_run_the_demo_and_the_tests():
+    shell = [text.splitlines() for _, _, text in blocks("sh")]
+    demo, tests = shell[:2]
+    assert demo[1:] == ["pip install '.[demo]'", "typedfilter demo"]
+    assert tests[1] == "pip install -e '.[dev]'"
+    assert tests[2].split()[0] == "pytest"
+    assert demo[0] == tests[0] == "python3 -m venv .venv && . .venv/bin/activate"
+
+
+def test_relative_links_lead_somewhere():
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", README.read_text())
+    assert links
+    assert [link for link in links if not (README.parent / link).exists()] == []

@@ -1,0 +1,56 @@
+"""The picture: the learning curve beside a grid of digits with what the models take them for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from typedfilter.demo.digits import SIDE, Digits
+
+__all__ = ["problem", "save"]
+
+ROWS, COLUMNS = 5, 6
+
+
+def problem(path: Path) -> str | None:
+    """Why no picture can be saved at `path`, so that a run need not end with it."""
+    kinds = Figure().canvas.get_supported_filetypes()
+    if path.suffix[1:].lower() not in kinds:
+        return f"the name must end in one of .{', .'.join(sorted(kinds))}"
+    if not path.parent.is_dir():
+        return f"there is no folder {path.parent}"
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        return "can't be written"
+    return None
+
+
+def save(path: Path, losses: np.ndarray, digits: Digits, predicted: np.ndarray) -> None:
+    """Draw `losses` [steps, ensemble] and the first `digits` with what was `predicted`, mistakes first."""
+    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    left, right = figure.subfigures(1, 2)
+    _draw_curve(left.subplots(), losses)
+    labels = np.asarray(digits.labels)
+    right.suptitle(f"{(predicted != labels).sum()} of {len(labels)} test digits are mistaken")
+    order = np.argsort(predicted == labels, kind="stable")
+    for axes, index in zip(right.subplots(ROWS, COLUMNS).flat, order, strict=False):
+        _draw_digit(axes, np.asarray(digits.images[index]), labels[index], predicted[index])
+    figure.savefig(path, dpi=150)
+
+
+def _draw_curve(axes: Axes, losses: np.ndarray) -> None:
+    axes.semilogy(np.arange(1, len(losses) + 1), losses, linewidth=0.8, alpha=0.7)
+    axes.set(title="Learning curve", xlabel="step", ylabel="cross-entropy of the batch")
+    axes.grid(alpha=0.3)
+
+
+def _draw_digit(axes: Axes, image: np.ndarray, label: int, predicted: int) -> None:
+    right = label == predicted
+    axes.imshow(image.reshape(SIDE, SIDE), cmap="gray_r")
+    axes.set_title(
+        f"{predicted}" if right else f"{predicted}, not {label}", color="k" if right else "r", fontsize=9
+    )
+    axes.set_axis_off()
