@@ -1,0 +1,349 @@
+"""Which leaves are arrays, and the taking apart and putting together of pytrees by such questions.
+
+Floor 1. Knows pytrees and dtypes; knows nothing of annotations, plans or transforms. Every function flattens
+each tree once and then works on flat lists of leaves.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias, TypeGuard, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from typedfilter._keys import ByClass
+from typedfilter._trees import IsLeaf, PytreeError, flatten, is_leaf_def, not_a_prefix, zip_trees
+
+__all__ = [
+    "IfArray",
+    "PytreeError",
+    "apply_updates",
+    "combine",
+    "filter",
+    "if_array",
+    "is_array",
+    "is_array_like",
+    "is_array_or_struct",
+    "is_inexact_array",
+    "is_inexact_array_like",
+    "leaf_is_array_type",
+    "partition",
+    "tree_equal",
+]
+
+T = TypeVar("T")
+AnyArray: TypeAlias = "jax.Array | np.ndarray[Any, Any] | np.generic"
+
+
+# --- predicates ---------------------------------------------------------------------------------------------
+
+
+@functools.lru_cache(maxsize=256)
+def _is_traceable(dtype: np.dtype[Any]) -> bool:
+    if dtype.kind in "biufc":
+        return dtype.isnative and dtype.char not in "gG"  # g, G: extended precision, unknown to XLA
+    return dtype.kind == "V" and (dtype == jax.dtypes.float0 or jnp.issubdtype(dtype, np.number))
+
+
+@functools.lru_cache(maxsize=256)
+def _is_inexact(dtype: Any) -> bool:
+    return jnp.issubdtype(dtype, np.inexact)
+
+
+def _leaf_is_array_type(cls: type) -> bool | None:
+    if issubclass(cls, Tracer) or (hasattr(cls, "aval") and not issubclass(cls, jax.Array)):
+        return None  # what is traced need not be an array (a Ref, say)
+    if issubclass(cls, np.ndarray):
+        return None
+    if issubclass(cls, np.generic):
+        return _is_traceable(np.dtype(cls))
+    return issubclass(cls, jax.Array)
+
+
+leaf_is_array_type: Callable[[type], bool | None] = ByClass(_leaf_is_array_type).__getitem__
+"""What `is_array` says of every instance of exactly this class; `None` if it depends on the instance."""
+
+
+def is_array(element: Any) -> TypeGuard[AnyArray]:
+    """Whether `element` is an array that JAX can trace.
+
+    True for JAX arrays, tracers included, and for NumPy arrays and scalars of a boolean, integer, floating
+    or complex dtype (bfloat16, float8 and the like too). NumPy arrays of objects, strings, dates or records
+    are not arrays here: JAX has no such types.
+    """
+    known = leaf_is_array_type(type(element))
+    if known is not None:
+        return known
+    if isinstance(element, np.ndarray):
+        return _is_traceable(element.dtype)
+    return isinstance(element, jax.Array)
+
+
+def is_array_like(element: Any) -> bool:
+    """Whether `element` is an array (`is_array`), a Python number, or an object with `__jax_array__`."""
+    return (
+        is_array(element)
+        or isinstance(element, (bool, int, float, complex))
+        or hasattr(type(element), "__jax_array__")
+    )
+
+
+def is_inexact_array(element: Any) -> TypeGuard[AnyArray]:
+    """Whether `element` is an array (`is_array`) of a floating or complex dtype."""
+    return is_array(element) and _is_inexact(element.dtype)
+
+
+def is_inexact_array_like(element: Any) -> bool:
+    """Whether `element` is, or has a `__jax_array__` that is, an inexact array; or a `float` or `complex`."""
+    if hasattr(type(element), "__jax_array__") and not is_array(element):
+        element = element.__jax_array__()
+    return is_inexact_array(element) or (
+        isinstance(element, (float, complex)) and not isinstance(element, np.generic)
+    )
+
+
+def is_array_or_struct(element: Any) -> TypeGuard[AnyArray | jax.ShapeDtypeStruct]:
+    """Whether `element` is an array (`is_array`) or a `jax.ShapeDtypeStruct`."""
+    return is_array(element) or isinstance(element, jax.ShapeDtypeStruct)
+
+
+@dataclasses.dataclass(frozen=True)
+class IfArray:
+    """What `if_array` returns: arrays are mapped to `axis`, everything else to `None`."""
+
+    axis: int
+
+    def __call__(self, leaf: Any) -> int | None:
+        """`axis` for an array, `None` for anything else."""
+        return self.axis if is_array(leaf) else None
+
+
+def if_array(axis: int) -> IfArray:
+    """An entry of `in_axes` or `out_axes`: map arrays along `axis`, broadcast everything else."""
+    return IfArray(axis)
+
+
+# --- filter and partition -----------------------------------------------------------------------------------
+
+
+def filter(
+    pytree: T,
+    filter_spec: Any,
+    inverse: bool = False,
+    replace: Any = None,
+    is_leaf: IsLeaf = None,
+) -> T:
+    """`pytree` with the leaves that `filter_spec` does not select replaced.
+
+    Args:
+        pytree: any pytree.
+        filter_spec: a predicate of leaves, a bool, or a pytree of these whose structure is a prefix of that
+            of `pytree`.
+        inverse: keep what is not selected instead.
+        replace: what stands in the place of the other leaves.
+        is_leaf: asked at each node below a predicate; where it says `True` the predicate gets the node.
+
+    Raises:
+        PytreeError: `filter_spec` is not a prefix, or holds something else than bools and predicates.
+    """
+    leaves, rebuild, mask = _select("filter", pytree, filter_spec, is_leaf)
+    kept: T = rebuild(
+        [leaf if chosen != inverse else replace for leaf, chosen in zip(leaves, mask, strict=True)]
+    )
+    return kept
+
+
+def partition(pytree: T, filter_spec: Any, replace: Any = None, is_leaf: IsLeaf = None) -> tuple[T, T]:
+    """`pytree` in two: the leaves that `filter_spec` selects, and the others. `combine` undoes it.
+
+    Both parts have the structure of `pytree`, with `replace` where the leaf went to the other one. Arguments
+    and errors are those of `filter`.
+    """
+    leaves, rebuild, mask = _select("partition", pytree, filter_spec, is_leaf)
+    pairs = list(zip(leaves, mask, strict=True))
+    selected: T = rebuild([leaf if chosen else replace for leaf, chosen in pairs])
+    others: T = rebuild([replace if chosen else leaf for leaf, chosen in pairs])
+    return selected, others
+
+
+_Selection: TypeAlias = "tuple[list[Any], Callable[[list[Any]], Any], Sequence[bool]]"
+
+
+def _select(function: str, pytree: Any, spec: Any, is_leaf: IsLeaf) -> _Selection:
+    """The leaves of `pytree`, what puts as many values back in their places, and which are selected."""
+    entries, spec_def = flatten(spec)
+    if is_leaf_def(spec_def):
+        return _select_below(function, spec, 0, spec, pytree, is_leaf)
+    leaves, treedef = flatten(pytree)
+    if treedef == spec_def and all(isinstance(entry, bool) for entry in entries):
+        return leaves, treedef.unflatten, entries
+    try:
+        subtrees = spec_def.flatten_up_to(pytree)
+    except ValueError:
+        raise not_a_prefix(function, spec, pytree) from None
+    parts = [
+        _select_below(function, spec, index, entry, subtree, is_leaf)
+        for index, (entry, subtree) in enumerate(zip(entries, subtrees, strict=True))
+    ]
+    mask = [chosen for part in parts for chosen in part[2]]
+    if (
+        is_leaf is None
+    ):  # then the leaves are those of the whole, whose own treedef keeps its own static parts
+        return leaves, treedef.unflatten, mask
+
+    def rebuild(values: list[Any]) -> Any:
+        remaining = iter(values)
+        return spec_def.unflatten([part[1]([next(remaining) for _ in part[0]]) for part in parts])
+
+    return [leaf for part in parts for leaf in part[0]], rebuild, mask
+
+
+def _select_below(
+    function: str, spec: Any, index: int, entry: Any, subtree: Any, is_leaf: IsLeaf
+) -> _Selection:
+    """What entry number `index` of the spec selects of the subtree that it stands for."""
+    leaves, treedef = flatten(subtree, is_leaf)
+    if isinstance(entry, (bool, np.bool_)):
+        return leaves, treedef.unflatten, [bool(entry)] * len(leaves)
+    if callable(entry):
+        return leaves, treedef.unflatten, [bool(entry(leaf)) for leaf in leaves]
+    raise PytreeError(
+        "is neither a bool nor a predicate",
+        function=function,
+        parameter=f"filter_spec{jax.tree_util.keystr(jax.tree_util.tree_leaves_with_path(spec)[index][0])}",
+        actual=repr(entry),
+        fix="write True, False or a function of one leaf that returns a bool",
+    )
+
+
+# --- combine and apply_updates ------------------------------------------------------------------------------
+
+
+def combine(*pytrees: T, is_leaf: IsLeaf = None) -> T:
+    """One pytree of several: at each place the first leaf that is not `None`. Undoes `partition`.
+
+    A `None` also stands for a whole subtree that another pytree has in that place.
+
+    Args:
+        pytrees: pytrees of one structure, at least one.
+        is_leaf: where it says `True` of a node, the node is taken whole.
+
+    Raises:
+        PytreeError: the structures don't match, or there is no pytree.
+    """
+    if not pytrees:
+        raise PytreeError("needs at least one pytree", function="combine")
+    stop = _is_none if is_leaf is None else (lambda node: node is None or is_leaf(node))
+    flat = [flatten(pytree, is_leaf=stop) for pytree in pytrees]
+    treedef = flat[0][1]
+    if all(other == treedef for _, other in flat[1:]):
+        columns = zip(*(leaves for leaves, _ in flat), strict=True)
+        whole: T = treedef.unflatten(map(_first_present, columns))
+    else:
+        names = [f"pytrees[{index}]" for index in range(len(pytrees))]
+        whole = zip_trees("combine", names, pytrees, stop, _first_present)
+    return whole
+
+
+def apply_updates(model: T, updates: Any) -> T:
+    """`model + updates`, leaf by leaf; where an update is `None` the leaf stays as it is.
+
+    Args:
+        model: any pytree.
+        updates: a pytree of the same structure, with `None` for leaves (or whole subtrees) to leave alone.
+
+    Raises:
+        PytreeError: the structures don't match.
+    """
+    leaves, treedef = flatten(model, is_leaf=_is_none)
+    changes, changes_def = flatten(updates, is_leaf=_is_none)
+    pairs = list(zip(leaves, changes, strict=False))
+    if treedef == changes_def and all(leaf is not None or change is None for leaf, change in pairs):
+        updated: T = treedef.unflatten(map(_add, pairs))
+    else:
+        names = ("model", "updates")
+        updated = zip_trees("apply_updates", names, (model, updates), _is_none, _add, needs_first=True)
+    return updated
+
+
+def _is_none(node: object) -> bool:
+    return node is None
+
+
+def _first_present(values: Sequence[Any]) -> Any:
+    for value in values:
+        if value is not None:
+            return value
+    return None
+
+
+def _add(values: Sequence[Any]) -> Any:
+    value, change = values
+    return value if change is None else value + change
+
+
+# --- tree_equal ---------------------------------------------------------------------------------------------
+
+
+def tree_equal(*pytrees: Any, typematch: bool = False, rtol: Any = 0.0, atol: Any = 0.0) -> bool | jax.Array:
+    """Whether all pytrees are equal: the same structure, equal leaves.
+
+    Arrays are equal if shape, dtype and values are; JAX and NumPy arrays can be equal to each other, but not
+    to Python numbers. Other leaves are compared with `==`. A NaN is equal to nothing.
+
+    Args:
+        pytrees: at least one.
+        typematch: ask also for the same types of leaves, so that `1` and `1.0` differ, as do arrays of JAX
+            and of NumPy.
+        rtol: relative tolerance for inexact arrays.
+        atol: absolute tolerance for inexact arrays.
+
+    Returns:
+        A bool, or a boolean array of shape () where JAX arrays were compared (traced if one of them is).
+
+    Raises:
+        PytreeError: there is no pytree.
+    """
+    if not pytrees:
+        raise PytreeError("needs at least one pytree", function="tree_equal")
+    leaves, treedef = flatten(pytrees[0])
+    outcome: bool | jax.Array = True
+    for other in pytrees[1:]:
+        other_leaves, other_def = flatten(other)
+        if other_def != treedef:
+            return False
+        for one, two in zip(leaves, other_leaves, strict=True):
+            if typematch and type(one) is not type(two):
+                return False
+            same = _leaf_equal(one, two, rtol, atol)
+            if same is False:
+                return False
+            outcome = outcome & same
+    return outcome
+
+
+def _is_any_array(leaf: Any) -> bool:
+    return isinstance(leaf, (np.ndarray, np.generic, jax.Array))  # of objects or strings too
+
+
+def _leaf_equal(one: Any, two: Any, rtol: Any, atol: Any) -> Any:
+    if _is_any_array(one) != _is_any_array(two):
+        return False
+    if not _is_any_array(one):
+        return bool(one == two)
+    if one.shape != two.shape or one.dtype != two.dtype:
+        return False
+    exact = not _is_inexact(one.dtype) or (_is_zero(rtol) and _is_zero(atol))
+    on_device = any(isinstance(array, jax.Array) for array in (one, two))
+    if exact:
+        return jnp.all(one == two) if on_device else bool(np.all(one == two))
+    return (jnp if on_device else np).allclose(one, two, rtol=rtol, atol=atol)
+
+
+def _is_zero(tolerance: Any) -> bool:
+    return isinstance(tolerance, (int, float)) and tolerance == 0
