@@ -1,0 +1,222 @@
+"""Names in an annotation that is a string: where they are looked up, and what stands in for a missing one.
+
+Floor 1. Knows Python's scoping rules; knows nothing of what an annotation means. A `Scope` is made for one
+resolution and dropped after it: it holds the locals of other people's frames.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import inspect
+import sys
+import types
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Union
+
+from typedfilter.errors import AnnotationError
+
+__all__ = ["Scope", "Unknown", "annotations_of", "unwrapped"]
+
+_ATTRIBUTE = "<attribute>"  # not an identifier: no name in an annotation can be it
+_UNREADABLE = "correct the annotation; names that exist only for type checkers may be used, but not called"
+
+
+class Unknown(type):
+    """The class of placeholders: an unknown name is a class without instances, named as it was written."""
+
+    def __new__(cls, text: str) -> Unknown:
+        return super().__new__(cls, text, (), {"__module__": __name__})
+
+    def __init__(cls, text: str) -> None:
+        super().__init__(text, (), {})
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        raise NameError(f"name {cls.__name__!r} is not defined")
+
+    def __getitem__(cls, item: Any) -> Any:
+        return types.GenericAlias(cls, item)
+
+    def __or__(cls, other: Any) -> Any:
+        return Union[cls, other]  # noqa: UP007 (`|` would be this very method)
+
+    def __ror__(cls, other: Any) -> Any:
+        return Union[other, cls]  # noqa: UP007 (`|` would be this very method)
+
+
+def _attribute(owner: Any, name: str, text: str) -> Any:
+    # A module may lack, at run time, what its stub declares: `jax.Foo` is then as unknown as `Foo`.
+    if isinstance(owner, Unknown):
+        return Unknown(text)
+    try:
+        return getattr(owner, name)
+    except AttributeError:
+        return Unknown(text)
+
+
+class _Attributes(ast.NodeTransformer):
+    """Sends `a.b` through `_attribute`. Bodies of lambdas and comprehensions run later, with real names."""
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:  # noqa: N802 (ast's naming)
+        owner = self.visit(node.value)
+        texts: list[ast.expr] = [ast.Constant(node.attr), ast.Constant(ast.unparse(node))]
+        return ast.Call(ast.Name(_ATTRIBUTE, ast.Load()), [owner, *texts], [])
+
+    def _as_it_is(self, node: ast.AST) -> ast.AST:
+        return node
+
+    visit_Lambda = visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _as_it_is  # noqa: N815
+
+
+class Scope:
+    """The namespaces in which the names of one function's or class's annotations are found."""
+
+    def __init__(
+        self,
+        *namespaces: Mapping[str, Any],
+        module: dict[str, Any] | None = None,
+        borrowed: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`borrowed` are locals of enclosing frames, which will be gone at the next resolution."""
+        self._namespaces = namespaces
+        self._module: dict[str, Any] = {} if module is None else module
+        self._borrowed: Mapping[str, Any] = borrowed or {}
+        self.used: dict[str, Any] = {}  # what was found in `borrowed`
+
+    @classmethod
+    def of_function(
+        cls, fn: Callable[..., Any], owner: type | None = None, kept: Mapping[str, Any] | None = None
+    ) -> Scope:
+        """The names that `fn` sees; `owner` is the class that it is a method of, `kept` a former `used`."""
+        fn = unwrapped(fn)
+        module = getattr(fn, "__globals__", None)
+        if module is None:  # a builtin, or a callable object: its module is the best there is
+            module = _module_of(fn)
+        qualname = getattr(getattr(fn, "__code__", None), "co_qualname", "")
+        outer = vars(owner) if owner is not None else _class_namespace(qualname, module)
+        borrowed = {**(kept or {}), **_enclosing_locals(qualname, module)}
+        return cls(_type_params(fn), _closure(fn), outer, module=module, borrowed=borrowed)
+
+    @classmethod
+    def of_class(cls, owner: type) -> Scope:
+        """The names that the body of the class `owner` sees."""
+        module = _module_of(owner)
+        borrowed = _enclosing_locals(owner.__qualname__, module)
+        own = {owner.__name__: owner}  # a class of a function may name itself, and is in no namespace
+        return cls(_type_params(owner), vars(owner), own, module=module, borrowed=borrowed)
+
+    def find(self, name: str) -> Any:
+        """What `name` stands for; a placeholder where nothing has that name."""
+        for namespace in self._namespaces:
+            if name in namespace:
+                return namespace[name]
+        if name in self._borrowed:
+            self.used[name] = self._borrowed[name]
+            return self.used[name]
+        if name in self._module:
+            return self._module[name]
+        return getattr(builtins, name) if hasattr(builtins, name) else Unknown(name)
+
+    def evaluate(self, text: str) -> Any:
+        """The object that `text` denotes, with a placeholder for each name that is not found.
+
+        Raises:
+            AnnotationError: `text` is no expression, or evaluating it raised.
+        """
+        try:
+            tree = ast.fix_missing_locations(_Attributes().visit(_expression(text)))
+            # Real globals: a lambda in the metadata (beartype's validators) looks names up when called.
+            return eval(compile(tree, "<annotation>", "eval"), self._module, _Names(self))
+        except Exception as error:
+            problem = f"has an annotation that can't be read: {text!r}"
+            if isinstance(error, AnnotationError):  # VmapAxis["x"]
+                raise AnnotationError(problem, actual=error.problem, fix=error.fix) from error
+            found = f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"
+            raise AnnotationError(problem, actual=found, fix=_UNREADABLE) from error
+
+
+class _Names(Mapping[str, Any]):
+    """A scope as the locals of `eval`. It has every name, so that a missing one is no NameError."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+
+    def __getitem__(self, name: str) -> Any:
+        return _attribute if name == _ATTRIBUTE else self._scope.find(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+def annotations_of(owner: Any) -> Mapping[str, Any]:
+    """The annotations that a class or function has itself, as written; those of a base don't count."""
+    if sys.version_info >= (3, 14):  # evaluated late there; what fails stays a forward reference
+        import annotationlib
+
+        return annotationlib.get_annotations(owner, format=annotationlib.Format.FORWARDREF)
+    return inspect.get_annotations(owner)
+
+
+def unwrapped(fn: Any) -> Any:
+    """The innermost function of a chain of `__wrapped__`: the one whose annotations are read."""
+    seen = {id(fn)}
+    while (inner := getattr(fn, "__wrapped__", None)) is not None and id(inner) not in seen:
+        seen.add(id(inner))
+        fn = inner
+    return fn
+
+
+def _expression(text: str) -> ast.Expression:
+    text = text.strip()
+    if text.startswith("*"):  # `*args: *Ts` is an expression only inside a tuple
+        star = ast.parse(f"({text},)[0]", mode="eval")
+        return star
+    return ast.parse(text, mode="eval")
+
+
+def _module_of(owner: Any) -> dict[str, Any]:
+    module = sys.modules.get(getattr(owner, "__module__", None) or "")
+    return {} if module is None else vars(module)
+
+
+def _type_params(owner: Any) -> dict[str, Any]:
+    return {param.__name__: param for param in getattr(owner, "__type_params__", ())}
+
+
+def _closure(fn: Any) -> dict[str, Any]:
+    cells = getattr(fn, "__closure__", None) or ()
+    names = fn.__code__.co_freevars if cells else ()
+    found: dict[str, Any] = {}
+    for name, cell in zip(names, cells, strict=True):
+        try:
+            found[name] = cell.cell_contents
+        except ValueError:  # not assigned yet: a forward reference
+            continue
+    return found
+
+
+def _class_namespace(qualname: str, module: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The namespace of the class whose body defines `qualname`, if it can be reached from its module."""
+    path = qualname.split(".")[:-1]
+    if not path or "<locals>" in path:
+        return {}
+    found: Any = module.get(path[0])
+    for name in path[1:]:
+        found = getattr(found, name, None)
+    return vars(found) if isinstance(found, type) else {}
+
+
+def _enclosing_locals(qualname: str, module: Mapping[str, Any]) -> dict[str, Any]:
+    """The locals of running functions and class bodies in which `qualname` is being defined."""
+    parts = qualname.split(".")
+    prefixes = {".".join(parts[:n]).removesuffix(".<locals>") for n in range(1, len(parts))}
+    found: dict[str, Any] = {}
+    frame = sys._getframe(1) if prefixes else None
+    while frame is not None:
+        if frame.f_globals is module and frame.f_code.co_qualname in prefixes:
+            found = {**frame.f_locals, **found}  # inner frames win
+        frame = frame.f_back
+    return found

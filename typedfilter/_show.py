@@ -1,0 +1,142 @@
+"""Annotations as their author would write them: `Float[Array, 'b n']`, `Static[int]`, `VmapAxis[1, Array]`.
+
+Floor 1. Renders; decides nothing.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import inspect
+import types
+from typing import Annotated, Any, ForwardRef, Literal, Union, get_args, get_origin
+
+import jax
+import jaxtyping
+import numpy as np
+from jax.sharding import PartitionSpec
+from jax.typing import ArrayLike
+
+from typedfilter.annotations import (
+    AxisSpec,
+    DiffMarker,
+    DonateMarker,
+    Marker,
+    NoDiffMarker,
+    StaticMarker,
+    T,
+    TracedMarker,
+)
+
+__all__ = ["show"]
+
+_MARKERS: dict[type[Marker], str] = {
+    StaticMarker: "Static",
+    TracedMarker: "Traced",
+    DonateMarker: "Donate",
+    DiffMarker: "Diff",
+    NoDiffMarker: "NoDiff",
+}
+_WELL_KNOWN: tuple[tuple[Any, str], ...] = (
+    (inspect.Parameter.empty, ""),
+    (type(None), "None"),
+    (None, "None"),
+    (..., "..."),
+    (jax.Array, "Array"),
+    (np.bool_, "np.bool_"),  # not to be taken for Python's own
+    (jaxtyping.PRNGKeyArray, "PRNGKeyArray"),
+)
+
+
+def show(annotation: Any) -> str:
+    """`annotation` as text, markers included, without modules; empty where there is none."""
+    for known, name in _WELL_KNOWN:
+        if annotation is known:
+            return name
+    if isinstance(annotation, str):
+        return annotation
+    if isinstance(annotation, ForwardRef):
+        return annotation.__forward_arg__
+    if isinstance(annotation, list):  # the parameters of a Callable
+        return f"[{', '.join(map(show, annotation))}]"
+    origin = get_origin(annotation)
+    if origin is None:
+        return _jaxtyping(annotation) if isinstance(annotation, type) else _name(annotation)
+    if origin is Annotated:
+        return _annotated(annotation)
+    return _generic(annotation, origin)
+
+
+def _jaxtyping(cls: Any) -> str:
+    if hasattr(cls, "dim_str") and hasattr(cls, "array_type"):
+        return _array(cls)
+    if hasattr(cls, "leaftype") and hasattr(cls, "structure"):
+        structure = "" if cls.structure is None else f", {cls.structure!r}"
+        return f"PyTree[{show(cls.leaftype)}{structure}]"
+    return _name(cls)
+
+
+def _name(annotation: Any) -> str:
+    if not (isinstance(annotation, type) or hasattr(annotation, "__name__")):
+        return repr(annotation).removeprefix("typing.").removeprefix("typing_extensions.")
+    name: str = getattr(annotation, "__qualname__", annotation.__name__)
+    return name.rpartition("<locals>.")[2]
+
+
+def _array(annotation: Any) -> str:
+    dtype = annotation.__name__.partition("[")[0]
+    return f"{dtype}[{show(annotation.array_type)}, {annotation.dim_str!r}]"
+
+
+def _generic(annotation: Any, origin: Any) -> str:
+    args = get_args(annotation)
+    if origin in (Union, types.UnionType):
+        return _union(annotation, args)
+    if origin is Literal:
+        return f"Literal[{', '.join(map(repr, args))}]"
+    if origin is np.ndarray and len(args) == 2 and args[0] == tuple[Any, ...] and get_args(args[1]):
+        return f"NDArray[{show(get_args(args[1])[0])}]"
+    inside = ", ".join(map(show, args)) or "()"
+    name = "Callable" if origin is collections.abc.Callable else _name(origin)
+    star = "*" if getattr(annotation, "__unpacked__", False) else ""
+    return f"{star}{name}[{inside}]"
+
+
+def _union(annotation: Any, args: tuple[Any, ...]) -> str:
+    if annotation == ArrayLike:
+        return "ArrayLike"
+    arrays = [arg for arg in args if isinstance(arg, type) and hasattr(arg, "dim_str")]
+    names = {show(arg.array_type) for arg in arrays}
+    if {"Array", "ndarray"} <= names:  # how jaxtyping spells Float[ArrayLike, ""]
+        return f"{arrays[0].__name__.partition('[')[0]}[ArrayLike, {arrays[0].dim_str!r}]"
+    return " | ".join(map(show, args))
+
+
+def _annotated(annotation: Any) -> str:
+    text = "" if annotation.__origin__ is T else show(annotation.__origin__)  # T: a marker without a type
+    plain: list[str] = []  # metadata that is not a marker, waiting for its closing bracket
+    for item in annotation.__metadata__:
+        if isinstance(item, Marker):
+            text = _marked(_closed(text, plain), item)
+            plain = []
+        else:
+            plain.append(_metadata(item))
+    return _closed(text, plain)
+
+
+def _closed(text: str, plain: list[str]) -> str:
+    return f"Annotated[{', '.join([text, *plain])}]" if plain else text
+
+
+def _marked(text: str, marker: Marker) -> str:
+    if isinstance(marker, AxisSpec):
+        return f"VmapAxis[{marker.axis}]" if text == "Any" else f"VmapAxis[{marker.axis}, {text}]"
+    name = _MARKERS.get(type(marker), type(marker).__name__)
+    return f"{name}[{text}]" if text else name
+
+
+def _metadata(item: Any) -> str:
+    if isinstance(item, PartitionSpec):
+        return f"PartitionSpec({', '.join(map(repr, tuple(item)))})"
+    if isinstance(item, type) or get_origin(item) is Annotated:
+        return show(item)
+    return repr(item)
