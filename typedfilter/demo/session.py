@@ -36,7 +36,7 @@ class Outcome:
     state: TrainState
     losses: np.ndarray  # [steps, ensemble]
     first_step: float  # seconds, compilation included
-    steps_per_second: float  # of all others
+    steps_per_second: float | None  # of all others, if there are any
 
 
 def run(steps: int, ensemble: int, seed: int, picture: Path | None = None) -> None:
@@ -49,7 +49,7 @@ def run(steps: int, ensemble: int, seed: int, picture: Path | None = None) -> No
     _plain(console, str(explain(train_step)))
 
     console.print(f"\n[bold]Training {ensemble} model{'s' * (ensemble > 1)} for {steps} steps[/]")
-    with _progress(console, steps) as report:
+    with progress(console, steps) as report:
         outcome = fit(train, steps, ensemble, seed, report)
     scores = np.asarray(predict(outcome.state.model, test.images))
     _tell(console, outcome, scores, np.asarray(test.labels))
@@ -77,8 +77,8 @@ def fit(data: Digits, steps: int, ensemble: int, seed: int, report: Callable[[in
             compiled = time.perf_counter()
         report(step + 1, loss)
     history = np.asarray(jax.block_until_ready(jnp.stack(losses)))
-    rate = (steps - 1) / (time.perf_counter() - compiled)
-    return Outcome(state, history, compiled - start, rate)
+    speed = (steps - 1) / (time.perf_counter() - compiled) if steps > 1 else None
+    return Outcome(state, history, compiled - start, speed)
 
 
 def provoke(state: TrainState, data: Digits) -> str:
@@ -98,9 +98,11 @@ def _tell(console: Console, outcome: Outcome, scores: np.ndarray, labels: np.nda
         console.print(f"each alone     {single.min():.1%} to {single.max():.1%}")
     counts = ", ".join(f"{name} {count}" for name, count in TRACES.items())
     console.print(f"compilations   {counts}")
-    console.print(
-        f"speed          {outcome.steps_per_second:,.0f} steps/s after {outcome.first_step:.1f} s to compile"
-    )
+    if outcome.steps_per_second is None:
+        console.print("speed          only the step that compiles was run")
+    else:
+        seconds = f"after {outcome.first_step:.1f} s to compile"
+        console.print(f"speed          {outcome.steps_per_second:,.0f} steps/s {seconds}")
 
 
 def _plain(console: Console, text: str) -> None:
@@ -109,7 +111,7 @@ def _plain(console: Console, text: str) -> None:
 
 
 @contextmanager
-def _progress(console: Console, steps: int) -> Iterator[Callable[[int, Array], None]]:
+def progress(console: Console, steps: int) -> Iterator[Callable[[int, Array], None]]:
     """A bar on a terminal, and a line for every tenth of the way anywhere else."""
     every = max(1, steps // (100 if console.is_terminal else 10))
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]}"), TimeElapsedColumn())
