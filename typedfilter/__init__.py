@@ -1,0 +1,28 @@
+"""Typed, annotation-driven transforms for JAX."""
+
+from typedfilter.annotations import Diff, Donate, NoDiff, Static, Traced
+from typedfilter.errors import (
+    AnnotationError,
+    DonationError,
+    ShapeError,
+    StaticArgumentError,
+    TypedFilterError,
+    VmapAxisError,
+)
+from typedfilter.filters import (
+    apply_updates,
+    combine,
+    filter,
+    if_array,
+    is_array,
+    is_array_like,
+    is_array_or_struct,
+    is_inexact_array,
+    is_inexact_array_like,
+    partition,
+    tree_equal,
+)
+from typedfilter.transforms.grad import filter_grad, filter_value_and_grad
+from typedfilter.transforms.jit import filter_jit
+from typedfilter.transforms.vmap import filter_vmap
+from typedfilter.vmap_axis import VmapAxis

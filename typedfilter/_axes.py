@@ -1,0 +1,295 @@
+"""Which axis of each leaf is mapped: from options, annotations and the rule, for arguments and results.
+
+Floor 3. Serves `filter_vmap` and `filter_pmap`. An axis specification is what `in_axes` and `out_axes` take:
+a prefix pytree of `int`, `None` and callables `leaf -> int | None`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from typedfilter._diagnose import brief
+from typedfilter._fields import leaf_marks
+from typedfilter._hints import Hint, Role
+from typedfilter._plan import Param, Plan
+from typedfilter._split import Rest, is_traceable, split
+from typedfilter.errors import VmapAxisError
+from typedfilter.filters import IfArray, is_array
+
+__all__ = ["BY_RULE", "Mapped", "check_axes", "map_arguments", "place_outputs", "split_outputs"]
+
+BY_RULE = IfArray(0)
+"""The default of `in_axes` and `out_axes`; annotations take precedence over it, and over nothing else."""
+
+
+def check_axes(plan: Plan, option: str, axes: Any, transform: str) -> None:
+    """Refuse what is no axis specification, and names that the function does not have.
+
+    Raises:
+        VmapAxisError: when the decorator runs.
+    """
+    for leaf in jax.tree_util.tree_leaves(axes):
+        if isinstance(leaf, bool) or not (isinstance(leaf, int) or callable(leaf)):
+            raise VmapAxisError(
+                f"has {option}={axes!r}, of which {leaf!r} is no axis",
+                function=plan.function,
+                expected="an int, None, a callable leaf -> int | None, or a pytree of these",
+                actual=brief(leaf),
+                fix=f"see the documentation of {transform}",
+            )
+    if option == "in_axes" and isinstance(axes, dict):
+        for name in axes:
+            if not isinstance(name, str) or plan.keyword(name) is None:
+                names = ", ".join(p.name for p in plan.params)
+                raise VmapAxisError(
+                    f"has no parameter {name!r}, which in_axes names",
+                    function=plan.function,
+                    expected=f"names among: {names}",
+                    actual=repr(name),
+                    fix="correct the name in in_axes",
+                )
+
+
+@dataclasses.dataclass(frozen=True)
+class Mapped:
+    """The arguments of a call: mapped arrays as one flat list, and everything else."""
+
+    arrays: list[Any]
+    axes: list[int]
+    size: int
+    rests: tuple[Rest, ...]
+    names: tuple[str, ...]  # of keyword arguments, which come last in `rests`
+
+    def join(self, arrays: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
+        """The arguments, with `arrays` in the place of what is mapped."""
+        values, at = [], 0
+        for rest in self.rests:
+            count = len(rest.taken_at)
+            values.append(rest.join(arrays[at : at + count]))
+            at += count
+        positional = len(values) - len(self.names)
+        return values[:positional], dict(zip(self.names, values[positional:], strict=True))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Size:
+    """Where a mapped size was seen first."""
+
+    path: str
+    axis: int
+    size: int
+
+
+def map_arguments(
+    plan: Plan, in_axes: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], axis_size: int | None
+) -> Mapped:
+    """Resolve the axis of every leaf of a call, and take the mapped arrays out of it.
+
+    Raises:
+        VmapAxisError: an axis is out of range, sizes disagree, nothing is mapped, or `in_axes` is not a
+            prefix of the arguments.
+    """
+    positional = _by_position(plan, in_axes, len(args))
+    arrays: list[Any] = []
+    axes: list[int] = []
+    rests: list[Rest] = []
+    seen: _Size | None = None
+    for place, value in [*enumerate(args), *kwargs.items()]:
+        param = plan.positional(place) if isinstance(place, int) else plan.keyword(place)
+        spec = positional[place] if isinstance(place, int) else _by_name(in_axes, place)
+        leaf_axes = _argument_axes(plan, param, spec, value)
+        taken, rest = split(value, lambda _, leaf_axes=leaf_axes: [axis is not None for axis in leaf_axes])
+        rests.append(rest)
+        arrays += taken
+        for at, array in zip(rest.taken_at, taken, strict=True):
+            axis = leaf_axes[at]
+            seen = _same_size(plan, _Leaf(plan, place, value, at), array, axis, seen, axis_size)
+            axes.append(axis)
+    size = _mapped_size(plan, seen, axis_size)
+    return Mapped(arrays, axes, size, tuple(rests), tuple(kwargs))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Leaf:
+    """A leaf of an argument, named only if something is wrong with it."""
+
+    plan: Plan
+    place: int | str
+    value: Any
+    at: int
+
+    def __str__(self) -> str:
+        name = self.place
+        if isinstance(name, int):
+            name = self.plan.bind_names(name + 1, ())[name]
+        path, _ = jax.tree_util.tree_flatten_with_path(self.value)[0][self.at]
+        return name + jax.tree_util.keystr(path)
+
+
+def _by_position(plan: Plan, in_axes: Any, count: int) -> list[Any]:
+    """The specification of each positional argument; `BY_RULE` where `in_axes` leaves it open."""
+    if isinstance(in_axes, dict):
+        names = plan.bind_names(count, ())
+        starred = [plan.positional(i).name for i in range(count)]
+        return [in_axes.get(s, in_axes.get(n, BY_RULE)) for n, s in zip(names, starred, strict=True)]
+    if isinstance(in_axes, (tuple, list)):
+        if len(in_axes) < count:
+            raise VmapAxisError(
+                f"got {count} positional arguments, but in_axes has {len(in_axes)} entries",
+                function=plan.function,
+                expected=f"one entry of in_axes for each of {count} arguments",
+                actual=f"in_axes={in_axes!r}",
+                fix="add the missing axes, or give in_axes as a dictionary by name",
+            )
+        return list(in_axes[:count])
+    return [in_axes] * count
+
+
+def _by_name(in_axes: Any, name: str) -> Any:
+    return in_axes.get(name, BY_RULE) if isinstance(in_axes, dict) else BY_RULE
+
+
+def _argument_axes(plan: Plan, param: Param | None, spec: Any, value: Any) -> list[int | None]:
+    """The axis of each leaf of one argument: the option, else the annotation, else the rule."""
+    leaves = jax.tree_util.tree_leaves(value)
+    hint = None if param is None else param.hint
+    name = "" if param is None else param.name
+    if spec is not BY_RULE and spec != BY_RULE:
+        return _only_arrays(plan, name, _spread(plan, "in_axes", name, spec, value), leaves, spec)
+    if hint is not None and hint.axis is not None:
+        axis = hint.axis.axis
+        return _only_arrays(plan, name, [axis] * len(leaves), leaves, axis)
+    if hint is not None and hint.role is Role.STATIC:
+        return [None] * len(leaves)
+    return _ruled(value, leaves)
+
+
+def _ruled(tree: Any, leaves: Sequence[Any]) -> list[int | None]:
+    """By the rule: arrays along their first axis, or that of the field they are in; the rest not at all."""
+    mapped = [0 if is_array(leaf) else None for leaf in leaves]
+    if not any(axis == 0 for axis in mapped):
+        return [None] * len(leaves)
+    marks = leaf_marks(tree)
+    return [
+        axis if axis is None or mark.axis is None else mark.axis.axis
+        for axis, mark in zip(mapped, marks, strict=True)
+    ]
+
+
+def _spread(plan: Plan, option: str, name: str, spec: Any, tree: Any) -> list[int | None]:
+    """A prefix of axes over all leaves of a tree; callables are asked for each leaf."""
+    out: list[int | None] = []
+
+    def below(axis: Any, subtree: Any) -> None:
+        leaves = jax.tree_util.tree_leaves(subtree)
+        out.extend(axis(leaf) if callable(axis) else axis for leaf in leaves)
+
+    try:
+        jax.tree_util.tree_map(below, spec, tree, is_leaf=lambda node: node is None)
+    except ValueError as error:
+        raise VmapAxisError(
+            f"does not fit {option}={spec!r}: {error}",
+            function=plan.function,
+            parameter=name,
+            expected="axes in a structure that is a prefix of the argument's",
+            actual=str(jax.tree_util.tree_structure(tree)),
+            fix=f"give one axis for all of it, or axes in its structure, in {option}",
+        ) from None
+    return out
+
+
+def _only_arrays(
+    plan: Plan, name: str, axes: list[int | None], leaves: Sequence[Any], spec: Any
+) -> list[int | None]:
+    """Drop the axes of leaves that are no arrays; refuse them where there is nothing but such leaves."""
+    dropped = [axis if is_array(leaf) else None for axis, leaf in zip(axes, leaves, strict=True)]
+    if any(axis is not None for axis in axes) and not any(map(is_array, leaves)):
+        raise VmapAxisError(
+            f"can't be mapped over axis {spec!r}: it is {brief(leaves[0])}",
+            function=plan.function,
+            parameter=name,
+            expected="an array, or a pytree with one",
+            actual=brief(leaves[0]),
+            fix="broadcast it (None or VmapAxis[None]), or pass an array",
+        )
+    return dropped
+
+
+def _same_size(
+    plan: Plan, leaf: _Leaf, array: Any, axis: int, seen: _Size | None, axis_size: int | None
+) -> _Size:
+    ndim = jnp.ndim(array)
+    if not -ndim <= axis < ndim:
+        raise VmapAxisError(
+            f"has no axis {axis} to map over: it is {brief(array)}",
+            function=plan.function,
+            parameter=str(leaf),
+            expected=f"at least {axis + 1 if axis >= 0 else -axis} dimensions",
+            actual=brief(array),
+            fix="map another axis, or broadcast it: VmapAxis[None], or None in in_axes",
+        )
+    size = jnp.shape(array)[axis]
+    if seen is None:
+        seen = _Size("", 0, axis_size) if axis_size is not None else _Size(str(leaf), axis, size)
+    if size == seen.size:
+        return seen
+    other = f"axis {seen.axis} of `{seen.path}`" if seen.path else "axis_size"
+    raise VmapAxisError(
+        f"has size {size} along axis {axis}, but {other} has size {seen.size}",
+        function=plan.function,
+        parameter=str(leaf),
+        expected=f"size {seen.size} along axis {axis}",
+        actual=brief(array),
+        fix="map axes of one size, or broadcast one of the two (VmapAxis[None], or None in in_axes)",
+    )
+
+
+def _mapped_size(plan: Plan, seen: _Size | None, axis_size: int | None) -> int:
+    if seen is not None:
+        return seen.size
+    if axis_size is not None:
+        return axis_size
+    raise VmapAxisError(
+        "got no array to map over",
+        function=plan.function,
+        expected="at least one array with a mapped axis, or axis_size",
+        fix="pass an array, map an axis of one, or give axis_size=",
+    )
+
+
+# ------------------------------------------------------------------------------------------------ results
+
+
+def split_outputs(plan: Plan, out_axes: Any, out: Any) -> tuple[list[Any], list[Any], tuple[Any, ...]]:
+    """A result inside the map: the arrays that get an axis, the arrays that don't, and how to place them."""
+    leaves, treedef = jax.tree_util.tree_flatten(out)
+    hint: Hint = plan.returns
+    if out_axes != BY_RULE:
+        axes = _spread(plan, "out_axes", "return", out_axes, out)
+    elif hint.axis is not None:
+        axes = [hint.axis.axis] * len(leaves)
+    else:
+        axes = _ruled(out, leaves)
+    kinds = ["other" if not is_traceable(leaf) else "whole" if axis is None else "mapped" for leaf, axis in zip(leaves, axes, strict=True)]
+    groups = {kind: [leaf for leaf, k in zip(leaves, kinds, strict=True) if k == kind] for kind in ("mapped", "whole", "other")}
+    return groups["mapped"], groups["whole"], (treedef, kinds, axes, groups["other"])
+
+
+def place_outputs(mapped: Sequence[Any], whole: Sequence[Any], how: tuple[Any, ...]) -> Any:
+    """The result outside the map, from arrays that are mapped along axis 0."""
+    treedef, kinds, axes, other = how
+    sources = {"mapped": iter(mapped), "whole": iter(whole), "other": iter(other)}
+    leaves = [next(sources[kind]) for kind in kinds]
+    moved = [
+        jnp.moveaxis(leaf, 0, axis) if kind == "mapped" and axis != 0 else leaf
+        for leaf, kind, axis in zip(leaves, kinds, axes, strict=True)
+    ]
+    return treedef.unflatten(moved)
+
+
+AxisName = Hashable | None

@@ -1,0 +1,32 @@
+"""The body of a transform: the wrapped callable, checked where it is the user's own.
+
+Floor 3. Of a stack of transforms only the innermost one wraps the user's function, so that shapes are
+checked once, on what the function receives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from typedfilter._plan import Plan
+from typedfilter._shapes import checked, checks_off
+from typedfilter._wrapper import Wrapper
+
+__all__ = ["body_of"]
+
+
+def body_of(wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
+    """What a transform calls: `wrapper.__wrapped__`, with the checks that its options ask for."""
+    fn = wrapper.__wrapped__
+    return checked(fn, plan) if wrapper.transform.check else unchecked(fn)
+
+
+def unchecked(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """`fn` with all checks off while it runs, those of wrappers that it calls as well."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with checks_off():
+            return fn(*args, **kwargs)
+
+    return call

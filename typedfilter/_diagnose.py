@@ -1,0 +1,132 @@
+"""From an error that JAX raised about the arguments of a call to one that names the argument.
+
+Floor 3. Runs only when something was raised, and looks at the arguments alone: an error that they don't
+explain is the user's own, and passes unchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from typedfilter._hints import Hint, Role, show
+from typedfilter._keys import static_problem
+from typedfilter._plan import Param, Plan
+from typedfilter.errors import DonationError, ShapeError, StaticArgumentError, TypedFilterError
+from typedfilter.filters import is_array, is_array_like
+
+__all__ = ["better_error", "brief"]
+
+Finder = Callable[[Plan, str, Hint, Any], TypedFilterError | None]
+
+
+def better_error(
+    plan: Plan, error: Exception, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> TypedFilterError | None:
+    """An error that says which argument is to blame for `error`; `None` where none is."""
+    if isinstance(error, TypedFilterError) or not isinstance(error, (TypeError, ValueError, RuntimeError)):
+        return None
+    finders: list[Finder] = [_static_fault, _traced_fault]
+    if isinstance(error, (RuntimeError, ValueError)) and "delete" in str(error):
+        finders = [_donated_fault]
+    for name, hint, value in _arguments(plan, args, kwargs):
+        for find in finders:
+            better = find(plan, name, hint, value)
+            if better is not None:
+                return better
+    return None
+
+
+def _arguments(plan: Plan, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[tuple[str, Hint, Any]]:
+    names = plan.bind_names(len(args), tuple(kwargs))
+    params: list[Param | None] = [plan.positional(i) for i in range(len(args))]
+    params += [plan.keyword(name) for name in kwargs]
+    for name, param, value in zip(names, params, (*args, *kwargs.values()), strict=True):
+        if param is not None:
+            yield name, param.hint, value
+
+
+def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    for path, leaf in jax.tree_util.tree_flatten_with_path(value)[0]:
+        yield name + jax.tree_util.keystr(path), leaf
+
+
+def brief(value: object) -> str:
+    """A value in a few words, for messages."""
+    if is_array(value):
+        aval = jax.typeof(value)
+        return f"an array {aval.str_short()}"
+    text = repr(value)
+    text = text if len(text) <= 60 else text[:57] + "..."
+    return f"{type(value).__name__} {text}"
+
+
+def _static_fault(plan: Plan, name: str, hint: Hint, value: Any) -> TypedFilterError | None:
+    if hint.role is Role.STATIC:
+        return _static_error(plan, name, value, f"static ({hint.why})")
+    if hint.role is not Role.AUTO:
+        return None
+    for path, leaf in _leaves(name, value):
+        if isinstance(leaf, (np.ndarray, np.generic)) and not is_array(leaf):
+            return StaticArgumentError(
+                f"is a NumPy array of dtype {leaf.dtype}, which JAX can't trace",
+                function=plan.function,
+                parameter=path,
+                expected="an array of numbers or booleans",
+                actual=brief(leaf),
+                fix="convert it to numbers, or pass it as a tuple under Static[...]",
+            )
+        if not is_array(leaf):
+            found = _static_error(plan, path, leaf, "static, since it is no array")
+            if found is not None:
+                return found
+    return None
+
+
+def _static_error(plan: Plan, name: str, value: Any, why: str) -> StaticArgumentError | None:
+    problem = static_problem(value)
+    if problem is None:
+        return None
+    fix = "pass a hashable value: a tuple for a list, a frozen dataclass for a mutable one"
+    if isinstance(value, (jax.Array, np.ndarray)):
+        fix = 'annotate it as an array (Float[Array, "..."]) or Traced[...], or pass a Python value'
+    return StaticArgumentError(
+        f"is {why} but {problem}",
+        function=plan.function,
+        parameter=name,
+        expected="a hashable value",
+        actual=brief(value),
+        fix=fix,
+    )
+
+
+def _traced_fault(plan: Plan, name: str, hint: Hint, value: Any) -> TypedFilterError | None:
+    if hint.role not in (Role.ARRAYS, Role.TRACED):
+        return None
+    for path, leaf in _leaves(name, value):
+        if not is_array_like(leaf) and not isinstance(leaf, jax.ShapeDtypeStruct):
+            return ShapeError(
+                "is not an array",
+                function=plan.function,
+                parameter=path,
+                expected=show(hint.annotation),
+                actual=brief(leaf),
+                fix="pass an array; or mark what can't be one as Static[...]",
+            )
+    return None
+
+
+def _donated_fault(plan: Plan, name: str, hint: Hint, value: Any) -> TypedFilterError | None:
+    for path, leaf in _leaves(name, value):
+        if isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer) and leaf.is_deleted():
+            return DonationError(
+                "was donated to an earlier call, and its memory is gone",
+                function=plan.function,
+                parameter=path,
+                actual=f"a deleted array {leaf.aval.str_short()}",
+                fix="use the result of that call in its place, or pass a copy (jax.numpy.copy) to it",
+            )
+    return None

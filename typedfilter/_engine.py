@@ -1,0 +1,330 @@
+"""How a call of a jitted function reaches `jax.jit`: one engine for a function and its options.
+
+Floor 3. An engine decides from the plan, and from the classes of what the plan leaves open, how each
+argument travels: as it is (`TRACED`), as a static argument (`STATIC`), as a static argument behind its
+interned key (`KEYED`), or as one packed node (`PACKED`). For each such pattern there is one `jax.jit`
+object; all of them trace the same body. An engine never holds the function that it runs, so that it can
+live exactly as long as that function does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import enum
+import functools
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+
+from typedfilter import _diagnose
+from typedfilter._donation import Quietly, quiet_from_here
+from typedfilter._fields import is_array_only_class
+from typedfilter._hints import Role
+from typedfilter._intern import PerObject
+from typedfilter._keys import Interned, intern, is_self_exact
+from typedfilter._plan import Param, Plan
+from typedfilter._shapes import checked, checks_off
+from typedfilter._shim import write_shim
+from typedfilter._split import Packed, pack, pack_output, unpack
+from typedfilter._wrapper import Link, rewind
+from typedfilter.filters import leaf_is_array_type
+
+__all__ = ["Engine", "Mode", "Pattern", "TraceEvent", "engine_for", "trace_observers"]
+
+
+class Mode(enum.Enum):
+    """How one argument travels into `jax.jit`."""
+
+    TRACED = "traced"
+    STATIC = "static"
+    KEYED = "keyed"
+    PACKED = "packed"
+
+
+STATIC_MODES = (Mode.STATIC, Mode.KEYED)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pattern:
+    """How the arguments of one call travel, by position and by name."""
+
+    positional: tuple[Mode, ...]
+    keyword: tuple[tuple[str, Mode], ...] = ()
+
+    @property
+    def modes(self) -> tuple[Mode, ...]:
+        return (*self.positional, *(mode for _, mode in self.keyword))
+
+    def at(self, *modes: Mode) -> tuple[int, ...]:
+        return tuple(i for i, mode in enumerate(self.positional) if mode in modes)
+
+    def named(self, *modes: Mode) -> tuple[str, ...]:
+        return tuple(name for name, mode in self.keyword if mode in modes)
+
+
+@dataclasses.dataclass(frozen=True)
+class JitOptions:
+    """What of the options of `filter_jit` the engine knows."""
+
+    donate: str = "none"
+    check: bool = True
+    inline: bool = False
+    keep_unused: bool = False
+
+    @property
+    def quiet(self) -> bool:
+        """Whether JAX's warning about donated buffers that it could not use is suppressed."""
+        return self.donate in ("all", "all-except-first")
+
+
+@dataclasses.dataclass(frozen=True)
+class TraceEvent:
+    """A function is being traced; `arguments` are what its body receives, by name."""
+
+    function: str
+    arguments: dict[str, Any]
+
+
+trace_observers: list[Callable[[TraceEvent], None]] = []
+"""Called each time that a jitted function is traced; empty unless somebody wants to know."""
+
+_MAX_TABLE = 1024  # combinations of argument classes; a function called with more starts again
+
+
+def struct_or_array_type(cls: type) -> bool | None:
+    """As `leaf_is_array_type`, for calls that need no data: `jax.ShapeDtypeStruct` counts too."""
+    return True if issubclass(cls, jax.ShapeDtypeStruct) else leaf_is_array_type(cls)
+
+
+class Engine:
+    """Runs one function (`root` with `links` around it) under `jax.jit`, by one set of options."""
+
+    def __init__(
+        self, root: Callable[..., Any], links: tuple[Link, ...], plan: Plan, bound: int, options: JitOptions
+    ) -> None:
+        self.plan = plan
+        self.bound = bound
+        self.options = options
+        self.returns_arrays = plan.returns.role in (Role.ARRAYS, Role.TRACED) and not links
+        self._body_of = functools.partial(_body, _weakly(root), links, plan, options, self.returns_arrays)
+        self.run = self._body_of()
+        self.table: dict[Any, Callable[..., Any]] = {}
+        self.jits: dict[Pattern, Any] = {}
+
+    @functools.cached_property
+    def call(self) -> Callable[..., Any]:
+        """What a call of the wrapper enters: a function of the user's own signature."""
+        by_type = frozenset(p.name for p in self.plan.params if _needs_a_look(p))
+        # The engine outlives its wrappers, and they hold this function: so it may hold the engine.
+        return write_shim(
+            self.plan.signature,
+            by_type,
+            self.returns_arrays,
+            table=self.table,
+            miss=self.program,
+            explain=functools.partial(_diagnose.better_error, self.plan),
+            packed=Packed,
+            unpack=unpack,
+        )
+
+    # ------------------------------------------------------------------------------ patterns and programs
+
+    def pattern(self, args: Sequence[Any], kwargs: dict[str, Any], structs: bool = False) -> Pattern:
+        """How these arguments travel, filled into the places of the signature."""
+        positional = tuple(_mode(self.plan.positional(i), value, structs) for i, value in enumerate(args))
+        keyword = tuple((name, _mode(self.plan.keyword(name), value, structs)) for name, value in kwargs.items())
+        return Pattern(positional, keyword)
+
+    def program(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[..., Any]:
+        """What to call with arguments of these classes from now on."""
+        pattern = self.pattern(args, kwargs)
+        call = self.jit(pattern)
+        if Mode.KEYED in pattern.positional or Mode.PACKED in pattern.positional or pattern.named(Mode.KEYED, Mode.PACKED):
+            call = functools.partial(_converting, call, *_converters(pattern))
+        if self.options.quiet:
+            call = Quietly(call)
+        if len(self.table) >= _MAX_TABLE:
+            self.table.clear()
+        self.table[key] = call
+        return call
+
+    def jit(self, pattern: Pattern) -> Any:
+        """The `jax.jit` object for a pattern."""
+        found = self.jits.get(pattern)
+        if found is None:
+            found = self.jits.setdefault(pattern, jax.jit(self.run, **self.jit_options(pattern)))
+        return found
+
+    def jit_options(self, pattern: Pattern) -> dict[str, Any]:
+        options: dict[str, Any] = {
+            "static_argnums": pattern.at(*STATIC_MODES),
+            "static_argnames": pattern.named(*STATIC_MODES),
+            "donate_argnums": tuple(i for i in pattern.at(Mode.TRACED, Mode.PACKED) if self.donates(i)),
+            "donate_argnames": tuple(n for n in pattern.named(Mode.TRACED, Mode.PACKED) if self.donates(n)),
+            "inline": self.options.inline,
+            "keep_unused": self.options.keep_unused,
+        }
+        # Nothing that is not asked for: JAX keeps the static part of calls that may donate alive.
+        return {name: value for name, value in options.items() if value}
+
+    def donates(self, place: int | str) -> bool:
+        """Whether the arrays of the argument at a position, or of that name, are donated."""
+        param = self.plan.positional(place) if isinstance(place, int) else self.plan.keyword(place)
+        if param is not None and param.hint.donate:
+            return True
+        if self.options.donate == "none" or (isinstance(place, int) and place < self.bound):
+            return False
+        return "except-first" not in self.options.donate or place != self.bound
+
+    # ------------------------------------------------------------------------------------- ahead of time
+
+    def prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Pattern, list[Any], dict[str, Any]]:
+        """The pattern of a call that may hold `jax.ShapeDtypeStruct`s, and its arguments converted."""
+        given = self.plan.signature.bind(*args, **kwargs)
+        given.apply_defaults()
+        pattern = self.pattern(given.args, given.kwargs, structs=True)
+        try:
+            positional = [_convert(mode, value) for mode, value in zip(pattern.positional, given.args, strict=True)]
+            keyword = {name: _convert(mode, given.kwargs[name]) for name, mode in pattern.keyword}
+        except Exception as error:
+            better = _diagnose.better_error(self.plan, error, given.args, given.kwargs)
+            if better is None:
+                raise
+            raise better from None
+        return pattern, positional, keyword
+
+    def clear_cache(self) -> None:
+        """Forget every trace and program. All that JAX holds of them hangs on the body: so it goes, too."""
+        for jitted in self.jits.values():
+            jitted.clear_cache()
+        self.table.clear()
+        self.jits.clear()
+        self.run = self._body_of()
+
+
+_engines: PerObject[dict[Any, Engine]] = PerObject(dict)
+
+
+def engine_for(
+    root: Callable[..., Any], links: tuple[Link, ...], plan: Plan, bound: int, options: JitOptions
+) -> Engine:
+    """The engine of this function, shared by all who jit it with the same options."""
+    engines = _engines.of(root)
+    key = links, bound, options
+    found = engines.get(key)
+    if found is None:
+        found = engines.setdefault(key, Engine(root, links, plan, bound, options))
+    return found
+
+
+# ------------------------------------------------------------------------------------------ one argument
+
+
+def _needs_a_look(param: Param) -> bool:
+    variadic = param.kind in (param.kind.VAR_POSITIONAL, param.kind.VAR_KEYWORD)
+    return variadic or param.hint.role in (Role.AUTO, Role.STATIC)
+
+
+def _mode(param: Param | None, value: Any, structs: bool) -> Mode:
+    role = Role.AUTO if param is None else param.hint.role
+    cls = type(value)
+    if role in (Role.ARRAYS, Role.TRACED):
+        return Mode.TRACED
+    if role is Role.AUTO:
+        is_array_type = struct_or_array_type if structs else leaf_is_array_type
+        if value is None or is_array_type(cls) is not False or is_array_only_class(cls):
+            return Mode.TRACED
+        if not jax.tree_util.all_leaves([value]):
+            return Mode.PACKED
+    return Mode.STATIC if is_self_exact(cls) else Mode.KEYED
+
+
+def _convert(mode: Mode, value: Any) -> Any:
+    if mode is Mode.PACKED:
+        return pack(value, struct_or_array_type)
+    return intern(value) if mode is Mode.KEYED else value
+
+
+Converter = Callable[[Any], Any]
+_CONVERTERS: dict[Mode, Converter] = {Mode.PACKED: pack, Mode.KEYED: intern}
+
+
+def _converters(pattern: Pattern) -> tuple[list[tuple[int, Converter]], list[tuple[str, Converter]]]:
+    positional = [(i, _CONVERTERS[mode]) for i, mode in enumerate(pattern.positional) if mode in _CONVERTERS]
+    return positional, [(name, _CONVERTERS[mode]) for name, mode in pattern.keyword if mode in _CONVERTERS]
+
+
+def _converting(
+    call: Callable[..., Any],
+    positional: list[tuple[int, Converter]],
+    keyword: list[tuple[str, Converter]],
+    /,
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
+    converted = list(args)
+    for i, convert in positional:
+        converted[i] = convert(converted[i])
+    for name, convert in keyword:
+        kwargs[name] = convert(kwargs[name])
+    return call(*converted, **kwargs)
+
+
+# ------------------------------------------------------------------------------------------------ bodies
+
+
+def _weakly(root: Any) -> Callable[[], Any]:
+    try:
+        return weakref.ref(root)
+    except TypeError:  # a builtin instance: then there is nothing that shares this engine either
+        return lambda: root
+
+
+def _body(
+    root: Callable[[], Any], links: tuple[Link, ...], plan: Plan, options: JitOptions, returns_arrays: bool
+) -> Callable[..., Any]:
+    """What `jax.jit` traces: the function on what was packed or interned on the way in."""
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        args = tuple([_open(value) for value in args])
+        kwargs = {name: _open(value) for name, value in kwargs.items()}
+        if trace_observers:
+            _tell(plan, args, kwargs)
+        if options.quiet:
+            quiet_from_here()
+        if links:
+            fn, args = rewind(root(), links, args[0]), args[1:]
+        else:
+            fn = checked(root(), plan) if options.check else root()
+        with _checking(options.check):
+            out = fn(*args, **kwargs)
+        return out if returns_arrays else pack_output(out)
+
+    run.__name__ = run.__qualname__ = _identifier(plan.function)
+    run.__signature__ = plan.signature  # type: ignore[attr-defined]  # by it JAX names arguments
+    return run
+
+
+def _open(value: Any) -> Any:
+    return value.value if type(value) is Interned else unpack(value)
+
+
+@contextlib.contextmanager
+def _checking(check: bool) -> Iterator[None]:
+    with contextlib.nullcontext() if check else checks_off():
+        yield
+
+
+def _identifier(function: str) -> str:
+    """A name for compiled programs and profiles: that of the function, without where it was defined."""
+    return function.rpartition(".")[2].strip("<>") or "function"
+
+
+def _tell(plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    names = plan.bind_names(len(args), tuple(kwargs))
+    event = TraceEvent(plan.function, dict(zip(names, (*args, *kwargs.values()), strict=True)))
+    for observer in tuple(trace_observers):
+        observer(event)

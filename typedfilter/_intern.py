@@ -1,0 +1,121 @@
+"""One live object for each key, held by nobody here: the table behind everything that is interned.
+
+Floor 0. The entries hold their own keys and the table holds only hashes and weak references. A table that
+held the keys would keep alive for ever any value from which its own entry can be reached: a static
+function, say, whose closure holds the compiled program that it is a part of.
+"""
+
+from __future__ import annotations
+
+import collections
+import threading
+import weakref
+from collections.abc import Callable, Hashable
+from typing import Any, Generic, Protocol, TypeVar
+
+__all__ = ["InternTable", "PerObject"]
+
+
+class HasKey(Protocol):
+    """What can be interned: a weakly referable object that holds its key."""
+
+    key: Any
+
+
+T = TypeVar("T")
+V = TypeVar("V", bound=HasKey)
+
+
+class InternTable(Generic[V]):
+    """The one live entry for each key. No lock is taken where the entry is found."""
+
+    def __init__(self) -> None:
+        self._live: dict[int, tuple[weakref.ref[V], ...]] = {}
+        self._dead: collections.deque[tuple[int, weakref.ref[V]]] = collections.deque()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return sum(map(len, self._live.values()))
+
+    def get(self, key: Hashable) -> V | None:
+        """The live entry whose key equals `key`, if there is one."""
+        for ref in self._live.get(hash(key), ()):
+            entry = ref()
+            if entry is not None and entry.key == key:
+                return entry
+        return None
+
+    def get_or_add(self, key: Hashable, make: Callable[[], V]) -> V:
+        """The live entry for `key`; `make()` makes it, with that key, where there is none."""
+        found = self.get(key)
+        if found is not None:
+            return found
+        made = make()
+        digest = hash(key)
+        with self._lock:
+            found = self.get(key)  # another thread may have been quicker
+            if found is None:
+                found = made
+                self._live[digest] = (*self._live.get(digest, ()), weakref.ref(made, self._forgetter(digest)))
+        self._sweep()
+        return found
+
+    def _forgetter(self, digest: int) -> Callable[[weakref.ref[V]], None]:
+        def forget(ref: weakref.ref[V]) -> None:
+            self._dead.append((digest, ref))
+            self._sweep()
+
+        return forget
+
+    def _sweep(self) -> None:
+        # An entry may die at any point, also while this thread holds the lock: whoever finds it taken
+        # leaves the removal to its holder, who sweeps after every release.
+        while self._dead and self._lock.acquire(blocking=False):
+            try:
+                while self._dead:
+                    digest, dead = self._dead.popleft()
+                    rest = tuple(ref for ref in self._live.get(digest, ()) if ref is not dead)
+                    if rest:
+                        self._live[digest] = rest
+                    else:
+                        self._live.pop(digest, None)
+            finally:
+                self._lock.release()
+
+
+class PerObject(Generic[T]):
+    """Something that lives as long as an object does, whatever that object compares equal to.
+
+    What is kept must not hold the object, or neither is ever freed. An object that can't be weakly
+    referenced keeps nothing: it gets a new one each time.
+    """
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._kept: dict[int, tuple[weakref.ref[Any], T]] = {}
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def of(self, obj: object) -> T:
+        """What is kept for `obj`; made at the first call."""
+        kept = self._kept.get(id(obj))
+        if kept is not None and kept[0]() is obj:
+            return kept[1]
+        try:
+            ref = weakref.ref(obj, self._forgetter(id(obj)))
+        except TypeError:
+            return self._make()
+        if kept is not None:  # another object had this id and is being forgotten just now
+            self._kept.pop(id(obj), None)
+        return self._kept.setdefault(id(obj), (ref, self._make()))[1]
+
+    def _forgetter(self, key: int) -> Callable[[weakref.ref[Any]], None]:
+        table = self._kept
+
+        def forget(ref: weakref.ref[Any]) -> None:
+            kept = table.get(key)
+            if kept is not None and kept[0] is ref:
+                del table[key]
+
+        return forget

@@ -1,0 +1,109 @@
+"""The function that a call of `filter_jit` enters: written for its signature, once.
+
+Floor 3. Knows signatures; knows nothing of JAX. Python's own argument binding makes every call look the
+same (keywords in their places, defaults filled in), and is some ten times cheaper than `Signature.bind`.
+`dataclasses` and `collections.namedtuple` write functions in the same way.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from types import CodeType
+from typing import Any
+
+__all__ = ["NAME", "write_shim"]
+
+Kind = inspect._ParameterKind
+NAME = "_typedfilter_call"
+
+_TEMPLATE = """\
+def {name}({signature}):
+    try:
+        _tf_call = _tf_table.get({key})
+        if _tf_call is None:
+            _tf_call = _tf_miss({key}, ({positional}), {{{keywords}}})
+        {finish}
+    except Exception as _tf_error:
+        _tf_better = _tf_explain(_tf_error, ({positional}), {{{keywords}}})
+        if _tf_better is None:
+            raise
+        raise _tf_better from None
+"""
+_FINISH_ARRAYS = "return _tf_call({call})"
+_FINISH_ANY = """\
+_tf_out = _tf_call({call})
+        return _tf_out if type(_tf_out) is not _tf_packed else _tf_unpack(_tf_out)"""
+
+
+def write_shim(
+    signature: inspect.Signature, by_type: frozenset[str], returns_arrays: bool, **names: Any
+) -> Callable[..., Any]:
+    """A function of this signature that passes its call on to `table[key]`.
+
+    Args:
+        signature: of the user's function.
+        by_type: the parameters whose classes decide which program runs: together they are the key.
+        returns_arrays: the result never has to be unpacked.
+        names: `table`, `miss(key, args, kwargs)`, `explain(error, args, kwargs)`, `packed` and `unpack`.
+    """
+    parameters = list(signature.parameters.values())
+    source = _source(tuple((p.name, p.kind, p.default is not p.empty) for p in parameters), by_type, returns_arrays)
+    namespace = {f"_tf_{name}": value for name, value in names.items()}
+    namespace |= {f"_tf_default_{p.name}": p.default for p in parameters if p.default is not p.empty}
+    exec(_compiled(source), namespace)
+    shim: Callable[..., Any] = namespace.pop(NAME)
+    return shim
+
+
+@functools.lru_cache(maxsize=1024)
+def _compiled(source: str) -> CodeType:
+    return compile(source, "<typedfilter: the call of a jitted function>", "exec")
+
+
+@functools.lru_cache(maxsize=1024)
+def _source(parameters: tuple[tuple[str, Kind, bool], ...], by_type: frozenset[str], returns_arrays: bool) -> str:
+    positional = [_star(name, kind) for name, kind, _ in parameters if kind not in (Kind.KEYWORD_ONLY, Kind.VAR_KEYWORD)]
+    keywords = [(name, kind) for name, kind, _ in parameters if kind in (Kind.KEYWORD_ONLY, Kind.VAR_KEYWORD)]
+    passed = [f"{name}={name}" if kind is Kind.KEYWORD_ONLY else f"**{name}" for name, kind in keywords]
+    finish = _FINISH_ARRAYS if returns_arrays else _FINISH_ANY
+    return _TEMPLATE.format(
+        name=NAME,
+        signature=_signature(parameters),
+        key=_key([(name, kind) for name, kind, _ in parameters if name in by_type]),
+        positional="".join(f"{each}, " for each in positional),
+        keywords=", ".join(f"{name!r}: {name}" if kind is Kind.KEYWORD_ONLY else f"**{name}" for name, kind in keywords),
+        finish=finish.format(call=", ".join(positional + passed)),
+    )
+
+
+def _star(name: str, kind: Kind) -> str:
+    return f"*{name}" if kind is Kind.VAR_POSITIONAL else name
+
+
+def _signature(parameters: tuple[tuple[str, Kind, bool], ...]) -> str:
+    pieces: list[str] = []
+    kinds = [kind for _, kind, _ in parameters]
+    for i, (name, kind, has_default) in enumerate(parameters):
+        if kind is Kind.KEYWORD_ONLY and Kind.VAR_POSITIONAL not in kinds and kind not in kinds[:i]:
+            pieces.append("*")
+        stars = {Kind.VAR_POSITIONAL: "*", Kind.VAR_KEYWORD: "**"}.get(kind, "")
+        pieces.append(f"{stars}{name}" + (f"=_tf_default_{name}" if has_default else ""))
+        if kind is Kind.POSITIONAL_ONLY and kind not in kinds[i + 1 :]:
+            pieces.append("/")
+    return ", ".join(pieces)
+
+
+def _key(by_type: list[tuple[str, Kind]]) -> str:
+    pieces = []
+    for name, kind in by_type:
+        if kind is Kind.VAR_POSITIONAL:
+            pieces.append(f"*map(type, {name}), None")  # None: so that *args and **kwargs can't run together
+        elif kind is Kind.VAR_KEYWORD:
+            pieces.append(f"*{name}, *map(type, {name}.values())")
+        else:
+            pieces.append(f"type({name})")
+    if len(pieces) == 1 and not pieces[0].startswith("*"):
+        return pieces[0]
+    return "(" + "".join(f"{piece}, " for piece in pieces) + ")"

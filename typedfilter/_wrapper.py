@@ -1,0 +1,338 @@
+"""What every transform returns: one small class of callables, and how a stack of them is taken apart.
+
+Floor 3. A `Transform` is a frozen value (which one, with what options); a `Wrapper` is a transform of a
+callable. Wrappers are pytrees whose child is the wrapped callable, so that arrays inside a callable module
+stay arrays of the tree. Knows nothing of what any transform does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import sys
+import types
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import jax
+from typing_extensions import Self
+
+from typedfilter._keys import exact_key
+from typedfilter._plan import Plan, plan_of
+
+__all__ = ["Bind", "BoundWrapper", "Link", "Transform", "Unwound", "Wrapper", "rewind", "unwind"]
+
+_COPIED = ("__name__", "__qualname__", "__doc__", "__module__")
+_TAKES_ARGUMENTS = frozenset({"lower", "trace", "eval_shape"})
+_PASSED_ON = frozenset({"__name__", "__qualname__", "__annotations__", "__type_params__", "__globals__"})
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Transform:
+    """One transform with its options: the fields of a subclass. Compared by the exact values of both.
+
+    A subclass says what the transformed callable is (`build`), and which contradictions it refuses when
+    the decorator runs (`check_plan`).
+    """
+
+    name: ClassVar[str]
+    check: bool = dataclasses.field(default=True, kw_only=True)
+
+    def build(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
+        """What a call of `wrapper` runs."""
+        raise TypeError(f"{type(self).__name__} does not say what it does")
+
+    def check_plan(self, plan: Plan) -> None:
+        """Raise `AnnotationError` where the plan contradicts this transform."""
+
+    def plan(self, inner: Plan) -> Plan:
+        """The plan of the transformed callable: the same parameters; what it returns is not known."""
+        return dataclasses.replace(inner, returns=dataclasses.replace(inner.returns, **_UNKNOWN))
+
+    def wrap(self, fn: Callable[..., Any]) -> Wrapper:
+        """The transform of `fn`."""
+        return Wrapper(fn, self)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options that differ from their defaults, by name."""
+        fields = dataclasses.fields(self)
+        values = {field.name: getattr(self, field.name) for field in fields}
+        return {f.name: values[f.name] for f in fields if not _same(values[f.name], f.default)}
+
+    @functools.cached_property
+    def key(self) -> Any:
+        values = [getattr(self, field.name) for field in dataclasses.fields(self)]
+        return type(self), _frozen_key(values)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Transform) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return _remake, (type(self), values)
+
+
+_UNKNOWN: dict[str, Any] = {"annotation": Any, "type": Any, "axis": None, "sharding": None}
+
+
+def _remake(cls: type[Transform], values: dict[str, Any]) -> Transform:
+    return cls(**values)
+
+
+def _same(value: object, default: object) -> bool:
+    return value is default or (type(value) is type(default) and value == default)
+
+
+def _frozen_key(values: Any) -> Any:
+    """The exact key of options that may be pytrees; a fresh object where they have none (arrays, say)."""
+    leaves, treedef = jax.tree_util.tree_flatten(values, is_leaf=lambda leaf: leaf is None)
+    try:
+        key = treedef, tuple(map(exact_key, leaves))
+        hash(key)
+    except TypeError:
+        return object()
+    return key
+
+
+class Wrapper:
+    """A transform of a callable: called as the callable is.
+
+    Attributes:
+        __wrapped__: the callable.
+        transform: which transform, with its options.
+    """
+
+    # `__call__` is a slot: what a call runs is found in the instance without a Python frame of ours.
+    __slots__ = ("__call__", "__dict__", "__weakref__", "__wrapped__", "_binds", "transform")
+
+    if TYPE_CHECKING:
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+    def __init__(self, fn: Callable[..., Any], transform: Transform) -> None:
+        self._binds = type(fn) if isinstance(fn, (staticmethod, classmethod)) else types.FunctionType
+        self.__wrapped__ = fn.__func__ if isinstance(fn, (staticmethod, classmethod)) else fn
+        self.transform = transform
+        for name in _COPIED:
+            value = getattr(fn, name, None)
+            if isinstance(value, str):
+                self.__dict__[name] = value
+        plan = plan_of(self.__wrapped__)
+        transform.check_plan(plan)
+        self.__dict__["__signature__"] = plan.signature
+        self.__call__ = transform.build(self, plan) if plan.complete else functools.partial(_late_call, self)  # type: ignore[method-assign]  # a slot
+
+    def __typedfilter_plan__(self) -> Plan:
+        """The plan of this callable, for whatever transform comes next."""
+        return self.transform.plan(plan_of(self.__wrapped__))
+
+    def __get__(self, obj: Any, owner: type | None = None) -> Any:
+        if self._binds is staticmethod or (obj is None and self._binds is not classmethod):
+            return self
+        return BoundWrapper(self, owner if self._binds is classmethod else obj)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _PASSED_ON:
+            return getattr(self.__wrapped__, name)
+        raise AttributeError(f"{self!r} has no attribute {name!r}")
+
+    @property
+    def __isabstractmethod__(self) -> bool:
+        return getattr(self.__wrapped__, "__isabstractmethod__", False)
+
+    def _identity(self) -> Any:
+        fn = self.__wrapped__
+        by_value = isinstance(fn, (Wrapper, BoundWrapper, types.MethodType))
+        return type(self), self._binds, self.transform, fn if by_value else id(fn)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Wrapper) and self._identity() == other._identity())
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+    def __repr__(self) -> str:
+        options = "".join(f", {name}={value!r}" for name, value in self.transform.options.items())
+        return f"{self.transform.name}({_name(self.__wrapped__)}{options})"
+
+    def __reduce__(self) -> Any:
+        # Functions pickle by name, and so does what a decorator has put in the place of a function.
+        if _found_by_name(self):
+            return self.__qualname__
+        return _rewrap, (type(self), self.__wrapped__, self.transform, self._binds)
+
+    @classmethod
+    def _rebuild(cls, fn: Any, transform: Transform, binds: type) -> Self:
+        """Without a look at `fn`, which may be a placeholder: JAX unflattens with anything as a leaf."""
+        self = object.__new__(cls)
+        self._binds = binds
+        self.__wrapped__ = fn
+        self.transform = transform
+        self.__call__ = functools.partial(_late_call, self)  # type: ignore[method-assign]  # a slot
+        return self
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        _register(cls)
+
+
+def _late_call(wrapper: Wrapper, /, *args: Any, **kwargs: Any) -> Any:
+    """The first call of a wrapper that could not be built before: of one with names defined later, say."""
+    plan = plan_of(wrapper.__wrapped__)
+    wrapper.transform.check_plan(plan)
+    call = wrapper.transform.build(wrapper, plan)
+    wrapper.__dict__["__signature__"] = plan.signature
+    wrapper.__call__ = call  # type: ignore[method-assign]  # a slot
+    return call(*args, **kwargs)
+
+
+def _rewrap(cls: type[Wrapper], fn: Any, transform: Transform, binds: type) -> Wrapper:
+    return cls._rebuild(fn, transform, binds)
+
+
+def _name(fn: Any) -> str:
+    if isinstance(fn, Wrapper):
+        return repr(fn)
+    return getattr(fn, "__qualname__", None) or repr(fn)
+
+
+def _found_by_name(wrapper: Wrapper) -> bool:
+    found: Any = sys.modules.get(getattr(wrapper, "__module__", ""))
+    for part in getattr(wrapper, "__qualname__", "<none>").split("."):
+        found = getattr(found, part, None)
+    return found is wrapper
+
+
+def _register(cls: type[Wrapper]) -> None:
+    jax.tree_util.register_pytree_with_keys(
+        cls,
+        lambda w: (
+            ((jax.tree_util.GetAttrKey("__wrapped__"), w.__wrapped__),),
+            (w.transform, w._binds),
+        ),
+        lambda aux, children: cls._rebuild(children[0], *aux),
+        lambda w: ((w.__wrapped__,), (w.transform, w._binds)),
+    )
+
+
+_register(Wrapper)
+
+
+class BoundWrapper:
+    """A wrapper that was found on an instance (or a class, for a class method): its first argument is that.
+
+    Other attributes are those of the wrapper; what takes arguments (`lower`) is bound as well.
+    """
+
+    __slots__ = ("__call__", "__func__", "__self__", "__weakref__")
+
+    if TYPE_CHECKING:
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+    def __init__(self, func: Wrapper, obj: Any) -> None:
+        self.__func__ = func
+        self.__self__ = obj
+        self.__call__ = functools.partial(func.__call__, obj)  # type: ignore[method-assign]  # a slot
+
+    def __typedfilter_plan__(self) -> Plan:
+        """The plan of the wrapper without its first parameter."""
+        return self.__func__.__typedfilter_plan__().without_first()
+
+    @property
+    def __wrapped__(self) -> Any:
+        return types.MethodType(self.__func__.__wrapped__, self.__self__)
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self.__func__, name)
+        return functools.partial(value, self.__self__) if name in _TAKES_ARGUMENTS else value
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, BoundWrapper):
+            return NotImplemented
+        return self.__self__ is other.__self__ and self.__func__ == other.__func__
+
+    def __hash__(self) -> int:
+        return hash((id(self.__self__), self.__func__))
+
+    def __repr__(self) -> str:
+        return f"<bound {self.__func__!r} of {type(self.__self__).__qualname__} object>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return BoundWrapper, (self.__func__, self.__self__)
+
+
+jax.tree_util.register_pytree_with_keys(
+    BoundWrapper,
+    lambda bound: (((jax.tree_util.GetAttrKey("__self__"), bound.__self__),), bound.__func__),
+    lambda func, children: BoundWrapper(func, children[0]),
+    lambda bound: ((bound.__self__,), bound.__func__),
+)
+
+
+# ------------------------------------------------------------------------ stacks, taken apart and rebuilt
+
+
+@dataclasses.dataclass(frozen=True)
+class Bind:
+    """A link of a stack: arguments are bound, `positional` many by position and these by name."""
+
+    positional: int
+    names: tuple[str, ...] = ()
+
+
+Link = Bind | Transform
+
+
+@dataclasses.dataclass(frozen=True)
+class Unwound:
+    """A callable taken apart: `root` with `links` around it, innermost first, and what they bind.
+
+    Two callables with the same root (identically) and equal links do the same to what they bind. So a
+    compilation can be shared by all of them, while the bound values stay inputs of it.
+    """
+
+    root: Callable[..., Any]
+    links: tuple[Link, ...] = ()
+    bound: tuple[Any, ...] = ()
+
+    def then(self, link: Link, *bound: Any) -> Unwound:
+        return Unwound(self.root, (*self.links, link), self.bound + bound)
+
+
+def unwind(fn: Any) -> Unwound:
+    """Take wrappers, bound methods, partials and callable modules apart, down to a plain callable."""
+    if isinstance(fn, Wrapper):
+        return unwind(fn.__wrapped__).then(fn.transform)
+    if isinstance(fn, BoundWrapper):
+        return unwind(fn.__func__).then(Bind(1), fn.__self__)
+    if isinstance(fn, types.MethodType):
+        return unwind(fn.__func__).then(Bind(1), fn.__self__)
+    if isinstance(fn, functools.partial):
+        link = Bind(len(fn.args), tuple(fn.keywords))
+        return unwind(fn.func).then(link, *fn.args, *fn.keywords.values())
+    if _is_module(fn):
+        return unwind(type(fn).__call__).then(Bind(1), fn)
+    return Unwound(fn)
+
+
+def _is_module(fn: Any) -> bool:
+    """Whether `fn` is a pytree with a `__call__` of its own: its arrays are inputs, not constants."""
+    return not jax.tree_util.all_leaves([fn]) and not isinstance(fn, type)
+
+
+def rewind(root: Callable[..., Any], links: tuple[Link, ...], bound: tuple[Any, ...]) -> Callable[..., Any]:
+    """The inverse of `unwind`, with other values bound (tracers, say)."""
+    values: Iterator[Any] = iter(bound)
+    fn = root
+    for link in links:
+        if isinstance(link, Transform):
+            fn = link.wrap(fn)
+        elif link.positional or link.names:
+            args = [next(values) for _ in range(link.positional)]
+            fn = functools.partial(fn, *args, **{name: next(values) for name in link.names})
+    return fn

@@ -1,0 +1,138 @@
+"""`filter_grad` and `filter_value_and_grad`: reverse-mode derivatives of a scalar.
+
+Floor 4. Derived from `jax.value_and_grad` on the flat list of what is differentiated.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from typedfilter._body import body_of
+from typedfilter._diagnose import brief
+from typedfilter._plan import Plan, check_grad
+from typedfilter._split import Rest, is_traceable, split
+from typedfilter._targets import Targets
+from typedfilter._wrapper import Transform, Wrapper
+from typedfilter.errors import ShapeError
+from typedfilter.filters import is_array_like
+
+__all__ = ["filter_grad", "filter_value_and_grad"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ValueAndGrad(Transform):
+    """The options of `filter_value_and_grad`."""
+
+    name: ClassVar[str] = "filter_value_and_grad"
+    has_aux: bool = False
+
+    def check_plan(self, plan: Plan) -> None:
+        check_grad(plan, has_aux=self.has_aux, name=self.name)
+
+    def result(self, value: Any, grad: Any, aux: Any) -> Any:
+        return ((value, aux), grad) if self.has_aux else (value, grad)
+
+    def build(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
+        body = body_of(wrapper, plan)
+        targets = Targets(plan, self.name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            call = targets.take(args, kwargs)
+            rests: list[Rest] = []
+
+            def scalar(taken: Any) -> tuple[Any, list[Any]]:
+                args, kwargs = call.put(taken)
+                value, aux = split_aux(body(*args, **kwargs), self.has_aux, plan, self.name)
+                arrays, rest = split(aux, lambda leaves: list(map(is_traceable, leaves)))
+                rests.append(rest)
+                return _real_scalar(value, plan, self.name), arrays
+
+            (value, arrays), grads = jax.value_and_grad(scalar, has_aux=True)(call.taken)
+            return self.result(value, call.like_arguments(grads), rests[-1].join(arrays))
+
+        return call
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Grad(ValueAndGrad):
+    """The options of `filter_grad`."""
+
+    name: ClassVar[str] = "filter_grad"
+
+    def result(self, value: Any, grad: Any, aux: Any) -> Any:
+        return (grad, aux) if self.has_aux else grad
+
+
+def split_aux(out: Any, has_aux: bool, plan: Plan, transform: str) -> tuple[Any, Any]:
+    """What a function returned, as value and auxiliary data (`None` without)."""
+    if not has_aux:
+        return out, None
+    if isinstance(out, tuple) and len(out) == 2:
+        return out
+    raise ShapeError(
+        f"is not a pair, which {transform}(has_aux=True) needs",
+        function=plan.function,
+        parameter="return",
+        expected="(value, auxiliary data)",
+        actual=brief(out),
+        fix="return such a pair, or leave has_aux out",
+    )
+
+
+def _real_scalar(value: Any, plan: Plan, transform: str) -> Any:
+    if is_array_like(value) and jnp.shape(value) == () and jnp.issubdtype(jnp.result_type(value), jnp.floating):
+        return value
+    fix = "reduce it to a scalar: jax.numpy.sum or mean; for a derivative of an array use filter_jacrev"
+    if isinstance(value, tuple):
+        fix = "pass has_aux=True, so that only the first of the pair is differentiated"
+    elif is_array_like(value) and jnp.shape(value) == ():
+        fix = "return a floating-point number: the real part of a complex one, say"
+    raise ShapeError(
+        f"can't be differentiated by {transform}: it is {brief(value)}",
+        function=plan.function,
+        parameter="return",
+        expected="a real floating-point scalar",
+        actual=brief(value),
+        fix=fix,
+    )
+
+
+def filter_value_and_grad(fun: Any = None, *, has_aux: bool = False, check: bool = True) -> Any:
+    """As `filter_grad`, and also returns the value of the function.
+
+    Returns:
+        `(value, gradient)`, or `((value, aux), gradient)` with `has_aux=True`.
+    """
+    transform = ValueAndGrad(has_aux, check=check)
+    return transform.wrap if fun is None else transform.wrap(fun)
+
+
+def filter_grad(fun: Any = None, *, has_aux: bool = False, check: bool = True) -> Any:
+    """Differentiate a scalar function with respect to the floating-point arrays of its first argument.
+
+    With arguments annotated `Diff[...]` the gradient is for these: of one, its own; of several, a tuple in
+    the order of the parameters. The differentiated argument may also be passed by keyword.
+
+    Args:
+        fun: a pure function that returns a real scalar.
+        has_aux: `fun` returns `(scalar, aux)`; `aux` may hold anything, and is returned as it is.
+        check: check shapes, dtypes and types of what the body receives and returns.
+
+    Returns:
+        A function with the arguments of `fun` that returns the gradient, or `(gradient, aux)`. The gradient
+        has the structure of the argument, with `None` for every leaf that is not a floating-point array, or
+        that is marked `NoDiff[...]`. Without `fun`, a decorator.
+
+    Raises:
+        AnnotationError: there is nothing to differentiate, or the return annotation says that it is not a
+            scalar (when the decorator runs).
+        ShapeError: the result is not a real scalar, or the argument is a single leaf that can't be
+            differentiated (at the call).
+    """
+    transform = Grad(has_aux, check=check)
+    return transform.wrap if fun is None else transform.wrap(fun)

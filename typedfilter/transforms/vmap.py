@@ -1,0 +1,113 @@
+"""`filter_vmap`: vectorise by annotations.
+
+Floor 4. The axis of every leaf is resolved in `_axes`; `jax.vmap` sees one flat list of mapped arrays.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Hashable
+from typing import Any, ClassVar
+
+import jax
+
+from typedfilter._axes import BY_RULE, check_axes, map_arguments, place_outputs, split_outputs
+from typedfilter._body import body_of
+from typedfilter._plan import Plan, check_vmap
+from typedfilter._wrapper import Transform, Wrapper
+from typedfilter.errors import VmapAxisError
+
+__all__ = ["filter_vmap"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Vmap(Transform):
+    """The options of `filter_vmap`."""
+
+    name: ClassVar[str] = "filter_vmap"
+    in_axes: Any = BY_RULE
+    out_axes: Any = BY_RULE
+    axis_name: Hashable = None
+    axis_size: int | None = None
+
+    def check_plan(self, plan: Plan) -> None:
+        check_vmap(plan)
+        check_axes(plan, "in_axes", self.in_axes, self.name)
+        check_axes(plan, "out_axes", self.out_axes, self.name)
+
+    def build(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
+        body = body_of(wrapper, plan)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            call = map_arguments(plan, self.in_axes, args, kwargs, self.axis_size)
+            how: list[Any] = []
+
+            def one_example(arrays: list[Any]) -> tuple[list[Any], list[Any]]:
+                args, kwargs = call.join(arrays)
+                mapped, whole, rest = split_outputs(plan, self.out_axes, body(*args, **kwargs))
+                how.append(rest)
+                return mapped, whole
+
+            mapper = jax.vmap(
+                one_example,
+                in_axes=(call.axes,),
+                out_axes=(0, None),
+                axis_name=self.axis_name,
+                axis_size=call.size,
+            )
+            try:
+                mapped, whole = mapper(call.arrays)
+            except ValueError as error:
+                raise _unmapped(plan, error) or error from None
+            return place_outputs(mapped, whole, how[-1])
+
+        return call
+
+
+def _unmapped(plan: Plan, error: ValueError) -> VmapAxisError | None:
+    if "out_axes is None" not in str(error):
+        return None
+    return VmapAxisError(
+        "has no axis (None), but differs between the mapped examples",
+        function=plan.function,
+        parameter="return",
+        expected="a value that does not depend on mapped arguments",
+        fix="give it an axis: VmapAxis[0], or 0 in out_axes",
+    )
+
+
+def filter_vmap(
+    fun: Any = None,
+    *,
+    in_axes: Any = BY_RULE,
+    out_axes: Any = BY_RULE,
+    axis_name: Hashable = None,
+    axis_size: int | None = None,
+    check: bool = True,
+) -> Any:
+    """Vectorise a function with `jax.vmap`, with annotations instead of `in_axes`.
+
+    An argument annotated `VmapAxis[k]` is mapped along its axis `k` and one annotated `VmapAxis[None]` is
+    broadcast; on the return annotation it says where the mapped axis goes. Where nothing is said, arrays
+    are mapped along axis 0 and everything else is broadcast, leaf by leaf. Keyword arguments are mapped
+    just like positional ones.
+
+    Args:
+        fun: a pure function of one example.
+        in_axes: overrides annotations. A prefix pytree of the positional arguments, or a dictionary by
+            name, of `int` (the axis), `None` (broadcast) and callables `leaf -> int | None`.
+        out_axes: likewise, a prefix of the result. `None` is for what does not depend on mapped arguments.
+        axis_name: a name by which collectives (`jax.lax.psum`) reach the mapped axis.
+        axis_size: the size of the mapped axis; only needed where no argument is mapped.
+        check: check shapes, dtypes and types of what the body receives: one example.
+
+    Returns:
+        A function with the arguments of `fun`, arrays having one more axis. Without `fun`, a decorator.
+
+    Raises:
+        AnnotationError: annotations contradict each other (when the decorator runs).
+        VmapAxisError: an option is no axis specification (when the decorator runs); an axis is out of
+            range, sizes disagree, nothing is mapped (at the call).
+    """
+    transform = Vmap(in_axes, out_axes, axis_name, axis_size, check=check)
+    return transform.wrap if fun is None else transform.wrap(fun)
