@@ -1,0 +1,26 @@
+# Replaces typedfilter/vmap_axis.py for type checkers, so that the bare forms `VmapAxis[1]` and
+# `VmapAxis[1, T]` are accepted as types (read as `Any`; the mypy plugin makes them exact). No declaration
+# does it for all checkers at once, so each is led to its own. tests/static keeps all of them honest.
+import typing as _t
+from typing import Any, Literal, Protocol
+
+__all__ = ["VmapAxis"]
+
+MYPY: bool  # mypy takes this name for true
+
+class _No:
+    @property
+    def TYPE_CHECKING(self) -> Literal[False]: ...
+
+_t: _No  # type: ignore
+
+# mypy can't decide `and 1`, reads both branches, skips the inner block and keeps the second declaration.
+# pyright goes by the name TYPE_CHECKING and takes the first branch: a class to derive from, in which a
+# subscript is a call. ty reads Literal[False] and takes the second.
+if _t.TYPE_CHECKING and 1:
+    if not MYPY:
+        class VmapAxis(Any, Protocol):
+            def __class_getitem__(cls, item: Any) -> Any: ...
+
+else:
+    VmapAxis: Any
