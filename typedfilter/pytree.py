@@ -1,0 +1,276 @@
+"""`pytree_dataclass`: a frozen dataclass that JAX sees through, with `Static` fields as its structure.
+
+Floor 1. Owns the registration with JAX and what happens on flattening and unflattening; of the markers it
+knows `Static` alone. JAX's own C++ code takes instances apart: to it, every class has its data fields and one
+hidden meta field, which stands for the values of all static fields and is equal exactly where they are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar, overload
+
+import jax
+from typing_extensions import dataclass_transform
+
+from typedfilter._hints import class_hints
+from typedfilter._keys import Interned, intern, static_problem
+from typedfilter._show import show
+from typedfilter._trees import PytreeError
+from typedfilter.errors import AnnotationError, StaticArgumentError
+
+__all__ = ["is_pytree_dataclass", "pytree_dataclass", "static_fields"]
+
+T = TypeVar("T")
+HIDDEN = "__typedfilter_static__"  # the hidden meta field
+
+
+@overload
+@dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(dataclasses.field,))
+def pytree_dataclass(cls: type[T], /) -> type[T]: ...
+
+
+@overload
+@dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(dataclasses.field,))
+def pytree_dataclass(
+    *,
+    init: bool = True,
+    repr: bool = True,
+    eq: bool = False,
+    order: bool = False,
+    unsafe_hash: bool = False,
+    match_args: bool = True,
+    kw_only: bool = False,
+    slots: bool = False,
+    weakref_slot: bool = False,
+) -> Callable[[type[T]], type[T]]: ...
+
+
+def pytree_dataclass(cls: Any = None, /, **options: Any) -> Any:
+    """Make a class a frozen dataclass and a pytree.
+
+    Its fields are its children, in order, except those annotated `Static[...]`: they are part of the
+    structure, must be hashable, and are compared exactly (`1`, `1.0` and `True` differ, as do `0.0` and
+    `-0.0`; a NaN equals itself). Flattening and unflattening check nothing and run none of your code, so
+    that a field may hold whatever a transform puts there.
+
+    Args:
+        cls: the class, where the decorator is used without parentheses.
+        options: those of `dataclasses.dataclass`, but `frozen` is always true, and `eq` is false unless you
+            ask for it: instances are then compared by identity, since arrays have no single truth value.
+
+    A subclass must be decorated too. With `slots=True`, static fields are looked up at each flattening.
+
+    Raises:
+        AnnotationError: an annotation can't be read, or turns out to be `Static` only when it is too late.
+        StaticArgumentError: (by the class, when called) the value of a static field is an array, or
+            unhashable.
+        PytreeError: `frozen=False` was given, or (by the class, when called) a subclass is not decorated.
+    """
+    if options.pop("frozen", True) is not True:
+        raise PytreeError(
+            "is always frozen", function="pytree_dataclass", actual="frozen=False", fix=_REPLACE
+        )
+    decorate = functools.partial(_pytree_dataclass, {"frozen": True, "eq": False, **options})
+    return decorate if cls is None else decorate(cls)
+
+
+_REPLACE = "drop the option; dataclasses.replace(x, field=value) makes a changed copy"
+
+
+def is_pytree_dataclass(cls: type) -> bool:
+    """Whether exactly this class was decorated with `pytree_dataclass`."""
+    return HIDDEN in vars(cls)
+
+
+def static_fields(cls: type) -> tuple[str, ...]:
+    """The names of the `Static` fields of a class decorated with `pytree_dataclass`."""
+    hidden: _Hidden = vars(cls)[HIDDEN]
+    return hidden.names
+
+
+# --- what the class gets ------------------------------------------------------------------------------------
+
+
+def _pytree_dataclass(options: dict[str, bool], cls: type[T]) -> type[T]:
+    made: Any = dataclasses.dataclass(**options)(cls)
+    names = [field.name for field in dataclasses.fields(made)]
+    hints = class_hints(made)
+    static = tuple(name for name in names if hints[name].static_marker)
+    unsure = [name for name in names if hints[name].opaque and name not in static]
+    in_dict = made.__dictoffset__ != 0 and not any(_is_managed(made, name) for name in names)
+    setattr(made, HIDDEN, _Hidden(static, cached=in_dict))
+    made.__init__ = _restoring(made, made.__init__, static, unsure, in_dict)
+    if options.get("slots"):
+        made.__setattr__, made.__delattr__ = _refuse_assignment, _refuse_deletion
+    if made.__getstate__ is object.__getstate__:
+        made.__getstate__ = _state_without_cache
+    _register(made, [name for name in names if name not in static])
+    return made  # type: ignore[no-any-return]  # a dataclass made of cls
+
+
+def _is_managed(cls: Any, name: str) -> bool:
+    """Whether a slot, or another descriptor, stands between an attribute and the instance's dict."""
+    return hasattr(inspect.getattr_static(cls, name, None), "__set__")
+
+
+def _register(cls: Any, data: list[str]) -> None:
+    """Register with JAX's C++ path. It wants every field with `init=True` to be named, and none besides.
+
+    What it checks against are the dataclass fields, so it is shown those of another class meanwhile: ours
+    has fields with `init=False` that are data, static fields that JAX needn't see, and the hidden one.
+    """
+    own = cls.__dataclass_fields__
+    shown: Any = dataclasses.make_dataclass("shown", [*data, HIDDEN])
+    cls.__dataclass_fields__ = shown.__dataclass_fields__
+    try:
+        jax.tree_util.register_dataclass(cls, data_fields=data, meta_fields=[HIDDEN])
+    finally:
+        cls.__dataclass_fields__ = own
+
+
+class _StaticPart(tuple[Interned]):
+    """The hidden meta field of one instance: equal to another, in C, if their values have the same key.
+
+    Keeps the values of its own instance, which an equal key does not make the same objects.
+    """
+
+    values: dict[str, Any]
+
+    def __new__(cls, values: dict[str, Any]) -> _StaticPart:
+        part = super().__new__(cls, (intern(tuple(values.values())),))
+        part.values = values
+        return part
+
+    def __repr__(self) -> str:
+        return ", ".join(f"{name}={value!r}" for name, value in self.values.items())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _StaticPart, (self.values,)
+
+
+class _Hidden:
+    """Computes the static part when JAX first asks an instance for it; the instance's dict then has it."""
+
+    def __init__(self, names: tuple[str, ...], cached: bool) -> None:
+        self.names = names
+        self._cached = cached
+        self._empty = None if names else _StaticPart({})
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        if instance is None:
+            return self
+        if self._empty is not None:
+            return self._empty
+        values = {name: getattr(instance, name) for name in self.names}
+        try:
+            part = _StaticPart(values)
+        except Exception:
+            _check_static(owner, values)
+            raise
+        if self._cached:
+            object.__setattr__(instance, HIDDEN, part)
+        return part
+
+
+def _restoring(
+    cls: Any, init: Callable[..., None], static: tuple[str, ...], waiting: list[str], in_dict: bool
+) -> Callable[..., None]:
+    """`init`, except when JAX unflattens: then the attributes are put back, and nothing else is run.
+
+    `waiting` names the fields whose annotations the first construction has to look at again.
+    """
+    restore = _restore_in_dict if in_dict else _restore_one_by_one
+
+    @functools.wraps(init)
+    def construct(self: Any, /, *args: Any, **kwargs: Any) -> None:
+        if HIDDEN in kwargs:
+            restore(self, kwargs)
+            return
+        if not is_pytree_dataclass(type(self)):
+            raise _undecorated(type(self), cls)
+        if waiting:
+            _refuse_late_static(cls, waiting)
+            waiting.clear()
+        init(self, *args, **kwargs)
+        for name in static:
+            try:
+                hash(getattr(self, name, None))
+            except Exception:
+                _check_static(cls, {name: getattr(self, name)})
+
+    return construct
+
+
+def _restore_in_dict(instance: Any, attributes: dict[str, Any]) -> None:
+    namespace = instance.__dict__
+    namespace.update(attributes)
+    namespace.update(attributes[HIDDEN].values)
+
+
+def _restore_one_by_one(instance: Any, attributes: dict[str, Any]) -> None:
+    part: _StaticPart = attributes.pop(HIDDEN)
+    for name, value in (*attributes.items(), *part.values.items()):
+        object.__setattr__(instance, name, value)
+
+
+# Python 3.11's own for frozen classes with slots raise a TypeError: their super() is the class without slots.
+def _refuse_assignment(self: Any, name: str, value: Any) -> None:
+    raise dataclasses.FrozenInstanceError(f"cannot assign to field {name!r}")
+
+
+def _refuse_deletion(self: Any, name: str) -> None:
+    raise dataclasses.FrozenInstanceError(f"cannot delete field {name!r}")
+
+
+def _state_without_cache(self: Any) -> Any:
+    """For copy and pickle: whoever changes a copy's static fields must not find the old static part there."""
+    state: Any = object.__getstate__(self)
+    if isinstance(state, dict) and HIDDEN in state:
+        return {name: value for name, value in state.items() if name != HIDDEN}
+    return state
+
+
+# --- what goes wrong ----------------------------------------------------------------------------------------
+
+
+def _name(cls: type) -> str:
+    return cls.__qualname__.rpartition("<locals>.")[2]
+
+
+def _check_static(cls: type, values: dict[str, Any]) -> None:
+    for name, value in values.items():
+        problem = static_problem(value)
+        if problem is not None:
+            raise StaticArgumentError(
+                problem,
+                function=_name(cls),
+                parameter=name,
+                expected=f"a hashable value, since the field is {show(class_hints(cls)[name].annotation)}",
+                fix="drop Static from an array; of anything else pass what is hashable, a tuple for a list",
+            )
+
+
+def _undecorated(cls: type, base: type) -> PytreeError:
+    return PytreeError(
+        f"derives from the pytree_dataclass {_name(base)} and isn't one itself",
+        function=_name(cls),
+        fix="decorate it with @pytree_dataclass too: JAX would take its instances for leaves",
+    )
+
+
+def _refuse_late_static(cls: type, unsure: list[str]) -> None:
+    """Raise if a name that was unknown when the class was decorated has turned out to say `Static`."""
+    hints = class_hints(cls)
+    for name in unsure:
+        if hints[name].static_marker:
+            raise AnnotationError(
+                "is Static by a name that was defined after the class",
+                function=_name(cls),
+                parameter=name,
+                actual=show(hints[name].annotation),
+                fix="define the name before the class, or write Static[...] at the field itself",
+            )
