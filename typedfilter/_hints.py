@@ -34,7 +34,19 @@ from typedfilter.annotations import (
 )
 from typedfilter.errors import AnnotationError
 
-__all__ = ["UNANNOTATED", "Differentiable", "Hint", "Role", "Scope", "class_hints", "named", "parse", "show"]
+__all__ = [
+    "UNANNOTATED",
+    "UNIONS",
+    "Differentiable",
+    "Hint",
+    "Role",
+    "Scope",
+    "class_hints",
+    "is_array_class",
+    "named",
+    "parse",
+    "show",
+]
 
 
 class Role(enum.Enum):
@@ -98,7 +110,9 @@ def parse(annotation: Any, scope: Scope | None = None) -> Hint:
         return UNANNOTATED
     reader = Reader(Scope() if scope is None else scope, annotation)
     kind, metadata = reader.read(reader.whole)
-    role, differentiable = (Role.AUTO, Differentiable.BY_DTYPE) if is_unpacked(reader.whole) else _classify(kind)
+    if is_unpacked(reader.whole):
+        _refuse_marked_members(reader)
+    role, differentiable = _classify(kind)
     markers = _Markers.of(metadata)
     _refuse_contradictions(reader, markers, role, differentiable, kind)
     if markers.static:
@@ -145,7 +159,9 @@ class _Markers(NamedTuple):
     @classmethod
     def of(cls, metadata: Metadata) -> _Markers:
         kinds = {type(item) for item in metadata}
-        flags = (kind in kinds for kind in (StaticMarker, TracedMarker, DonateMarker, DiffMarker, NoDiffMarker))
+        flags = (
+            kind in kinds for kind in (StaticMarker, TracedMarker, DonateMarker, DiffMarker, NoDiffMarker)
+        )
         axes = tuple(dict.fromkeys(item for item in metadata if isinstance(item, AxisSpec)))
         shardings = tuple(dict.fromkeys(item for item in metadata if isinstance(item, PartitionSpec)))
         return cls(*flags, axes, shardings)
@@ -179,6 +195,16 @@ def _refuse_contradictions(
     _refuse_undifferentiable(refuse, markers, static, differentiable, what, inner)
 
 
+def _refuse_marked_members(reader: Reader) -> None:
+    """`**options: Unpack[Options]` is one annotation for many arguments; fields with markers would be lost."""
+    for record in get_args(reader.whole):
+        for name, hint in class_hints(record).items() if typing_extensions.is_typeddict(record) else ():
+            if hint.marked:
+                reader.refuse(
+                    f"the marker on its `{name}` can't be honoured", f"make `{name}` a parameter of its own"
+                )
+
+
 def _refuse_undifferentiable(
     refuse: Callable[[str, str], NoReturn],
     markers: _Markers,
@@ -192,7 +218,10 @@ def _refuse_undifferentiable(
     if markers.diff and static:
         refuse(f"{what} can't be differentiated", "drop Diff")
     if markers.diff and differentiable is Differentiable.NEVER and not markers.traced:
-        refuse(f"`{inner}` has no floating-point dtype to differentiate", "drop Diff, or annotate a floating dtype")
+        refuse(
+            f"`{inner}` has no floating-point dtype to differentiate",
+            "drop Diff, or annotate a floating dtype",
+        )
 
 
 # The table of roles ---------------------------------------------------------------------------------------
@@ -276,7 +305,9 @@ def _of_union(members: tuple[Any, ...]) -> _Classified:
 def _is_array_like(members: list[Any]) -> bool:
     """Whether these are what `ArrayLike` and `Float[ArrayLike, ""]` expand to, Python scalars included."""
     classes = [member.array_type if is_array_class(member) else member for member in members]
-    numpy = np.ndarray in classes and any(isinstance(cls, type) and issubclass(cls, np.generic) for cls in classes)
+    numpy = np.ndarray in classes and any(
+        isinstance(cls, type) and issubclass(cls, np.generic) for cls in classes
+    )
     return numpy and jax.Array in classes and all(cls in _ARRAY_LIKE for cls in classes)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import collections.abc
 import dataclasses
-import functools
 import inspect
 import types
 import typing
@@ -36,12 +35,16 @@ _QUALIFIERS = tuple(
 )
 _UNPACKS = (typing.Unpack, typing_extensions.Unpack)
 _ALIASES = tuple(
-    getattr(module, "TypeAliasType") for module in (typing, typing_extensions) if hasattr(module, "TypeAliasType")
+    module.TypeAliasType
+    for module in (typing, typing_extensions)
+    if hasattr(module, "TypeAliasType")
 )
 _NO_TYPES = (typing.ParamSpecArgs, typing.ParamSpecKwargs)
 _UNCHECKED = (typing.Self, typing_extensions.Self, Final, ClassVar, inspect.Parameter.empty)
 _STRINGS = (typing.LiteralString, typing_extensions.LiteralString)
-_OUTERMOST = "put the marker around the whole annotation, as in Donate[list[Array]]; or make it an argument of its own"
+_OUTERMOST = (
+    "put the marker around the whole annotation, as in Donate[list[Array]]; or make it an argument of its own"
+)
 
 Metadata = tuple[Any, ...]  # markers and PartitionSpecs, innermost first
 
@@ -217,7 +220,9 @@ class Reader:
 
 def is_array_class(annotation: Any) -> bool:
     """Whether this is one of jaxtyping's array annotations, `Float[Array, "n"]`."""
-    return isinstance(annotation, type) and all(hasattr(annotation, name) for name in ("dtypes", "array_type", "dim_str"))
+    return isinstance(annotation, type) and all(
+        hasattr(annotation, name) for name in ("dtypes", "array_type", "dim_str")
+    )
 
 
 def is_unpacked(annotation: Any) -> bool:

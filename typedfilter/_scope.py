@@ -57,7 +57,7 @@ def _attribute(owner: Any, name: str, text: str) -> Any:
 class _Attributes(ast.NodeTransformer):
     """Sends `a.b` through `_attribute`. Bodies of lambdas and comprehensions run later, with real names."""
 
-    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:  # noqa: N802 (ast's naming)
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         owner = self.visit(node.value)
         texts: list[ast.expr] = [ast.Constant(node.attr), ast.Constant(ast.unparse(node))]
         return ast.Call(ast.Name(_ATTRIBUTE, ast.Load()), [owner, *texts], [])

@@ -42,6 +42,7 @@ _WELL_KNOWN: tuple[tuple[Any, str], ...] = (
     (None, "None"),
     (..., "..."),
     (jax.Array, "Array"),
+    (PartitionSpec, "PartitionSpec"),
     (np.bool_, "np.bool_"),  # not to be taken for Python's own
     (jaxtyping.PRNGKeyArray, "PRNGKeyArray"),
 )

@@ -1,0 +1,113 @@
+"""What a callable is called, which parameters it takes, and in which scope its annotations are read.
+
+Floor 2. Knows the kinds of callable that Python and JAX have; knows nothing of what an annotation means.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import types
+from collections.abc import Mapping
+from inspect import Parameter, Signature
+from typing import Any
+
+from typedfilter._scope import Scope
+from typedfilter.errors import AnnotationError
+
+__all__ = [
+    "ANYTHING",
+    "constructor_scope",
+    "method_owner",
+    "name_of",
+    "own_call",
+    "partly_bound",
+    "signature_of",
+]
+
+ANYTHING = Signature(
+    [Parameter("args", Parameter.VAR_POSITIONAL), Parameter("kwargs", Parameter.VAR_KEYWORD)]
+)
+"""The signature of builtins that do not tell theirs (`max`, `operator.itemgetter(0)`)."""
+
+_POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+_HOLE = getattr(functools, "Placeholder", object())  # Python 3.14: an argument of a partial that stays open
+
+
+def name_of(fn: Any) -> str:
+    """The qualified name of `fn`, without the functions that it is defined in."""
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    name: str = getattr(fn, "__qualname__", None) or getattr(fn, "__name__", None) or type(fn).__qualname__
+    return name.rpartition("<locals>.")[2]
+
+
+def signature_of(fn: Any) -> Signature | None:
+    """The signature of `fn`, followed through `__wrapped__`; `None` if it does not tell."""
+    try:
+        if sys.version_info >= (
+            3,
+            14,
+        ):  # annotations are evaluated late there; ours is the tolerant evaluation
+            import annotationlib
+
+            return inspect.signature(fn, annotation_format=annotationlib.Format.FORWARDREF)
+        return inspect.signature(fn)
+    except ValueError:
+        return None
+
+
+def own_call(fn: Any) -> Any:
+    """The bound `__call__` of a callable object that is written in Python; `None` for any other callable."""
+    if isinstance(fn, types.FunctionType | types.BuiltinFunctionType) or hasattr(fn, "__wrapped__"):
+        return None
+    call = getattr(fn, "__call__", None)  # noqa: B004 (the bound method is wanted, not whether there is one)
+    return None if isinstance(call, types.MethodWrapperType) else call
+
+
+def method_owner(method: types.MethodType) -> type | None:
+    """The class in whose body the function of a bound method is defined."""
+    receiver = method.__self__
+    cls: type = receiver if isinstance(receiver, type) else type(receiver)
+    holders = [base for base in cls.__mro__ if method.__func__ in vars(base).values()]
+    return holders[0] if holders else None
+
+
+def constructor_scope(cls: type) -> Scope:
+    """The scope of the function whose signature a class shows: its `__init__`, or its `__new__`."""
+    for function in (cls.__init__, cls.__new__):
+        if isinstance(function, types.FunctionType):
+            return Scope.of_function(function, cls)
+    return Scope.of_class(cls)
+
+
+def partly_bound(
+    name: str, signature: Signature, args: tuple[Any, ...], keywords: Mapping[str, Any]
+) -> Signature:
+    """What is left of a signature when a `functools.partial` has bound `args` and `keywords`.
+
+    Raises:
+        AnnotationError: it binds more positional arguments than there are.
+    """
+    params = list(signature.parameters.values())
+    positional = [param for param in params if param.kind in _POSITIONAL]
+    variadic = any(param.kind is Parameter.VAR_POSITIONAL for param in params)
+    if len(args) > len(positional) and not variadic:
+        problem = f"takes {len(positional)} positional arguments, and the partial binds {len(args)}"
+        raise AnnotationError(problem, function=name, fix="bind fewer")
+    bound = {param.name for param, arg in zip(positional, args, strict=False) if arg is not _HOLE}
+    left: list[Parameter] = []
+    by_keyword = False  # what follows an argument that is bound by keyword can't be passed by position
+    for param in params:
+        if param.name in bound:
+            continue
+        if param.kind is not Parameter.POSITIONAL_ONLY and param.name in keywords:
+            by_keyword = by_keyword or param.kind is Parameter.POSITIONAL_OR_KEYWORD
+            param = param.replace(kind=Parameter.KEYWORD_ONLY, default=keywords[param.name])
+        elif by_keyword and param.kind is Parameter.POSITIONAL_OR_KEYWORD:
+            param = param.replace(kind=Parameter.KEYWORD_ONLY)
+        elif by_keyword and param.kind is Parameter.VAR_POSITIONAL:
+            continue
+        left.append(param)
+    return signature.replace(parameters=sorted(left, key=lambda param: param.kind))

@@ -1,0 +1,180 @@
+"""Markers on the fields of pytree classes, found along the way to each leaf.
+
+Floor 2. Knows dataclasses, NamedTuples and how JAX flattens; knows nothing of what a transform does with a mark.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from jax.tree_util import GetAttrKey, tree_flatten, tree_flatten_with_path
+
+from typedfilter._hints import Hint, Role, class_hints, show
+from typedfilter.annotations import AxisSpec
+from typedfilter.errors import AnnotationError
+
+__all__ = ["NO_MARK", "LeafMark", "field_hints", "has_marks", "is_array_only_class", "leaf_marks"]
+
+
+@dataclasses.dataclass(frozen=True)
+class LeafMark:
+    """What the fields that lead to one leaf say about it; of two that say different things, the inner one."""
+
+    static: bool = False
+    diff: bool | None = None
+    axis: AxisSpec | None = None
+    traced: bool = False
+
+    def within(self, hint: Hint) -> LeafMark:
+        """The mark of what stands inside of a field with this hint, where `self` is that of the field."""
+        return LeafMark(
+            self.static or hint.static_marker,
+            self.diff if hint.diff is None else hint.diff,
+            self.axis if hint.axis is None else hint.axis,
+            self.traced or hint.role is Role.TRACED,
+        )
+
+
+NO_MARK = LeafMark()
+
+_marked: WeakKeyDictionary[type, bool] = WeakKeyDictionary()
+_array_only: WeakKeyDictionary[type, bool] = WeakKeyDictionary()
+
+
+def field_hints(cls: type) -> dict[str, Hint]:
+    """A hint for each annotated field of a class; empty for a class without annotations.
+
+    Raises:
+        AnnotationError: an annotation contradicts itself, or has a marker that no field can have.
+    """
+    hints = class_hints(cls)
+    if dataclasses.is_dataclass(cls):
+        names = {field.name for field in dataclasses.fields(cls)}
+        hints = {name: hint for name, hint in hints.items() if name in names}
+    for name, hint in hints.items():
+        _refuse_on_field(cls, name, hint)
+    return hints
+
+
+def _refuse_on_field(cls: type, name: str, hint: Hint) -> None:
+    owner = cls.__qualname__.rpartition("<locals>.")[2]
+    if hint.donate or hint.sharding is not None:
+        what = "Donate" if hint.donate else "a PartitionSpec"
+        problem = f"is annotated {show(hint.annotation)}, but {what} is for whole arguments, not for fields"
+        raise AnnotationError(
+            problem, function=owner, parameter=name, fix="put it on the parameter of the function"
+        )
+
+
+def has_marks(cls: type) -> bool:
+    """Whether any field of the pytree class `cls` carries a mark for leaves."""
+    known = _marked.get(cls)
+    if known is None:
+        hints = field_hints(cls)
+        _refuse_lost_markers(cls, hints)
+        known = _marked[cls] = any(NO_MARK.within(hint) != NO_MARK for hint in hints.values())
+    return known
+
+
+def _refuse_lost_markers(cls: type, hints: dict[str, Hint]) -> None:
+    for name, hint in hints.items():
+        if hint.opaque:
+            owner = cls.__qualname__.rpartition("<locals>.")[2]
+            problem = (
+                f"has an annotation in which `{hint.opaque[0]}` is not found, and a marker may hide in it"
+            )
+            fix = "import it also at run time, not only under `if TYPE_CHECKING`"
+            raise AnnotationError(problem, function=owner, parameter=name, fix=fix)
+
+
+def leaf_marks(tree: Any) -> list[LeafMark]:
+    """The mark of each leaf of `jax.tree.leaves(tree)`, in that order.
+
+    Raises:
+        AnnotationError: a class in the tree has a field whose annotation contradicts itself.
+    """
+    classes: set[type] = set()
+
+    def look(node: Any) -> bool:
+        classes.add(type(node))
+        return False
+
+    leaves, _ = tree_flatten(tree, is_leaf=look)
+    classes.difference_update(map(type, leaves))
+    if not any(map(has_marks, classes)):
+        return [NO_MARK] * len(leaves)
+    return list(_marks_below(tree, NO_MARK))
+
+
+def _marks_below(node: Any, mark: LeafMark) -> Iterator[LeafMark]:
+    children = _children(node)
+    if children is None:
+        yield mark
+        return
+    hints = field_hints(type(node)) if has_marks(type(node)) else {}
+    for name, child in children:
+        hint = hints.get(name) if name is not None else _hint_of(node, child, hints)
+        inner = mark if hint is None else mark.within(hint)
+        if child is not None:  # None is a node without leaves
+            yield from _marks_below(child, inner)
+
+
+def _children(node: Any) -> list[tuple[str | None, Any]] | None:
+    """The children of a node, with the names of fields for those that have one; `None` for a leaf."""
+    flat, _ = tree_flatten_with_path(node, is_leaf=lambda inner: inner is not node)
+    if len(flat) == 1 and not flat[0][0]:
+        return None
+    return [(path[0].name if isinstance(path[0], GetAttrKey) else None, child) for path, child in flat]
+
+
+def _hint_of(node: Any, child: Any, hints: dict[str, Hint]) -> Hint | None:
+    # Classes that are registered without keys (register_pytree_node) don't tell which field a child is.
+    return next((hint for name, hint in hints.items() if getattr(node, name, None) is child), None)
+
+
+def is_array_only_class(cls: type) -> bool:
+    """Whether a value of the pytree class `cls` is made of arrays only, by the annotations of its fields.
+
+    True for a registered dataclass each of whose fields is annotated to hold arrays only, is of such a class
+    again, or is a part of the tree's structure.
+    """
+    known = _array_only.get(cls)
+    if known is None:
+        _array_only[cls] = False  # a class that contains itself can only end in something else
+        known = _array_only[cls] = dataclasses.is_dataclass(cls) and _has_only_arrays(cls)
+    return known
+
+
+def _has_only_arrays(cls: type) -> bool:
+    data = _data_fields(cls)
+    if not data:
+        return False
+    hints = field_hints(cls)
+    return all(name in hints and _holds_only_arrays(hints[name]) for name in data)
+
+
+def _holds_only_arrays(hint: Hint) -> bool:
+    if hint.role in (Role.ARRAYS, Role.TRACED):
+        return True
+    cls = hint.type
+    if hint.role is Role.STATIC or not isinstance(cls, type):
+        return False
+    # The value may be of a subclass, with more fields.
+    return is_array_only_class(cls) and all(map(is_array_only_class, cls.__subclasses__()))
+
+
+def _data_fields(cls: type) -> list[str] | None:
+    """The fields of a dataclass that are children of its node; `None` where they can't be told."""
+    probe = object.__new__(cls)
+    for field in dataclasses.fields(cls):
+        object.__setattr__(probe, field.name, None)
+    try:
+        children = _children(probe)
+    except Exception:  # somebody's own flatten function, which wants more than a probe without values
+        return None
+    if children is None or any(name is None for name, _ in children):
+        return None
+    return [name for name, _ in children if name is not None]
