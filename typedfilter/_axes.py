@@ -78,9 +78,9 @@ class Mapped:
 
 @dataclasses.dataclass(frozen=True)
 class _Size:
-    """Where a mapped size was seen first."""
+    """Where a mapped size was seen first: in a leaf, or in the option `axis_size`."""
 
-    path: str
+    leaf: _Leaf | None
     axis: int
     size: int
 
@@ -235,10 +235,10 @@ def _same_size(
         )
     size = jnp.shape(array)[axis]
     if seen is None:
-        seen = _Size("", 0, axis_size) if axis_size is not None else _Size(str(leaf), axis, size)
+        seen = _Size(None, 0, axis_size) if axis_size is not None else _Size(leaf, axis, size)
     if size == seen.size:
         return seen
-    other = f"axis {seen.axis} of `{seen.path}`" if seen.path else "axis_size"
+    other = f"axis {seen.axis} of `{seen.leaf}`" if seen.leaf is not None else "axis_size"
     raise VmapAxisError(
         f"has size {size} along axis {axis}, but {other} has size {seen.size}",
         function=plan.function,

@@ -109,7 +109,9 @@ class Engine:
         self.bound = bound
         self.options = options
         self.returns_arrays = plan.returns.role in (Role.ARRAYS, Role.TRACED) and not links
-        self._body_of = functools.partial(_body, _weakly(root), links, plan, options, self.returns_arrays)
+        self._body_of = functools.partial(
+            _body, _weakly(root), links, bool(links and bound), plan, options, self.returns_arrays
+        )
         self.run = self._body_of()
         self.table: dict[Any, Callable[..., Any]] = {}
         self.jits: dict[Pattern, Any] = {}
@@ -284,7 +286,12 @@ def _weakly(root: Any) -> Callable[[], Any]:
 
 
 def _body(
-    root: Callable[[], Any], links: tuple[Link, ...], plan: Plan, options: JitOptions, returns_arrays: bool
+    root: Callable[[], Any],
+    links: tuple[Link, ...],
+    has_bound: bool,
+    plan: Plan,
+    options: JitOptions,
+    returns_arrays: bool,
 ) -> Callable[..., Any]:
     """What `jax.jit` traces: the function on what was packed or interned on the way in."""
 
@@ -296,7 +303,8 @@ def _body(
         if options.quiet:
             quiet_from_here()
         if links:
-            fn, args = rewind(root(), links, args[0]), args[1:]
+            bound, args = (args[0], args[1:]) if has_bound else ((), args)
+            fn = rewind(root(), links, bound)
         else:
             fn = checked(root(), plan) if options.check else root()
         with _checking(options.check):

@@ -182,7 +182,7 @@ class Wrapper:
 
 def _late_call(wrapper: Wrapper, /, *args: Any, **kwargs: Any) -> Any:
     """The first call of a wrapper that could not be built before: of one with names defined later, say."""
-    plan = plan_of(wrapper.__wrapped__)
+    plan = plan_of(wrapper.__wrapped__, final=True)
     wrapper.transform.check_plan(plan)
     call = wrapper.transform.build(wrapper, plan)
     wrapper.__dict__["__signature__"] = plan.signature

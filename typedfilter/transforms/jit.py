@@ -16,7 +16,7 @@ import jax
 
 from typedfilter._engine import STATIC_MODES, Engine, JitOptions, Mode, Pattern, engine_for
 from typedfilter._keys import exact_key, static_problem
-from typedfilter._plan import Plan, check_jit, plan_of
+from typedfilter._plan import Plan, plan_of, check_jit
 from typedfilter._signatures import Donation
 from typedfilter._split import Packed, unpack
 from typedfilter._wrapper import Bind, Transform, Wrapper, unwind

@@ -31,7 +31,7 @@ class Vmap(Transform):
     axis_size: int | None = None
 
     def check_plan(self, plan: Plan) -> None:
-        check_vmap(plan)
+        check_vmap(plan, in_axes=self.in_axes != BY_RULE, axis_size=self.axis_size)
         check_axes(plan, "in_axes", self.in_axes, self.name)
         check_axes(plan, "out_axes", self.out_axes, self.name)
 
@@ -58,15 +58,15 @@ class Vmap(Transform):
             try:
                 mapped, whole = mapper(call.arrays)
             except ValueError as error:
-                raise _unmapped(plan, error) or error from None
+                if "out_axes is None" not in str(error):
+                    raise
+                raise _unmapped(plan) from None
             return place_outputs(mapped, whole, how[-1])
 
         return call
 
 
-def _unmapped(plan: Plan, error: ValueError) -> VmapAxisError | None:
-    if "out_axes is None" not in str(error):
-        return None
+def _unmapped(plan: Plan) -> VmapAxisError:
     return VmapAxisError(
         "has no axis (None), but differs between the mapped examples",
         function=plan.function,
