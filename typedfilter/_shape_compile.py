@@ -7,7 +7,6 @@ jaxtyping, which of beartype, and which can't be checked at all. Knows nothing o
 from __future__ import annotations
 
 import collections.abc
-import contextlib
 import types
 import typing
 from typing import Any
@@ -20,6 +19,7 @@ from beartype import BeartypeConf
 from beartype.door import is_bearable
 from beartype.roar import BeartypeException
 
+from typedfilter._hints import class_hints
 from typedfilter._shape_nodes import (
     TOWER,
     ArrayNode,
@@ -117,10 +117,7 @@ def _tree(hint: Any, arrays: bool) -> Node | None:
 
 
 def _record(hint: Any, origin: type) -> Node:
-    hints: dict[str, Any] = {}
-    with contextlib.suppress(NameError):  # a name that only the checker knows: then the class is all we ask
-        hints = typing.get_type_hints(hint)
-    nodes = {name: node_of(field) for name, field in hints.items()}
+    nodes = {name: node_of(field.type) for name, field in class_hints(hint).items()}
     fields = tuple((name, node) for name, node in nodes.items() if node is not None and node.binds)
     return RecordNode(hint, origin, fields)
 

@@ -26,7 +26,7 @@ from typedfilter._shape_nodes import (
     UnionNode,
 )
 from typedfilter._show import show
-from typedfilter.errors import ShapeError
+from typedfilter.errors import AnnotationError, ShapeError
 
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _VARIADIC = re.compile(r"\.\.\.|[#?_]*\*")
@@ -91,6 +91,22 @@ def explain(failure: Failure, seen: Seen, function: str, written: Any) -> ShapeE
     )
 
 
+def explain_unbound(problem: Exception, function: str, parameter: str, written: Any) -> AnnotationError:
+    """The error for an annotation that jaxtyping could not evaluate: a name that nothing binds, mostly."""
+    cause = problem.__cause__
+    reason, found, fix = "jaxtyping can't evaluate it", str(problem), "correct the annotation"
+    if isinstance(cause, NameError):
+        reason, found = f"no argument binds `{cause.name}`", ""
+        fix = f"use `{cause.name}` alone in another argument, or write the size out"
+    return AnnotationError(
+        f"is annotated {show(written)}, but {reason}",
+        function=function,
+        parameter=parameter,
+        actual=found,
+        fix=fix,
+    )
+
+
 def _need(failure: Failure, seen: Seen, shown: str) -> _Need:
     node, value, name = failure.node, failure.value, _name(failure.path)
     plain = _Need("is expected", shown, f"{_verb(name)} a value of this type, or correct the annotation")
@@ -105,7 +121,7 @@ def _need(failure: Failure, seen: Seen, shown: str) -> _Need:
     if isinstance(node, TreeNode) and node.whole is not None and getattr(node.whole, "structure", None):
         return _structure_need(node, seen, name, shown)
     if node.hint in (jax.Array, np.ndarray):
-        return _Need("needs an array", "an array", _array_fix(value, name))
+        return _Need("needs an array", shown, _array_fix(value, name))
     return plain
 
 
@@ -113,10 +129,10 @@ def _array_need(failure: Failure, seen: Seen, shown: str) -> _Need:
     cls: Any = failure.node.cls  # type: ignore[attr-defined]  # only called for an ArrayNode
     value, name = failure.value, _name(failure.path)
     if cls.array_type is not Any and not isinstance(value, cls.array_type):
-        return _Need(
-            "needs an array", shown, _array_fix(value, name, "jnp" if cls.array_type is jax.Array else "np")
-        )
-    if not isinstance(value, cls.dtype[cls.array_type, "..."]):
+        module = "jnp" if cls.array_type is jax.Array else "np"
+        kind = "a jax.Array" if isinstance(value, np.ndarray) else "an array"
+        return _Need(f"needs {kind}", shown, _array_fix(value, name, module))
+    if not isinstance(value, cls.dtype[Any, "..."]):
         return _dtype_need(cls, value, name, shown)
     tokens = cls.dim_str.split()
     return _rank_need(cls, tokens, value, name, shown) or _axis_need(failure, tokens, seen, shown)

@@ -24,11 +24,11 @@ import jaxtyping
 import numpy as np
 
 from typedfilter._hints import Hint, Role
-from typedfilter._plan import Param, Plan
+from typedfilter._plan import Param, Plan, plan_of
 from typedfilter._shape_compile import node_of
 from typedfilter._shape_nodes import ArrayNode, Failure, Node, Path, PlainNode, Seen
-from typedfilter._shape_text import explain
-from typedfilter.errors import AnnotationError, TypedFilterError
+from typedfilter._shape_text import explain, explain_unbound
+from typedfilter.errors import TypedFilterError
 
 _off: contextvars.ContextVar[bool] = contextvars.ContextVar("typedfilter_checks_off", default=False)
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -73,6 +73,10 @@ def checked(fn: Callable[..., Any], plan: Plan) -> Callable[..., Any]:
         return fn
     body = _Checked(fn, plan)
     return body if body.useful else fn
+
+
+def _checked_again(fn: Callable[..., Any]) -> Callable[..., Any]:
+    return checked(fn, plan_of(fn))
 
 
 def _is_body(fn: Any) -> bool:
@@ -228,17 +232,8 @@ class _Checked:
                 return
             error: TypedFilterError = explain(failure, seen, self._plan.function, hint.annotation)
         except jaxtyping.AnnotationError as problem:
-            error = self._unbound(path, problem)
+            error = explain_unbound(problem, self._plan.function, path[0], hint.annotation)
         raise error
-
-    def _unbound(self, path: Path, problem: Exception) -> AnnotationError:
-        return AnnotationError(
-            "has an annotation that jaxtyping can't compute",
-            function=self._plan.function,
-            parameter=path[0],
-            actual=str(problem),
-            fix="bind the names that it uses in another argument",
-        )
 
     def _rows(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[tuple[_Argument, Path, Any]]:
         """Each argument of the call, with its name. What does not bind is the function's to report."""
@@ -284,7 +279,7 @@ class _Checked:
         return result
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return checked, (self._fn, self._plan)
+        return _checked_again, (self._fn,)  # jax.Array, and so a plan, does not pickle on every JAX
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, _Checked):
