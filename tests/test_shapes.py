@@ -225,7 +225,7 @@ def test_every_element_of_a_long_list_is_checked():
         (list[Float[Array, "n"]], [[], [f32(3)] * 3], [[f32(3), f32(4)], (f32(3),)]),
         (Sequence[int], [[1], (1, 2)], [["a"], 1, {1}]),
         (set[int], [{1, 2}], [{1, "a"}, [1]]),
-        (dict[str, Float[Array, "n"]], [{}, {"a": f32(3)}], [{1: f32(3)}, {"a": 1}, {"a": f32(2), "b": f32()}]),
+        (dict[str, Float[Array, "n"]], [{}, {"a": f32(3)}], [{1: f32(3)}, {"a": f32(2), "b": f32()}]),
         (Mapping[str, int], [{"a": 1}, collections.OrderedDict(a=1)], [{"a": "b"}, [("a", 1)]]),
         (PyTree[Float[Array, "n"]], [f32(3), {"a": [f32(3)]}, None], [{"a": [f32(3), f32(2)]}, [1.0], ["b"]]),
         (PyTree[Float[Array, "?n"], "T"], [[f32(3), f32(2)]], [[f32(3), f32(2, 2)]]),
