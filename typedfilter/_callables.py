@@ -76,7 +76,7 @@ def method_owner(method: types.MethodType) -> type | None:
 
 def constructor_scope(cls: type) -> Scope:
     """The scope of the function whose signature a class shows: its `__init__`, or its `__new__`."""
-    for function in (cls.__init__, cls.__new__):
+    for function in (getattr(cls, "__init__", None), cls.__new__):
         if isinstance(function, types.FunctionType):
             return Scope.of_function(function, cls)
     return Scope.of_class(cls)

@@ -116,7 +116,7 @@ def _check_first(plan: Plan, name: str) -> None:
     if hint.diff is False:
         reason = f"is annotated {shown}, but {name} differentiates the first argument"
     elif hint.differentiable is Differentiable.NEVER:
-        reason = f"is annotated {shown}, which can't be differentiated, and {name} has nothing else to differentiate"
+        reason = f"is annotated {shown} and can't be differentiated, and {name} has nothing else"
     else:
         return
     fix = "put a floating-point argument first, or mark one as Diff[...]"

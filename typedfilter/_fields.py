@@ -1,6 +1,6 @@
 """Markers on the fields of pytree classes, found along the way to each leaf.
 
-Floor 2. Knows dataclasses, NamedTuples and how JAX flattens; knows nothing of what a transform does with a mark.
+Floor 2. Knows dataclasses, NamedTuples and how JAX flattens; knows nothing of what a mark is for.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def _holds_only_arrays(hint: Hint) -> bool:
 
 def _data_fields(cls: type) -> list[str] | None:
     """The fields of a dataclass that are children of its node; `None` where they can't be told."""
-    probe = object.__new__(cls)
+    probe: Any = object.__new__(cls)
     for field in dataclasses.fields(cls):
         object.__setattr__(probe, field.name, None)
     try:

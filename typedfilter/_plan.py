@@ -1,7 +1,7 @@
 """A callable and its annotations in, one frozen `Plan` out, resolved once.
 
 Floor 2. Knows signatures and hints; knows nothing of values, leaves or JAX's transforms. What a plan is
-stands in `_plan_model`, which contradictions the transforms refuse in `_conflicts`: import all of it from here.
+stands in `_plan_model`, which contradictions a transform refuses in `_conflicts`: import them from here.
 """
 
 from __future__ import annotations
@@ -128,7 +128,8 @@ def _resolved(
 def _returned(annotation: Any, scope: Scope) -> Hint:
     hint = parse(annotation, scope)
     if hint.donate or hint.static_marker or hint.role is Role.TRACED or hint.diff is not None:
-        problem = f"is annotated {show(hint.annotation)}, but a result takes no marker but VmapAxis and PartitionSpec"
+        shown = show(hint.annotation)
+        problem = f"is annotated {shown}, but a result takes no marker but VmapAxis and PartitionSpec"
         raise AnnotationError(problem, fix="drop the marker")
     return hint
 
@@ -144,8 +145,8 @@ def _refuse_lost_markers(plan: Plan) -> None:
 
 
 # The cache ----------------------------------------------------------------------------------------------
-# A plan is kept as long as its function lives, and must not keep it alive. Through a local class, or a default
-# value, it might: such a plan is held weakly, and lives only while somebody uses it.
+# A plan is kept as long as its function lives, and must not keep it alive. Through a local class, or a
+# default value, it might: such a plan is held weakly, and lives only while somebody uses it.
 
 _plans: PerObject[dict[str, Plan | weakref.ref[Plan]]] = PerObject(dict)
 _PLAIN = (int, float, complex, bool, str, bytes, type(None))

@@ -104,7 +104,7 @@ class Plan:
         return dataclasses.replace(self, params=params, signature=signature)
 
     def with_signature(self, signature: Signature) -> Plan:
-        """This plan for a signature that has some of its parameters, of other kinds or with other defaults."""
+        """This plan for a signature with some of its parameters, of other kinds or with other defaults."""
         hints = {param.name: param.hint for param in self.params}
         left = signature.parameters.values()
         params = tuple(Param(param.name, param.kind, hints[param.name], param.default) for param in left)

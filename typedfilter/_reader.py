@@ -18,7 +18,7 @@ import typing_extensions
 from jax.sharding import PartitionSpec
 
 from typedfilter import annotations as _annotations
-from typedfilter._scope import Scope, Unknown
+from typedfilter._scope import MARKER_NAMES, Scope, Unknown
 from typedfilter._show import show
 from typedfilter.annotations import Marker
 from typedfilter.errors import AnnotationError
@@ -35,9 +35,7 @@ _QUALIFIERS = tuple(
 )
 _UNPACKS = (typing.Unpack, typing_extensions.Unpack)
 _ALIASES = tuple(
-    module.TypeAliasType
-    for module in (typing, typing_extensions)
-    if hasattr(module, "TypeAliasType")
+    module.TypeAliasType for module in (typing, typing_extensions) if hasattr(module, "TypeAliasType")
 )
 _NO_TYPES = (typing.ParamSpecArgs, typing.ParamSpecKwargs)
 _UNCHECKED = (typing.Self, typing_extensions.Self, Final, ClassVar, inspect.Parameter.empty)
@@ -113,7 +111,7 @@ class Reader:
     def _unknown(self, placeholder: Unknown) -> Any:
         name = placeholder.__name__
         self.unresolved[name] = None
-        if name.rpartition(".")[2] in (*_annotations.__all__, "VmapAxis"):
+        if name.rpartition(".")[2] in MARKER_NAMES:
             self.opaque[name] = None
         return Any
 
@@ -176,7 +174,7 @@ class Reader:
             self.refuse(f"`{show(item)}` is the class and not a value", _fix_for_bare(show(item)))
         if get_origin(item) is not Annotated:
             return None
-        # VmapAxis[1] is itself Annotated[Any, ...], and Static is Annotated[T, ...]; the type counts for nothing.
+        # VmapAxis[1] is itself Annotated[Any, ...], and Static is Annotated[T, ...]; the type does not count.
         _, found = self.read(item.__origin__)
         for part in item.__metadata__:
             found += self._metadata(part) or ()

@@ -16,10 +16,12 @@ from typing import Any, Union
 
 from typedfilter.errors import AnnotationError
 
-__all__ = ["Scope", "Unknown", "annotations_of", "unwrapped"]
+__all__ = ["MARKER_NAMES", "Scope", "Unknown", "annotations_of", "unwrapped"]
 
+MARKER_NAMES = ("Static", "Traced", "Donate", "VmapAxis", "Diff", "NoDiff")
 _ATTRIBUTE = "<attribute>"  # not an identifier: no name in an annotation can be it
 _UNREADABLE = "correct the annotation; names that exist only for type checkers may be used, but not called"
+_OUTERMOST = "correct the annotation; a marker goes around all of it, as in Donate[Float[Array, 'n']]"
 
 
 class Unknown(type):
@@ -132,7 +134,8 @@ class Scope:
             if isinstance(error, AnnotationError):  # VmapAxis["x"]
                 raise AnnotationError(problem, actual=error.problem, fix=error.fix) from error
             found = f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"
-            raise AnnotationError(problem, actual=found, fix=_UNREADABLE) from error
+            fix = _OUTERMOST if any(name in text for name in MARKER_NAMES) else _UNREADABLE
+            raise AnnotationError(problem, actual=found, fix=fix) from error
 
 
 class _Names(Mapping[str, Any]):
@@ -172,8 +175,7 @@ def unwrapped(fn: Any) -> Any:
 def _expression(text: str) -> ast.Expression:
     text = text.strip()
     if text.startswith("*"):  # `*args: *Ts` is an expression only inside a tuple
-        star = ast.parse(f"({text},)[0]", mode="eval")
-        return star
+        text = f"({text},)[0]"
     return ast.parse(text, mode="eval")
 
 
@@ -214,7 +216,7 @@ def _enclosing_locals(qualname: str, module: Mapping[str, Any]) -> dict[str, Any
     parts = qualname.split(".")
     prefixes = {".".join(parts[:n]).removesuffix(".<locals>") for n in range(1, len(parts))}
     found: dict[str, Any] = {}
-    frame = sys._getframe(1) if prefixes else None
+    frame = inspect.currentframe() if prefixes else None
     while frame is not None:
         if frame.f_globals is module and frame.f_code.co_qualname in prefixes:
             found = {**frame.f_locals, **found}  # inner frames win

@@ -106,7 +106,7 @@ def _union(annotation: Any, args: tuple[Any, ...]) -> str:
     if annotation == ArrayLike:
         return "ArrayLike"
     arrays = [arg for arg in args if isinstance(arg, type) and hasattr(arg, "dim_str")]
-    names = {show(arg.array_type) for arg in arrays}
+    names = {show(getattr(arg, "array_type", None)) for arg in arrays}
     if {"Array", "ndarray"} <= names:  # how jaxtyping spells Float[ArrayLike, ""]
         return f"{arrays[0].__name__.partition('[')[0]}[ArrayLike, {arrays[0].dim_str!r}]"
     return " | ".join(map(show, args))
