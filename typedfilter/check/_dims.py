@@ -1,0 +1,250 @@
+"""The dimension language of jaxtyping: one string in, a tuple of `Dim` out, matched against a shape.
+
+Floor 5. Knows strings and sizes, concrete or symbolic; knows nothing of annotations, values or functions.
+jaxtyping keeps its own parse private and compares without symbols in mind (`n == m` is merely False for two
+symbols, NumPy can't broadcast them), so the language is read here again; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import jax
+
+Size: TypeAlias = Any
+"""A size: an `int`, or a symbolic dimension of `jax.export` (which has no public type)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Dim:
+    """One word of a dimension string.
+
+    Attributes:
+        text: the name, the number or the expression; empty where the axis is anonymous.
+        kind: `named`, `fixed`, `expression` or `anonymous`.
+        broadcast: `#`: a size of 1 will do as well.
+        variadic: `*`, or `...`: any number of axes.
+        per_leaf: `?`: the name means another size at each leaf of a `PyTree`.
+    """
+
+    text: str
+    kind: str
+    broadcast: bool = False
+    variadic: bool = False
+    per_leaf: bool = False
+
+
+class Disagreement(Exception):
+    """A shape does not match; the text says which axis, and why."""
+
+
+@functools.lru_cache(maxsize=1024)
+def parse(dim_str: str) -> tuple[Dim, ...]:
+    """Read a dimension string that jaxtyping has already accepted."""
+    return tuple(_parse_word(word) for word in dim_str.split())
+
+
+def _parse_word(word: str) -> Dim:
+    if word == "...":
+        return Dim("", "anonymous", variadic=True)
+    modifiers: set[str] = set()
+    while word:
+        if word[0] in "#*_?":
+            modifiers.add(word[0])
+            word = word[1:]
+        elif word.count("=") == 1:  # `rows=3` documents a 3
+            word = word.partition("=")[2]
+        else:
+            break
+    flags = {"broadcast": "#" in modifiers, "variadic": "*" in modifiers, "per_leaf": "?" in modifiers}
+    if "_" in modifiers or not word:
+        return Dim("", "anonymous", variadic=flags["variadic"])
+    if word.isidentifier():
+        return Dim(word, "named", **flags)
+    try:
+        return Dim(str(int(word)), "fixed", **flags)
+    except ValueError:
+        return Dim(word, "expression", **flags)
+
+
+@dataclasses.dataclass
+class Bindings:
+    """What the names of one signature stand for in one call.
+
+    Attributes:
+        sizes: by name.
+        ranks: the axes of each `*name`, and whether they were seen with `#` only.
+        structures: the tree structure of each structure name of a `PyTree`.
+        arguments: the arguments by name, for `{...}` in a dimension string.
+    """
+
+    sizes: dict[str, Size] = dataclasses.field(default_factory=dict[str, Size])
+    ranks: dict[str, tuple[bool, tuple[Size, ...]]] = dataclasses.field(
+        default_factory=dict[str, tuple[bool, tuple[Size, ...]]]
+    )
+    structures: dict[str, Any] = dataclasses.field(default_factory=dict[str, Any])
+    arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
+
+    def copy(self) -> Bindings:
+        """Bindings that can be added to without touching these."""
+        return Bindings(dict(self.sizes), dict(self.ranks), dict(self.structures), self.arguments)
+
+    def take(self, other: Bindings) -> None:
+        """Become `other`, for whoever holds this object."""
+        self.sizes, self.ranks, self.structures = other.sizes, other.ranks, other.structures
+
+
+def leaf_name(dim: Dim, leaf: str) -> str:
+    """The name under which `dim` is bound; `leaf` tells the leaves of a tree apart for `?name`."""
+    return f"{dim.text}_{leaf}" if dim.per_leaf and leaf else dim.text
+
+
+def interpolate(text: str, arguments: Mapping[str, Any]) -> str:
+    """Fill in the `{...}` of an expression, as jaxtyping does: from the arguments of the call.
+
+    Raises:
+        Exception: whatever evaluating the braces raises.
+    """
+    if "{" not in text:
+        return text
+    return str(eval(f"f{text!r}", dict(arguments)))
+
+
+@functools.lru_cache(maxsize=1024)
+def names_in(expression: str) -> tuple[str, ...]:
+    """The names that an expression needs bound, in order; functions such as `min` are not among them."""
+    nodes = list(ast.walk(ast.parse(expression.strip(), mode="eval")))
+    called = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
+    found = [node.id for node in nodes if isinstance(node, ast.Name) and id(node) not in called]
+    return tuple(dict.fromkeys(found))
+
+
+def evaluate(expression: str, sizes: Mapping[str, Size]) -> Size:
+    """The value of a dimension expression.
+
+    Raises:
+        NameError: a name is not bound.
+        Exception: the expression has no value for these (perhaps symbolic) sizes.
+    """
+    # Python's own min and max compare, which symbols can't always: JAX has a maximum that stays symbolic.
+    scope = {"min": _minimum, "max": _maximum, **sizes}
+    return eval(expression, scope)
+
+
+def _minimum(*sizes: Size) -> Size:
+    return functools.reduce(jax.core.min_dim, sizes)
+
+
+def _maximum(*sizes: Size) -> Size:
+    return functools.reduce(jax.core.max_dim, sizes)
+
+
+def match(dims: Sequence[Dim], shape: Sequence[Size], bindings: Bindings, leaf: str = "") -> None:
+    """Match a shape and bind the names that it is the first to mention; bind nothing where it fails.
+
+    Raises:
+        Disagreement: the shape is not one of those that `dims` allows.
+    """
+    trial = bindings.copy()
+    variadic = next((i for i, dim in enumerate(dims) if dim.variadic), None)
+    if variadic is None:
+        if len(shape) != len(dims):
+            raise Disagreement(f"{_axes(len(shape))}, not {len(dims)}")
+        _match_each(dims, shape, 0, trial, leaf)
+    else:
+        after = len(dims) - variadic - 1
+        if len(shape) < len(dims) - 1:
+            raise Disagreement(f"{_axes(len(shape))}, not {len(dims) - 1} or more")
+        end = len(shape) - after
+        _match_each(dims[:variadic], shape[:variadic], 0, trial, leaf)
+        _match_each(dims[variadic + 1 :], shape[end:], end, trial, leaf)
+        _match_variadic(dims[variadic], tuple(shape[variadic:end]), trial, leaf)
+    bindings.take(trial)
+
+
+def _axes(count: int) -> str:
+    return "1 axis" if count == 1 else f"{count} axes"
+
+
+def _match_each(
+    dims: Sequence[Dim], sizes: Sequence[Size], first: int, bindings: Bindings, leaf: str
+) -> None:
+    for axis, (dim, size) in enumerate(zip(dims, sizes, strict=True), first):
+        if dim.kind == "anonymous" or (dim.broadcast and same(size, 1)):
+            continue
+        if dim.kind == "named":
+            name = leaf_name(dim, leaf)
+            expected = bindings.sizes.setdefault(name, size)
+        elif dim.kind == "fixed":
+            name, expected = dim.text, int(dim.text)
+        else:
+            name, expected = dim.text, _expected_size(dim, axis, bindings)
+        if not same(size, expected):
+            equal = "" if str(expected) == name else f" = {expected}"
+            raise Disagreement(f"axis {axis} is {size}, not {name}{equal}")
+
+
+def _expected_size(dim: Dim, axis: int, bindings: Bindings) -> Size:
+    text = interpolate(dim.text, bindings.arguments)
+    try:
+        return evaluate(text, bindings.sizes)
+    except NameError as error:
+        raise Disagreement(f"axis {axis}: no size is known for `{error.name}` in `{dim.text}`") from error
+
+
+def same(left: Size, right: Size) -> bool:
+    """Whether two sizes are equal for every value of their symbols; False where that can't be decided."""
+    return bool(left == right)
+
+
+def broadcast(left: Sequence[Size], right: Sequence[Size]) -> tuple[Size, ...]:
+    """NumPy's broadcasting, for symbolic sizes too.
+
+    Raises:
+        Disagreement: the shapes do not broadcast.
+    """
+    longer, shorter = (tuple(left), tuple(right)) if len(left) >= len(right) else (tuple(right), tuple(left))
+    padded = (1,) * (len(longer) - len(shorter)) + shorter
+    out: list[Size] = []
+    for a, b in zip(longer, padded, strict=True):
+        if not (same(a, b) or same(a, 1) or same(b, 1)):
+            raise Disagreement(f"{shape_text(left)} does not broadcast with {shape_text(right)}")
+        out.append(b if same(a, 1) else a)
+    return tuple(out)
+
+
+def _match_variadic(dim: Dim, axes: tuple[Size, ...], bindings: Bindings, leaf: str) -> None:
+    if dim.kind == "anonymous":
+        return
+    name = leaf_name(dim, leaf)
+    if name not in bindings.ranks:
+        bindings.ranks[name] = (dim.broadcast, axes)
+        return
+    seen_broadcast, seen = bindings.ranks[name]
+    found = f"the axes of *{name} are {shape_text(axes)}, not {shape_text(seen)}"
+    if not seen_broadcast and not dim.broadcast:
+        joint = seen if _same_shape(axes, seen) else None
+    else:
+        joint = broadcast(axes, seen)
+        # Whichever side was written without # is what the other has to broadcast to.
+        if not dim.broadcast and not _same_shape(joint, axes):
+            joint = None
+        elif not seen_broadcast and not _same_shape(joint, seen):
+            joint = None
+    if joint is None:
+        raise Disagreement(found)
+    if seen_broadcast:
+        bindings.ranks[name] = (dim.broadcast, joint)
+
+
+def _same_shape(left: Sequence[Size], right: Sequence[Size]) -> bool:
+    return len(left) == len(right) and all(map(same, left, right))
+
+
+def shape_text(shape: Sequence[Size]) -> str:
+    """A shape as people write one: `(b, n + 1)`."""
+    return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"

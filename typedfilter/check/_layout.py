@@ -1,0 +1,273 @@
+"""A signature ready to be tried: a node for each parameter, the cases that follow, and the arrays of each case.
+
+Floor 5. Knows plans and nodes; knows nothing of tracing or verdicts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import itertools
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import typing_extensions
+
+from typedfilter._hints import Hint
+from typedfilter._plan import Param, Plan
+from typedfilter.check import _build, _compare, _dims, _sizes, _types
+from typedfilter.check._build import Unbuildable
+from typedfilter.check._dims import Bindings
+from typedfilter.check._nodes import GivenNode, Leaf, Maker, Node, Point, StubNode, walk
+from typedfilter.check._subject import Subject
+
+Case = dict[str, int]
+"""The chosen option of each point, by key."""
+
+_PRODUCT = 24  # beyond this many combinations, only those that differ in one or two points are tried
+_MOST = 72
+_EMPTY = inspect.Parameter.empty
+_SELVES: tuple[Any, ...] = (typing.Self, typing_extensions.Self)
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameter:
+    """One parameter, with how to make it; without, it is left out."""
+
+    name: str
+    kind: Any
+    type: Any
+    node: Node | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Signature:
+    """What is called, with what, and what it promises."""
+
+    subject: Subject
+    parameters: tuple[Parameter, ...]
+    returns: Any  # a type; Any where nothing is said
+    sizes: tuple[tuple[str, int], ...] = ()  # of dimensions, from an example
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a verdict depends on besides sizes: `k=3`."""
+        nodes = (node for p in self.parameters if p.node is not None for node in walk(p.node))
+        return tuple(dict.fromkeys(n.note for n in nodes if isinstance(n, GivenNode) and n.note))
+
+
+def signature_of(subject: Subject, plan: Plan, example: Mapping[str, Any]) -> Signature:
+    """Find a node for every parameter.
+
+    Raises:
+        Unbuildable: of one there is none.
+    """
+    params = list(plan.params)
+    parameters: list[Parameter] = []
+    if subject.kind in ("method", "property", "class") and params:
+        parameters.append(_receiver(subject, params.pop(0)))
+    elif subject.kind in ("constructor", "bound"):
+        params = params[1:]
+    known = {param.name for param in params}
+    parameters += [_parameter(param, example) for param in params]
+    sizes = {name: size for name, size in example.items() if name not in known}
+    for name, size in sizes.items():
+        if not isinstance(size, int):
+            raise Unbuildable(
+                f"the example names `{name}`, which is no parameter of {plan.function}",
+                "correct the name; a dimension takes an int",
+            )
+    returns = subject.cls if subject.kind == "constructor" else _type_of("the return", plan.returns)
+    if returns in _SELVES:
+        returns = subject.cls
+    return Signature(subject, tuple(parameters), returns, tuple(sizes.items()))
+
+
+def _receiver(subject: Subject, param: Param) -> Parameter:
+    if subject.kind == "class":
+        return Parameter(param.name, param.kind, type, GivenNode(subject.cls))
+    node = _build.node(subject.cls, _build.Place(param.name, param.name))
+    return Parameter(param.name, param.kind, subject.cls, node)
+
+
+def _parameter(param: Param, example: Mapping[str, Any]) -> Parameter:
+    name = param.name
+    if name in example:
+        note = "" if jax.tree.leaves(example[name]) == [] else f"{name}={_short(example[name])}"
+        node: Node | None = GivenNode(example[name], name, note)
+        return Parameter(name, param.kind, param.hint.type, node)
+    if param.kind in _VARIADIC:
+        return Parameter(name, param.kind, param.hint.type, _variadic(param))
+    hint_type = _type_of(f"`{name}`", param.hint)
+    if not param.hint.annotated and param.default is _EMPTY:
+        raise Unbuildable(f"`{name}` has no annotation", f"annotate it, or add @typedfilter.check.example({name}=...)")
+    return Parameter(name, param.kind, hint_type, _build.parameter_node(name, hint_type, param.default))
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"a {type(value).__name__}"
+
+
+def _variadic(param: Param) -> Node | None:
+    """`*args` as a tuple and `**kwargs` as a dictionary; left out where nothing says what they hold."""
+    if not param.hint.annotated:
+        return None
+    many: Any = tuple[param.hint.type, ...] if param.kind is _VARIADIC[0] else dict[str, param.hint.type]
+    try:
+        return _build.node(many, _build.Place(param.name, param.name))
+    except Unbuildable:
+        return None
+
+
+def _type_of(where: str, hint: Hint) -> Any:
+    if hint.unresolved:
+        raise Unbuildable(
+            f"the name `{hint.unresolved[0]}` in the annotation of {where} can't be found",
+            "import it outside `if TYPE_CHECKING`",
+        )
+    return hint.type
+
+
+# -------------------------------------------------------------------------------------------------- cases
+
+
+def points_of(signature: Signature) -> list[Point]:
+    """Every way in which the inputs can vary."""
+    found: dict[str, Point] = {}
+    for parameter in signature.parameters:
+        if parameter.node is not None:
+            for point in parameter.node.points():
+                old = found.get(point.key)
+                if old is None or len(old.options) < len(point.options):
+                    found[point.key] = point
+    return list(found.values())
+
+
+def cases_of(points: list[Point]) -> Iterator[Case]:
+    """All combinations of options where they are few; else all that differ from the usual one in two points."""
+    total = 1
+    for point in points:
+        total *= len(point.options)
+    if total <= _PRODUCT:
+        for chosen in itertools.product(*(range(len(point.options)) for point in points)):
+            yield dict(zip((point.key for point in points), chosen, strict=True))
+        return
+    yield {}
+    singles = [{point.key: option} for point in points for option in range(1, len(point.options))]
+    yield from singles
+    pairs = (a | b for a, b in itertools.combinations(singles, 2) if a.keys() != b.keys())
+    yield from itertools.islice(pairs, max(0, _MOST - len(singles)))
+
+
+# ------------------------------------------------------------------------------------------------ layouts
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """The arrays of one case.
+
+    Attributes:
+        leaves: in the order in which they are made.
+        names: what needs a size.
+        arguments: the arguments with nothing in the place of arrays, for `{...}` in dimension strings.
+        used: the points that this case depends on, with the chosen options.
+        origins: where each name is seen first.
+    """
+
+    case: Case
+    leaves: tuple[Leaf, ...]
+    names: _sizes.Names
+    arguments: Mapping[str, Any]
+    used: Mapping[str, int]
+    origins: Mapping[str, str]
+
+
+def layout_of(signature: Signature, case: Case) -> Layout:
+    """Make the arguments of a case once, without arrays, to see which arrays and names it has.
+
+    Raises:
+        Unbuildable: a `{...}` in a dimension string can't be evaluated.
+    """
+    arguments = make_arguments(signature, Maker(case, lambda leaf: None, lambda stub: None))
+    leaves: list[Leaf] = []
+    results: list[Leaf] = []
+    stubs: list[StubNode] = []
+    used: dict[str, int] = {}
+
+    def place(leaf: Leaf) -> Any:
+        leaves.append(leaf)
+
+    def stub(node: StubNode) -> Any:
+        stubs.append(node)
+        node.result.make(Maker(case, results.append, lambda inner: None, arguments=arguments))
+
+    try:
+        make_arguments(signature, Maker(case, place, stub, arguments=arguments, used=used))
+    except Exception as error:  # whatever the braces of a dimension string raise
+        raise Unbuildable(f"a dimension can't be evaluated: {error}", "use names of arguments in {...}") from error
+    generic = {name for node in stubs for name in _names_of_parameters(node)}
+    origins = _origins(leaves)
+    origins |= {name: where for name, where in _origins(results).items() if name not in generic | set(origins)}
+    given = _given_sizes(signature, arguments)
+    fixed = {**given, **dict(signature.sizes)}
+    free = tuple(origins)
+    axes = [axis for leaf in leaves for axis in leaf.axes]
+    computed = [axis for axis in axes if isinstance(axis, str) and not axis.isidentifier()]
+    computed += _promised(signature.returns, arguments, free)
+    names = _sizes.Names(free, tuple(dict.fromkeys(computed)), tuple((n, s) for n, s in fixed.items() if n in free))
+    return Layout(case, tuple(leaves), names, arguments, used, origins)
+
+
+def make_arguments(signature: Signature, maker: Maker) -> dict[str, Any]:
+    """The value of every parameter that is not left out, by name."""
+    return {p.name: p.node.make(maker) for p in signature.parameters if p.node is not None}
+
+
+def _origins(leaves: list[Leaf]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for leaf in leaves:
+        for i, axis in enumerate(leaf.axes):
+            if isinstance(axis, str) and axis.isidentifier():
+                found.setdefault(axis, f"axis {i} of `{leaf.label}`")
+    for leaf in leaves:
+        for i, axis in enumerate(leaf.axes):
+            if isinstance(axis, str) and not axis.isidentifier():
+                for name in _dims.names_in(axis):
+                    found.setdefault(name, f"axis {i} of `{leaf.label}` = {axis}")
+    return found
+
+
+def _names_of_parameters(node: StubNode) -> Iterator[str]:
+    for hint in node.parameters or ():
+        for array in _types.arrays_in(hint):
+            yield from (dim.text for dim in _types.dims_of(array) if dim.kind == "named")
+
+
+def _given_sizes(signature: Signature, arguments: Mapping[str, Any]) -> dict[str, int]:
+    """The sizes that the arrays of an example settle."""
+    bindings = Bindings(arguments=arguments)
+    for parameter in signature.parameters:
+        if isinstance(parameter.node, GivenNode):
+            try:
+                _compare.check(parameter.node.value, parameter.type, bindings)
+            except _compare.Mismatch:
+                continue  # reported when the function is called with it
+    return {name: size for name, size in bindings.sizes.items() if isinstance(size, int)}
+
+
+def _promised(returns: Any, arguments: Mapping[str, Any], known: tuple[str, ...]) -> Iterator[str]:
+    """The expressions of the return annotation: each promises an axis, so that it is at least 1."""
+    for array in _types.arrays_in(returns):
+        for dim in _types.dims_of(array):
+            if dim.kind != "expression":
+                continue
+            try:
+                text = _dims.interpolate(dim.text, arguments)
+                if set(_dims.names_in(text)) <= set(known):
+                    yield text
+            except Exception:  # noqa: S112, PERF203 (the comparison says what is wrong with it)
+                continue

@@ -1,0 +1,121 @@
+"""Sizes for the names of a signature: symbols, for a proof, and sets of numbers, for a check.
+
+Floor 5. Knows `jax.export.symbolic_shape`; knows nothing of annotations or functions. Every axis that an
+annotation mentions is taken to hold at least one element: `n-2` says that `n` is 3 or more.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from jax import export
+
+from typedfilter.check import _dims
+from typedfilter.check._dims import Size
+
+# What the parser of symbolic shapes keeps for itself.
+_RESERVED = frozenset({"max", "min", "mod", "floordiv", "and", "or", "not"})
+
+_ATTEMPTS = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Names:
+    """The free names of one case, in the order of their first mention, and the expressions over them.
+
+    Attributes:
+        free: each needs a size.
+        expressions: what annotations compute from them (`n+1`), with `{...}` already filled in.
+        fixed: names whose size an example gives.
+    """
+
+    free: tuple[str, ...]
+    expressions: tuple[str, ...] = ()
+    fixed: tuple[tuple[str, int], ...] = ()
+
+
+def symbolic(names: Names) -> dict[str, Size]:
+    """One symbol a name, all of one scope, constrained so that every expression is at least 1.
+
+    Raises:
+        Exception: whatever JAX says of an expression that it can't represent.
+    """
+    fixed = dict(names.fixed)
+    free = [name for name in names.free if name not in fixed]
+    if not free:
+        return dict(fixed)
+    spelled = {name: f"{name}_" if name in _RESERVED else name for name in free}
+    constraints: list[str] = []
+    for _ in range(2):  # the constraints are written with the symbols of a first scope
+        scope = export.SymbolicScope(tuple(constraints))
+        symbols = export.symbolic_shape(", ".join(spelled.values()), scope=scope)
+        sizes: dict[str, Size] = {**fixed, **dict(zip(free, symbols, strict=True))}
+        values = (_dims.evaluate(expression, sizes) for expression in names.expressions)
+        constraints = [f"{value} >= 1" for value in values if export.is_symbolic_dim(value)]
+        if not constraints:
+            break
+    return sizes
+
+
+def concrete(names: Names, extra: Iterable[int] = ()) -> Iterator[dict[str, int]]:
+    """Sets of sizes: unequal odd ones, unequal even ones, all one, all equal; then each of `extra`.
+
+    A set that makes an expression smaller than 1 (or not a whole number) is moved up until none is.
+    """
+    count = len(names.free)
+    primes = list(itertools.islice(_odd_sizes(), count))
+    evens = [2 * (count - i) + 2 for i in range(count)]  # falling, where the odd ones rise
+    sets: list[Sequence[int]] = [primes, evens, [1] * count, [4] * count]
+    for value in extra:
+        # The others get sizes of their own, so that a constant stands out.
+        sets.extend([value if i == j else primes[j] + 1 for j in range(count)] for i in range(count))
+    seen: set[tuple[int, ...]] = set()
+    for values in sets:
+        sizes = _repaired(dict(zip(names.free, values, strict=True)) | dict(names.fixed), names)
+        if sizes is not None and tuple(sizes.values()) not in seen:
+            seen.add(tuple(sizes.values()))
+            yield sizes
+
+
+def _odd_sizes() -> Iterator[int]:
+    found: list[int] = []
+    for number in itertools.count(3, 2):
+        if all(number % prime for prime in found):
+            found.append(number)
+            yield number
+
+
+def _repaired(sizes: dict[str, int], names: Names) -> dict[str, int] | None:
+    """`sizes`, with names made larger until every expression is a size; None where that does not help."""
+    fixed = dict(names.fixed)
+    for _ in range(_ATTEMPTS):
+        failing = next((e for e in names.expressions if not _is_size(_value(e, sizes))), None)
+        if failing is None:
+            return sizes
+        movable = [name for name in _dims.names_in(failing) if name in sizes and name not in fixed]
+        better = [name for name in movable if _improves(failing, sizes, name)]
+        if not better:
+            return None
+        sizes = sizes | {better[0]: sizes[better[0]] + 1}
+    return None
+
+
+def _value(expression: str, sizes: Mapping[str, int]) -> float:
+    try:
+        value = _dims.evaluate(expression, sizes)
+    except ArithmeticError:
+        return -1.0
+    return value if isinstance(value, (int, float)) else -1.0
+
+
+def _is_size(value: float) -> bool:
+    return value >= 1 and value == int(value)
+
+
+def _improves(expression: str, sizes: Mapping[str, int], name: str) -> bool:
+    """Whether a larger `name` brings the expression nearer to a size: it grows, or becomes whole."""
+    here = _value(expression, sizes)
+    steps = (_value(expression, {**sizes, name: sizes[name] + step}) for step in (1, 2, 4, 8, 16))
+    return any(value > here or _is_size(value) for value in steps)

@@ -1,0 +1,218 @@
+"""Through the transforms around a function: what the arguments look like outside, and the result inside.
+
+Floor 5. Knows what each transform of this package does to shapes; knows nothing of annotations' dimensions.
+A mapped axis is a symbol of its own, put where the transform will look for it. A result is taken apart
+again from the outside: mapped axes are removed, gradients compared with what is differentiated.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+
+from typedfilter import _axes
+from typedfilter._plan import plan_of
+from typedfilter._targets import Targets
+from typedfilter._wrapper import Wrapper
+from typedfilter.check import _compare, _dims, _types
+from typedfilter.check._compare import Mismatch
+from typedfilter.check._dims import Size
+from typedfilter.transforms.grad import Grad, ValueAndGrad
+from typedfilter.transforms.vmap import Vmap
+
+Call = Callable[..., Any]
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+"""Positional and keyword arguments."""
+
+_SILENT = ("filter_jit", "filter_checkpoint", "filter_closure_convert", "filter_custom_jvp", "filter_custom_vjp")
+
+
+@dataclasses.dataclass(frozen=True)
+class Level:
+    """One transform of the stack.
+
+    Attributes:
+        wrapper: the transform, of whatever is inside it.
+        axes: by leaf of the arguments, the mapped axis; None where it is not mapped. Empty for other transforms.
+        size: the name of the mapped size.
+    """
+
+    wrapper: Wrapper
+    axes: tuple[int | None, ...] = ()
+    size: str = ""
+
+
+class Unknown:
+    """In the place of a result that a transform does not hand out."""
+
+
+UNKNOWN = Unknown()
+
+
+def lifted(shape: Sequence[Size], leaf: int, levels: Sequence[Level], sizes: Mapping[str, Size]) -> tuple[Size, ...]:
+    """The shape of a leaf outside of `levels` (innermost first)."""
+    out = list(shape)
+    for level in levels:
+        axis = level.axes[leaf] if level.axes else None
+        if axis is not None:
+            # Clipped: an axis that is out of range is for the transform itself to refuse.
+            out.insert(max(0, axis if axis >= 0 else len(out) + 1 + axis), sizes[level.size])
+    return tuple(out)
+
+
+def levels_of(
+    wrappers: Sequence[Wrapper],
+    arrays: Sequence[tuple[tuple[int, ...], Any]],
+    arguments: Callable[[Sequence[Any]], Arguments],
+) -> tuple[Level, ...]:
+    """The levels of a stack, innermost first.
+
+    Args:
+        wrappers: outermost first.
+        arrays: shape and dtype of each leaf of the arguments, for one example.
+        arguments: makes the arguments, given their leaves.
+    """
+    levels: list[Level] = []
+    for wrapper in reversed(wrappers):
+        if not isinstance(wrapper.transform, Vmap):
+            levels.append(Level(wrapper))
+            continue
+        count = sum(1 for level in levels if level.size)
+        sizes = {level.size: 2 for level in levels if level.size}
+        shapes = [lifted(shape, i, levels, sizes) for i, (shape, _) in enumerate(arrays)]
+        structs = [jax.ShapeDtypeStruct(s, dtype) for s, (_, dtype) in zip(shapes, arrays, strict=True)]
+        found: list[tuple[int | None, ...]] = []
+
+        def ask(*leaves: Any, wrapper: Wrapper = wrapper, found: list[Any] = found) -> None:
+            found.append(_mapped_axes(wrapper, arguments(leaves), leaves))
+
+        jax.eval_shape(ask, *structs)
+        levels.append(Level(wrapper, found[0], f"batch{count}" if count else "batch"))
+    return tuple(levels)
+
+
+def _mapped_axes(wrapper: Wrapper, arguments: Arguments, leaves: Sequence[Any]) -> tuple[int | None, ...]:
+    transform = wrapper.transform
+    assert isinstance(transform, Vmap)
+    args, kwargs = arguments
+    axes = _argument_axes(plan_of(wrapper.__wrapped__), transform.in_axes, args, kwargs)
+    by_id: dict[int, int | None] = {}
+    for value, each in zip([*args, *kwargs.values()], axes, strict=True):
+        by_id |= {id(leaf): axis for leaf, axis in zip(jax.tree.leaves(value), each, strict=True)}
+    return tuple(by_id.get(id(leaf)) for leaf in leaves)
+
+
+# ------------------------------------------------------------------------------------------------ results
+
+
+def inner_result(
+    out: Any, levels: Sequence[Level], sizes: Mapping[str, Size], primals: Callable[[int], Mapping[str, Any]]
+) -> Any:
+    """The result of the innermost function, from that of the outermost transform. Called while tracing.
+
+    Args:
+        out: what the stack returned.
+        levels: innermost first.
+        sizes: of the names.
+        primals: the arguments by name (with structs for arrays) as the level of that number hands them on.
+
+    Returns:
+        The result; `UNKNOWN` where a transform keeps it, or a pair of `UNKNOWN` and auxiliary data.
+
+    Raises:
+        Mismatch: a mapped axis is missing, or a gradient is not like what is differentiated.
+    """
+    for number in reversed(range(len(levels))):
+        level = levels[number]
+        transform = level.wrapper.transform
+        if isinstance(transform, Vmap):
+            out = _unmapped(out, level, transform, sizes[level.size])
+        elif isinstance(transform, ValueAndGrad):
+            out = _without_gradient(out, level, transform, primals(number))
+        elif transform.name not in _SILENT:
+            return UNKNOWN
+        if out is UNKNOWN:
+            return out
+    return out
+
+
+def _unmapped(out: Any, level: Level, transform: Vmap, size: Size) -> Any:
+    leaves, treedef = jax.tree.flatten(out)
+    axes = _result_axes(plan_of(level.wrapper.__wrapped__), transform.out_axes, out)
+    return treedef.unflatten([_without_axis(x, a, size) for x, a in zip(leaves, axes, strict=True)])
+
+
+def _without_axis(leaf: Any, axis: int | None, size: Size) -> Any:
+    if axis is None or not isinstance(leaf, jax.Array):
+        return leaf
+    if not -leaf.ndim <= axis < leaf.ndim or not _dims.same(leaf.shape[axis], size):
+        raise Mismatch("", f"a mapped axis {axis} of size {size}", _compare.describe(leaf))
+    return jax.lax.index_in_dim(leaf, 0, axis, keepdims=False)
+
+
+def _without_gradient(out: Any, level: Level, transform: ValueAndGrad, primals: Mapping[str, Any]) -> Any:
+    if isinstance(transform, Grad):
+        gradient, value = (out[0], (UNKNOWN, out[1])) if transform.has_aux else (out, UNKNOWN)
+    else:
+        value, gradient = out
+    targets = Targets(plan_of(level.wrapper.__wrapped__), transform.name)
+    expected: list[Any] = []
+    for param in targets.params:
+        primal = primals[param.name]
+        expected += primal if param.kind is param.kind.VAR_POSITIONAL else [primal]
+    _check_gradient(gradient, tuple(expected) if targets.several else expected[0])
+    return value
+
+
+def _check_gradient(gradient: Any, primal: Any) -> None:
+    """A gradient has the structure of the primal, with None for what is not differentiated."""
+    given, treedef = jax.tree_util.tree_flatten_with_path(primal)
+    found, structure = jax.tree_util.tree_flatten(gradient, is_leaf=lambda leaf: leaf is None)
+    blank = jax.tree.structure(treedef.unflatten([None] * len(given)), is_leaf=lambda leaf: leaf is None)
+    if len(found) != len(given):
+        raise Mismatch("", f"a gradient of structure {blank}", f"one of structure {structure}")
+    for (path, old), new in zip(given, found, strict=True):
+        if new is None or not hasattr(old, "shape"):
+            continue
+        if len(new.shape) != len(old.shape) or not all(map(_dims.same, new.shape, old.shape)):
+            where = jax.tree_util.keystr(path)
+            raise Mismatch(where, f"a gradient {_compare.describe(old)}", _compare.describe(new))
+
+
+def check_result(value: Any, returns: Any, bindings: _dims.Bindings) -> None:
+    """Compare what `inner_result` found with the return annotation.
+
+    Raises:
+        Mismatch: they disagree.
+    """
+    if value is UNKNOWN or returns is Any:
+        return
+    if isinstance(value, tuple) and value and value[0] is UNKNOWN:
+        arguments = getattr(_types.plain(returns), "__args__", ())
+        if len(arguments) == 2:
+            _compare.check(value[1], arguments[1], bindings, "[1]")
+        return
+    _compare.check(value, returns, bindings)
+
+
+# The two below ask `_axes` for what it works out inside a call.
+
+
+def _argument_axes(plan: Any, in_axes: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[list[int | None]]:
+    positional = _axes._by_position(plan, in_axes, len(args))
+    out = [_axes._argument_axes(plan, plan.positional(i), positional[i], value) for i, value in enumerate(args)]
+    for name, value in kwargs.items():
+        out.append(_axes._argument_axes(plan, plan.keyword(name), _axes._by_name(in_axes, name), value))
+    return out
+
+
+def _result_axes(plan: Any, out_axes: Any, out: Any) -> list[int | None]:
+    leaves = jax.tree.leaves(out)
+    if out_axes != _axes.BY_RULE:
+        return _axes._spread(plan, "out_axes", "return", out_axes, out)
+    if plan.returns.axis is not None:
+        return [plan.returns.axis.axis] * len(leaves)
+    return _axes._ruled(out, leaves)

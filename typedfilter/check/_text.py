@@ -1,0 +1,1 @@
+def plain_report(r): return "\n".join(map(str, r.results))

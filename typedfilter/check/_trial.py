@@ -1,0 +1,165 @@
+"""One trial: a case of a signature, traced at one choice of sizes, and what went wrong if anything did.
+
+Floor 5. Everything runs inside `jax.eval_shape`: nothing is compiled, and no array is made. Knows how errors
+of a trace tell where they come from; knows nothing of verdicts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from typedfilter.check import _compare, _dims, _layout, _nodes, _stack, _types
+from typedfilter.check._compare import Mismatch
+from typedfilter.check._dims import Bindings, Size
+from typedfilter.check._layout import Layout, Signature
+from typedfilter.check._nodes import Leaf, Maker, StubNode
+from typedfilter.check._stack import Level
+
+
+class StubMismatch(TypeError):
+    """A stand-in for a callable was called with what its annotation does not allow."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A case ready to be traced: its arrays, and the transforms that they go through."""
+
+    signature: Signature
+    layout: Layout
+    levels: tuple[Level, ...]
+
+
+def planned(signature: Signature, layout: Layout) -> Plan:
+    """Resolve which axes the transforms of the stack map.
+
+    Raises:
+        Exception: the transforms refuse the arguments.
+    """
+    sizes = dict.fromkeys(layout.names.free, 2) | dict(layout.names.fixed)
+    arrays = [(leaf.shape(_whole(leaf, sizes)), leaf.dtype) for leaf in layout.leaves]
+
+    def arguments(leaves: Sequence[Any]) -> _stack.Arguments:
+        return _as_call(signature, _arguments(signature, layout, iter(leaves), Bindings()))
+
+    return Plan(signature, layout, _stack.levels_of(signature.subject.layers, arrays, arguments))
+
+
+def _whole(leaf: Leaf, sizes: Mapping[str, int]) -> Mapping[str, int]:
+    """`sizes`, with a size for each axis that is an expression: only ranks matter here."""
+    return {**sizes, **{axis: 2 for axis in leaf.axes if isinstance(axis, str) and axis not in sizes}}
+
+
+def run(plan: Plan, sizes: Mapping[str, Size]) -> None:
+    """Trace at these sizes, which the names of the mapped axes are among.
+
+    Raises:
+        Mismatch: the result is not what the return annotation says.
+        Exception: whatever the trace raises.
+    """
+    leaves = plan.layout.leaves
+    shapes = [leaf.shape(sizes) for leaf in leaves]
+    lifted = [_stack.lifted(shape, i, plan.levels, sizes) for i, shape in enumerate(shapes)]
+    structs = [jax.ShapeDtypeStruct(shape, leaf.dtype) for shape, leaf in zip(lifted, leaves, strict=True)]
+
+    def body(*tracers: Any) -> None:
+        bindings = _bindings(plan, sizes, shapes)
+        arguments = _arguments(plan.signature, plan.layout, iter(tracers), bindings)
+        args, kwargs = _as_call(plan.signature, arguments)
+        out = plan.signature.subject.call(*args, **kwargs)
+
+        def primals(number: int) -> Mapping[str, Any]:
+            inside = plan.levels[:number]
+            level_shapes = [_stack.lifted(shape, i, inside, sizes) for i, shape in enumerate(shapes)]
+            values = [jax.ShapeDtypeStruct(s, leaf.dtype) for s, leaf in zip(level_shapes, leaves, strict=True)]
+            return _arguments(plan.signature, plan.layout, iter(values), bindings, construct=False)
+
+        inner = _stack.inner_result(out, plan.levels, sizes, primals)
+        bindings.arguments = arguments
+        _stack.check_result(inner, plan.signature.returns, bindings)
+
+    jax.eval_shape(body, *structs)
+
+
+def _bindings(plan: Plan, sizes: Mapping[str, Size], shapes: Sequence[Sequence[Size]]) -> Bindings:
+    """What the names stand for before the function runs: the axes of `*name` are known by its arguments."""
+    bindings = Bindings(sizes=dict(sizes), arguments=plan.layout.arguments)
+    for leaf, shape in zip(plan.layout.leaves, shapes, strict=True):
+        if any(dim.variadic for dim in leaf.dims):
+            _dims.match(leaf.dims, shape, bindings, leaf.number)
+    for key, chosen in plan.layout.used.items():
+        name = key.removeprefix("structure ")
+        if name != key and name.isidentifier():
+            bindings.structures[name] = _nodes.structure(chosen)
+    return bindings
+
+
+def _arguments(
+    signature: Signature, layout: Layout, leaves: Iterator[Any], bindings: Bindings, construct: bool = True
+) -> dict[str, Any]:
+    def stub(node: StubNode) -> Any:
+        return _stand_in(node, layout, bindings)
+
+    maker = Maker(layout.case, lambda leaf: next(leaves), stub, construct, layout.arguments)
+    return _layout.make_arguments(signature, maker)
+
+
+def _stand_in(node: StubNode, layout: Layout, outer: Bindings) -> Callable[..., Any]:
+    """A callable that checks its arguments and returns what its annotation says."""
+
+    def stand_in(*args: Any, **kwargs: Any) -> Any:
+        bindings = outer.copy()
+        if node.parameters is not None:
+            if len(args) != len(node.parameters) or kwargs:
+                raise StubMismatch(f"`{node.label}` takes {len(node.parameters)} arguments, got {len(args)}")
+            for i, (value, hint) in enumerate(zip(args, node.parameters, strict=True)):
+                try:
+                    _compare.check(value, hint, bindings)
+                except Mismatch as error:
+                    raise StubMismatch(_stub_text(node, i, error)) from error
+
+        def place(leaf: Leaf) -> Any:
+            return _blank(leaf.shape(bindings.sizes), leaf.dtype)
+
+        maker = Maker(layout.case, place, lambda inner: _stand_in(inner, layout, bindings), True, layout.arguments)
+        return node.result.make(maker)
+
+    stand_in.__name__ = stand_in.__qualname__ = node.label if node.label.isidentifier() else "stand_in"
+    return stand_in
+
+
+def _stub_text(node: StubNode, number: int, error: Mismatch) -> str:
+    why = f" ({error.why})" if error.why else ""
+    return f"argument {number} of `{node.label}`{error.path} is {error.found}, not {error.expected}{why}"
+
+
+def _blank(shape: Sequence[Size], dtype: Any) -> Any:
+    if dtype == _types.key_dtype():
+        key = jax.random.key(0)
+        return jax.random.split(key, tuple(shape)) if shape else key
+    return jnp.zeros(shape, dtype)
+
+
+def _as_call(signature: Signature, arguments: Mapping[str, Any]) -> _stack.Arguments:
+    positional: list[Any] = []
+    keyword: dict[str, Any] = {}
+    by_name = False  # after one that is left out
+    for parameter in signature.parameters:
+        kind = parameter.kind
+        if parameter.name not in arguments:
+            by_name = by_name or kind is not inspect.Parameter.VAR_POSITIONAL
+        elif kind is inspect.Parameter.VAR_POSITIONAL:
+            positional.extend(arguments[parameter.name])
+        elif kind is inspect.Parameter.VAR_KEYWORD:
+            keyword.update(arguments[parameter.name])
+        elif kind is inspect.Parameter.KEYWORD_ONLY or by_name:
+            keyword[parameter.name] = arguments[parameter.name]
+        else:
+            positional.append(arguments[parameter.name])
+    return tuple(positional), keyword
+
