@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import inspect
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, ClassVar, NamedTuple, NoReturn, get_args, get_origin
 from weakref import WeakKeyDictionary
 
