@@ -7,7 +7,7 @@ a prefix pytree of `int`, `None` and callables `leaf -> int | None`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -17,9 +17,9 @@ from typedfilter._diagnose import brief
 from typedfilter._fields import leaf_marks
 from typedfilter._hints import Hint, Role
 from typedfilter._plan import Param, Plan
-from typedfilter._split import Rest, is_traceable, split
+from typedfilter._split import Rest, is_traceable, split_at
 from typedfilter.errors import VmapAxisError
-from typedfilter.filters import IfArray, is_array
+from typedfilter.filters import IfArray, is_array, leaf_is_array_type
 
 __all__ = ["BY_RULE", "Mapped", "check_axes", "map_arguments", "place_outputs", "split_outputs"]
 
@@ -103,7 +103,7 @@ def map_arguments(
         param = plan.positional(place) if isinstance(place, int) else plan.keyword(place)
         spec = positional[place] if isinstance(place, int) else _by_name(in_axes, place)
         leaf_axes = _argument_axes(plan, param, spec, value)
-        taken, rest = split(value, lambda _, leaf_axes=leaf_axes: [axis is not None for axis in leaf_axes])
+        taken, rest = split_at(value, [axis is not None for axis in leaf_axes])
         rests.append(rest)
         arrays += taken
         for at, array in zip(rest.taken_at, taken, strict=True):
@@ -156,10 +156,13 @@ def _by_name(in_axes: Any, name: str) -> Any:
 
 def _argument_axes(plan: Plan, param: Param | None, spec: Any, value: Any) -> list[int | None]:
     """The axis of each leaf of one argument: the option, else the annotation, else the rule."""
-    leaves = jax.tree_util.tree_leaves(value)
+    is_leaf = leaf_is_array_type(type(value)) is True
+    leaves = [value] if is_leaf else jax.tree_util.tree_leaves(value)
     hint = None if param is None else param.hint
     name = "" if param is None else param.name
     if spec is not BY_RULE and spec != BY_RULE:
+        if is_leaf and (spec is None or type(spec) is int):
+            return [spec]
         return _only_arrays(plan, name, _spread(plan, "in_axes", name, spec, value), leaves, spec)
     if hint is not None and hint.axis is not None:
         axis = hint.axis.axis
@@ -172,6 +175,8 @@ def _argument_axes(plan: Plan, param: Param | None, spec: Any, value: Any) -> li
 def _ruled(tree: Any, leaves: Sequence[Any]) -> list[int | None]:
     """By the rule: arrays along their first axis, or that of the field they are in; the rest not at all."""
     mapped = [0 if is_array(leaf) else None for leaf in leaves]
+    if len(leaves) == 1 and leaves[0] is tree:  # no class around it, hence no field that is marked
+        return mapped  # type: ignore[return-value]  # list is invariant
     if not any(axis == 0 for axis in mapped):
         return [None] * len(leaves)
     marks = leaf_marks(tree)
@@ -223,7 +228,7 @@ def _only_arrays(
 def _same_size(
     plan: Plan, leaf: _Leaf, array: Any, axis: int, seen: _Size | None, axis_size: int | None
 ) -> _Size:
-    ndim = jnp.ndim(array)
+    ndim = array.ndim
     if not -ndim <= axis < ndim:
         raise VmapAxisError(
             f"has no axis {axis} to map over: it is {brief(array)}",
@@ -233,7 +238,7 @@ def _same_size(
             actual=brief(array),
             fix="map another axis, or broadcast it: VmapAxis[None], or None in in_axes",
         )
-    size = jnp.shape(array)[axis]
+    size = array.shape[axis]
     if seen is None:
         seen = _Size(None, 0, axis_size) if axis_size is not None else _Size(leaf, axis, size)
     if size == seen.size:
@@ -269,14 +274,17 @@ def split_outputs(plan: Plan, out_axes: Any, out: Any) -> tuple[list[Any], list[
     """A result inside the map: the arrays that get an axis, the arrays that don't, and how to place them."""
     leaves, treedef = jax.tree_util.tree_flatten(out)
     hint: Hint = plan.returns
-    if out_axes != BY_RULE:
+    if out_axes is not BY_RULE and out_axes != BY_RULE:
         axes = _spread(plan, "out_axes", "return", out_axes, out)
     elif hint.axis is not None:
         axes = [hint.axis.axis] * len(leaves)
     else:
         axes = _ruled(out, leaves)
-    kinds = ["other" if not is_traceable(leaf) else "whole" if axis is None else "mapped" for leaf, axis in zip(leaves, axes, strict=True)]
-    groups = {kind: [leaf for leaf, k in zip(leaves, kinds, strict=True) if k == kind] for kind in ("mapped", "whole", "other")}
+    groups: dict[str, list[Any]] = {"mapped": [], "whole": [], "other": []}
+    kinds = []
+    for leaf, axis in zip(leaves, axes, strict=True):
+        kinds.append("other" if not is_traceable(leaf) else "whole" if axis is None else "mapped")
+        groups[kinds[-1]].append(leaf)
     return groups["mapped"], groups["whole"], (treedef, kinds, axes, groups["other"])
 
 
@@ -291,5 +299,3 @@ def place_outputs(mapped: Sequence[Any], whole: Sequence[Any], how: tuple[Any, .
     ]
     return treedef.unflatten(moved)
 
-
-AxisName = Hashable | None

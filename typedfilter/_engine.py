@@ -126,7 +126,7 @@ class Engine:
             by_type,
             self.returns_arrays,
             table=self.table,
-            miss=self.program,
+            first=self.first_call,
             explain=functools.partial(_diagnose.better_error, self.plan),
             packed=Packed,
             unpack=unpack,
@@ -152,6 +152,16 @@ class Engine:
             self.table.clear()
         self.table[key] = call
         return call
+
+    def first_call(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A call with arguments of classes that were not seen before."""
+        try:
+            return unpack(self.program(key, args, kwargs)(*args, **kwargs))
+        except Exception as error:
+            better = _diagnose.better_error(self.plan, error, args, kwargs)
+            if better is None:
+                raise
+            raise better from None
 
     def jit(self, pattern: Pattern) -> Any:
         """The `jax.jit` object for a pattern."""

@@ -21,36 +21,36 @@ NAME = "_typedfilter_call"
 _TEMPLATE = """\
 def {name}({signature}):
     try:
-        _tf_call = _tf_table.get({key})
-        if _tf_call is None:
-            _tf_call = _tf_miss({key}, ({positional}), {{{keywords}}})
         {finish}
     except Exception as _tf_error:
-        _tf_better = _tf_explain(_tf_error, ({positional}), {{{keywords}}})
-        if _tf_better is None:
-            raise
-        raise _tf_better from None
+        if type(_tf_error) is not _tf_keyerror or {key} in _tf_table:
+            _tf_better = _tf_explain(_tf_error, ({positional}), {{{keywords}}})
+            if _tf_better is None:
+                raise
+            raise _tf_better from None
+    return _tf_first({key}, ({positional}), {{{keywords}}})
 """
-_FINISH_ARRAYS = "return _tf_call({call})"
+_FINISH_ARRAYS = "return _tf_table[{key}]({call})"
 _FINISH_ANY = """\
-_tf_out = _tf_call({call})
+_tf_out = _tf_table[{key}]({call})
         return _tf_out if type(_tf_out) is not _tf_packed else _tf_unpack(_tf_out)"""
 
 
 def write_shim(
     signature: inspect.Signature, by_type: frozenset[str], returns_arrays: bool, **names: Any
 ) -> Callable[..., Any]:
-    """A function of this signature that passes its call on to `table[key]`.
+    """A function of this signature that passes its call on to `table[key]`, or to `first` if that is not there.
 
     Args:
         signature: of the user's function.
         by_type: the parameters whose classes decide which program runs: together they are the key.
         returns_arrays: the result never has to be unpacked.
-        names: `table`, `miss(key, args, kwargs)`, `explain(error, args, kwargs)`, `packed` and `unpack`.
+        names: `table`, `first(key, args, kwargs)`, `explain(error, args, kwargs)`, `packed` and `unpack`.
     """
     parameters = list(signature.parameters.values())
     source = _source(tuple((p.name, p.kind, p.default is not p.empty) for p in parameters), by_type, returns_arrays)
     namespace = {f"_tf_{name}": value for name, value in names.items()}
+    namespace["_tf_keyerror"] = KeyError
     namespace |= {f"_tf_default_{p.name}": p.default for p in parameters if p.default is not p.empty}
     exec(_compiled(source), namespace)
     shim: Callable[..., Any] = namespace.pop(NAME)
@@ -68,13 +68,14 @@ def _source(parameters: tuple[tuple[str, Kind, bool], ...], by_type: frozenset[s
     keywords = [(name, kind) for name, kind, _ in parameters if kind in (Kind.KEYWORD_ONLY, Kind.VAR_KEYWORD)]
     passed = [f"{name}={name}" if kind is Kind.KEYWORD_ONLY else f"**{name}" for name, kind in keywords]
     finish = _FINISH_ARRAYS if returns_arrays else _FINISH_ANY
+    key = _key([(name, kind) for name, kind, _ in parameters if name in by_type])
     return _TEMPLATE.format(
         name=NAME,
         signature=_signature(parameters),
-        key=_key([(name, kind) for name, kind, _ in parameters if name in by_type]),
+        key=key,
         positional="".join(f"{each}, " for each in positional),
         keywords=", ".join(f"{name!r}: {name}" if kind is Kind.KEYWORD_ONLY else f"**{name}" for name, kind in keywords),
-        finish=finish.format(call=", ".join(positional + passed)),
+        finish=finish.format(key=key, call=", ".join(positional + passed)),
     )
 
 

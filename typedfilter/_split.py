@@ -8,6 +8,7 @@ remembers for each structure where its arrays are.
 
 from __future__ import annotations
 
+import functools
 import operator
 import weakref
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -21,7 +22,18 @@ from typedfilter._intern import InternTable
 from typedfilter._keys import exact_key, is_self_exact
 from typedfilter.filters import leaf_is_array_type
 
-__all__ = ["Packed", "Rest", "join_leaves", "is_traceable", "pack", "pack_output", "split", "unpack"]
+__all__ = [
+    "Carried",
+    "Packed",
+    "Rest",
+    "is_traceable",
+    "join_leaves",
+    "pack",
+    "pack_output",
+    "split",
+    "split_at",
+    "unpack",
+]
 
 
 def join_leaves(total: int, *parts: tuple[Sequence[int], Iterable[Any]]) -> list[Any]:
@@ -64,11 +76,34 @@ class Rest:
 def split(tree: Any, take: Callable[[list[Any]], Sequence[bool]]) -> tuple[list[Any], Rest]:
     """The leaves for which `take(leaves)` is true, as a flat list, and the rest; `rest.join` is the inverse."""
     leaves, treedef = tree_flatten(tree)
-    mask = take(leaves)
+    return _split(leaves, treedef, take(leaves))
+
+
+def split_at(tree: Any, mask: Sequence[bool]) -> tuple[list[Any], Rest]:
+    """As `split`, with the choice already made, leaf by leaf."""
+    leaves, treedef = tree_flatten(tree)
+    return _split(leaves, treedef, mask)
+
+
+def _split(leaves: list[Any], treedef: PyTreeDef, mask: Sequence[bool]) -> tuple[list[Any], Rest]:
     taken_at = [i for i, taken in enumerate(mask) if taken]
+    if len(taken_at) == len(leaves):
+        return leaves, Rest(treedef, taken_at, (), ())
     others_at = [i for i, taken in enumerate(mask) if not taken]
-    rest = Rest(treedef, taken_at, others_at, [leaves[i] for i in others_at])
-    return [leaves[i] for i in taken_at], rest
+    return [leaves[i] for i in taken_at], Rest(treedef, taken_at, others_at, [leaves[i] for i in others_at])
+
+
+class Carried:
+    """A pytree node without children, on which a Python object travels past JAX and back."""
+
+    __slots__ = ("back", "there")
+
+    def __init__(self, there: Any) -> None:
+        self.there = there
+        self.back: Any = None
+
+
+jax.tree_util.register_pytree_node(Carried, lambda carried: ((), carried), lambda carried, _: carried)
 
 
 def is_traceable(leaf: Any) -> bool:
@@ -120,25 +155,25 @@ jax.tree_util.register_pytree_with_keys(
 class _Layout:
     """Where the arrays of one structure are, and the live static parts of it."""
 
-    __slots__ = ("__weakref__", "entries", "exact", "has_dicts", "key", "others_at", "parts", "take", "take_others", "taken_at")
+    __slots__ = ("__weakref__", "entries", "exact", "dict_paths", "key", "others_at", "parts", "take", "take_others", "taken_at")
 
-    def __init__(self, key: tuple[PyTreeDef, tuple[type | None, ...]]) -> None:
-        treedef, kinds = key
+    def __init__(self, tree: Any, key: tuple[PyTreeDef, tuple[type | None, ...]]) -> None:
+        _, kinds = key
         self.key = key
         self.taken_at = [i for i, kind in enumerate(kinds) if kind is None]
         self.others_at = [i for i, kind in enumerate(kinds) if kind is not None]
         self.take = _getter(self.taken_at)
         self.take_others = _getter(self.others_at)
         self.exact = all(kind is None or is_self_exact(kind) for kind in kinds)
-        self.has_dicts = _has_dicts(treedef)
+        self.dict_paths = _dict_paths(tree)
         self.parts: InternTable[StaticPart] = InternTable()
         self.entries: list[_ByTypes] = []
 
     def pack(self, tree: Any, leaves: list[Any], treedef: PyTreeDef) -> Packed:
         statics = self.take_others(leaves)
         key: Hashable = statics if self.exact else tuple(map(exact_key, statics))
-        if self.has_dicts:
-            key = key, tuple(_dict_keys(tree))
+        if self.dict_paths:
+            key = key, _exact_dict_keys(tree, self.dict_paths)
         part = self.parts.get(key)
         if part is None:
             part = self.parts.get_or_add(key, lambda: StaticPart(self, treedef, statics, key))
@@ -186,7 +221,7 @@ def _layout(
         kind if mark.static or is_array_type(kind) is False else None
         for kind, mark in zip(types, marks, strict=True)
     )
-    return _layouts.get_or_add((treedef, kinds), lambda: _Layout((treedef, kinds)))
+    return _layouts.get_or_add((treedef, kinds), lambda: _Layout(tree, (treedef, kinds)))
 
 
 def _remember(layout: _Layout, key: tuple[PyTreeDef, tuple[type, ...]]) -> None:
@@ -215,25 +250,45 @@ def _getter(positions: Sequence[int]) -> Callable[[list[Any]], tuple[Any, ...]]:
 
 
 # JAX compares the keys of dictionaries with `==`, so that {1: x}, {1.0: x} and {True: x} have one structure.
+# Where a structure holds its dictionaries is found once; a call then only looks at their keys.
+
+_Step = Callable[[Any], Any]
 
 
-def _has_dicts(treedef: PyTreeDef) -> bool:
-    node = treedef.node_data()
-    if node is None:
-        return False
-    return issubclass(node[0], dict) or any(map(_has_dicts, treedef.children()))
+def _dict_paths(tree: Any) -> list[tuple[_Step, ...]]:
+    """The way to every dictionary in a tree, as look-ups to do one after another."""
+    if jax.tree_util.all_leaves([tree]):
+        return []
+    paths: list[tuple[_Step, ...]] = [()] if isinstance(tree, dict) else []
+    for step in _steps(tree):
+        paths += [(step, *path) for path in _dict_paths(step(tree))]
+    return paths
 
 
-def _dict_keys(tree: Any) -> Iterable[Hashable]:
-    """The exact keys of every dictionary in `tree`, `None` for one whose keys are plain strings."""
+def _steps(tree: Any) -> list[_Step]:
+    """A look-up for each child of a node; none for a leaf."""
     if isinstance(tree, dict):
-        types = set(map(type, tree))
-        yield None if types <= {str} else frozenset(map(exact_key, tree))
-        children: Iterable[Any] = tree.values()
-    elif isinstance(tree, (tuple, list)):
-        children = tree
-    else:
-        found = jax.tree_util.default_registry.flatten_one_level(tree)
-        children = () if found is None else found[0]
-    for child in children:
-        yield from _dict_keys(child)
+        return [operator.itemgetter(key) for key in tree]
+    if isinstance(tree, (tuple, list)):
+        return [operator.itemgetter(i) for i in range(len(tree))]
+    found = jax.tree_util.default_registry.flatten_one_level(tree)
+    count = 0 if found is None else len(tuple(found[0]))
+    return [functools.partial(_child, i) for i in range(count)]
+
+
+def _child(index: int, node: Any) -> Any:
+    return tuple(jax.tree_util.default_registry.flatten_one_level(node)[0])[index]
+
+
+def _exact_dict_keys(tree: Any, paths: Iterable[tuple[_Step, ...]]) -> tuple[Hashable, ...]:
+    """The exact keys of the dictionaries at these places; `None` where they are plain strings."""
+    keys: list[Hashable] = []
+    for path in paths:
+        node = tree
+        for step in path:
+            node = step(node)
+        keys.append(None if set(map(type, node)) <= _PLAIN_KEYS else frozenset(map(exact_key, node)))
+    return tuple(keys)
+
+
+_PLAIN_KEYS = {str}

@@ -6,6 +6,7 @@ Floor 4. The axis of every leaf is resolved in `_axes`; `jax.vmap` sees one flat
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Hashable
 from typing import Any, ClassVar
 
@@ -14,6 +15,7 @@ import jax
 from typedfilter._axes import BY_RULE, check_axes, map_arguments, place_outputs, split_outputs
 from typedfilter._body import body_of
 from typedfilter._plan import Plan, check_vmap
+from typedfilter._split import Carried
 from typedfilter._wrapper import Transform, Wrapper
 from typedfilter.errors import VmapAxisError
 
@@ -38,30 +40,27 @@ class Vmap(Transform):
     def build(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
         body = body_of(wrapper, plan)
 
+        def one_example(arrays: list[Any], carried: Carried) -> tuple[list[Any], list[Any]]:
+            args, kwargs = carried.there.join(arrays)
+            mapped, whole, carried.back = split_outputs(plan, self.out_axes, body(*args, **kwargs))
+            return mapped, whole
+
+        # One function for JAX to know, made once: its own caches hang on that.
+        @functools.lru_cache(maxsize=64)
+        def mapper(axes: tuple[int, ...], size: int) -> Callable[..., Any]:
+            in_axes, out_axes = (list(axes), None), (0, None)
+            return jax.vmap(one_example, in_axes, out_axes, axis_name=self.axis_name, axis_size=size)
+
         def call(*args: Any, **kwargs: Any) -> Any:
             call = map_arguments(plan, self.in_axes, args, kwargs, self.axis_size)
-            how: list[Any] = []
-
-            def one_example(arrays: list[Any]) -> tuple[list[Any], list[Any]]:
-                args, kwargs = call.join(arrays)
-                mapped, whole, rest = split_outputs(plan, self.out_axes, body(*args, **kwargs))
-                how.append(rest)
-                return mapped, whole
-
-            mapper = jax.vmap(
-                one_example,
-                in_axes=(call.axes,),
-                out_axes=(0, None),
-                axis_name=self.axis_name,
-                axis_size=call.size,
-            )
+            carried = Carried(call)
             try:
-                mapped, whole = mapper(call.arrays)
+                mapped, whole = mapper(tuple(call.axes), call.size)(call.arrays, carried)
             except ValueError as error:
                 if "out_axes is None" not in str(error):
                     raise
                 raise _unmapped(plan) from None
-            return place_outputs(mapped, whole, how[-1])
+            return place_outputs(mapped, whole, carried.back)
 
         return call
 
