@@ -80,7 +80,7 @@ C = TypeVar("C", bound=ClassMethod)
 # filter_jit ---------------------------------------------------------------------------------------------
 
 
-class JitOptions(TypedDict, total=False):
+class JitKeywords(TypedDict, total=False):
     """The options of `filter_jit`."""
 
     donate: Donation
@@ -170,14 +170,12 @@ class JitDecorator(Protocol):
 
     @overload
     def __call__(self, fun: Gradual[R], /) -> Jitted[Callable[..., R]]: ...
-    # The two ignores, here and in filter_jit: checkers compare overloads by their upper bounds, where
-    # `M`, `C` and `F` are all the same; at a call they go by the function, and take the last for the rest.
     @overload
-    def __call__(self, fun: M, /) -> M: ...  # pyright: ignore[reportOverlappingOverload]
+    def __call__(self, fun: M, /) -> M: ...
     @overload
     def __call__(self, fun: C, /) -> C: ...
     @overload
-    def __call__(self, fun: F, /) -> Jitted[F]: ...  # type: ignore[overload-cannot-match]
+    def __call__(self, fun: Callable[P, R], /) -> Jitted[Callable[P, R]]: ...
 
 
 # Derivatives --------------------------------------------------------------------------------------------
@@ -302,7 +300,7 @@ class CustomVjp(ABC, Generic[T, P, R]):
 # Mapping, checkpoints, closures, jaxprs -----------------------------------------------------------------
 
 
-class VmapOptions(TypedDict, total=False):
+class VmapKeywords(TypedDict, total=False):
     """The options of `filter_vmap`."""
 
     in_axes: Axes
@@ -312,13 +310,13 @@ class VmapOptions(TypedDict, total=False):
     check: bool
 
 
-class PmapOptions(VmapOptions, total=False):
+class PmapKeywords(VmapKeywords, total=False):
     """The options of `filter_pmap`."""
 
     donate: PmapDonation
 
 
-class CheckpointOptions(TypedDict, total=False):
+class CheckpointKeywords(TypedDict, total=False):
     """The options of `filter_checkpoint`."""
 
     prevent_cse: bool
