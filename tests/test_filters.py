@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 from typing import Any
 
@@ -415,3 +416,13 @@ def test_comparing_nothing_is_an_error():
     with pytest.raises(PytreeError) as e:
         tree_equal()
     assert str(e.value) == "tree_equal(): needs at least one pytree"
+
+
+def test_dataclasses_of_two_types_are_not_equal():
+    def registered(name: str) -> Any:
+        cls = dataclasses.make_dataclass(name, ["content", "size"])
+        return jax.tree_util.register_dataclass(cls, data_fields=["content"], meta_fields=["size"])
+
+    One, Two = registered("One"), registered("Two")
+    assert tree_equal(One(1, 2), One(1, 2))
+    assert not tree_equal(One(1, 2), Two(1, 2))

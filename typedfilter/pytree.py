@@ -100,9 +100,9 @@ def _pytree_dataclass(options: dict[str, bool], cls: type[T]) -> type[T]:
     names = [field.name for field in dataclasses.fields(made)]
     hints = class_hints(made)
     static = tuple(name for name in names if hints[name].static_marker)
-    unsure = [name for name in names if hints[name].opaque and name not in static]
+    unsure = [name for name in names if hints[name].unresolved and name not in static]
     in_dict = made.__dictoffset__ != 0 and not any(_is_managed(made, name) for name in names)
-    setattr(made, HIDDEN, _Hidden(static, cached=in_dict))
+    setattr(made, HIDDEN, _Hidden(made, static, cached=in_dict))
     made.__init__ = _restoring(made, made.__init__, static, unsure, in_dict)
     if options.get("slots"):
         made.__setattr__, made.__delattr__ = _refuse_assignment, _refuse_deletion
@@ -132,16 +132,17 @@ def _register(cls: Any, data: list[str]) -> None:
         cls.__dataclass_fields__ = own
 
 
-class _StaticPart(tuple[Interned]):
-    """The hidden meta field of one instance: equal to another, in C, if their values have the same key.
+class _StaticPart(tuple[type, Interned]):
+    """The hidden meta field of one instance: equal to another, in C, if class and key of the values are.
 
-    Keeps the values of its own instance, which an equal key does not make the same objects.
+    The class counts since JAX 0.10 and 0.12 compare dataclass nodes by their meta fields alone. Keeps the
+    values of its own instance, which an equal key does not make the same objects.
     """
 
     values: dict[str, Any]
 
-    def __new__(cls, values: dict[str, Any]) -> _StaticPart:
-        part = super().__new__(cls, (intern(tuple(values.values())),))
+    def __new__(cls, owner: type, values: dict[str, Any]) -> _StaticPart:
+        part = super().__new__(cls, (owner, intern(tuple(values.values()))))
         part.values = values
         return part
 
@@ -149,16 +150,16 @@ class _StaticPart(tuple[Interned]):
         return ", ".join(f"{name}={value!r}" for name, value in self.values.items())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _StaticPart, (self.values,)
+        return _StaticPart, (self[0], self.values)
 
 
 class _Hidden:
     """Computes the static part when JAX first asks an instance for it; the instance's dict then has it."""
 
-    def __init__(self, names: tuple[str, ...], cached: bool) -> None:
+    def __init__(self, cls: type, names: tuple[str, ...], cached: bool) -> None:
         self.names = names
         self._cached = cached
-        self._empty = None if names else _StaticPart({})
+        self._empty = None if names else _StaticPart(cls, {})
 
     def __get__(self, instance: Any, owner: type) -> Any:
         if instance is None:
@@ -167,7 +168,7 @@ class _Hidden:
             return self._empty
         values = {name: getattr(instance, name) for name in self.names}
         try:
-            part = _StaticPart(values)
+            part = _StaticPart(owner, values)
         except Exception:
             _check_static(owner, values)
             raise
