@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Concatenate, Literal, overload
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,17 @@ import jax.numpy as jnp
 from typedfilter._body import body_of
 from typedfilter._diagnose import brief
 from typedfilter._plan import Plan, check_grad
+from typedfilter._signatures import (
+    Aux,
+    D,
+    GradAuxDecorator,
+    GradDecorator,
+    P,
+    Scalar,
+    Value,
+    ValueAndGradAuxDecorator,
+    ValueAndGradDecorator,
+)
 from typedfilter._split import Rest, is_traceable, split
 from typedfilter._targets import Targets
 from typedfilter._wrapper import Transform, Wrapper
@@ -85,7 +96,11 @@ def split_aux(out: Any, has_aux: bool, plan: Plan, transform: str) -> tuple[Any,
 
 
 def _real_scalar(value: Any, plan: Plan, transform: str) -> Any:
-    if is_array_like(value) and jnp.shape(value) == () and jnp.issubdtype(jnp.result_type(value), jnp.floating):
+    if (
+        is_array_like(value)
+        and jnp.shape(value) == ()
+        and jnp.issubdtype(jnp.result_type(value), jnp.floating)
+    ):
         return value
     fix = "reduce it to a scalar: jax.numpy.sum or mean; for a derivative of an array use filter_jacrev"
     if isinstance(value, tuple):
@@ -102,6 +117,20 @@ def _real_scalar(value: Any, plan: Plan, transform: str) -> Any:
     )
 
 
+@overload
+def filter_value_and_grad(
+    fun: Callable[Concatenate[D, P], Value], /, *, has_aux: Literal[False] = False, check: bool = True
+) -> Callable[Concatenate[D, P], tuple[Value, D]]: ...
+@overload
+def filter_value_and_grad(
+    fun: Callable[Concatenate[D, P], tuple[Value, Aux]], /, *, has_aux: Literal[True], check: bool = True
+) -> Callable[Concatenate[D, P], tuple[tuple[Value, Aux], D]]: ...
+@overload
+def filter_value_and_grad(
+    *, has_aux: Literal[False] = False, check: bool = True
+) -> ValueAndGradDecorator: ...
+@overload
+def filter_value_and_grad(*, has_aux: Literal[True], check: bool = True) -> ValueAndGradAuxDecorator: ...
 def filter_value_and_grad(fun: Any = None, *, has_aux: bool = False, check: bool = True) -> Any:
     """As `filter_grad`, and also returns the value of the function.
 
@@ -112,6 +141,18 @@ def filter_value_and_grad(fun: Any = None, *, has_aux: bool = False, check: bool
     return transform.wrap if fun is None else transform.wrap(fun)
 
 
+@overload
+def filter_grad(
+    fun: Callable[Concatenate[D, P], Scalar], /, *, has_aux: Literal[False] = False, check: bool = True
+) -> Callable[Concatenate[D, P], D]: ...
+@overload
+def filter_grad(
+    fun: Callable[Concatenate[D, P], tuple[Scalar, Aux]], /, *, has_aux: Literal[True], check: bool = True
+) -> Callable[Concatenate[D, P], tuple[D, Aux]]: ...
+@overload
+def filter_grad(*, has_aux: Literal[False] = False, check: bool = True) -> GradDecorator: ...
+@overload
+def filter_grad(*, has_aux: Literal[True], check: bool = True) -> GradAuxDecorator: ...
 def filter_grad(fun: Any = None, *, has_aux: bool = False, check: bool = True) -> Any:
     """Differentiate a scalar function with respect to the floating-point arrays of its first argument.
 

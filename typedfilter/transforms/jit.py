@@ -10,14 +10,15 @@ import dataclasses
 import functools
 import typing
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, overload
 
 import jax
+from typing_extensions import Unpack
 
 from typedfilter._engine import STATIC_MODES, Engine, JitOptions, Mode, Pattern, engine_for
 from typedfilter._keys import exact_key, static_problem
 from typedfilter._plan import Plan, plan_of, check_jit
-from typedfilter._signatures import Donation
+from typedfilter._signatures import C, Donation, Gradual, JitDecorator, Jitted, JitKeywords, M, P, R
 from typedfilter._split import Packed, unpack
 from typedfilter._wrapper import Bind, Transform, Wrapper, unwind
 from typedfilter.errors import AnnotationError, StaticArgumentError
@@ -233,6 +234,16 @@ class Compiled(_Stage):
         return unpack(self._stage(*positional, **keyword))
 
 
+@overload
+def filter_jit(fun: Gradual[R], /, **options: Unpack[JitKeywords]) -> Jitted[Callable[..., R]]: ...
+@overload
+def filter_jit(fun: M, /, **options: Unpack[JitKeywords]) -> M: ...
+@overload
+def filter_jit(fun: C, /, **options: Unpack[JitKeywords]) -> C: ...
+@overload
+def filter_jit(fun: Callable[P, R], /, **options: Unpack[JitKeywords]) -> Jitted[Callable[P, R]]: ...
+@overload
+def filter_jit(**options: Unpack[JitKeywords]) -> JitDecorator: ...
 def filter_jit(
     fun: Any = None,
     *,

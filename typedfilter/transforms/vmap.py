@@ -8,13 +8,15 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Hashable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, overload
 
 import jax
+from typing_extensions import Unpack
 
 from typedfilter._axes import BY_RULE, check_axes, map_arguments, place_outputs, split_outputs
 from typedfilter._body import body_of
 from typedfilter._plan import Plan, check_vmap
+from typedfilter._signatures import P, R, SameDecorator, VmapKeywords
 from typedfilter._split import Carried
 from typedfilter._wrapper import Transform, Wrapper
 from typedfilter.errors import VmapAxisError
@@ -75,6 +77,10 @@ def _unmapped(plan: Plan) -> VmapAxisError:
     )
 
 
+@overload
+def filter_vmap(fun: Callable[P, R], /, **options: Unpack[VmapKeywords]) -> Callable[P, R]: ...
+@overload
+def filter_vmap(**options: Unpack[VmapKeywords]) -> SameDecorator: ...
 def filter_vmap(
     fun: Any = None,
     *,
