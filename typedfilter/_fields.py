@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args, get_origin
 from weakref import WeakKeyDictionary
 
 from jax.tree_util import GetAttrKey, tree_flatten, tree_flatten_with_path
 
-from typedfilter._hints import Hint, Role, class_hints, show
+from typedfilter._hints import UNIONS, Hint, Role, class_hints, role_of, show
 from typedfilter.annotations import AxisSpec
 from typedfilter.errors import AnnotationError
 
@@ -157,13 +157,26 @@ def _has_only_arrays(cls: type) -> bool:
 
 
 def _holds_only_arrays(hint: Hint) -> bool:
-    if hint.role in (Role.ARRAYS, Role.TRACED):
-        return True
-    cls = hint.type
-    if hint.role is Role.STATIC or not isinstance(cls, type):
+    if hint.role is Role.AUTO:
+        return _is_array_only(hint.type)
+    return hint.role is not Role.STATIC
+
+
+def _is_array_only(kind: Any) -> bool:
+    """As the table of roles has it, but with a look into the classes inside of containers and unions."""
+    origin = get_origin(kind)
+    args = get_args(kind)
+    if origin in (list, tuple, *UNIONS) or (origin is dict and args[0] is str):
+        members = (
+            args[1:] if origin is dict else [arg for arg in args if arg is not ... and arg is not type(None)]
+        )
+        return bool(members) and all(map(_is_array_only, members))
+    if not isinstance(kind, type) or origin is not None:
         return False
+    if role_of(kind) is Role.ARRAYS:
+        return True
     # The value may be of a subclass, with more fields.
-    return is_array_only_class(cls) and all(map(is_array_only_class, cls.__subclasses__()))
+    return is_array_only_class(kind) and all(map(is_array_only_class, kind.__subclasses__()))
 
 
 def _data_fields(cls: type) -> list[str] | None:

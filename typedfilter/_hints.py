@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import inspect
-import threading
 from collections.abc import Callable, Generator
 from typing import Any, ClassVar, NamedTuple, NoReturn, get_args, get_origin
 from weakref import WeakKeyDictionary
@@ -42,6 +41,7 @@ __all__ = [
     "is_array_class",
     "named",
     "parse",
+    "role_of",
     "show",
 ]
 
@@ -94,11 +94,13 @@ def parse(annotation: Any, scope: Scope | None = None) -> Hint:
         _refuse_marked_members(reader)
     role, differentiable = _table.classify(kind)
     markers = _Markers.of(metadata)
+    if markers.traced:
+        differentiable = differentiable_if_traced(kind, role, differentiable)
     _refuse_contradictions(reader, markers, role, differentiable, kind)
     if markers.static:
         role, differentiable = Role.STATIC, Differentiable.NEVER
     elif markers.traced:
-        role, differentiable = Role.TRACED, differentiable_if_traced(kind, role, differentiable)
+        role = Role.TRACED
     return Hint(
         annotation=reader.whole,
         type=kind,
@@ -202,7 +204,7 @@ def _refuse_undifferentiable(
         refuse("it can't be differentiated and not be", "keep one of Diff and NoDiff")
     if markers.diff and static:
         refuse(f"{what} can't be differentiated", "drop Diff")
-    if markers.diff and differentiable is Differentiable.NEVER and not markers.traced:
+    if markers.diff and differentiable is Differentiable.NEVER:
         refuse(
             f"`{inner}` has no floating-point dtype to differentiate",
             "drop Diff, or annotate a floating dtype",
@@ -213,7 +215,6 @@ def _refuse_undifferentiable(
 
 _table = RoleTable(lambda cls: [hint.type for hint in class_hints(cls).values()])
 _class_hints: WeakKeyDictionary[type, dict[str, Hint]] = WeakKeyDictionary()
-_under_way = threading.local()
 
 
 def class_hints(cls: type) -> dict[str, Hint]:
@@ -225,16 +226,9 @@ def class_hints(cls: type) -> dict[str, Hint]:
     known = _class_hints.get(cls, {})
     if known and not any(hint.unresolved for hint in known.values()):
         return known
-    busy: set[type] = _under_way.__dict__.setdefault("classes", set())
-    if cls in busy:  # a class that mentions itself
-        return {}
-    busy.add(cls)
-    try:
-        found: dict[str, Hint] = {}
-        for base in reversed(cls.__mro__):
-            found.update(_own_hints(base, known))
-    finally:
-        busy.remove(cls)
+    found: dict[str, Hint] = {}
+    for base in reversed(cls.__mro__):
+        found.update(_own_hints(base, known))
     _class_hints[cls] = found
     return found
 
@@ -267,6 +261,11 @@ def _field(annotation: Any, scope: Scope) -> Hint:
 def _is_class_variable(hint: Hint) -> bool:
     annotation = hint.annotation
     return annotation is ClassVar or annotation is dataclasses.KW_ONLY or get_origin(annotation) is ClassVar
+
+
+def role_of(kind: Any) -> Role:
+    """The role of a type without markers."""
+    return _table.classify(kind)[0]
 
 
 @contextlib.contextmanager

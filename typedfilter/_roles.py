@@ -6,6 +6,7 @@ Floor 1. Knows jaxtyping, NumPy and Python's types; knows nothing of markers or 
 from __future__ import annotations
 
 import enum
+import threading
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -50,6 +51,7 @@ class RoleTable:
 
     def __init__(self, fields_of: Callable[[type], Iterable[Any]]) -> None:
         self._fields_of = fields_of
+        self._under_way = threading.local()
 
     def classify(self, kind: Any) -> _Classified:
         """The row of the table that a type (without markers) is in."""
@@ -76,8 +78,18 @@ class RoleTable:
         if issubclass(cls, np.generic):
             return _of_scalar_type(cls)
         if typing_extensions.is_typeddict(cls) or (issubclass(cls, tuple) and hasattr(cls, "_fields")):
-            return _of_members([self.classify(member) for member in self._fields_of(cls)])
+            return self._of_record(cls)
         return _BY_RULE
+
+    def _of_record(self, cls: type) -> _Classified:
+        busy: set[type] = self._under_way.__dict__.setdefault("classes", set())
+        if cls in busy:  # it contains itself, so it ends in something else
+            return _BY_RULE
+        busy.add(cls)
+        try:
+            return _of_members([self.classify(member) for member in self._fields_of(cls)])
+        finally:
+            busy.remove(cls)
 
     def _of_union(self, members: tuple[Any, ...]) -> _Classified:
         solid = [member for member in members if member is not type(None)]

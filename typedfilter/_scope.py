@@ -95,8 +95,9 @@ class Scope:
         if module is None:  # a builtin, or a callable object: its module is the best there is
             module = _module_of(fn)
         qualname = getattr(getattr(fn, "__code__", None), "co_qualname", "")
-        outer = vars(owner) if owner is not None else _class_namespace(qualname, module)
-        borrowed = {**(kept or {}), **_enclosing_locals(qualname, module)}
+        owner = owner or _class_of(qualname, module)
+        outer = {} if owner is None else {**_type_params(owner), **vars(owner)}
+        borrowed = {**_enclosing_locals(qualname, module), **(kept or {})}
         return cls(_type_params(fn), _closure(fn), outer, module=module, borrowed=borrowed)
 
     @classmethod
@@ -200,15 +201,15 @@ def _closure(fn: Any) -> dict[str, Any]:
     return found
 
 
-def _class_namespace(qualname: str, module: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The namespace of the class whose body defines `qualname`, if it can be reached from its module."""
+def _class_of(qualname: str, module: Mapping[str, Any]) -> type | None:
+    """The class whose body defines `qualname`, if it can be reached from its module."""
     path = qualname.split(".")[:-1]
     if not path or "<locals>" in path:
-        return {}
+        return None
     found: Any = module.get(path[0])
     for name in path[1:]:
         found = getattr(found, name, None)
-    return vars(found) if isinstance(found, type) else {}
+    return found if isinstance(found, type) else None
 
 
 def _enclosing_locals(qualname: str, module: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Floor 1. Renders; decides nothing.
 from __future__ import annotations
 
 import collections.abc
+import dataclasses
 import inspect
 import types
 from typing import Annotated, Any, ForwardRef, Literal, Union, get_args, get_origin
@@ -57,6 +58,8 @@ def show(annotation: Any) -> str:
         return annotation
     if isinstance(annotation, ForwardRef):
         return annotation.__forward_arg__
+    if isinstance(annotation, dataclasses.InitVar):
+        return f"InitVar[{show(annotation.type)}]"
     if isinstance(annotation, list):  # the parameters of a Callable
         return f"[{', '.join(map(show, annotation))}]"
     origin = get_origin(annotation)
