@@ -7,7 +7,8 @@ the Jacobians, the Hessian): the first argument, or those annotated `Diff`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from inspect import Parameter
 from typing import Any
 
 from typedfilter._diagnose import brief
@@ -18,7 +19,7 @@ from typedfilter._split import Rest, split
 from typedfilter.errors import ShapeError
 from typedfilter.filters import is_inexact_array, is_inexact_array_like
 
-__all__ = ["Call", "Targets", "can_differentiate"]
+__all__ = ["Call", "Targets", "can_differentiate", "split_aux"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,10 +69,7 @@ class Targets:
         places = [place for param in self.params for place in self._places(param, args, kwargs)]
         params = [self.plan.positional(p) if isinstance(p, int) else self.plan.keyword(p) for p in places]
         values = [args[place] if isinstance(place, int) else kwargs[place] for place in places]
-        parts = [
-            split(value, lambda leaves, value=value, param=param: can_differentiate(leaves, value, param))
-            for value, param in zip(values, params, strict=True)
-        ]
+        parts = [split(value, _chooser(value, param)) for value, param in zip(values, params, strict=True)]
         taken, rests = [part[0] for part in parts], tuple(part[1] for part in parts)
         if not any(taken):
             self._refuse_leaves(places, values, rests)
@@ -91,7 +89,7 @@ class Targets:
             return (index,)
         elif param.name in kwargs:
             return (param.name,)
-        elif param.default is not param.empty and param.kind is not param.kind.POSITIONAL_ONLY:
+        elif param.default is not Parameter.empty and param.kind is not param.kind.POSITIONAL_ONLY:
             kwargs[param.name] = param.default
             return (param.name,)
         raise ShapeError(
@@ -101,7 +99,9 @@ class Targets:
             fix=f"pass it; {self.transform} differentiates its first argument, or those marked Diff[...]",
         )
 
-    def _refuse_leaves(self, places: Sequence[int | str], values: Sequence[Any], rests: Sequence[Rest]) -> None:
+    def _refuse_leaves(
+        self, places: Sequence[int | str], values: Sequence[Any], rests: Sequence[Rest]
+    ) -> None:
         """A number or a string in the place of an array is a mistake; a tree without arrays is not."""
         names = [self.plan.positional(p).name if isinstance(p, int) else p for p in places]
         for name, value, rest in zip(names, values, rests, strict=True):
@@ -117,19 +117,47 @@ class Targets:
                 )
 
 
-def can_differentiate(leaves: Sequence[Any], tree: Any, param: Param | None) -> list[bool]:
+def _chooser(tree: Any, param: Param | None) -> Callable[[list[Any]], Sequence[bool]]:
+    return lambda leaves: can_differentiate(leaves, tree, param)
+
+
+def split_aux(out: Any, has_aux: bool, plan: Plan, transform: str) -> tuple[Any, Any]:
+    """What a function returned, as value and auxiliary data (`None` without).
+
+    Raises:
+        ShapeError: it is not a pair.
+    """
+    if not has_aux:
+        return out, None
+    if isinstance(out, tuple) and len(out) == 2:
+        return out
+    raise ShapeError(
+        f"is not a pair, which {transform}(has_aux=True) needs",
+        function=plan.function,
+        parameter="return",
+        expected="(value, auxiliary data)",
+        actual=brief(out),
+        fix="return such a pair, or leave has_aux out",
+    )
+
+
+def can_differentiate(
+    leaves: Sequence[Any], tree: Any, param: Param | None, *, numbers: bool = False
+) -> list[bool]:
     """For each leaf of an argument, whether it is differentiated: inexact arrays that are not `NoDiff`.
 
-    Python floats count where the annotation says array or `Traced`: there they are traced, too.
+    Python floats count where the annotation says array or `Traced`: there they are traced, too. With
+    `numbers` they count wherever the annotation does not say that they are static.
     """
-    is_inexact = is_inexact_array
+    is_inexact = is_inexact_array_like if numbers else is_inexact_array
     if param is not None:
         if param.hint.diff is False or param.hint.differentiable is Differentiable.NEVER:
             return [False] * len(leaves)
         if param.hint.role in (Role.ARRAYS, Role.TRACED):
-            is_inexact = is_inexact_array_like  # type: ignore[assignment]  # both are predicates
+            is_inexact = is_inexact_array_like
     mask = [is_inexact(leaf) for leaf in leaves]
     if any(mask):
         marks = leaf_marks(tree)
-        mask = [yes and mark.diff is not False and not mark.static for yes, mark in zip(mask, marks, strict=True)]
+        allowed = [mark.diff is not False and not mark.static for mark in marks]
+        mask = [inexact and free for inexact, free in zip(mask, allowed, strict=True)]
     return mask

@@ -27,7 +27,7 @@ from typedfilter._signatures import (
     ValueAndGradDecorator,
 )
 from typedfilter._split import Rest, is_traceable, split
-from typedfilter._targets import Targets
+from typedfilter._targets import Targets, split_aux
 from typedfilter._wrapper import Transform, Wrapper
 from typedfilter.errors import ShapeError
 from typedfilter.filters import is_array_like
@@ -77,22 +77,6 @@ class Grad(ValueAndGrad):
 
     def result(self, value: Any, grad: Any, aux: Any) -> Any:
         return (grad, aux) if self.has_aux else grad
-
-
-def split_aux(out: Any, has_aux: bool, plan: Plan, transform: str) -> tuple[Any, Any]:
-    """What a function returned, as value and auxiliary data (`None` without)."""
-    if not has_aux:
-        return out, None
-    if isinstance(out, tuple) and len(out) == 2:
-        return out
-    raise ShapeError(
-        f"is not a pair, which {transform}(has_aux=True) needs",
-        function=plan.function,
-        parameter="return",
-        expected="(value, auxiliary data)",
-        actual=brief(out),
-        fix="return such a pair, or leave has_aux out",
-    )
 
 
 def _real_scalar(value: Any, plan: Plan, transform: str) -> Any:
