@@ -164,17 +164,16 @@ def _holds_only_arrays(hint: Hint) -> bool:
 
 def _is_array_only(kind: Any) -> bool:
     """As the table of roles has it, but with a look into the classes inside of containers and unions."""
-    origin = get_origin(kind)
-    args = get_args(kind)
-    if origin in (list, tuple, *UNIONS) or (origin is dict and args[0] is str):
-        members = (
-            args[1:] if origin is dict else [arg for arg in args if arg is not ... and arg is not type(None)]
-        )
+    if role_of(kind) is Role.ARRAYS:
+        return True
+    origin, args = get_origin(kind), get_args(kind)
+    if origin is dict and args and args[0] is str:
+        return _is_array_only(args[1])
+    if origin in (list, tuple, *UNIONS):
+        members = [arg for arg in args if arg is not ... and arg is not type(None)]
         return bool(members) and all(map(_is_array_only, members))
     if not isinstance(kind, type) or origin is not None:
         return False
-    if role_of(kind) is Role.ARRAYS:
-        return True
     # The value may be of a subclass, with more fields.
     return is_array_only_class(kind) and all(map(is_array_only_class, kind.__subclasses__()))
 

@@ -1,0 +1,291 @@
+"""Marks on the fields of pytree classes, and which classes hold arrays only."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import gc
+import weakref
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import equinox
+import flax.struct
+import jax
+import jax.numpy as jnp
+import pytest
+from jax import Array
+from jaxtyping import Float, Int
+
+from typedfilter._fields import NO_MARK, LeafMark, field_hints, has_marks, is_array_only_class, leaf_marks
+from typedfilter.annotations import AxisSpec, Diff, Donate, NoDiff, Static, Traced
+from typedfilter.pytree import pytree_dataclass
+from typedfilter.vmap_axis import VmapAxis
+
+if TYPE_CHECKING:
+    Absent = int
+
+X = jnp.ones(2)
+FROZEN = LeafMark(diff=False)
+
+
+def marks_by_path(tree: Any) -> dict[str, LeafMark]:
+    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
+    return dict(zip(paths, leaf_marks(tree), strict=True))
+
+
+@pytree_dataclass
+class Layer:
+    weight: Float[Array, "n m"]
+    size: Static[int] = 3
+    scale: NoDiff[Float[Array, ""]] | None = None
+    stacked: Annotated[Float[Array, "n"], VmapAxis[1]] | None = None
+
+
+@pytree_dataclass
+class Net:
+    layers: list[Layer]
+    frozen: NoDiff[Layer]
+    thawed: NoDiff[dict[str, Any]]
+    name: Static[str] = "net"
+
+
+@pytree_dataclass
+class Thawed:
+    inner: Diff[Any]
+    outer: Any
+
+
+def test_every_leaf_has_the_mark_of_its_field():
+    layer = Layer(X, scale=X, stacked=X)
+    assert marks_by_path(layer) == {
+        ".weight": NO_MARK,
+        ".scale": FROZEN,
+        ".stacked": LeafMark(axis=AxisSpec(1)),
+    }
+
+
+def test_a_mark_holds_for_everything_below_and_the_inner_one_wins():
+    net = Net([Layer(X)], Layer(X, scale=X), {"a": Thawed([X, X], X), "b": (X, None, X)})
+    assert marks_by_path(net) == {
+        ".layers[0].weight": NO_MARK,
+        ".frozen.weight": FROZEN,
+        ".frozen.scale": FROZEN,
+        ".thawed['a'].inner[0]": LeafMark(diff=True),
+        ".thawed['a'].inner[1]": LeafMark(diff=True),
+        ".thawed['a'].outer": FROZEN,
+        ".thawed['b'][0]": FROZEN,
+        ".thawed['b'][2]": FROZEN,
+    }
+
+
+def test_a_tree_without_marks_has_none():
+    assert leaf_marks({"a": [X, 1, None, "s"], "b": (X,)}) == [NO_MARK] * 4
+    assert leaf_marks(X) == [NO_MARK]
+    assert leaf_marks(None) == []
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["w", "n"], meta_fields=["k"])
+@dataclasses.dataclass
+class Registered:
+    w: NoDiff[Float[Array, "n"]]
+    n: Static[int]  # data to JAX, static to us
+    k: int = 1
+
+
+@flax.struct.dataclass
+class Flaxen:
+    w: NoDiff[Array]
+    lr: Traced[float]
+    n: int = flax.struct.field(pytree_node=False, default=1)
+
+
+class Module(equinox.Module):
+    w: NoDiff[Array]
+    v: Annotated[Array, VmapAxis[None]]
+    f: Any = equinox.field(static=True, default=1)
+
+
+class Named(NamedTuple):
+    w: NoDiff[Array]
+    v: Array
+
+
+@jax.tree_util.register_pytree_node_class
+@dataclasses.dataclass
+class Keyless:
+    w: Array
+    v: NoDiff[Array]
+
+    def tree_flatten(self) -> Any:
+        return (self.v, self.w), None
+
+    @classmethod
+    def tree_unflatten(cls, aux: Any, children: Any) -> Keyless:
+        return cls(children[1], children[0])
+
+
+@pytest.mark.parametrize(
+    ("tree", "marks"),
+    [
+        (Registered(X, 1), [FROZEN, LeafMark(static=True)]),
+        (Flaxen(X, 0.1), [FROZEN, LeafMark(traced=True)]),
+        (Module(X, X), [FROZEN, LeafMark(axis=AxisSpec(None))]),
+        (Named(X, X), [FROZEN, NO_MARK]),
+        (Keyless(X, jnp.zeros(2)), [FROZEN, NO_MARK]),  # its own order of children
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_other_peoples_pytree_classes_carry_marks_too(tree: Any, marks: list[LeafMark]):
+    assert leaf_marks([tree, tree]) == marks * 2
+    assert has_marks(type(tree))
+
+
+def test_tracers_and_placeholders_are_leaves_like_any():
+    seen: list[list[LeafMark]] = []
+    jax.eval_shape(lambda net: seen.append(leaf_marks(net)), Layer(X, scale=X))
+    seen.append(leaf_marks(Layer(object(), scale=object())))
+    assert seen == [[NO_MARK, FROZEN]] * 2
+
+
+def test_only_fields_count():
+    hints = field_hints(Registered)
+    assert list(hints) == ["w", "n", "k"]
+    assert field_hints(int) == {}
+    assert not has_marks(int)
+    assert list(field_hints(Named)) == ["w", "v"]
+
+
+def test_what_is_no_field_of_a_dataclass_is_left_out():
+    @dataclasses.dataclass
+    class Config:
+        n: Static[int]
+        start: dataclasses.InitVar[Donate[Array]]
+
+    assert list(field_hints(Config)) == ["n"]
+
+
+# --- classes of arrays only -----------------------------------------------------------------------------
+
+
+@pytree_dataclass
+class Holder:
+    layer: Layer
+    layers: list[Layer]
+    pairs: tuple[Layer, Array] | None
+    table: dict[str, Layer]
+    rate: Traced[float]
+    n: Static[int] = 1
+
+
+@pytree_dataclass
+class ByNumber:
+    table: dict[int, Array]
+
+
+@pytree_dataclass
+class Loose:
+    anything: Any
+
+
+@pytree_dataclass
+class HoldsLoose:
+    loose: Loose
+
+
+@pytree_dataclass
+class Counted:
+    n: int
+
+
+@pytree_dataclass
+class Chain:
+    head: Array
+    tail: Chain | None
+
+
+@pytree_dataclass
+class Open:
+    w: Array
+
+
+@pytree_dataclass
+class Wider(Open):
+    n: int = 1
+
+
+@pytree_dataclass
+class HoldsOpen:
+    open: Open
+
+
+@dataclasses.dataclass
+class Unregistered:
+    w: Array
+
+
+@pytest.mark.parametrize(
+    ("cls", "expected"),
+    [
+        (Layer, True),
+        (Holder, True),
+        (ByNumber, False),
+        (equinox.nn.Linear, True),
+        (Loose, False),
+        (HoldsLoose, False),
+        (Counted, False),
+        (Chain, False),
+        (Open, True),
+        (Wider, False),
+        (HoldsOpen, False),  # its value may be a Wider
+        (Registered, False),  # a static leaf
+        (Unregistered, False),
+        (Keyless, False),
+        (int, False),
+        (list, False),
+    ],
+)
+def test_a_class_is_array_only_by_the_annotations_of_its_data(cls: type, expected: bool):
+    assert is_array_only_class(cls) is expected
+    assert is_array_only_class(cls) is expected  # from the cache
+
+
+def test_a_flatten_function_that_wants_values_is_no_error():
+    @jax.tree_util.register_pytree_node_class
+    @dataclasses.dataclass
+    class Picky:
+        w: Array
+
+        def tree_flatten(self) -> Any:
+            return (self.w.T,), None
+
+        @classmethod
+        def tree_unflatten(cls, aux: Any, children: Any) -> Picky:
+            return cls(*children)
+
+    assert not is_array_only_class(Picky)
+    assert leaf_marks(Picky(X)) == [NO_MARK]
+
+
+def test_a_field_with_an_unknown_name_is_not_known_to_be_an_array():
+    @pytree_dataclass
+    class Vague:
+        w: Int[Array, "n"]
+        x: Absent
+
+    assert not is_array_only_class(Vague)
+    assert leaf_marks(Vague(X, X)) == [NO_MARK] * 2
+
+
+def test_nothing_keeps_a_dropped_class_alive():
+    def make() -> weakref.ref[type]:
+        @dataclasses.dataclass
+        class Dropped:
+            w: NoDiff[Array]
+
+        assert has_marks(Dropped)
+        assert not is_array_only_class(Dropped)  # not registered: JAX would keep it
+        return weakref.ref(Dropped)
+
+    ref = make()
+    gc.collect()
+    assert ref() is None
