@@ -187,13 +187,11 @@ def _unfit(ctx: AnalyzeTypeContext, marker: str, inner: list[str], typ: Type) ->
 
 
 def _function(ctx: CallContext) -> FunctionLike | None:
-    """The function that a transform is applied to, where its parameters are known."""
+    """The function that a transform is applied to; None for classes, callable objects and anything else."""
     if not ctx.arg_types or not ctx.arg_types[0]:
         return None
     fun = get_proper_type(ctx.arg_types[0][0])
-    if not isinstance(fun, (CallableType, Overloaded)) or fun.is_type_obj():
-        return None
-    return None if any(item.is_ellipsis_args for item in fun.items) else fun
+    return fun if isinstance(fun, (CallableType, Overloaded)) and not fun.is_type_obj() else None
 
 
 def _rebuilt(fun: FunctionLike, change: Callable[[CallableType], CallableType]) -> Type:

@@ -1,0 +1,215 @@
+"""What only the mypy plugin knows: read by mypy with the plugin alone. Executed as well: see test_static."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, overload
+
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float, Int
+from typing_extensions import Self, TypeVar, assert_type
+
+from typedfilter import (
+    Diff,
+    Donate,
+    NoDiff,
+    Static,
+    Traced,
+    VmapAxis,
+    filter_checkpoint,
+    filter_grad,
+    filter_jit,
+    filter_value_and_grad,
+    filter_vmap,
+    pytree_dataclass,
+)
+
+T = TypeVar("T")
+X = jnp.arange(3.0)
+Width = Static[int]
+
+
+# Bare axes are exact.
+
+
+@filter_vmap
+def columns(
+    x: VmapAxis[1],
+    y: VmapAxis[None, Float[Array, " n"]],
+    z: VmapAxis[-1] | None = None,
+    w: VmapAxis[dict[str, Array], 0] | None = None,
+    v: Donate[VmapAxis[0]] | None = None,
+) -> VmapAxis[0]:
+    assert_type(x, Array)
+    assert_type(y, Array)
+    assert_type(z, Array | None)
+    assert_type(w, dict[str, Array] | None)
+    assert_type(v, Array | None)
+    return x
+
+
+def accepted_axes() -> None:
+    assert_type(columns(jnp.ones((4, 3)), X), Array)
+
+
+def rejected_axes() -> None:
+    columns("x", X)  # type: ignore[arg-type]
+    columns(X, X, None, X)  # type: ignore[arg-type]
+    a: VmapAxis["a"]  # type: ignore[typedfilter]
+    b: VmapAxis[1.5]  # type: ignore[typedfilter]
+    c: VmapAxis[True]  # type: ignore[typedfilter]
+    d: VmapAxis[Array]  # type: ignore[typedfilter]
+    e: VmapAxis[1, 2]  # type: ignore[typedfilter]
+    f: VmapAxis[1, Array, 2]  # type: ignore[typedfilter]
+    g: Annotated[Array, VmapAxis["a"]]  # type: ignore[typedfilter]
+
+
+# Contradictions.
+
+
+def rejected_annotations() -> None:
+    a: Donate[Static[int]]  # type: ignore[typedfilter]
+    b: Donate[Width]  # type: ignore[typedfilter]
+    c: Static[Traced[int]]  # type: ignore[typedfilter]
+    d: Diff[Static[float]]  # type: ignore[typedfilter]
+    e: Diff[NoDiff[Array]]  # type: ignore[typedfilter]
+    f: VmapAxis[1, Static[int]]  # type: ignore[typedfilter]
+    g: Annotated[Static[int], VmapAxis[1]]  # type: ignore[typedfilter]
+    h: Static[Annotated[int, VmapAxis[1]]]  # type: ignore[typedfilter]
+    i: VmapAxis[0, VmapAxis[1]]  # type: ignore[typedfilter]
+    j: Annotated[VmapAxis[0], VmapAxis[1]]  # type: ignore[typedfilter]
+    k: Static[Float[Array, ""]]  # type: ignore[typedfilter]
+    l: Static[list[int]]  # type: ignore[typedfilter]
+    m: Float[Donate[Array], " n"]  # type: ignore[typedfilter]
+    n: Donate[int]  # type: ignore[typedfilter]
+    o: Diff[int]  # type: ignore[typedfilter]
+    p: VmapAxis[1, int]  # type: ignore[typedfilter]
+    q: Traced[str]  # type: ignore[typedfilter]
+
+
+def accepted_annotations() -> None:
+    a: Donate[Diff[VmapAxis[1, Float[Array, " n"]]]]
+    b: Annotated[Donate[Diff[Array]], VmapAxis[1], "a note"]
+    c: NoDiff[Static[int]]
+    d: VmapAxis[None, Static[int]]
+    e: Donate[Traced[float]]
+    f: Static[tuple[int, str]]
+    g: Static[Callable[[Array], Array]]
+
+
+# Gradients of what is marked.
+
+
+def loss(x: Int[Array, " n"], w: Diff[dict[str, Array]], *, b: Static[int] = 2) -> Float[Array, ""]:
+    return (w["a"] * x).sum() * b
+
+
+def loss_of_two(x: str, w: Diff[dict[str, Array]], b: Diff[Float[Array, ""]]) -> Float[Array, ""]:
+    return w["a"].sum() * b
+
+
+def loss_with_aux(x: str, w: Diff[Array]) -> tuple[Array, str]:
+    return w.sum(), x
+
+
+@filter_grad(has_aux=True)
+def decorated(x: str, w: Diff[Array], b: Diff[dict[str, Array]]) -> tuple[Array, str]:
+    return w.sum() + b["a"].sum(), x
+
+
+@filter_jit
+@filter_value_and_grad
+def compiled(x: str, w: Diff[dict[str, Array]]) -> Array:
+    return w["a"].sum()
+
+
+def accepted_gradients() -> None:
+    w, b = {"a": X}, jnp.float32(2.0) + 0
+    assert_type(filter_grad(loss)(jnp.arange(3), w), dict[str, Array])
+    assert_type(filter_grad(loss)(x=jnp.arange(3), w=w, b=3), dict[str, Array])
+    assert_type(filter_value_and_grad(loss)(jnp.arange(3), w), tuple[Array, dict[str, Array]])
+    assert_type(filter_grad(loss_of_two)("x", w, b), tuple[dict[str, Array], Array])
+    assert_type(filter_value_and_grad(loss_of_two)("x", w, b), tuple[Array, tuple[dict[str, Array], Array]])
+    assert_type(filter_grad(loss_with_aux, has_aux=True)("x", X), tuple[Array, str])
+    assert_type(filter_value_and_grad(loss_with_aux, has_aux=True)("x", X), tuple[tuple[Array, str], Array])
+    assert_type(decorated("x", X, w), tuple[tuple[Array, dict[str, Array]], str])
+    assert_type(compiled("x", w), tuple[Array, dict[str, Array]])
+    assert_type(compiled.lower("x", w).compile()("x", w), tuple[Array, dict[str, Array]])
+
+
+def rejected_gradients() -> None:
+    wrong: Array = filter_grad(loss)(jnp.arange(3), {"a": X})  # type: ignore[assignment]
+    filter_grad(loss)(jnp.arange(3), X)  # type: ignore[arg-type]
+    compiled(X, X)  # type: ignore[arg-type]
+    print(wrong)
+
+
+# Overloads, methods, and what a jitted callable can do.
+
+
+@overload
+def double(x: Array) -> Array: ...
+@overload
+def double(x: str) -> str: ...
+def double(x: Any) -> Any:
+    return x + x
+
+
+@pytree_dataclass
+class Model:
+    weight: Float[Array, " n"]
+
+    @filter_jit
+    def apply(self, x: Float[Array, " n"]) -> Float[Array, ""]:
+        return self.weight @ x
+
+    @filter_jit
+    def positional(self, x: Array, /) -> Self:
+        return type(self)(x)
+
+    @filter_jit(inline=True)
+    def nameless(this, x: T) -> T:  # noqa: N805 (the name of the first parameter is the point)
+        return x
+
+    @filter_jit
+    @filter_grad
+    def pull(self, x: Float[Array, " n"]) -> Float[Array, ""]:
+        return self.weight @ x
+
+
+class Small(Model):
+    @filter_jit
+    def apply(self, x: Float[Array, " n"]) -> Float[Array, ""]:
+        return super().apply(x) / 2
+
+
+def accepted_functions(gradual: Callable[..., Array] = loss) -> None:
+    assert_type(filter_jit(double)("a"), str)
+    assert_type(filter_jit(double)(X), Array)
+    assert_type(filter_jit(filter_vmap(double))(X), Array)
+    assert_type(filter_checkpoint(double)(X), Array)
+    assert_type(filter_jit(gradual)(jnp.arange(3), {"a": X}), Array)
+    model = Model(X)
+    assert_type(model.apply(X), Array)
+    assert_type(model.apply.lower(X).compile()(X), Array)
+    assert_type(model.positional(X), Model)
+    assert_type(model.nameless("a"), str)
+    assert_type(model.pull(X), Model)
+    assert_type(model.pull.lower(X).compile()(X), Model)
+    model.apply.clear_cache()
+
+
+def rejected_functions(model: Model) -> None:
+    filter_jit(double)(3)  # type: ignore[call-overload]
+    model.apply("x")  # type: ignore[arg-type]
+    model.apply.lowre(X)  # type: ignore[attr-defined]
+    model.positional(x=X)  # type: ignore[call-arg]
+    model.apply.lower(X).compile()("x")  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    accepted_axes()
+    accepted_annotations()
+    accepted_gradients()
+    accepted_functions()
