@@ -267,6 +267,21 @@ def test_a_subclass_may_make_a_data_field_static():
     assert jax.tree.leaves(Plain(1)) == [1, 2]
 
 
+def test_a_subclass_without_slots_of_a_class_with_slots_works():
+    @pytree_dataclass(slots=True)
+    class Tight:
+        value: Any
+        name: Static[str]
+
+    @pytree_dataclass
+    class Open(Tight):
+        more: Any = 1
+
+    tree = jax.tree.map(lambda leaf: leaf + 1, Open(1, "b"))
+    assert (tree.value, tree.name, tree.more) == (2, "b", 2)
+    assert jax.tree.structure(tree) == jax.tree.structure(Open(1, "b")) != jax.tree.structure(Open(1, "c"))
+
+
 def test_a_base_with_its_own_init_can_be_called_by_the_subclass():
     @pytree_dataclass
     class Longer(OwnInit):

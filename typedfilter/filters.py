@@ -191,9 +191,7 @@ def _select(function: str, pytree: Any, spec: Any, is_leaf: IsLeaf) -> _Selectio
         for index, (entry, subtree) in enumerate(zip(entries, subtrees, strict=True))
     ]
     mask = [chosen for part in parts for chosen in part[2]]
-    if (
-        is_leaf is None
-    ):  # then the leaves are those of the whole, whose own treedef keeps its own static parts
+    if is_leaf is None:  # then the leaves are those of the whole, whose own treedef keeps its static parts
         return leaves, treedef.unflatten, mask
 
     def rebuild(values: list[Any]) -> Any:
