@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections.abc
 import dataclasses
 import inspect
+import re
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -17,7 +18,7 @@ import jax
 import numpy as np
 import typing_extensions
 
-from typedfilter.check import _types
+from typedfilter.check import _dims, _types
 from typedfilter.check._nodes import (
     ArrayNode,
     ChoiceNode,
@@ -58,6 +59,8 @@ class Place:
         owner: the class whose field it is; empty for a parameter.
         number: of the leaf of the tree that it is in.
         inside: the classes that it is in.
+        scope: what sets the dimension names of this instance apart.
+        apart: the labels of the instances that have names of their own.
     """
 
     label: str
@@ -65,6 +68,8 @@ class Place:
     owner: str = ""
     number: str = ""
     inside: tuple[type, ...] = ()
+    scope: str = ""
+    apart: frozenset[str] = frozenset()
 
     def at(self, piece: str, **changes: Any) -> Place:
         """A place inside this one."""
@@ -77,13 +82,13 @@ class Place:
         return Unbuildable(f"{where} {what}", f"add {_EXAMPLE}({self.name}={value}){on}")
 
 
-def parameter_node(name: str, hint: Any, default: Any) -> Node:
+def parameter_node(name: str, hint: Any, default: Any, apart: frozenset[str] = frozenset()) -> Node:
     """How to make a parameter that no example gives.
 
     Raises:
         Unbuildable: its annotation does not say enough, and it has no default.
     """
-    return _or_default(Place(name, name), hint, default)
+    return _or_default(Place(name, name, apart=apart), hint, default)
 
 
 def _or_default(place: Place, hint: Any, default: Any) -> Node:
@@ -174,7 +179,7 @@ def _array(hint: Any, place: Place) -> Node:
             f"`{place.label}` has a dtype that JAX does not make here: {_types.text(hint)}",
             "enable 64-bit types (JAX_ENABLE_X64=1) if it is one of those",
         )
-    return ArrayNode(place.label, _types.dims_of(hint), dtypes, place.number)
+    return ArrayNode(place.label, _dims.scoped(_types.dims_of(hint), place.scope), dtypes, place.number)
 
 
 def _tree(hint: Any, place: Place) -> Node:
@@ -202,7 +207,9 @@ def _container(hint: Any, place: Place) -> Node | None:
         return SequenceNode(tuple, tuple(items))
     if origin is tuple or (origin in _LISTS and arguments):
         build = tuple if origin is tuple else list
-        lengths = [(f"`{place.label}` of length {n}", _repeated(build, arguments[0], n, place)) for n in _LENGTHS]
+        lengths = [
+            (f"`{place.label}` of length {n}", _repeated(build, arguments[0], n, place)) for n in _LENGTHS
+        ]
         return _choice(place.at(" length"), lengths, soft=True)
     if origin in _DICTS and len(arguments) == 2:
         return _dictionary(arguments[0], arguments[1], place)
@@ -232,7 +239,10 @@ def _dictionary(key: Any, item: Any, place: Place) -> Node:
         raise place.missing(f"has keys of type {_types.text(key)}", "{...}")
     items = {key: node(item, place.at(f"[{key!r}]".replace("'", '"'))) for key in names}
     first = {names[0]: items[names[0]]}
-    options = [(f"`{place.label}` of 2 items", _mapping(items)), (f"`{place.label}` of 1 item", _mapping(first))]
+    options = [
+        (f"`{place.label}` of 2 items", _mapping(items)),
+        (f"`{place.label}` of 1 item", _mapping(first)),
+    ]
     return _choice(place.at(" length"), options, soft=True)
 
 
@@ -249,19 +259,26 @@ def _record(hint: Any, place: Place) -> Node:
     if not isinstance(cls, type):
         raise place.missing(f"has the annotation {_types.text(hint)}, which says no shape", "...")
     if cls in place.inside:
-        raise Unbuildable(f"`{place.label}` is a {cls.__name__} inside a {cls.__name__}", f"add {_EXAMPLE} with one")
+        raise Unbuildable(
+            f"`{place.label}` is a {cls.__name__} inside a {cls.__name__}", f"add {_EXAMPLE} with one"
+        )
     fields = _types.fields_of(hint)
+    if issubclass(cls, (jax.Array, np.ndarray)):
+        reason = f"`{place.label}` is an array of unknown shape"
+        raise Unbuildable(reason, 'say its shape, as in Float[Array, "n"]')
     if not fields and not dataclasses.is_dataclass(cls):
-        raise place.missing(_without_shape(cls), _value_text(cls))
+        raise place.missing(f"is of type {cls.__name__} and has no default", _value_text(cls))
     if inspect.isabstract(cls):
-        raise Unbuildable(f"`{place.label}`: the class {cls.__name__} is abstract", "check a class that is not")
-    return _instance(cls, fields, place)
+        raise Unbuildable(
+            f"`{place.label}`: the class {cls.__name__} is abstract", "check a class that is not"
+        )
+    scope = scope_of(place.label) if place.label in place.apart else ""
+    return _instance(cls, fields, dataclasses.replace(place, scope=scope))
 
 
-def _without_shape(cls: type) -> str:
-    if cls in (jax.Array, np.ndarray):
-        return f"is an {cls.__name__} of unknown shape: annotate it as in Float[Array, \"n\"]; it"
-    return f"is of type {cls.__name__} and has no default"
+def scope_of(label: str) -> str:
+    """What the dimension names of an instance begin with where they are its own."""
+    return re.sub(r"[^0-9A-Za-z]+", "_", label.removeprefix("self.")).strip("_")
 
 
 def _value_text(cls: type) -> str:
@@ -274,16 +291,16 @@ def _instance(cls: type, fields: Mapping[str, Any], place: Place) -> Node:
     made: list[tuple[str, Node]] = []
     for name, hint in fields.items():
         if name in given:
-            made.append((name, _given(given[name], place.at(f".{name}"), f"{place.label}.{name}={given[name]!r}")))
+            made.append(
+                (name, _given(given[name], place.at(f".{name}"), f"{place.label}.{name}={given[name]!r}"))
+            )
         else:
             made.append((name, _field(cls, name, hint, place, defaults)))
     init = [f.name for f in dataclasses.fields(cls) if f.init] if _generated_init(cls) else None
-    return RecordNode(cls, tuple(made), None if init is None else tuple(init))
+    return RecordNode(place.label, cls, tuple(made), None if init is None else tuple(init))
 
 
-def _field(
-    cls: Any, name: str, hint: Any, place: Place, defaults: Mapping[str, Any] | None = None
-) -> Node:
+def _field(cls: Any, name: str, hint: Any, place: Place, defaults: Mapping[str, Any] | None = None) -> Node:
     known = _namedtuple_defaults(cls) if defaults is None else defaults
     inner = place.at(f".{name}", name=name, owner=cls.__name__, inside=(*place.inside, cls))
     return _or_default(inner, hint, known.get(name, inspect.Parameter.empty))

@@ -94,7 +94,9 @@ def _check(value: Any, hint: Any, bindings: Bindings, path: str, leaf: str) -> N
     elif hint is None or hint is type(None):
         _require(value is None, value, hint, path)
     elif (values := _types.literal_values(hint)) is not None:
-        _require(any(value is v or (type(value) is type(v) and value == v) for v in values), value, hint, path)
+        _require(
+            any(value is v or (type(value) is type(v) and value == v) for v in values), value, hint, path
+        )
     elif _types.callable_parts(hint) is not None:
         _require(callable(value), value, hint, path)
     elif not _check_container(value, hint, bindings, path, leaf):
@@ -155,7 +157,9 @@ def _check_tree(value: Any, hint: Any, bindings: Bindings, path: str) -> None:
     if leaftype is Any:
         leaves, treedef = jax.tree_util.tree_flatten_with_path(value)
     else:
-        leaves, treedef = jax.tree_util.tree_flatten_with_path(value, is_leaf=lambda x: _fits(x, leaftype, bindings))
+        leaves, treedef = jax.tree_util.tree_flatten_with_path(
+            value, is_leaf=lambda x: _fits(x, leaftype, bindings)
+        )
     if getattr(hint, "structure", None) is not None:
         _check_structure(treedef, hint, bindings, path, value)
     if leaftype is not Any:
@@ -229,7 +233,12 @@ def _check_container(value: Any, hint: Any, bindings: Bindings, path: str, leaf:
     if origin is tuple and not (len(arguments) == 2 and arguments[1] is Ellipsis):
         items = [item for item in arguments if item != ()]
         _require(isinstance(value, tuple) and len(value) == len(items), value, hint, path)
-        _check_each(((f"[{i}]", v, t) for i, (v, t) in enumerate(zip(value, items, strict=True))), bindings, path, leaf)
+        _check_each(
+            ((f"[{i}]", v, t) for i, (v, t) in enumerate(zip(value, items, strict=True))),
+            bindings,
+            path,
+            leaf,
+        )
     elif origin is tuple or (origin in _SEQUENCES and arguments):
         _require(isinstance(value, origin), value, hint, path)
         if not isinstance(value, collections.abc.Collection):
@@ -246,9 +255,7 @@ def _check_container(value: Any, hint: Any, bindings: Bindings, path: str, leaf:
     return True
 
 
-def _check_each(
-    parts: Iterator[tuple[str, Any, Any]], bindings: Bindings, path: str, leaf: str
-) -> None:
+def _check_each(parts: Iterator[tuple[str, Any, Any]], bindings: Bindings, path: str, leaf: str) -> None:
     for piece, value, hint in parts:
         check(value, hint, bindings, path + piece, leaf)
 
@@ -287,10 +294,11 @@ def _is_struct_for(value: Any, cls: type) -> bool:
 
 
 def _check_fields(value: Any, hint: Any, bindings: Bindings, path: str, leaf: str) -> None:
+    if bindings.apart:
+        bindings = Bindings(arguments=bindings.arguments, apart=True)
     for name, field in _types.fields_of(hint).items():
         if not any(True for _ in _types.arrays_in(field)):
             continue
-        item = getattr(value, name, None)
-        # A gradient has the type of what is differentiated, with None for the rest.
-        if item is not None:
-            check(item, field, bindings, f"{path}.{name}", leaf)
+        if not hasattr(value, name):
+            raise Mismatch(f"{path}.{name}", _types.text(field), "nothing")
+        check(getattr(value, name), field, bindings, f"{path}.{name}", leaf)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import functools
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -80,6 +81,7 @@ class Bindings:
         ranks: the axes of each `*name`, and whether they were seen with `#` only.
         structures: the tree structure of each structure name of a `PyTree`.
         arguments: the arguments by name, for `{...}` in a dimension string.
+        apart: whether each instance of a class has names of its own.
     """
 
     sizes: dict[str, Size] = dataclasses.field(default_factory=dict[str, Size])
@@ -88,14 +90,32 @@ class Bindings:
     )
     structures: dict[str, Any] = dataclasses.field(default_factory=dict[str, Any])
     arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
+    apart: bool = False
 
     def copy(self) -> Bindings:
         """Bindings that can be added to without touching these."""
-        return Bindings(dict(self.sizes), dict(self.ranks), dict(self.structures), self.arguments)
+        return Bindings(dict(self.sizes), dict(self.ranks), dict(self.structures), self.arguments, self.apart)
 
     def take(self, other: Bindings) -> None:
         """Become `other`, for whoever holds this object."""
         self.sizes, self.ranks, self.structures = other.sizes, other.ranks, other.structures
+
+
+def scoped(dims: Sequence[Dim], scope: str) -> tuple[Dim, ...]:
+    """`dims` with names of their own: `n` of the instance `left` is `left_n`."""
+    if not scope:
+        return tuple(dims)
+    out: list[Dim] = []
+    for dim in dims:
+        if dim.kind == "expression" and "{" not in dim.text:
+            text = dim.text
+            for name in names_in(text):
+                text = re.sub(rf"\b{name}\b", f"{scope}_{name}", text)
+            dim = dataclasses.replace(dim, text=text)
+        elif dim.kind == "named":
+            dim = dataclasses.replace(dim, text=f"{scope}_{dim.text}")
+        out.append(dim)
+    return tuple(out)
 
 
 def leaf_name(dim: Dim, leaf: str) -> str:

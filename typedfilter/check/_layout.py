@@ -20,7 +20,18 @@ from typedfilter._plan import Param, Plan
 from typedfilter.check import _build, _compare, _dims, _sizes, _types
 from typedfilter.check._build import Unbuildable
 from typedfilter.check._dims import Bindings
-from typedfilter.check._nodes import GivenNode, Leaf, Maker, Node, Point, StubNode, walk
+from typedfilter.check._nodes import (
+    ArrayNode,
+    GivenNode,
+    Leaf,
+    Maker,
+    Node,
+    Point,
+    RecordNode,
+    StubNode,
+    children,
+    walk,
+)
 from typedfilter.check._subject import Subject
 
 Case = dict[str, int]
@@ -51,6 +62,7 @@ class Signature:
     parameters: tuple[Parameter, ...]
     returns: Any  # a type; Any where nothing is said
     sizes: tuple[tuple[str, int], ...] = ()  # of dimensions, from an example
+    apart: frozenset[str] = frozenset()  # instances that have dimension names of their own
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -59,7 +71,9 @@ class Signature:
         return tuple(dict.fromkeys(n.note for n in nodes if isinstance(n, GivenNode) and n.note))
 
 
-def signature_of(subject: Subject, plan: Plan, example: Mapping[str, Any]) -> Signature:
+def signature_of(
+    subject: Subject, plan: Plan, example: Mapping[str, Any], apart: frozenset[str] = frozenset()
+) -> Signature:
     """Find a node for every parameter.
 
     Raises:
@@ -68,11 +82,11 @@ def signature_of(subject: Subject, plan: Plan, example: Mapping[str, Any]) -> Si
     params = list(plan.params)
     parameters: list[Parameter] = []
     if subject.kind in ("method", "property", "class") and params:
-        parameters.append(_receiver(subject, params.pop(0)))
+        parameters.append(_receiver(subject, params.pop(0), apart))
     elif subject.kind in ("constructor", "bound"):
         params = params[1:]
     known = {param.name for param in params}
-    parameters += [_parameter(param, example) for param in params]
+    parameters += [_parameter(param, example, apart) for param in params]
     sizes = {name: size for name, size in example.items() if name not in known}
     for name, size in sizes.items():
         if not isinstance(size, int):
@@ -83,28 +97,32 @@ def signature_of(subject: Subject, plan: Plan, example: Mapping[str, Any]) -> Si
     returns = subject.cls if subject.kind == "constructor" else _type_of("the return", plan.returns)
     if returns in _SELVES:
         returns = subject.cls
-    return Signature(subject, tuple(parameters), returns, tuple(sizes.items()))
+    return Signature(subject, tuple(parameters), returns, tuple(sizes.items()), apart)
 
 
-def _receiver(subject: Subject, param: Param) -> Parameter:
+def _receiver(subject: Subject, param: Param, apart: frozenset[str]) -> Parameter:
     if subject.kind == "class":
         return Parameter(param.name, param.kind, type, GivenNode(subject.cls))
-    node = _build.node(subject.cls, _build.Place(param.name, param.name))
+    node = _build.node(subject.cls, _build.Place(param.name, param.name, apart=apart))
     return Parameter(param.name, param.kind, subject.cls, node)
 
 
-def _parameter(param: Param, example: Mapping[str, Any]) -> Parameter:
+def _parameter(param: Param, example: Mapping[str, Any], apart: frozenset[str]) -> Parameter:
     name = param.name
     if name in example:
         note = "" if jax.tree.leaves(example[name]) == [] else f"{name}={_short(example[name])}"
         node: Node | None = GivenNode(example[name], name, note)
         return Parameter(name, param.kind, param.hint.type, node)
     if param.kind in _VARIADIC:
-        return Parameter(name, param.kind, param.hint.type, _variadic(param))
+        return Parameter(name, param.kind, param.hint.type, _variadic(param, apart))
     hint_type = _type_of(f"`{name}`", param.hint)
     if not param.hint.annotated and param.default is _EMPTY:
-        raise Unbuildable(f"`{name}` has no annotation", f"annotate it, or add @typedfilter.check.example({name}=...)")
-    return Parameter(name, param.kind, hint_type, _build.parameter_node(name, hint_type, param.default))
+        raise Unbuildable(
+            f"`{name}` has no annotation", f"annotate it, or add @typedfilter.check.example({name}=...)"
+        )
+    return Parameter(
+        name, param.kind, hint_type, _build.parameter_node(name, hint_type, param.default, apart)
+    )
 
 
 def _short(value: Any) -> str:
@@ -112,13 +130,13 @@ def _short(value: Any) -> str:
     return text if len(text) <= 40 else f"a {type(value).__name__}"
 
 
-def _variadic(param: Param) -> Node | None:
+def _variadic(param: Param, apart: frozenset[str]) -> Node | None:
     """`*args` as a tuple and `**kwargs` as a dictionary; left out where nothing says what they hold."""
     if not param.hint.annotated:
         return None
     many: Any = tuple[param.hint.type, ...] if param.kind is _VARIADIC[0] else dict[str, param.hint.type]
     try:
-        return _build.node(many, _build.Place(param.name, param.name))
+        return _build.node(many, _build.Place(param.name, param.name, apart=apart))
     except Unbuildable:
         return None
 
@@ -130,6 +148,30 @@ def _type_of(where: str, hint: Hint) -> Any:
             "import it outside `if TYPE_CHECKING`",
         )
     return hint.type
+
+
+def colliding(signature: Signature) -> frozenset[str]:
+    """The instances of classes whose fields share dimension names with those of another instance.
+
+    Names are shared by default, which is what `params: P, grads: P` needs; two layers of one class need it
+    not, and nothing in their annotations says how their sizes are related.
+    """
+    owners: dict[str, set[str]] = {}
+    for parameter in signature.parameters:
+        if parameter.node is not None:
+            for label, name in _owned_names(parameter.node):
+                owners.setdefault(name, set()).add(label)
+    # The names of `self` are those of its methods, too.
+    own = signature.parameters[0].name if signature.subject.kind in ("method", "property") else ""
+    return frozenset(label for labels in owners.values() if len(labels) > 1 for label in labels - {own})
+
+
+def _owned_names(node: Node, owner: str = "") -> Iterator[tuple[str, str]]:
+    """The instance in whose fields each dimension name is, for every array below `node`."""
+    if isinstance(node, ArrayNode) and owner:
+        yield from ((owner, dim.text) for dim in node.dims if dim.kind == "named")
+    for child in children(node):
+        yield from _owned_names(child, node.label if isinstance(node, RecordNode) else owner)
 
 
 # -------------------------------------------------------------------------------------------------- cases
@@ -208,17 +250,23 @@ def layout_of(signature: Signature, case: Case) -> Layout:
     try:
         make_arguments(signature, Maker(case, place, stub, arguments=arguments, used=used))
     except Exception as error:  # whatever the braces of a dimension string raise
-        raise Unbuildable(f"a dimension can't be evaluated: {error}", "use names of arguments in {...}") from error
+        raise Unbuildable(
+            f"a dimension can't be evaluated: {error}", "use names of arguments in {...}"
+        ) from error
     generic = {name for node in stubs for name in _names_of_parameters(node)}
     origins = _origins(leaves)
-    origins |= {name: where for name, where in _origins(results).items() if name not in generic | set(origins)}
+    origins |= {
+        name: where for name, where in _origins(results).items() if name not in generic | set(origins)
+    }
     given = _given_sizes(signature, arguments)
     fixed = {**given, **dict(signature.sizes)}
     free = tuple(origins)
     axes = [axis for leaf in leaves for axis in leaf.axes]
     computed = [axis for axis in axes if isinstance(axis, str) and not axis.isidentifier()]
     computed += _promised(signature.returns, arguments, free)
-    names = _sizes.Names(free, tuple(dict.fromkeys(computed)), tuple((n, s) for n, s in fixed.items() if n in free))
+    names = _sizes.Names(
+        free, tuple(dict.fromkeys(computed)), tuple((n, s) for n, s in fixed.items() if n in free)
+    )
     return Layout(case, tuple(leaves), names, arguments, used, origins)
 
 

@@ -126,7 +126,7 @@ class ArrayNode:
 
     @property
     def _dtype_point(self) -> Point:
-        return Point("dtype", tuple(map(str, self.dtypes)))
+        return Point("dtype", tuple(f"dtype {dtype}" for dtype in self.dtypes))
 
     def _rank_point(self, dim: Dim) -> Point:
         name = f"*{_dims.leaf_name(dim, self.number)}" if dim.text else "..."
@@ -135,7 +135,11 @@ class ArrayNode:
     def _broadcast_point(self, axis: int, dim: Dim) -> Point:
         name = f"axis {axis} of `{self.label}`"
         if dim.variadic:
-            options = ("whole", f"the axes *{dim.text} of `{self.label}` all 1", f"`{self.label}` without *{dim.text}")
+            options = (
+                "whole",
+                f"the axes *{dim.text} of `{self.label}` all 1",
+                f"`{self.label}` without *{dim.text}",
+            )
             return Point(name, options)
         return Point(name, ("whole", f"{name} of size 1"))
 
@@ -211,6 +215,7 @@ class RecordNode:
     instances are filled field by field instead.
     """
 
+    label: str
     cls: type
     fields: tuple[tuple[str, Node], ...]
     call: tuple[str, ...] | None  # the fields that the constructor takes by name; None: do not call it
@@ -270,7 +275,9 @@ class TreeNode:
 
     def _point(self, piece: str) -> Point:
         key = f"of {self.label} around" if piece == "..." else piece
-        return Point(f"structure {key}", tuple(f"`{self.label}` {name}" for name in _STRUCTURE_NAMES), soft=True)
+        return Point(
+            f"structure {key}", tuple(f"`{self.label}` {name}" for name in _STRUCTURE_NAMES), soft=True
+        )
 
     def skeleton(self, maker: Maker) -> Any:
         """The tree of this case with a number for each leaf."""
@@ -312,17 +319,19 @@ def structure(chosen: int) -> Any:
     return jax.tree.structure(_STRUCTURES[chosen])
 
 
+def children(node: Node) -> Sequence[Node]:
+    """The nodes inside a node."""
+    if isinstance(node, SequenceNode):
+        return node.items
+    if isinstance(node, RecordNode):
+        return [field for _, field in node.fields]
+    if isinstance(node, ChoiceNode):
+        return node.options
+    return [node.leaf("0")] if isinstance(node, TreeNode) else ()
+
+
 def walk(node: Node) -> Iterator[Node]:
     """`node` and every node in it."""
     yield node
-    inner: Sequence[Node] = ()
-    if isinstance(node, SequenceNode):
-        inner = node.items
-    elif isinstance(node, RecordNode):
-        inner = [field for _, field in node.fields]
-    elif isinstance(node, ChoiceNode):
-        inner = node.options
-    elif isinstance(node, TreeNode):
-        inner = [node.leaf("0")]
-    for child in inner:
+    for child in children(node):
         yield from walk(child)

@@ -9,11 +9,11 @@ import ast
 import dataclasses
 import functools
 import linecache
+import re
 import sysconfig
 import traceback
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from types import FunctionType, TracebackType
 
 import jax
 
@@ -26,6 +26,7 @@ _VALUES_NEEDED = (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConv
 # What a container that is shorter, or other, than the function thinks answers with.
 _STRUCTURAL = (LookupError, AttributeError, TypeError, ValueError)
 _MOST_LINES = 6
+_TRACER = re.compile(r"'\w*Tracer'")  # what JAX calls an array while it traces is nobody's type
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Problem:
         frame: the innermost line of the user's code, where something raised.
         refusal: how the function itself refused, if it did: `raise`, `assert`, `structure`.
         value: it asked for the value of an array.
-        unfinished: it raised NotImplementedError.
+        structural: its exception is one that a value of another structure causes.
+        unfinished: the function raised NotImplementedError.
     """
 
     kind: str
@@ -51,6 +53,7 @@ class Problem:
     frame: Frame | None = None
     refusal: str = ""
     value: bool = False
+    structural: bool = False
     unfinished: bool = False
 
     def is_like(self, other: Problem) -> bool:
@@ -60,17 +63,20 @@ class Problem:
         return (self.kind, self.parameter) == (other.kind, other.parameter) and same_place
 
 
-def problem_of(error: Exception, file: str) -> Problem:
-    """The facts of an exception that a trial raised; `file` is the user's even if it is installed."""
+def problem_of(error: Exception, root: FunctionType) -> Problem:
+    """The facts of an exception that a trial of the function `root` raised."""
+    file = root.__code__.co_filename
     if isinstance(error, Mismatch):
-        where = f"the return value{error.path}" if error.path else "the return value"
+        where = f"`{error.path}` of the return value" if error.path else "the return value"
         why = f": {error.why}" if error.why else ""
-        return Problem("return", f"{where} is not what is annotated{why}", error.expected, error.found, "return")
+        return Problem(
+            "return", f"{where} is not what is annotated{why}", error.expected, error.found, "return"
+        )
     frames = traceback.extract_tb(error.__traceback__)
     users = [frame for frame in frames if is_users(frame.filename, file)]
     frame = Frame(users[-1].filename, users[-1].lineno or 0, users[-1].name) if users else None
     if isinstance(error, TypedFilterError) and error.parameter and error.expected:
-        return _checked_inside(error, frame)
+        return _checked_inside(error, frame, root)
     text = _text_of(error)
     return Problem(
         "trace",
@@ -78,25 +84,48 @@ def problem_of(error: Exception, file: str) -> Problem:
         frame=frame,
         refusal=_refusal(error, frame, bool(users) and users[-1] is frames[-1]),
         value=isinstance(error, _VALUES_NEEDED),
+        structural=isinstance(error, (LookupError, AttributeError, TypeError)),
         unfinished=isinstance(error, NotImplementedError) and bool(users) and users[-1] is frames[-1],
     )
 
 
-def _checked_inside(error: TypedFilterError, frame: Frame | None) -> Problem:
-    kind = "return" if error.parameter == "return" else "argument"
-    return Problem(kind, str(error).splitlines()[0], error.expected, error.actual, error.parameter, frame)
+def _checked_inside(error: TypedFilterError, frame: Frame | None, root: FunctionType) -> Problem:
+    """What the check at a body said: of the function under test, or of another one that it calls."""
+    expected, found = _without_symbols(error.expected), _long_dtypes(error.actual)
+    if error.function != root.__qualname__:
+        return Problem("argument", str(error).splitlines()[0], expected, found, frame=frame)
+    if error.parameter == "return":
+        return Problem("return", "the return value is not what is annotated", expected, found, "return")
+    return Problem("argument", str(error).splitlines()[0], expected, found, error.parameter, frame)
+
+
+def _without_symbols(expected: str) -> str:
+    """`... with n=n, m=3` without the names that stand for themselves."""
+    head, _, bound = expected.rpartition(" with ")
+    pairs = [pair for pair in bound.split(", ") if pair.partition("=")[0] != pair.partition("=")[2]]
+    if not head or not all("=" in pair for pair in pairs):
+        return expected.replace("'", '"')
+    return f"{head} with {', '.join(pairs)}".replace("'", '"') if pairs else head.replace("'", '"')
+
+
+def _long_dtypes(text: str) -> str:
+    kinds = {"f": "float", "i": "int", "u": "uint", "c": "complex", "bf": "bfloat"}
+    long = re.sub(r"\b(f|i|u|c|bf)(\d+)\[", lambda m: f"{kinds[m[1]]}{m[2]}[", text)
+    return re.sub(r",(?=\S)", ", ", long)
 
 
 def _text_of(error: Exception) -> str:
     lines = [line.rstrip() for line in str(error).splitlines() if line.strip()]
-    text = "\n".join(lines[:_MOST_LINES])
+    text = _TRACER.sub("'Array'", "\n".join(lines[:_MOST_LINES]))
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 @functools.lru_cache(maxsize=1)
 def _installed() -> tuple[str, ...]:
     paths = sysconfig.get_paths()
-    return tuple({str(Path(paths[name]).resolve()) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+    return tuple(
+        {str(Path(paths[name]).resolve()) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    )
 
 
 @functools.lru_cache(maxsize=4096)
@@ -152,6 +181,3 @@ def without_locals(error: BaseException) -> None:
     """Let go of what the frames of a traceback hold: tracers must not outlive their trace."""
     tb: TracebackType | None = error.__traceback__
     traceback.clear_frames(tb)
-
-
-_ = Any

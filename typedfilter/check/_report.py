@@ -105,10 +105,10 @@ class Report:
 
     @property
     def exit_status(self) -> int:
-        """0: all good. 1: a failure. 2: nothing to judge, or something could not be read."""
-        if self.count("failed"):
-            return 1
-        return 2 if self.unreadable or not self.results else 0
+        """0: all good. 1: a failure. 2: something could not be read, or nothing was judged."""
+        if self.unreadable or self.count("skipped") == len(self.results):
+            return 2
+        return 1 if self.count("failed") else 0
 
     def __str__(self) -> str:
         from typedfilter.check._text import plain_report

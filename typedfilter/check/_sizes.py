@@ -29,11 +29,23 @@ class Names:
         free: each needs a size.
         expressions: what annotations compute from them (`n+1`), with `{...}` already filled in.
         fixed: names whose size an example gives.
+        equal: names that are taken to be another one.
     """
 
     free: tuple[str, ...]
     expressions: tuple[str, ...] = ()
     fixed: tuple[tuple[str, int], ...] = ()
+    equal: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """The names that get a size of their own."""
+        equal = dict(self.equal)
+        return tuple(name for name in self.free if name not in equal)
+
+    def complete(self, sizes: Mapping[str, Size]) -> dict[str, Size]:
+        """`sizes` of the chosen names, and of those that equal one of them."""
+        return {**sizes, **{name: sizes[other] for name, other in self.equal if other in sizes}}
 
 
 def symbolic(names: Names) -> dict[str, Size]:
@@ -43,15 +55,15 @@ def symbolic(names: Names) -> dict[str, Size]:
         Exception: whatever JAX says of an expression that it can't represent.
     """
     fixed = dict(names.fixed)
-    free = [name for name in names.free if name not in fixed]
+    free = [name for name in names.chosen if name not in fixed]
     if not free:
-        return dict(fixed)
+        return names.complete(fixed)
     spelled = {name: f"{name}_" if name in _RESERVED else name for name in free}
     constraints: list[str] = []
     for _ in range(2):  # the constraints are written with the symbols of a first scope
         scope = export.SymbolicScope(tuple(constraints))
         symbols = export.symbolic_shape(", ".join(spelled.values()), scope=scope)
-        sizes: dict[str, Size] = {**fixed, **dict(zip(free, symbols, strict=True))}
+        sizes = names.complete({**fixed, **dict(zip(free, symbols, strict=True))})
         values = (_dims.evaluate(expression, sizes) for expression in names.expressions)
         constraints = [f"{value} >= 1" for value in values if export.is_symbolic_dim(value)]
         if not constraints:
@@ -64,7 +76,8 @@ def concrete(names: Names, extra: Iterable[int] = ()) -> Iterator[dict[str, int]
 
     A set that makes an expression smaller than 1 (or not a whole number) is moved up until none is.
     """
-    count = len(names.free)
+    chosen = names.chosen
+    count = len(chosen)
     primes = list(itertools.islice(_odd_sizes(), count))
     evens = [2 * (count - i) + 2 for i in range(count)]  # falling, where the odd ones rise
     sets: list[Sequence[int]] = [primes, evens, [1] * count, [4] * count]
@@ -73,7 +86,7 @@ def concrete(names: Names, extra: Iterable[int] = ()) -> Iterator[dict[str, int]
         sets.extend([value if i == j else primes[j] + 1 for j in range(count)] for i in range(count))
     seen: set[tuple[int, ...]] = set()
     for values in sets:
-        sizes = _repaired(dict(zip(names.free, values, strict=True)) | dict(names.fixed), names)
+        sizes = _repaired(dict(zip(chosen, values, strict=True)) | dict(names.fixed), names)
         if sizes is not None and tuple(sizes.values()) not in seen:
             seen.add(tuple(sizes.values()))
             yield sizes
@@ -90,12 +103,15 @@ def _odd_sizes() -> Iterator[int]:
 def _repaired(sizes: dict[str, int], names: Names) -> dict[str, int] | None:
     """`sizes`, with names made larger until every expression is a size; None where that does not help."""
     fixed = dict(names.fixed)
+    equal = dict(names.equal)
     for _ in range(_ATTEMPTS):
-        failing = next((e for e in names.expressions if not _is_size(_value(e, sizes))), None)
+        complete = names.complete(sizes)
+        failing = next((e for e in names.expressions if not _is_size(_value(e, complete))), None)
         if failing is None:
-            return sizes
-        movable = [name for name in _dims.names_in(failing) if name in sizes and name not in fixed]
-        better = [name for name in movable if _improves(failing, sizes, name)]
+            return complete
+        movable = [equal.get(name, name) for name in _dims.names_in(failing)]
+        movable = [name for name in movable if name in sizes and name not in fixed]
+        better = [name for name in movable if _improves(failing, sizes, name, names)]
         if not better:
             return None
         sizes = sizes | {better[0]: sizes[better[0]] + 1}
@@ -114,8 +130,9 @@ def _is_size(value: float) -> bool:
     return value >= 1 and value == int(value)
 
 
-def _improves(expression: str, sizes: Mapping[str, int], name: str) -> bool:
+def _improves(expression: str, sizes: Mapping[str, int], name: str, names: Names) -> bool:
     """Whether a larger `name` brings the expression nearer to a size: it grows, or becomes whole."""
-    here = _value(expression, sizes)
-    steps = (_value(expression, {**sizes, name: sizes[name] + step}) for step in (1, 2, 4, 8, 16))
+    here = _value(expression, names.complete(sizes))
+    larger = ({**sizes, name: sizes[name] + step} for step in (1, 2, 4, 8, 16))
+    steps = [_value(expression, names.complete(sizes)) for sizes in larger]
     return any(value > here or _is_size(value) for value in steps)

@@ -51,7 +51,13 @@ class Function:
         if parameter == "return":
             return self.node.returns
         arguments = self.node.args
-        every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
+        every = [
+            *arguments.posonlyargs,
+            *arguments.args,
+            *arguments.kwonlyargs,
+            arguments.vararg,
+            arguments.kwarg,
+        ]
         return next((a.annotation for a in every if a is not None and a.arg == parameter), None)
 
 

@@ -27,7 +27,13 @@ Call = Callable[..., Any]
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 """Positional and keyword arguments."""
 
-_SILENT = ("filter_jit", "filter_checkpoint", "filter_closure_convert", "filter_custom_jvp", "filter_custom_vjp")
+_SILENT = (
+    "filter_jit",
+    "filter_checkpoint",
+    "filter_closure_convert",
+    "filter_custom_jvp",
+    "filter_custom_vjp",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +58,9 @@ class Unknown:
 UNKNOWN = Unknown()
 
 
-def lifted(shape: Sequence[Size], leaf: int, levels: Sequence[Level], sizes: Mapping[str, Size]) -> tuple[Size, ...]:
+def lifted(
+    shape: Sequence[Size], leaf: int, levels: Sequence[Level], sizes: Mapping[str, Size]
+) -> tuple[Size, ...]:
     """The shape of a leaf outside of `levels` (innermost first)."""
     out = list(shape)
     for level in levels:
@@ -201,9 +209,13 @@ def check_result(value: Any, returns: Any, bindings: _dims.Bindings) -> None:
 # The two below ask `_axes` for what it works out inside a call.
 
 
-def _argument_axes(plan: Any, in_axes: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[list[int | None]]:
+def _argument_axes(
+    plan: Any, in_axes: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> list[list[int | None]]:
     positional = _axes._by_position(plan, in_axes, len(args))
-    out = [_axes._argument_axes(plan, plan.positional(i), positional[i], value) for i, value in enumerate(args)]
+    out = [
+        _axes._argument_axes(plan, plan.positional(i), positional[i], value) for i, value in enumerate(args)
+    ]
     for name, value in kwargs.items():
         out.append(_axes._argument_axes(plan, plan.keyword(name), _axes._by_name(in_axes, name), value))
     return out

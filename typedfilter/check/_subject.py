@@ -54,7 +54,9 @@ class Subject:
         return self.root.__code__.co_firstlineno
 
 
-def subject_of(target: Any, name: str = "", cls: type | None = None, kind: str = "function") -> Subject | None:
+def subject_of(
+    target: Any, name: str = "", cls: type | None = None, kind: str = "function"
+) -> Subject | None:
     """The subject that `target` is; None where nobody wrote a function in it."""
     chain = list(_chain(target))
     root = chain[-1]
@@ -93,7 +95,11 @@ def _wrapped(target: Any) -> Any:
 
 def _is_jitted(link: Any) -> bool:
     """Whether `link` is made by `jax.jit`: its arguments are the function's own."""
-    return not isinstance(link, (types.FunctionType, Wrapper)) and hasattr(link, "lower") and hasattr(link, "trace")
+    return (
+        not isinstance(link, (types.FunctionType, Wrapper))
+        and hasattr(link, "lower")
+        and hasattr(link, "trace")
+    )
 
 
 def _is_opaque(link: Any) -> bool:
@@ -128,7 +134,9 @@ def subjects_of(target: Any) -> Iterator[Subject]:
     elif isinstance(target, (types.MethodType, BoundWrapper)):
         found = subject_of(target.__func__, cls=None, kind="function")
         if found is not None:
-            yield dataclasses.replace(found, call=functools.partial(found.call, target.__self__), kind="bound")
+            yield dataclasses.replace(
+                found, call=functools.partial(found.call, target.__self__), kind="bound"
+            )
     elif not isinstance(target, types.FunctionType) and _wrapped(target) is None:
         yield from subjects_of(type(target).__call__.__get__(target))
     else:
@@ -166,8 +174,10 @@ def _in_module(module: types.ModuleType) -> Iterator[Subject]:
             found = subject_of(value)
             if found is not None and _is_of(found, module):
                 # `fast = filter_jit(slow)` is judged too, and not under the name of `slow`.
-                yield found if value is not found.root and found.root.__name__ == name or value is found.root else (
-                    dataclasses.replace(found, name=name)
+                yield (
+                    found
+                    if value is not found.root and found.root.__name__ == name or value is found.root
+                    else (dataclasses.replace(found, name=name))
                 )
 
 

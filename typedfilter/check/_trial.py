@@ -76,7 +76,9 @@ def run(plan: Plan, sizes: Mapping[str, Size]) -> None:
         def primals(number: int) -> Mapping[str, Any]:
             inside = plan.levels[:number]
             level_shapes = [_stack.lifted(shape, i, inside, sizes) for i, shape in enumerate(shapes)]
-            values = [jax.ShapeDtypeStruct(s, leaf.dtype) for s, leaf in zip(level_shapes, leaves, strict=True)]
+            values = [
+                jax.ShapeDtypeStruct(s, leaf.dtype) for s, leaf in zip(level_shapes, leaves, strict=True)
+            ]
             return _arguments(plan.signature, plan.layout, iter(values), bindings, construct=False)
 
         inner = _stack.inner_result(out, plan.levels, sizes, primals)
@@ -88,7 +90,7 @@ def run(plan: Plan, sizes: Mapping[str, Size]) -> None:
 
 def _bindings(plan: Plan, sizes: Mapping[str, Size], shapes: Sequence[Sequence[Size]]) -> Bindings:
     """What the names stand for before the function runs: the axes of `*name` are known by its arguments."""
-    bindings = Bindings(sizes=dict(sizes), arguments=plan.layout.arguments)
+    bindings = Bindings(sizes=dict(sizes), arguments=plan.layout.arguments, apart=bool(plan.signature.apart))
     for leaf, shape in zip(plan.layout.leaves, shapes, strict=True):
         if any(dim.variadic for dim in leaf.dims):
             _dims.match(leaf.dims, shape, bindings, leaf.number)
@@ -126,7 +128,9 @@ def _stand_in(node: StubNode, layout: Layout, outer: Bindings) -> Callable[..., 
         def place(leaf: Leaf) -> Any:
             return _blank(leaf.shape(bindings.sizes), leaf.dtype)
 
-        maker = Maker(layout.case, place, lambda inner: _stand_in(inner, layout, bindings), True, layout.arguments)
+        maker = Maker(
+            layout.case, place, lambda inner: _stand_in(inner, layout, bindings), True, layout.arguments
+        )
         return node.result.make(maker)
 
     stand_in.__name__ = stand_in.__qualname__ = node.label if node.label.isidentifier() else "stand_in"
@@ -162,4 +166,3 @@ def _as_call(signature: Signature, arguments: Mapping[str, Any]) -> _stack.Argum
         else:
             positional.append(arguments[parameter.name])
     return tuple(positional), keyword
-

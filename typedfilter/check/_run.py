@@ -1,0 +1,64 @@
+"""A run over targets: every function of every file judged, one after the other.
+
+Floor 5. What the command and the pytest plugin share. User code prints what it likes while it is imported
+and traced: that goes to stderr, so that stdout holds the report alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import sys
+from collections.abc import Callable, Iterable
+
+from typedfilter.check import _find
+from typedfilter.check._judge import judge
+from typedfilter.check._report import Report, Result, Unreadable
+from typedfilter.check._subject import Subject
+
+Advance = Callable[[float, str], None]
+"""Called with the fraction that is done, and the name of what comes next."""
+
+
+def run(
+    targets: Iterable[str],
+    exclude: Iterable[str] = (),
+    ignore: Iterable[str] = (),
+    advance: Advance = lambda fraction, name: None,
+) -> Report:
+    """Judge everything in `targets`.
+
+    Args:
+        targets: files, folders, dotted names, any of them with `::function`.
+        exclude: patterns of files to leave out of folders.
+        ignore: patterns of functions that are listed as skipped.
+        advance: told of the progress.
+    """
+    sources = list(_find.sources_of(targets, exclude))
+    results: list[Result] = []
+    unreadable: list[Unreadable] = []
+    with contextlib.redirect_stdout(sys.stderr):
+        for number, source in enumerate(sources):
+            if isinstance(source, Unreadable):
+                unreadable.append(source)
+                continue
+            advance(number / len(sources), source.target)
+            subjects = source.subjects()
+            if isinstance(subjects, Unreadable):
+                unreadable.append(subjects)
+                continue
+            for index, subject in enumerate(subjects):
+                advance((number + index / len(subjects)) / len(sources), subject.name)
+                with source.active():
+                    results.append(judged(subject, ignore))
+    return Report(tuple(results), tuple(unreadable))
+
+
+def judged(subject: Subject, ignore: Iterable[str]) -> Result:
+    """The verdict on one function, unless the settings say to ignore it."""
+    pattern = next((p for p in ignore if fnmatch.fnmatch(subject.name, p)), None)
+    if pattern is None:
+        return judge(subject)
+    return Result(
+        subject.name, subject.file, subject.line, "skipped", f"ignored: matches {pattern!r} of the settings"
+    )

@@ -1,0 +1,76 @@
+"""Settings of the check: `[tool.typedfilter]` in `pyproject.toml`.
+
+Floor 5.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from pathlib import Path
+from typing import Any
+
+
+class BadSettings(Exception):
+    """`[tool.typedfilter]` says something that is not understood."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What `[tool.typedfilter]` can say.
+
+    Attributes:
+        paths: what to check when the command line names nothing; relative to the file.
+        exclude: patterns of files to leave out of folders.
+        ignore: patterns of function names that are not judged.
+        strict: whether a skipped function is a failure.
+    """
+
+    paths: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    strict: bool = False
+
+
+def read(start: Path) -> Settings:
+    """The settings of the nearest `pyproject.toml` at or above a folder.
+
+    Raises:
+        BadSettings: the file can't be read, or has a key or a value that is not understood.
+    """
+    for folder in (start, *start.parents):
+        file = folder / "pyproject.toml"
+        if file.is_file():
+            return _parsed(file)
+    return Settings()
+
+
+def _parsed(file: Path) -> Settings:
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get("typedfilter", {})
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadSettings(f"{file}: {error}") from error
+    known = {field.name for field in dataclasses.fields(Settings)}
+    for key, value in table.items():
+        if key not in known:
+            raise BadSettings(
+                f"{file}: [tool.typedfilter] has no setting `{key}`; it has {', '.join(sorted(known))}"
+            )
+        if not _is_right(key, value):
+            kind = "true or false" if key == "strict" else "a list of strings"
+            raise BadSettings(f"{file}: `{key}` of [tool.typedfilter] is {value!r}, not {kind}")
+    values: dict[str, Any] = {k: v if isinstance(v, bool) else tuple(v) for k, v in table.items()}
+    if "paths" in values:
+        values["paths"] = tuple(_from(file.parent, path) for path in values["paths"])
+    return Settings(**values)
+
+
+def _is_right(key: str, value: Any) -> bool:
+    if key == "strict":
+        return isinstance(value, bool)
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _from(folder: Path, path: str) -> str:
+    name, separator, only = path.partition("::")
+    return f"{folder / name}{separator}{only}" if (folder / name).exists() else path

@@ -1,0 +1,74 @@
+"""`typedfilter check`: the command.
+
+Floor 5. Exit status: 0 where all is good, 1 where a function failed, 2 where there was nothing to judge,
+something could not be read, or the settings are wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from typedfilter.check import _formats, _settings, _text
+from typedfilter.check._progress import Progress
+from typedfilter.check._report import Report
+from typedfilter.check._run import run as run_targets
+
+_FORMATS = ("text", "json", "github")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the command."""
+    parser.add_argument(
+        "paths",
+        nargs="*",
+        metavar="PATH_OR_MODULE",
+        help="a file, a folder, a dotted name, or file.py::function; by default `paths` of [tool.typedfilter]",
+    )
+    parser.add_argument("--format", choices=_FORMATS, default="text", help="how to print the report (text)")
+    parser.add_argument("--strict", action="store_true", help="a skipped function is a failure")
+    parser.add_argument(
+        "-q", "--quiet", action="store_true", help="print only what failed or was skipped, and the summary"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check, print the report on stdout, return the exit status."""
+    try:
+        settings = _settings.read(Path.cwd())
+    except _settings.BadSettings as error:
+        print(f"typedfilter check: {error}", file=sys.stderr)
+        return 2
+    targets = args.paths or settings.paths
+    if not targets:
+        print("typedfilter check: nothing to check: name files, folders or modules,", file=sys.stderr)
+        print("  or list them as `paths` under [tool.typedfilter] in pyproject.toml", file=sys.stderr)
+        return 2
+    with Progress() as progress:
+        report = run_targets(targets, settings.exclude, settings.ignore, progress)
+    _print(report, args.format, args.quiet)
+    if report.exit_status == 0 and (args.strict or settings.strict) and report.count("skipped"):
+        return 1
+    return report.exit_status
+
+
+def _print(report: Report, style: str, quiet: bool) -> None:
+    if style == "json":
+        print(_formats.as_json(report))
+    elif style == "github":
+        print(_formats.as_github(report))
+    else:
+        _print_text(report, quiet)
+
+
+def _print_text(report: Report, quiet: bool) -> None:
+    lines = list(_text.lines(report, quiet))
+    if sys.stdout.isatty():
+        try:
+            from rich.console import Console
+        except ModuleNotFoundError:
+            pass
+        else:
+            return _text.print_rich(lines, Console())
+    print(_text.plain(lines))

@@ -1,0 +1,119 @@
+"""The pytest plugin: `pytest --typedfilter-check PATH` makes each annotated function an item.
+
+Floor 5. JAX and the rest of the check are imported only where the option is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from typedfilter.check._find import Source
+    from typedfilter.check._report import Result, Unreadable
+    from typedfilter.check._subject import Subject
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The option `--typedfilter-check`."""
+    parser.getgroup("typedfilter").addoption(
+        "--typedfilter-check",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="prove the shapes of the annotated functions in a file, folder or module; may be given again",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)  # before -k and -m choose among the items
+def pytest_collection_modifyitems(
+    session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Add an item for each function."""
+    targets: list[str] = config.getoption("--typedfilter-check")
+    if targets:
+        items.extend(_items(session, targets, config.invocation_params.dir))
+
+
+def _items(session: pytest.Session, targets: list[str], folder: Path) -> Iterator[pytest.Item]:
+    from typedfilter.check import _find, _settings
+    from typedfilter.check._report import Unreadable
+
+    settings = _settings.read(folder)
+    found = 0
+    for source in _find.sources_of(targets, settings.exclude):
+        subjects = source if isinstance(source, Unreadable) else source.subjects()
+        path = None if isinstance(source, Unreadable) else source.path
+        parent: Any = _Shapes.from_parent(session, path=path) if path else session
+        if isinstance(subjects, Unreadable):
+            found += 1
+            yield _NotRead.from_parent(parent, name=subjects.target, problem=subjects)
+            continue
+        for subject in subjects:
+            found += 1
+            yield _Function.from_parent(
+                parent, name=subject.name, source=source, subject=subject, ignore=settings.ignore
+            )
+    if not found:
+        from typedfilter.check._report import Unreadable as Nothing
+
+        problem = Nothing(", ".join(targets), "no annotated function found: nothing was checked")
+        yield _NotRead.from_parent(session, name=problem.target, problem=problem)
+
+
+class _Failure(Exception):
+    """Carries the text of a verdict to the report."""
+
+
+class _Shapes(pytest.File):
+    """A file under check; its items are made elsewhere."""
+
+    def collect(self) -> Iterator[pytest.Item]:
+        return iter(())
+
+
+class _Shown(pytest.Item):
+    """An item whose failures are text already."""
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        if isinstance(excinfo.value, _Failure):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+
+class _Function(_Shown):
+    """The proof of one function's shapes."""
+
+    def __init__(self, *, source: Source, subject: Subject, ignore: tuple[str, ...], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.source = source
+        self.subject = subject
+        self.ignore = ignore
+
+    def runtest(self) -> None:
+        from typedfilter.check import _text
+        from typedfilter.check._run import judged
+
+        with self.source.active():
+            result: Result = judged(self.subject, self.ignore)
+        if result.status == "skipped":
+            pytest.skip(f"{result.message}{f'; {result.fix}' if result.fix else ''}")
+        if result.status == "failed":
+            raise _Failure(_text.plain(_text.result_lines(result)))
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        return Path(self.subject.file), self.subject.line - 1, f"shapes of {self.subject.name}"
+
+
+class _NotRead(_Shown):
+    """A file in which nothing could be judged: a failure, never a success."""
+
+    def __init__(self, *, problem: Unreadable, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.problem = problem
+
+    def runtest(self) -> None:
+        raise _Failure(f"{self.problem.target}: {self.problem.message}\n{self.problem.traceback}".rstrip())
