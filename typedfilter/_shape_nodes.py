@@ -218,7 +218,7 @@ class TreeNode(Node):
         if self.leaf is None:
             return None
         for place, item in jax.tree_util.tree_leaves_with_path(value):
-            piece = jax.tree_util.keystr(place).replace("'", '"')
+            piece = steps(place)
             if failure := self.leaf.check(item, (*path, piece) if piece else path, seen):
                 return failure
         return None
@@ -265,6 +265,11 @@ def _rehearse(node: Node, value: Any, path: Path, seen: Seen) -> Failure | None:
             return node.check(value, path, list(seen))
     except jaxtyping.AnnotationError:  # a dimension that only the real context knows
         return None
+
+
+def steps(path: Any) -> str:
+    """The way to a leaf, as JAX gives it, in the same spelling as `subscript`: `["a"][0].weight`."""
+    return jax.tree_util.keystr(path).replace("'", '"')
 
 
 def subscript(key: Any) -> str:

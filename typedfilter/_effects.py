@@ -1,0 +1,263 @@
+"""What each transform does to a parameter, to one leaf of an argument and to the result, in a few words.
+
+Floor 5. Reads plans and options as the transforms do; transforms nothing. A transform that has no entry in
+`_FAMILIES` passes its arguments on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+
+from typedfilter._axes import BY_RULE
+from typedfilter._fields import is_array_only_class, leaf_marks
+from typedfilter._hints import Differentiable, Hint, Role
+from typedfilter._plan import Param, Plan
+from typedfilter._targets import can_differentiate
+from typedfilter._wrapper import Transform
+from typedfilter.filters import is_array, is_array_or_struct
+
+__all__ = ["Effect", "Stage", "legend"]
+
+BY_LEAF = "by leaf"
+_What = tuple[str, tuple[str, ...]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Effect:
+    """What one transform does to one parameter, and why: an annotation, an option or a rule."""
+
+    transform: str
+    what: str
+    why: tuple[str, ...] = ()
+
+
+class _Family(NamedTuple):
+    """Transforms that do the same to arguments."""
+
+    parameter: Callable[[Stage, Param], _What]
+    leaves: Callable[[Stage, Param, Any], Sequence[str]]
+    returns: Callable[[Stage], _What]
+    rule: str  # what `BY_LEAF` stands for
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One transform of a stack, with the plan of what it transforms."""
+
+    transform: str
+    options: dict[str, Any]
+    plan: Plan
+
+    @classmethod
+    def of(cls, transform: Transform, plan: Plan) -> Stage:
+        return cls(transform.name, transform.options, plan)
+
+    def __str__(self) -> str:
+        options = ", ".join(f"{name}={value!r}" for name, value in self.options.items())
+        return f"{self.transform}({options})" if options else self.transform
+
+    @property
+    def family(self) -> _Family | None:
+        return _FAMILIES.get(self.transform)
+
+    def parameter(self, name: str) -> Effect:
+        """What happens to the parameter of that name."""
+        param = self._param(name)
+        if param is None or self.family is None:
+            return Effect(self.transform, "passed on")
+        return Effect(self.transform, *self.family.parameter(self, param))
+
+    def leaves(self, name: str, value: Any) -> Sequence[str]:
+        """What happens to each leaf of an argument of that name."""
+        param = self._param(name)
+        if param is None or self.family is None:
+            return ["passed on"] * len(jax.tree.leaves(value))
+        return self.family.leaves(self, param, value)
+
+    def returns(self) -> Effect:
+        """What happens to the result."""
+        if self.family is None:
+            return Effect(self.transform, "passed on")
+        return Effect(self.transform, *self.family.returns(self))
+
+    def _param(self, name: str) -> Param | None:
+        return next((param for param in self.plan.params if param.name == name), None)
+
+
+def legend(transforms: Sequence[str]) -> list[str]:
+    """What `by leaf` means under each of these transforms."""
+    return [f"{name} {_FAMILIES[name].rule}" for name in transforms if name in _FAMILIES]
+
+
+# --------------------------------------------------------------------------------------------- filter_jit
+
+
+def _jit(stage: Stage, param: Param) -> _What:
+    hint = param.hint
+    if hint.role is Role.STATIC:
+        return "static", (hint.why,)
+    whole = hint.role is not Role.AUTO or (isinstance(hint.type, type) and is_array_only_class(hint.type))
+    what = "traced" if whole else BY_LEAF
+    if not _donates(stage, param):
+        return what, (hint.why,)
+    option = () if hint.donate else (f"donate={stage.options['donate']!r}",)
+    return f"{what}, donated", (hint.why, *option)
+
+
+def _donates(stage: Stage, param: Param) -> bool:
+    if param.hint.donate:
+        return True
+    option = str(stage.options.get("donate", "none"))
+    first = param is stage.plan.params[0]
+    return option != "none" and not (first and option.endswith("except-first"))
+
+
+def _jit_leaves(stage: Stage, param: Param, value: Any) -> list[str]:
+    donated = ", donated" if _donates(stage, param) else ""
+    whole = param.hint.role in (Role.ARRAYS, Role.TRACED)
+    static = param.hint.role is Role.STATIC
+    return [
+        f"traced{donated}" if not static and (whole or is_array_or_struct(leaf)) else "static"
+        for leaf in jax.tree.leaves(value)
+    ]
+
+
+def _jit_returns(stage: Stage) -> _What:
+    return "traced" if _returns_arrays(stage.plan) else BY_LEAF, _why(stage.plan.returns)
+
+
+def _returns_arrays(plan: Plan) -> bool:
+    return plan.returns.role is Role.ARRAYS and plan.returns.type is not Any
+
+
+def _why(hint: Hint) -> tuple[str, ...]:
+    # What another transform returns is not what is annotated; its plan says Any.
+    return (hint.why,) if hint.annotated and hint.type is not Any else ()
+
+
+# -------------------------------------------------------------------------------------------- filter_grad
+
+
+def _targets(plan: Plan) -> tuple[Param, ...]:
+    return plan.diff_params() or plan.params[:1]
+
+
+def _grad(stage: Stage, param: Param) -> _What:
+    marked = stage.plan.diff_params()
+    hint = param.hint
+    if hint.diff is False:
+        return "constant", (hint.why,)
+    if param not in _targets(stage.plan):
+        return "constant", ("others are marked Diff" if marked else "not the first argument",)
+    if hint.differentiable is Differentiable.NEVER:
+        return "constant", (hint.why,)
+    why = hint.why if marked else "the first argument"
+    return "differentiated" if hint.differentiable is Differentiable.ALWAYS else BY_LEAF, (why,)
+
+
+def _grad_leaves(stage: Stage, param: Param, value: Any) -> list[str]:
+    leaves = jax.tree.leaves(value)
+    if param not in _targets(stage.plan):
+        return ["constant"] * len(leaves)
+    return ["differentiated" if yes else "constant" for yes in can_differentiate(leaves, value, param)]
+
+
+def _grad_returns(stage: Stage) -> _What:
+    names = ", ".join(f"`{param.name}`" for param in _targets(stage.plan))
+    parts = [f"gradient of {names}"]
+    if stage.transform == "filter_value_and_grad":
+        parts = ["value and aux" if stage.options.get("has_aux") else "value", *parts]
+    elif stage.options.get("has_aux"):
+        parts = [*parts, "aux"]
+    return ", ".join(parts), ()
+
+
+# -------------------------------------------------------------------------------------------- filter_vmap
+
+
+def _axis(axis: Any) -> str:
+    return "broadcast" if axis is None else f"axis {axis}"
+
+
+def _vmap_option(stage: Stage, param: Param) -> Any:
+    """What `in_axes` says about a parameter; `BY_RULE` where it says nothing."""
+    in_axes = stage.options.get("in_axes", BY_RULE)
+    if isinstance(in_axes, dict):
+        return in_axes.get(param.name, BY_RULE)
+    if isinstance(in_axes, tuple | list):
+        index = stage.plan.params.index(param)
+        by_position = param.kind is not param.kind.KEYWORD_ONLY and not param.variadic
+        return in_axes[index] if by_position and index < len(in_axes) else BY_RULE
+    return in_axes
+
+
+def _vmap(stage: Stage, param: Param) -> _What:
+    option, hint = _vmap_option(stage, param), param.hint
+    if option != BY_RULE:
+        return _option_text(option, "in_axes")
+    if hint.axis is not None:
+        return _axis(hint.axis.axis), (hint.why,)
+    if hint.role is Role.STATIC:
+        return "broadcast", (hint.why,)
+    return "axis 0" if hint.role is Role.ARRAYS else BY_LEAF, (hint.why,)
+
+
+def _option_text(axes: Any, option: str) -> _What:
+    simple = axes is None or isinstance(axes, int)
+    return _axis(axes) if simple else BY_LEAF, (f"{option}={axes!r}",)
+
+
+def _vmap_leaves(stage: Stage, param: Param, value: Any) -> list[str]:
+    option, hint = _vmap_option(stage, param), param.hint
+    leaves = jax.tree.leaves(value)
+    if option != BY_RULE:
+        axes = _spread(option, value, leaves)
+    elif hint.axis is not None:
+        axes = [hint.axis.axis] * len(leaves)
+    elif hint.role is Role.STATIC:
+        axes = [None] * len(leaves)
+    else:
+        axes = [0 if mark.axis is None else mark.axis.axis for mark in leaf_marks(value)]
+    return [_axis(axis if is_array(leaf) else None) for axis, leaf in zip(axes, leaves, strict=True)]
+
+
+def _spread(axes: Any, value: Any, leaves: Sequence[Any]) -> list[Any]:
+    """A prefix of axes over the leaves of a value; callables are asked."""
+    # A callable for None: to JAX, None is a tree without leaves.
+    asked = jax.tree.map(lambda axis: axis if callable(axis) else lambda _: axis, axes, is_leaf=_is_none)
+    whole = jax.tree.leaves(jax.tree.broadcast(asked, value))
+    return [axis(leaf) for axis, leaf in zip(whole, leaves, strict=True)]
+
+
+def _is_none(node: object) -> bool:
+    return node is None
+
+
+def _vmap_returns(stage: Stage) -> _What:
+    option, hint = stage.options.get("out_axes", BY_RULE), stage.plan.returns
+    if option != BY_RULE:
+        return _option_text(option, "out_axes")
+    if hint.axis is not None:
+        return _axis(hint.axis.axis), (hint.why,)
+    return "axis 0" if _returns_arrays(stage.plan) else BY_LEAF, _why(hint)
+
+
+_JIT = _Family(_jit, _jit_leaves, _jit_returns, "traces arrays, the rest is static")
+_GRAD = _Family(_grad, _grad_leaves, _grad_returns, "differentiates floating-point arrays")
+_VMAP = _Family(_vmap, _vmap_leaves, _vmap_returns, "maps axis 0 of arrays, broadcasts the rest")
+_FAMILIES: dict[str, _Family] = {
+    "filter_jit": _JIT,
+    "filter_eval_shape": _JIT,
+    "filter_make_jaxpr": _JIT,
+    "filter_grad": _GRAD,
+    "filter_value_and_grad": _GRAD,
+    "filter_jacfwd": _GRAD,
+    "filter_jacrev": _GRAD,
+    "filter_hessian": _GRAD,
+    "filter_vmap": _VMAP,
+    "filter_pmap": _VMAP,
+}

@@ -1,0 +1,262 @@
+"""`explain`: what a stack of transforms does to every parameter, and why.
+
+Floor 5. Walks a stack from the outside in, and lets `_effects` say what each transform does; the answer is a
+value that prints as a table. Calls nothing: neither the function nor JAX.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import types
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import jax
+
+from typedfilter import _engine
+from typedfilter._captured import Captured, captured_by, size_of
+from typedfilter._effects import BY_LEAF, Effect, Stage, legend
+from typedfilter._plan import Param, Plan, plan_of
+from typedfilter._shape_nodes import steps
+from typedfilter._shape_text import describe
+from typedfilter._wrapper import BoundWrapper, Wrapper, unwind
+
+__all__ = ["Explanation", "LeafRow", "ParameterRow", "explain"]
+
+LARGE = 1 << 20
+_UNDECORATED = ("filter_jit", "filter_grad", "filter_vmap")
+_PLAIN = "not transformed; what transforms would do"
+_BAKED = "is baked into the program; pass it as an argument"
+_REPR_LIMIT = 40
+
+
+@dataclasses.dataclass(frozen=True)
+class ParameterRow:
+    """What happens to one parameter, by transform from the outermost in; also to the `return`."""
+
+    name: str
+    effects: tuple[Effect, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class LeafRow:
+    """What happens to one leaf of an argument.
+
+    Attributes:
+        path: the parameter and the way into it: `model.layers[0].weight`.
+        value: dtype and shape of an array (`f32[3,4]`), or what is there instead.
+        bytes: of an array; None for anything else.
+        effects: by transform from the outermost in.
+    """
+
+    path: str
+    value: str
+    bytes: int | None
+    effects: tuple[str, ...]
+
+    @property
+    def traced(self) -> bool:
+        """Whether `filter_jit` traces it."""
+        return any(effect.startswith("traced") for effect in self.effects)
+
+    @property
+    def donated(self) -> bool:
+        """Whether its buffer is given to the computation."""
+        return any(effect.endswith("donated") for effect in self.effects)
+
+
+@dataclasses.dataclass(frozen=True)
+class Explanation:
+    """The answer of `explain`. Its text is an aligned table.
+
+    Attributes:
+        function: the qualified name of the user's function.
+        stack: the transforms with their options, outermost first; empty for a plain function, for which the
+            table then shows what each of the common transforms would do.
+        parameters: a row for each parameter.
+        returns: the row of the result.
+        bound: what is bound beforehand (`self`, a model, arguments of a partial).
+        path: how a call reaches `jax.jit`, and why; None where nothing is jitted.
+        leaves: a row for each leaf of the arguments, where arguments were given.
+        captured: every array that the function closes over, largest first.
+        large: the text lists captured arrays of at least so many bytes.
+    """
+
+    function: str
+    stack: tuple[Stage, ...]
+    parameters: tuple[ParameterRow, ...]
+    returns: ParameterRow
+    bound: tuple[str, ...] = ()
+    path: tuple[str, str] | None = None
+    leaves: tuple[LeafRow, ...] | None = None
+    captured: tuple[Captured, ...] = ()
+    large: int = LARGE
+
+    @property
+    def constants(self) -> tuple[Captured, ...]:
+        """The captured arrays that are large enough to mention."""
+        return tuple(one for one in self.captured if one.bytes >= self.large)
+
+    def __str__(self) -> str:
+        return "\n".join(_text(self))
+
+    __repr__ = __str__
+
+
+def explain(fun: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Explanation:
+    """What happens to every parameter of a (transformed) function, and why; nothing is run.
+
+    With arguments, also to every leaf of them. The result has all of it as data, and prints as a table.
+
+    Args:
+        fun: a function, transformed or not, or any other callable.
+        args: arguments of a call that is to be explained; `jax.ShapeDtypeStruct`s may stand for arrays.
+        kwargs: the same, by keyword.
+
+    Raises:
+        AnnotationError: the annotations of `fun` contradict each other.
+        TypeError: the arguments don't fit the signature of `fun`.
+    """
+    stages = tuple(_stages(fun))
+    plan = plan_of(fun)
+    shown = stages or tuple(Stage(name, {}, plan) for name in _UNDECORATED)
+    given = bool(args or kwargs)
+    return Explanation(
+        function=plan.function,
+        stack=stages,
+        parameters=tuple(_parameter(param, shown) for param in plan.params),
+        returns=ParameterRow("return", tuple(stage.returns() for stage in shown)),
+        bound=tuple(describe(value) for value in unwind(fun).bound),
+        path=_path(fun, stages, args, kwargs),
+        leaves=tuple(_leaves(plan, shown, args, kwargs)) if given else None,
+        captured=captured_by(fun),
+    )
+
+
+def _stages(fun: Any) -> Iterator[Stage]:
+    """The transforms of a stack, outermost first, seen through methods and partials between them."""
+    while True:
+        if isinstance(fun, Wrapper):
+            yield Stage.of(fun.transform, plan_of(fun.__wrapped__))
+            fun = fun.__wrapped__
+        elif isinstance(fun, BoundWrapper | types.MethodType):
+            fun = fun.__func__
+        elif isinstance(fun, functools.partial):
+            fun = fun.func
+        else:
+            return
+
+
+def _parameter(param: Param, stages: Sequence[Stage]) -> ParameterRow:
+    return ParameterRow(param.name, tuple(stage.parameter(param.name) for stage in stages))
+
+
+def _path(fun: Any, stages: Sequence[Stage], args: Any, kwargs: Any) -> tuple[str, str] | None:
+    path_of: Callable[..., tuple[str, str]] | None = getattr(_engine, "path_of", None)
+    jitted = bool(stages) and stages[0].transform == "filter_jit"
+    return path_of(fun, args, kwargs) if path_of is not None and jitted else None
+
+
+def _leaves(
+    plan: Plan, stages: Sequence[Stage], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Iterator[LeafRow]:
+    bound = plan.signature.bind(*args, **kwargs)
+    bound.apply_defaults()
+    for param in plan.params:
+        for name, value in _values(param, bound.arguments[param.name]):
+            effects = [stage.leaves(param.name, value) for stage in stages]
+            flat = jax.tree_util.tree_leaves_with_path(value)
+            for (path, leaf), *cells in zip(flat, *effects, strict=True):
+                yield LeafRow(name + steps(path), _brief(leaf), size_of(leaf), tuple(cells))
+
+
+def _values(param: Param, value: Any) -> Iterable[tuple[str, Any]]:
+    if param.kind is param.kind.VAR_POSITIONAL:
+        return [(f"{param.name}[{index}]", one) for index, one in enumerate(value)]
+    return value.items() if param.kind is param.kind.VAR_KEYWORD else [(param.name, value)]
+
+
+def _brief(leaf: Any) -> str:
+    if size_of(leaf) is not None:
+        return describe(leaf)
+    if callable(leaf) and hasattr(leaf, "__qualname__"):
+        return str(leaf.__qualname__)
+    text = repr(leaf)
+    return text if len(text) <= _REPR_LIMIT else f"{text[: _REPR_LIMIT - 3]}..."
+
+
+# -------------------------------------------------------------------------------------------------- text
+
+
+def _text(explained: Explanation) -> Iterator[str]:
+    stages = explained.stack
+    names = [effect.transform for effect in explained.returns.effects]
+    yield f"{explained.function}: {' of '.join(map(str, stages)) or _PLAIN}"
+    rows = [*explained.parameters, explained.returns]
+    cells = [[row.name, *(effect.what for effect in row.effects), _reasons(row)] for row in rows]
+    yield from _table(["parameter", *names, "why"], cells)
+    by_leaf = [name for i, name in enumerate(names) if any(BY_LEAF in row.effects[i].what for row in rows)]
+    if by_leaf:
+        yield f"{BY_LEAF}: {'; '.join(dict.fromkeys(legend(by_leaf)))}"
+    if explained.bound:
+        yield f"bound: {', '.join(explained.bound)}; what is bound travels like an argument"
+    if explained.path is not None:
+        yield "call path: {} ({})".format(*explained.path)
+    yield from _leaf_text(explained, names)
+    for one in explained.constants:
+        yield f"constant: `{one.name}` {one.value}, {_size(one.bytes)}, {_BAKED}"
+
+
+def _leaf_text(explained: Explanation, names: Sequence[str]) -> Iterator[str]:
+    if explained.leaves is None:
+        return
+    yield ""
+    rows = explained.leaves
+    yield from _table(["leaf", "value", "size", *names], [_leaf_cells(row) for row in rows])
+    if "filter_jit" in names:
+        counts = (("traced", [r for r in rows if r.traced]), ("donated", [r for r in rows if r.donated]))
+        parts = [f"{what} {_leaf_count(found)}, {_total(found)}" for what, found in counts if found]
+        static = [row for row in rows if not row.traced]
+        yield "; ".join([*parts, *([f"static {_leaf_count(static)}"] if static else [])])
+
+
+def _leaf_cells(row: LeafRow) -> list[str]:
+    return [row.path, row.value, "" if row.bytes is None else _size(row.bytes), *row.effects]
+
+
+def _leaf_count(rows: Sequence[LeafRow]) -> str:
+    return f"{len(rows)} {'leaf' if len(rows) == 1 else 'leaves'}"
+
+
+def _total(rows: Sequence[LeafRow]) -> str:
+    return _size(sum(row.bytes or 0 for row in rows))
+
+
+def _reasons(row: ParameterRow) -> str:
+    """Each reason once; with the transform, where it is not the annotation."""
+    reasons: dict[str, None] = {}
+    for effect in row.effects:
+        for reason in effect.why:
+            of_annotation = reason.startswith(("annotated", "not annotated", "name"))
+            prefix = "" if of_annotation or len(row.effects) == 1 else f"{effect.transform}: "
+            reasons[prefix + reason] = None
+    return "; ".join(reasons)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    for row in (head, *rows):
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        yield ("  " + "  ".join(cells)).rstrip()
+
+
+def _size(count: int) -> str:
+    if count < 1024:
+        return f"{count} B"
+    size, unit = count / 1024, "KiB"
+    for larger in ("MiB", "GiB", "TiB"):
+        if size < 1024:
+            break
+        size, unit = size / 1024, larger
+    return f"{size:.1f} {unit}"
