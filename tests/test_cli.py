@@ -98,7 +98,7 @@ def test_a_command_line_that_can_not_be_read_is_status_2(
 def test_a_missing_extra_is_one_message_with_the_command_that_installs_it(
     package: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    for name in [name for name in sys.modules if name.startswith("typedfilter.demo") or name == package]:
+    for name in [name for name in sys.modules if f"{name}.".startswith(("typedfilter.demo.", f"{package}."))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.delattr(typedfilter, "demo", raising=False)
     monkeypatch.setitem(sys.modules, package, None)  # what Python then raises is ModuleNotFoundError

@@ -9,10 +9,20 @@ import types
 from collections.abc import Iterator
 from pathlib import Path
 
+import jax
 import pytest
 
 README = Path(__file__).parent.parent / "README.md"
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def _bare_tracebacks():
+    """Without JAX's note on the frames that it removes, which is no part of a message."""
+    before = jax.config.jax_traceback_filtering
+    jax.config.update("jax_traceback_filtering", "off")
+    yield
+    jax.config.update("jax_traceback_filtering", before)
 
 
 def blocks(*languages: str) -> Iterator[tuple[int, str, str]]:
@@ -23,6 +33,7 @@ def blocks(*languages: str) -> Iterator[tuple[int, str, str]]:
             yield text.count("\n", 0, match.start()) + 2, match[1], match[2]
 
 
+@pytest.mark.usefixtures("_bare_tracebacks")
 def test_python_blocks_run_in_order_and_print_what_they_show(monkeypatch: pytest.MonkeyPatch):
     module = types.ModuleType("readme")
     monkeypatch.setitem(sys.modules, "readme", module)  # dataclasses look their module up

@@ -53,9 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = _parser(chosen).parse_args(words)
         status: int = importlib.import_module(args.module).run(args)
     except ModuleNotFoundError as error:
-        if chosen is None or error.name not in chosen.needs:
+        missing = (error.name or "").partition(".")[0]
+        if chosen is None or missing not in chosen.needs:
             raise
-        print(f"typedfilter: `{words[0]}` needs {error.name}, which is not installed", file=sys.stderr)
+        print(f"typedfilter: `{words[0]}` needs {missing}, which is not installed", file=sys.stderr)
         print(f"  fix: pip install 'typedfilter[{chosen.extra}]'", file=sys.stderr)
         return 2
     except BrokenPipeError:  # `typedfilter ... | head` is nobody's mistake

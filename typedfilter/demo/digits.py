@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -37,10 +38,11 @@ def load_digits(seed: int) -> tuple[Digits, Digits]:
 
 def batches(data: Digits, size: int, steps: int, seed: int) -> Iterator[Digits]:
     """`steps` batches of exactly `size` digits, in a new order for each pass over the data."""
+    images, labels = map(np.asarray, data)  # picked on the host, where that is cheaper than a launch
     rng = np.random.default_rng(seed)
     order = np.empty(0, int)
     for _ in range(steps):
         if len(order) < size:
-            order = np.concatenate([order, rng.permutation(len(data.labels))])
+            order = np.concatenate([order, rng.permutation(len(labels))])
         now, order = order[:size], order[size:]
-        yield Digits(data.images[now], data.labels[now])
+        yield Digits(*jax.device_put((images[now], labels[now])))

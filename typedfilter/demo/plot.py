@@ -31,13 +31,13 @@ def problem(path: Path) -> str | None:
 def save(path: Path, losses: np.ndarray, digits: Digits, predicted: np.ndarray) -> None:
     """Draw `losses` [steps, ensemble] and the first `digits` with what was `predicted`, mistakes first."""
     figure = Figure(figsize=(11, 4.5), layout="constrained")
-    left, right = figure.subfigures(1, 2)
+    left, right = figure.subfigures(1, 2, squeeze=False).flat
     _draw_curve(left.subplots(), losses)
     labels = np.asarray(digits.labels)
-    right.suptitle(f"{(predicted != labels).sum()} of {len(labels)} test digits are mistaken")
+    right.suptitle(f"{(predicted != labels).sum()} of {len(labels)} test digits misread")
     order = np.argsort(predicted == labels, kind="stable")
     for axes, index in zip(right.subplots(ROWS, COLUMNS).flat, order, strict=False):
-        _draw_digit(axes, np.asarray(digits.images[index]), labels[index], predicted[index])
+        _draw_digit(axes, np.asarray(digits.images[index]), int(labels[index]), int(predicted[index]))
     figure.savefig(path, dpi=150)
 
 

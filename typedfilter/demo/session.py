@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -111,7 +111,7 @@ def _plain(console: Console, text: str) -> None:
 
 
 @contextmanager
-def progress(console: Console, steps: int) -> Iterator[Callable[[int, Array], None]]:
+def progress(console: Console, steps: int) -> Generator[Callable[[int, Array], None], None, None]:
     """A bar on a terminal, and a line for every tenth of the way anywhere else."""
     every = max(1, steps // (100 if console.is_terminal else 10))
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]}"), TimeElapsedColumn())

@@ -12,7 +12,7 @@ from typing import Annotated
 import jax
 import optax
 from jax import Array
-from jaxtyping import Float, Int, Key
+from jaxtyping import Float, Int, Key, PyTree
 
 from typedfilter import (
     Donate,
@@ -38,7 +38,7 @@ class TrainState:
     """What a step consumes and makes anew."""
 
     model: MLP
-    moments: optax.OptState
+    moments: PyTree[Float[Array, "..."] | Int[Array, "..."]]  # optax's
 
 
 @filter_jit
@@ -51,7 +51,7 @@ def init_state(
     """A fresh model, and the optimiser's state for it, of each key."""
     TRACES["init_state"] += 1
     model = init_mlp(key, sizes)
-    return TrainState(model, optimiser.init(model))
+    return TrainState(model, optimiser.init(model))  # pyright: ignore[reportArgumentType] # optax names no dataclasses
 
 
 @filter_value_and_grad
@@ -67,13 +67,13 @@ def train_step(
     state: Donate[TrainState],
     images: Annotated[Float[Array, "batch pixels"], VmapAxis[None]],
     labels: Annotated[Int[Array, "batch"], VmapAxis[None]],
-    learning_rate: Traced[float],
+    learning_rate: Annotated[Traced[float], VmapAxis[None]],
     optimiser: Static[optax.GradientTransformation],
 ) -> tuple[TrainState, Float[Array, ""]]:
     """One step of the optimiser down the gradient of the loss, for each model."""
     TRACES["train_step"] += 1
     value, gradient = loss(state.model, images, labels)
-    direction, moments = optimiser.update(gradient, state.moments, state.model)
+    direction, moments = optimiser.update(gradient, state.moments, state.model)  # pyright: ignore[reportArgumentType]
     updates = jax.tree.map(lambda d: -learning_rate * d, direction)
     return TrainState(apply_updates(state.model, updates), moments), value
 
