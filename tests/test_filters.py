@@ -304,6 +304,15 @@ def test_trees_that_do_not_match_are_named_with_the_path(trees, text):
     assert str(e.value) == text
 
 
+@pytest.mark.parametrize("subtree", [(), [2], (1, 2), {"a": None}, [None]])
+def test_a_subtree_in_the_place_of_a_leaf_is_no_match(subtree):
+    for trees in (((1,), (subtree,)), ((subtree,), (1,))):
+        with pytest.raises(PytreeError, match=r"^combine\(\): argument `pytrees\[1\]\[0\]` does not match"):
+            combine(*trees)
+        with pytest.raises(PytreeError, match=r"^apply_updates\(\): argument `updates\[0\]` does not match"):
+            apply_updates(*trees)
+
+
 def test_static_parts_that_differ_are_said_to():
     one = jax.tree_util.Partial(print, 1)
     two = jax.tree_util.Partial(len, 1)

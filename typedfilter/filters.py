@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, TypeGuard, TypeVar
 
@@ -237,11 +238,10 @@ def combine(*pytrees: T, is_leaf: IsLeaf = None) -> T:
     if not pytrees:
         raise PytreeError("needs at least one pytree", function="combine")
     stop = _is_none if is_leaf is None else (lambda node: node is None or is_leaf(node))
-    flat = [flatten(pytree, is_leaf=stop) for pytree in pytrees]
-    treedef = flat[0][1]
-    if all(other == treedef for _, other in flat[1:]):
-        columns = zip(*(leaves for leaves, _ in flat), strict=True)
-        whole: T = treedef.unflatten(map(_first_present, columns))
+    leaves, treedef = flatten(pytrees[0], is_leaf=stop)
+    columns = [leaves, *(_leaves_at(treedef, pytree) for pytree in pytrees[1:])]
+    if all(column is not None for column in columns):
+        whole: T = treedef.unflatten(map(_first_present, zip(*columns, strict=True)))
     else:
         names = [f"pytrees[{index}]" for index in range(len(pytrees))]
         whole = zip_trees("combine", names, pytrees, stop, _first_present)
@@ -258,19 +258,29 @@ def apply_updates(model: T, updates: Any) -> T:
     Raises:
         PytreeError: the structures don't match.
     """
-    leaves, treedef = flatten(model, is_leaf=_is_none)
-    changes, changes_def = flatten(updates, is_leaf=_is_none)
-    pairs = list(zip(leaves, changes, strict=False))
-    if treedef == changes_def and all(leaf is not None or change is None for leaf, change in pairs):
-        updated: T = treedef.unflatten(map(_add, pairs))
+    leaves, treedef = flatten(model)
+    changes = _leaves_at(treedef, updates)
+    if changes is not None:
+        updated: T = treedef.unflatten(map(_add, zip(leaves, changes, strict=True)))
     else:
         names = ("model", "updates")
         updated = zip_trees("apply_updates", names, (model, updates), _is_none, _add, needs_first=True)
     return updated
 
 
-def _is_none(node: object) -> bool:
-    return node is None
+_is_none: Callable[[Any], bool] = functools.partial(operator.is_, None)  # in C: it is asked at every node
+
+
+def _leaves_at(treedef: Any, tree: Any) -> list[Any] | None:
+    """The leaf of `tree`, or `None`, at each leaf of `treedef`. `None` if the structures differ otherwise."""
+    try:
+        column: list[Any] = treedef.flatten_up_to(tree)
+    except ValueError:
+        return None
+    shape = flatten(column)[1]
+    present = len(column) - sum(map(_is_none, column))
+    # Else one of them is a subtree. (An empty one is a single node, as a leaf is, but has no leaf.)
+    return column if (shape.num_leaves, shape.num_nodes) == (present, len(column) + 1) else None
 
 
 def _first_present(values: Sequence[Any]) -> Any:
