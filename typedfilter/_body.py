@@ -13,13 +13,17 @@ from typedfilter._plan import Plan
 from typedfilter._shapes import checked, checks_off
 from typedfilter._wrapper import Wrapper
 
-__all__ = ["body_of"]
+__all__ = ["body_for", "body_of"]
 
 
 def body_of(wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
     """What a transform calls: `wrapper.__wrapped__`, with the checks that its options ask for."""
-    fn = wrapper.__wrapped__
-    return checked(fn, plan) if wrapper.transform.check else unchecked(fn)
+    return body_for(wrapper.__wrapped__, plan, check=wrapper.transform.check)
+
+
+def body_for(fn: Callable[..., Any], plan: Plan, *, check: bool) -> Callable[..., Any]:
+    """`fn` with the checks of its plan, or without any."""
+    return checked(fn, plan) if check else unchecked(fn)
 
 
 def unchecked(fn: Callable[..., Any]) -> Callable[..., Any]:
