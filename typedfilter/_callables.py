@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from inspect import Parameter, Signature
 from typing import Any
 
-from typedfilter._scope import Scope
+from typedfilter._scope import Scope, unwrapped
 from typedfilter.errors import AnnotationError
 
 __all__ = [
@@ -70,8 +70,9 @@ def method_owner(method: types.MethodType) -> type | None:
     """The class in whose body the function of a bound method is defined."""
     receiver = method.__self__
     cls: type = receiver if isinstance(receiver, type) else type(receiver)
-    holders = [base for base in cls.__mro__ if method.__func__ in vars(base).values()]
-    return holders[0] if holders else None
+    code = getattr(unwrapped(method.__func__), "__code__", None)
+    body = getattr(code, "co_qualname", "").rpartition(".")[0]
+    return next((base for base in cls.__mro__ if base.__qualname__ == body), None)
 
 
 def constructor_scope(cls: type) -> Scope:
