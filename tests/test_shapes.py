@@ -7,6 +7,7 @@ import copy
 import dataclasses
 import functools
 import pickle
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import (
     TYPE_CHECKING,
@@ -45,6 +46,7 @@ from jaxtyping import (
 )
 
 from typedfilter._plan import plan_of
+from typedfilter._shape_compile import node_of
 from typedfilter._shapes import checked, checks_enabled, checks_off
 from typedfilter.annotations import Static, Traced
 from typedfilter.errors import AnnotationError, ShapeError
@@ -231,6 +233,12 @@ def test_every_element_of_a_long_list_is_checked():
         (PyTree[Float[Array, "?n"], "T"], [[f32(3), f32(2)]], [[f32(3), f32(2, 2)]]),
         (PyTree[int], [[1, {"a": 2}]], [["a"]]),
         (PyTree[tuple[int, int]], [[(1, 2)]], [[(1, "a")]]),
+        (Shaped[Any, "n"], [f32(3), np.zeros(3)], [f32(), "abc", [1.0]]),
+        (np.float32, [np.float32(1), f32()], [f32(1), i32(), 1.0]),
+        (jnp.float32, [np.float32(1), f32()], [f32(1), i32(), 1.0]),
+        (typing.Type[int], [int, bool], [str, 1]),
+        (typing.Callable[[int], int], [len], [3]),
+        (typing.Iterable[int], [[1], (1,), {}], [1, None]),
         (Model, [Model()], [f32(3), None, "abc"]),
         (NewType("Weights", Float[Array, "n"]), [f32(3)], [f32()]),
         (Model | dict[str, int], [Model(), {"a": 1}], [{"a": "b"}, 3]),
@@ -257,6 +265,13 @@ def _fits(fn: Any, plan: Any, value: Any) -> bool:
     except ShapeError:
         return False
     return True
+
+
+def test_a_tuple_of_unknown_length_is_a_tuple():
+    node = node_of(tuple[int, *tuple[str, ...]])
+    assert node is not None
+    assert node.check((1, "a", "b"), ("x",), []) is None
+    assert node.check([1, "a", "b"], ("x",), []) is not None
 
 
 class Batch(NamedTuple):
@@ -546,8 +561,6 @@ def test_what_jaxtyped_has_wrapped_is_not_wrapped_again():
 
 
 def test_what_no_type_check_marks_is_not_wrapped():
-    import typing
-
     @typing.no_type_check
     def fn(x: Float[Array, "n"]) -> None: ...
 

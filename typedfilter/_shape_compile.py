@@ -20,6 +20,7 @@ from beartype.door import is_bearable
 from beartype.roar import BeartypeException
 
 from typedfilter._hints import class_hints
+from typedfilter._reader import is_unpacked
 from typedfilter._shape_nodes import (
     TOWER,
     ArrayNode,
@@ -85,12 +86,20 @@ def _of_class(hint: type, arrays: bool) -> Node | None:
         return _record(hint, dict)
     if issubclass(hint, tuple) and hasattr(hint, "_fields"):
         return _record(hint, hint)
+    if issubclass(hint, np.generic) or isinstance(hint, type(jax.numpy.float32)):
+        return PlainNode(hint, lambda value: _is_scalar_of(value, hint))
     accepted: Any = (np.ndarray, jax.Array) if hint is np.ndarray else hint
     try:
         isinstance(None, accepted)
-    except TypeError:  # a protocol that is not runtime_checkable
+    except (TypeError, jaxtyping.AnnotationError):  # a protocol that is not runtime_checkable; a bare `Float`
         return None
     return PlainNode(hint, lambda value: isinstance(value, accepted))
+
+
+def _is_scalar_of(value: Any, kind: Any) -> bool:
+    """`np.float32`, and `jnp.float32`, whose instances are arrays without axes."""
+    is_array = isinstance(value, np.generic | np.ndarray | jax.Array) and value.shape == ()
+    return is_array and jax.numpy.issubdtype(value.dtype, kind)
 
 
 def _at_body(hint: Any) -> Any:
@@ -123,11 +132,17 @@ def _record(hint: Any, origin: type) -> Node:
 
 
 def _of_generic(hint: Any, origin: Any, args: tuple[Any, ...], arrays: bool) -> Node | None:
+    if origin is tuple and any(is_unpacked(arg) for arg in args):
+        return PlainNode(hint, lambda value: isinstance(value, tuple))
     if origin is tuple and not (len(args) == 2 and args[1] is Ellipsis):
         return TupleNode(hint, tuple(node_of(arg, arrays) for arg in args))
     if origin is np.ndarray:
         return PlainNode(hint, lambda value: _is_ndarray(value, hint))
-    if not isinstance(origin, type) or origin is type or origin is collections.abc.Callable:
+    if origin is collections.abc.Callable:
+        return PlainNode(hint, callable)
+    if origin is type:  # type[X] for typing.Type[X], of which beartype warns
+        return _by_beartype(types.GenericAlias(type, args))
+    if not isinstance(origin, type):
         return _by_beartype(hint)
     if origin.__module__ in _CONTAINER_MODULES:
         if issubclass(origin, collections.abc.Mapping) and len(args) == 2:
@@ -147,7 +162,7 @@ def _is_ndarray(value: Any, hint: Any) -> bool:
 
 
 def _by_beartype(hint: Any) -> Node | None:
-    """Literal, Callable, type[X] and the rest of typing. What beartype can't read is not checked."""
+    """Literal, type[X] and the rest of typing. What beartype can't read is not checked."""
     if isinstance(hint, str | typing.ForwardRef | typing.TypeVar) or hint is Any:
         return None
     try:

@@ -128,7 +128,8 @@ def _need(failure: Failure, seen: Seen, shown: str) -> _Need:
 def _array_need(failure: Failure, seen: Seen, shown: str) -> _Need:
     cls: Any = failure.node.cls  # type: ignore[attr-defined]  # only called for an ArrayNode
     value, name = failure.value, _name(failure.path)
-    if cls.array_type is not Any and not isinstance(value, cls.array_type):
+    kinds = object if cls.array_type is Any else cls.array_type
+    if not isinstance(value, kinds) or not hasattr(value, "dtype"):
         module = "jnp" if cls.array_type is jax.Array else "np"
         kind = "a jax.Array" if isinstance(value, np.ndarray) else "an array"
         return _Need(f"needs {kind}", shown, _array_fix(value, name, module))

@@ -26,7 +26,7 @@ import numpy as np
 from typedfilter._hints import Hint, Role
 from typedfilter._plan import Param, Plan, plan_of
 from typedfilter._shape_compile import node_of
-from typedfilter._shape_nodes import ArrayNode, Failure, Node, Path, PlainNode, Seen
+from typedfilter._shape_nodes import ArrayNode, Failure, Node, Path, PlainNode, ScalarNode, Seen, UnionNode
 from typedfilter._shape_text import explain, explain_unbound
 from typedfilter.errors import TypedFilterError
 
@@ -124,6 +124,7 @@ class _Argument:
     default: Any
     node: Node | None
     canonical: bool  # its leaves become JAX arrays
+    flat: bool  # it is one array or number
     computed: bool  # an annotation such as "n+1", which has to wait until n is bound
 
     @property
@@ -141,6 +142,7 @@ def _argument(param: Param) -> _Argument:
         param.default,
         node,
         canonical=arrays and not _numpy_only(node),
+        flat=_is_flat(node),
         computed=any(_is_computed(token) for token in dims.split()),
     )
 
@@ -155,6 +157,15 @@ def _is_computed(token: str) -> bool:
     return bool(name) and name != "..." and not name.isidentifier() and not name.isdigit()
 
 
+def _is_flat(node: Node | None) -> bool:
+    alternatives = node.alternatives if isinstance(node, UnionNode) else (node,)
+    kinds = (type(None), jax.Array, np.ndarray)
+    return all(
+        isinstance(one, ArrayNode | ScalarNode) or (isinstance(one, PlainNode) and one.hint in kinds)
+        for one in alternatives
+    )
+
+
 def _numpy_only(node: Node | None) -> bool:
     """Whether what is annotated is NumPy's arrays: those stay what they are."""
     if node is None:
@@ -167,6 +178,8 @@ def _numpy_only(node: Node | None) -> bool:
 def _canonical_for(arg: _Argument | None, value: Any) -> Any:
     if arg is None or not arg.canonical or isinstance(value, jax.Array):
         return value
+    if arg.flat:  # no container is right here: what is wrong is for the check to say
+        return jnp.asarray(value) if _is_raw(value) else value
     if any(_is_raw(leaf) for leaf in jax.tree.leaves(value)):
         return jax.tree.map(lambda leaf: jnp.asarray(leaf) if _is_raw(leaf) else leaf, value)
     return value
