@@ -1,4 +1,4 @@
-"""Bare `VmapAxis[1]` is accepted by every checker, through the stub package. Executed as well: see test_static."""
+"""Bare `VmapAxis[1]` passes every checker, through the stub package. Executed as well: see test_static."""
 
 from __future__ import annotations
 

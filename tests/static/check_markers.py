@@ -92,6 +92,9 @@ def rejected() -> None:
     Fields(X, X, 3, "sin", X, 1)  # type: ignore[arg-type]
     Fields(X, X, 3)  # type: ignore[call-arg]
     Fields(X, X, 3, jnp.sin, X, 1).size = 4  # type: ignore[misc]
+
+
+class Rejected:
     several: Static[int, str]  # type: ignore[type-arg]
     number: Static[1]  # type: ignore[valid-type]
 

@@ -1,4 +1,4 @@
-"""filter_vmap, filter_pmap, filter_checkpoint keep parameters and result. Executed as well: see test_static."""
+"""Maps and checkpoints keep parameters and result. Executed as well: see test_static."""
 
 from __future__ import annotations
 

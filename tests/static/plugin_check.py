@@ -56,6 +56,9 @@ def accepted_axes() -> None:
 def rejected_axes() -> None:
     columns("x", X)  # type: ignore[arg-type]
     columns(X, X, None, X)  # type: ignore[arg-type]
+
+
+class RejectedAxes:
     a: VmapAxis["a"]  # type: ignore[typedfilter]
     b: VmapAxis[1.5]  # type: ignore[typedfilter]
     c: VmapAxis[True]  # type: ignore[typedfilter]
@@ -68,7 +71,7 @@ def rejected_axes() -> None:
 # Contradictions.
 
 
-def rejected_annotations() -> None:
+class RejectedAnnotations:
     a: Donate[Static[int]]  # type: ignore[typedfilter]
     b: Donate[Width]  # type: ignore[typedfilter]
     c: Static[Traced[int]]  # type: ignore[typedfilter]
@@ -80,7 +83,7 @@ def rejected_annotations() -> None:
     i: VmapAxis[0, VmapAxis[1]]  # type: ignore[typedfilter]
     j: Annotated[VmapAxis[0], VmapAxis[1]]  # type: ignore[typedfilter]
     k: Static[Float[Array, ""]]  # type: ignore[typedfilter]
-    l: Static[list[int]]  # type: ignore[typedfilter]
+    ll: Static[list[int]]  # type: ignore[typedfilter]
     m: Float[Donate[Array], " n"]  # type: ignore[typedfilter]
     n: Donate[int]  # type: ignore[typedfilter]
     o: Diff[int]  # type: ignore[typedfilter]
@@ -88,7 +91,7 @@ def rejected_annotations() -> None:
     q: Traced[str]  # type: ignore[typedfilter]
 
 
-def accepted_annotations() -> None:
+class AcceptedAnnotations:
     a: Donate[Diff[VmapAxis[1, Float[Array, " n"]]]]
     b: Annotated[Donate[Diff[Array]], VmapAxis[1], "a note"]
     c: NoDiff[Static[int]]
@@ -169,7 +172,7 @@ class Model:
         return type(self)(x)
 
     @filter_jit(inline=True)
-    def nameless(this, x: T) -> T:  # noqa: N805 (the name of the first parameter is the point)
+    def nameless(this, x: T) -> T:
         return x
 
     @filter_jit
@@ -210,6 +213,5 @@ def rejected_functions(model: Model) -> None:
 
 if __name__ == "__main__":
     accepted_axes()
-    accepted_annotations()
     accepted_gradients()
     accepted_functions()
