@@ -13,6 +13,7 @@ import pytest
 from jax import Array
 from jaxtyping import Float, Int
 
+from typedfilter import _engine
 from typedfilter._effects import Effect
 from typedfilter.annotations import Diff, Donate, NoDiff, Static, Traced
 from typedfilter.explain import Explanation, explain
@@ -408,3 +409,12 @@ def test_globals_that_are_no_pytrees_do_no_harm():
 def test_only_what_is_jitted_has_a_call_path():
     assert explain(loss).path is None
     assert explain(filter_vmap(loss)).path is None
+
+
+def test_the_call_path_is_what_the_engine_says(monkeypatch: pytest.MonkeyPatch):
+    def path_of(wrapper: Any, args: Any, kwargs: Any) -> tuple[str, str]:
+        assert (wrapper, args, kwargs) == (smooth, (), {})
+        return "direct", "every argument is arrays or static"
+
+    monkeypatch.setattr(_engine, "path_of", path_of, raising=False)
+    assert str(explain(smooth)).endswith("\ncall path: direct (every argument is arrays or static)")
