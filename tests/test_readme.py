@@ -44,6 +44,8 @@ def test_python_blocks_run_in_order_and_print_what_they_show(monkeypatch: pytest
             # Padded with empty lines, so that a traceback points at the line of the README.
             exec(compile("\n" * (line - 1) + text, str(README), "exec"), module.__dict__)
         else:
+            # doctest takes an empty line for the end of the output; here that is the next prompt.
+            text = re.sub(r"^$\n(?!>>>)", "<BLANKLINE>\n", text, flags=re.MULTILINE)
             session = parser.get_doctest(text, module.__dict__, "README", str(README), line - 1)
             runner.run(session, out=report.append, clear_globs=False)
             module.__dict__.update(session.globs)
