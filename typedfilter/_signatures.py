@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, TypeAlias, TypedDict, overload
 
-from jax import Array
+from jax import Array, ShapeDtypeStruct
 from jax.extend.core import ClosedJaxpr
 from jax.typing import ArrayLike
 from typing_extensions import TypeVar, TypeVarTuple
@@ -277,6 +277,26 @@ class CustomJvp(ABC, Generic[F_co]):
     ) -> Callable[Q, tuple[R, R]]:
         """Set the rule: `rule(primals, tangents, **kwargs) -> (primal_out, tangent_out)`."""
 
+    # As in `Jitted`.
+    @overload
+    def __get__(
+        self: CustomJvp[Callable[Concatenate[_Opaque, ...], R]], obj: object, owner: type | None = None, /
+    ) -> CustomJvp[F_co]: ...
+    @overload
+    def __get__(
+        self: CustomJvp[Callable[Concatenate[S, Q], R]], obj: S, owner: type | None = None, /
+    ) -> Callable[Q, R]: ...
+    @overload
+    def __get__(self, obj: object, owner: type | None = None, /) -> CustomJvp[F_co]: ...
+    @abstractmethod
+    def __get__(self, obj: Any, owner: Any = None, /) -> Any: ...
+
+
+class CustomJvpDecorator(Protocol):
+    """`filter_custom_jvp(...)` without a function."""
+
+    def __call__(self, fn: Callable[P, R], /) -> CustomJvp[Callable[P, R]]: ...
+
 
 class CustomVjp(ABC, Generic[T, P, R]):
     """What `filter_custom_vjp` makes of `fun(diff, *args, **kwargs)`."""
@@ -321,6 +341,7 @@ class CheckpointKeywords(TypedDict, total=False):
 
     prevent_cse: bool
     policy: Callable[..., bool] | None
+    check: bool
 
 
 class SameDecorator(Protocol):
@@ -347,3 +368,12 @@ class JaxprMaker(Protocol[P, R_co]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> tuple[ClosedJaxpr, R_co, Any]: ...
     @overload
     def __call__(self, *args: Any, **kwargs: Any) -> tuple[ClosedJaxpr, R_co, Any]: ...
+
+
+class MakeJaxprDecorator(Protocol):
+    """`filter_make_jaxpr(...)` without a function."""
+
+    @overload
+    def __call__(self, fun: Callable[P, Array], /) -> JaxprMaker[P, ShapeDtypeStruct]: ...
+    @overload
+    def __call__(self, fun: Callable[P, Any], /) -> JaxprMaker[P, Any]: ...
