@@ -18,6 +18,7 @@ import jax
 import numpy as np
 import typing_extensions
 
+from typedfilter._plan import plan_of
 from typedfilter.check import _dims, _types
 from typedfilter.check._nodes import (
     ArrayNode,
@@ -40,7 +41,7 @@ _KEYS = ("a", "b")
 _NUMBERS: Mapping[type, Any] = {float: 0.5, complex: 0.5 + 0.5j}
 
 
-class Unbuildable(Exception):
+class UnbuildableError(Exception):
     """No value can be made; `fix` says what to add."""
 
     def __init__(self, reason: str, fix: str) -> None:
@@ -75,18 +76,18 @@ class Place:
         """A place inside this one."""
         return dataclasses.replace(self, label=f"{self.label}{piece}", **changes)
 
-    def missing(self, what: str, value: str) -> Unbuildable:
+    def missing(self, what: str, value: str) -> UnbuildableError:
         """That a value of this place can't be made, and that an example helps."""
         where = f"field `{self.name}` of `{self.owner}`" if self.owner else f"`{self.label}`"
         on = f" on the class `{self.owner}`" if self.owner else ""
-        return Unbuildable(f"{where} {what}", f"add {_EXAMPLE}({self.name}={value}){on}")
+        return UnbuildableError(f"{where} {what}", f"add {_EXAMPLE}({self.name}={value}){on}")
 
 
 def parameter_node(name: str, hint: Any, default: Any, apart: frozenset[str] = frozenset()) -> Node:
     """How to make a parameter that no example gives.
 
     Raises:
-        Unbuildable: its annotation does not say enough, and it has no default.
+        UnbuildableError: its annotation does not say enough, and it has no default.
     """
     return _or_default(Place(name, name, apart=apart), hint, default)
 
@@ -96,7 +97,7 @@ def _or_default(place: Place, hint: Any, default: Any) -> Node:
         return _given(default, place, f"{place.label}={default!r}")
     try:
         return node(hint, place)
-    except Unbuildable:
+    except UnbuildableError:
         if default is inspect.Parameter.empty:
             raise
         return _given(default, place, f"{place.label} its default")
@@ -114,7 +115,7 @@ def node(hint: Any, place: Place) -> Node:
     """How to make a value of type `hint`.
 
     Raises:
-        Unbuildable: the type does not say enough.
+        UnbuildableError: the type does not say enough.
     """
     members = _types.alternatives(hint)
     if len(members) > 1:
@@ -139,11 +140,11 @@ def node(hint: Any, place: Place) -> Node:
 
 def _union(members: tuple[Any, ...], place: Place) -> Node:
     options: list[tuple[str, Node]] = []
-    problems: list[Unbuildable] = []
+    problems: list[UnbuildableError] = []
     for member in members:
         try:
             options.append((f"{place.label}: {_types.text(member)}", node(member, place)))
-        except Unbuildable as problem:
+        except UnbuildableError as problem:
             problems.append(problem)
     # Half a union would pass what the other half breaks.
     if problems:
@@ -169,13 +170,13 @@ def _choices(hint: Any) -> Iterable[Any] | None:
 def _array(hint: Any, place: Place) -> Node:
     if not _types.is_traceable(hint):
         kind = getattr(hint.array_type, "__name__", str(hint.array_type))
-        raise Unbuildable(
+        raise UnbuildableError(
             f"`{place.label}` is a {kind}, which can't be traced",
             "annotate with jax.Array, or with a union that has it",
         )
     dtypes = _types.dtypes_to_try(hint)
     if not dtypes:
-        raise Unbuildable(
+        raise UnbuildableError(
             f"`{place.label}` has a dtype that JAX does not make here: {_types.text(hint)}",
             "enable 64-bit types (JAX_ENABLE_X64=1) if it is one of those",
         )
@@ -196,7 +197,14 @@ def _tree(hint: Any, place: Place) -> Node:
 
 def _stub(parameters: list[Any] | None, result: Any, place: Place) -> Node:
     made = node(result, place.at("()"))
-    return StubNode(place.label, None if parameters is None else tuple(parameters), result, made)
+    return StubNode(place.label, None if parameters is None else tuple(parameters), made)
+
+
+def _protocol(cls: type, place: Place) -> Node:
+    """A stand-in for a protocol that is nothing but callable."""
+    plan = plan_of(cls.__call__)
+    made = node(plan.returns.type, place.at("()"))
+    return StubNode(place.label, tuple(p.hint.type for p in plan.params[1:]), made, own_names=True)
 
 
 def _container(hint: Any, place: Place) -> Node | None:
@@ -258,22 +266,39 @@ def _record(hint: Any, place: Place) -> Node:
     cls = typing.get_origin(hint) or hint
     if not isinstance(cls, type):
         raise place.missing(f"has the annotation {_types.text(hint)}, which says no shape", "...")
+    if _types.is_protocol(cls) and "__call__" in vars(cls):
+        return _protocol(cls, place)
     if cls in place.inside:
-        raise Unbuildable(
-            f"`{place.label}` is a {cls.__name__} inside a {cls.__name__}", f"add {_EXAMPLE} with one"
+        raise UnbuildableError(
+            f"`{place.label}` is a {cls.__name__} in a {cls.__name__}", f"add {_EXAMPLE} with one"
         )
     fields = _types.fields_of(hint)
     if issubclass(cls, (jax.Array, np.ndarray)):
         reason = f"`{place.label}` is an array of unknown shape"
-        raise Unbuildable(reason, 'say its shape, as in Float[Array, "n"]')
+        raise UnbuildableError(reason, 'say its shape, as in Float[Array, "n"]')
     if not fields and not dataclasses.is_dataclass(cls):
+        init = vars(cls).get("__init__")
+        if init is not None and not inspect.isabstract(cls):
+            return _constructed(cls, init, place)
         raise place.missing(f"is of type {cls.__name__} and has no default", _value_text(cls))
     if inspect.isabstract(cls):
-        raise Unbuildable(
+        raise UnbuildableError(
             f"`{place.label}`: the class {cls.__name__} is abstract", "check a class that is not"
         )
     scope = scope_of(place.label) if place.label in place.apart else ""
     return _instance(cls, fields, dataclasses.replace(place, scope=scope))
+
+
+def _constructed(cls: type, init: Any, place: Place) -> Node:
+    """An instance of a class without annotated fields, by the parameters of its constructor."""
+    inner = dataclasses.replace(place, owner=cls.__name__, inside=(*place.inside, cls))
+    made: list[tuple[str, Node]] = []
+    for param in plan_of(init).params[1:]:
+        if param.kind in (param.kind.VAR_POSITIONAL, param.kind.VAR_KEYWORD):
+            continue
+        at = dataclasses.replace(inner.at(f".{param.name}"), name=param.name)
+        made.append((param.name, _or_default(at, param.hint.type, param.default)))
+    return RecordNode(place.label, cls, tuple(made), tuple(name for name, _ in made))
 
 
 def scope_of(label: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import collections.abc
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import jax
@@ -18,7 +18,7 @@ import typing_extensions
 from jax import export
 
 from typedfilter.check import _dims, _types
-from typedfilter.check._dims import Bindings, Disagreement
+from typedfilter.check._dims import Bindings, DisagreementError
 
 _SEQUENCES: tuple[Any, ...] = (
     list,
@@ -33,7 +33,7 @@ _TOWER: dict[Any, tuple[type, ...]] = {
 }
 
 
-class Mismatch(Exception):
+class MismatchError(Exception):
     """A value does not have its annotated type.
 
     Attributes:
@@ -49,6 +49,10 @@ class Mismatch(Exception):
         self.expected = expected
         self.found = found
         self.why = why
+
+
+class StubError(TypeError):
+    """A stand-in for a callable was called with what its annotation does not allow."""
 
 
 def describe(value: Any) -> str:
@@ -75,7 +79,7 @@ def check(value: Any, hint: Any, bindings: Bindings, path: str = "", leaf: str =
     """Compare `value` with the type `hint`; bind the names that it is the first to mention.
 
     Raises:
-        Mismatch: at the first place where they disagree; nothing is bound then.
+        MismatchError: at the first place where they disagree; nothing is bound then.
     """
     trial = bindings.copy()
     _check(value, _types.plain(hint), trial, path, leaf)
@@ -109,7 +113,7 @@ def _is_union(hint: Any) -> bool:
 
 def _require(good: bool, value: Any, hint: Any, path: str) -> None:
     if not good:
-        raise Mismatch(path, _types.text(hint), describe(value))
+        raise MismatchError(path, _types.text(hint), describe(value))
 
 
 def _check_array(value: Any, hint: Any, bindings: Bindings, path: str, leaf: str) -> None:
@@ -118,29 +122,30 @@ def _check_array(value: Any, hint: Any, bindings: Bindings, path: str, leaf: str
     stands_for_array = isinstance(value, jax.ShapeDtypeStruct) and _types.is_traceable(hint)
     is_kind = stands_for_array or (hasattr(value, "dtype") if kind is Any else isinstance(value, kind))
     if not is_kind:
-        raise Mismatch(path, expected, describe(value))
+        raise MismatchError(path, expected, describe(value))
     if not _types.allows_dtype(hint, value.dtype):
-        raise Mismatch(path, expected, describe(value), f"the dtype is {_types.dtype_text(value.dtype)}")
+        raise MismatchError(path, expected, describe(value), f"the dtype is {_types.dtype_text(value.dtype)}")
     try:
         _dims.match(_types.dims_of(hint), value.shape, bindings, leaf)
-    except Disagreement as problem:
-        raise Mismatch(path, expected, describe(value), str(problem)) from None
+    except DisagreementError as problem:
+        raise MismatchError(path, expected, describe(value), str(problem)) from None
 
 
 def _check_union(value: Any, hint: Any, bindings: Bindings, path: str, leaf: str) -> None:
     members = _members(hint)
-    problems: list[Mismatch] = []
+    problems: list[MismatchError] = []
     for member in members:
         try:
-            return check(value, member, bindings, path, leaf)
-        except Mismatch as problem:
+            check(value, member, bindings, path, leaf)
+        except MismatchError as problem:
             problems.append(problem)
+        else:
+            return
     # Of `T | None` the T is what was meant.
     meant = [p for p, m in zip(problems, members, strict=True) if m is not type(None)]
     if len(meant) == 1 and value is not None:
         raise meant[0]
-    if problems:
-        raise Mismatch(path, _types.text(hint), describe(value), problems[0].why if len(meant) == 1 else "")
+    raise MismatchError(path, _types.text(hint), describe(value))
 
 
 def _members(hint: Any) -> tuple[Any, ...]:
@@ -157,9 +162,7 @@ def _check_tree(value: Any, hint: Any, bindings: Bindings, path: str) -> None:
     if leaftype is Any:
         leaves, treedef = jax.tree_util.tree_flatten_with_path(value)
     else:
-        leaves, treedef = jax.tree_util.tree_flatten_with_path(
-            value, is_leaf=lambda x: _fits(x, leaftype, bindings)
-        )
+        leaves, treedef = jax.tree_util.tree_flatten_with_path(value, lambda x: _fits(x, leaftype, bindings))
     if getattr(hint, "structure", None) is not None:
         _check_structure(treedef, hint, bindings, path, value)
     if leaftype is not Any:
@@ -171,7 +174,7 @@ def _fits(value: Any, hint: Any, bindings: Bindings) -> bool:
     try:
         # Dimensions do not decide what a leaf is: a wrong one is to be reported, not flattened further.
         check(value, hint, Bindings(arguments=bindings.arguments))
-    except Mismatch:
+    except MismatchError:
         return False
     return True
 
@@ -185,11 +188,14 @@ def _check_structure(treedef: Any, hint: Any, bindings: Bindings, path: str, val
     names = [piece for piece in pieces if piece != "..."]
     unknown = [name for name in names if name not in bindings.structures]
     if unknown:
-        raise Mismatch(path, _types.text(hint), describe(value), f"no structure is known for `{unknown[0]}`")
+        raise MismatchError(
+            path, _types.text(hint), describe(value), f"no structure is known for `{unknown[0]}`"
+        )
     tree: Any = 0
     for name in names:
         known = bindings.structures[name]
-        tree = jax.tree.map(lambda _, known=known: known.unflatten([0] * known.num_leaves), tree)
+        inner = jax.tree.unflatten(known, [0] * known.num_leaves)
+        tree = jax.tree.map(lambda _, inner=inner: inner, tree)
     expected = jax.tree.structure(tree)
     if pieces[0] == "...":
         good = _all_parts_are(treedef, expected)
@@ -203,7 +209,7 @@ def _check_structure(treedef: Any, hint: Any, bindings: Bindings, path: str, val
 def _require_structure(good: bool, found: Any, expected: Any, hint: Any, path: str) -> None:
     if not good:
         why = f"the structure is {_structure_text(found)}, not {_structure_text(expected)}"
-        raise Mismatch(path, _types.text(hint), f"a tree {_structure_text(found)}", why)
+        raise MismatchError(path, _types.text(hint), f"a tree {_structure_text(found)}", why)
 
 
 def _structure_text(treedef: Any) -> str:
@@ -270,8 +276,7 @@ def _check_typeddict(value: Any, hint: Any, bindings: Bindings, path: str, leaf:
 def _check_instance(value: Any, hint: Any, bindings: Bindings, path: str, leaf: str) -> None:
     cls = typing.get_origin(hint) or hint
     if cls is int and not isinstance(value, bool):
-        good: Callable[[Any], bool] = lambda v: isinstance(v, (int, np.integer)) or export.is_symbolic_dim(v)
-        _require(good(value), value, hint, path)
+        _require(isinstance(value, (int, np.integer)) or export.is_symbolic_dim(value), value, hint, path)
     elif cls in _TOWER:
         symbol = cls is not bool and export.is_symbolic_dim(value)
         _require(symbol or isinstance(value, _TOWER[cls]), value, hint, path)
@@ -300,5 +305,5 @@ def _check_fields(value: Any, hint: Any, bindings: Bindings, path: str, leaf: st
         if not any(True for _ in _types.arrays_in(field)):
             continue
         if not hasattr(value, name):
-            raise Mismatch(f"{path}.{name}", _types.text(field), "nothing")
+            raise MismatchError(f"{path}.{name}", _types.text(field), "nothing")
         check(getattr(value, name), field, bindings, f"{path}.{name}", leaf)

@@ -39,7 +39,7 @@ class Dim:
     per_leaf: bool = False
 
 
-class Disagreement(Exception):
+class DisagreementError(Exception):
     """A shape does not match; the text says which axis, and why."""
 
 
@@ -167,18 +167,18 @@ def match(dims: Sequence[Dim], shape: Sequence[Size], bindings: Bindings, leaf: 
     """Match a shape and bind the names that it is the first to mention; bind nothing where it fails.
 
     Raises:
-        Disagreement: the shape is not one of those that `dims` allows.
+        DisagreementError: the shape is not one of those that `dims` allows.
     """
     trial = bindings.copy()
     variadic = next((i for i, dim in enumerate(dims) if dim.variadic), None)
     if variadic is None:
         if len(shape) != len(dims):
-            raise Disagreement(f"{_axes(len(shape))}, not {len(dims)}")
+            raise DisagreementError(f"{_axes(len(shape))}, not {len(dims)}")
         _match_each(dims, shape, 0, trial, leaf)
     else:
         after = len(dims) - variadic - 1
         if len(shape) < len(dims) - 1:
-            raise Disagreement(f"{_axes(len(shape))}, not {len(dims) - 1} or more")
+            raise DisagreementError(f"{_axes(len(shape))}, not {len(dims) - 1} or more")
         end = len(shape) - after
         _match_each(dims[:variadic], shape[:variadic], 0, trial, leaf)
         _match_each(dims[variadic + 1 :], shape[end:], end, trial, leaf)
@@ -205,7 +205,7 @@ def _match_each(
             name, expected = dim.text, _expected_size(dim, axis, bindings)
         if not same(size, expected):
             equal = "" if str(expected) == name else f" = {expected}"
-            raise Disagreement(f"axis {axis} is {size}, not {name}{equal}")
+            raise DisagreementError(f"axis {axis} is {size}, not {name}{equal}")
 
 
 def _expected_size(dim: Dim, axis: int, bindings: Bindings) -> Size:
@@ -213,7 +213,9 @@ def _expected_size(dim: Dim, axis: int, bindings: Bindings) -> Size:
     try:
         return evaluate(text, bindings.sizes)
     except NameError as error:
-        raise Disagreement(f"axis {axis}: no size is known for `{error.name}` in `{dim.text}`") from error
+        raise DisagreementError(
+            f"axis {axis}: no size is known for `{error.name}` in `{dim.text}`"
+        ) from error
 
 
 def same(left: Size, right: Size) -> bool:
@@ -225,14 +227,14 @@ def broadcast(left: Sequence[Size], right: Sequence[Size]) -> tuple[Size, ...]:
     """NumPy's broadcasting, for symbolic sizes too.
 
     Raises:
-        Disagreement: the shapes do not broadcast.
+        DisagreementError: the shapes do not broadcast.
     """
     longer, shorter = (tuple(left), tuple(right)) if len(left) >= len(right) else (tuple(right), tuple(left))
     padded = (1,) * (len(longer) - len(shorter)) + shorter
     out: list[Size] = []
     for a, b in zip(longer, padded, strict=True):
         if not (same(a, b) or same(a, 1) or same(b, 1)):
-            raise Disagreement(f"{shape_text(left)} does not broadcast with {shape_text(right)}")
+            raise DisagreementError(f"{shape_text(left)} does not broadcast with {shape_text(right)}")
         out.append(b if same(a, 1) else a)
     return tuple(out)
 
@@ -251,12 +253,11 @@ def _match_variadic(dim: Dim, axes: tuple[Size, ...], bindings: Bindings, leaf: 
     else:
         joint = broadcast(axes, seen)
         # Whichever side was written without # is what the other has to broadcast to.
-        if not dim.broadcast and not _same_shape(joint, axes):
-            joint = None
-        elif not seen_broadcast and not _same_shape(joint, seen):
+        fixed = [shape for shape, free in ((axes, dim.broadcast), (seen, seen_broadcast)) if not free]
+        if not all(_same_shape(joint, shape) for shape in fixed):
             joint = None
     if joint is None:
-        raise Disagreement(found)
+        raise DisagreementError(found)
     if seen_broadcast:
         bindings.ranks[name] = (dim.broadcast, joint)
 

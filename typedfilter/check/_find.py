@@ -44,6 +44,11 @@ class Source:
     _folders: tuple[str, ...] = ()
     _own: dict[str, types.ModuleType] = dataclasses.field(default_factory=dict[str, types.ModuleType])
 
+    @property
+    def key(self) -> tuple[object, str]:
+        """Equal for two targets that mean the same."""
+        return self.path or self.module, self.only
+
     def subjects(self) -> list[Subject] | Unreadable:
         """The functions to judge, in the order of their lines; or why there are none to be had."""
         try:
@@ -65,7 +70,7 @@ class Source:
 
     @contextlib.contextmanager
     def active(self) -> Generator[None]:
-        """With the file's folder on `sys.path`, and the modules that it imported from there in `sys.modules`."""
+        """With the file's folder on `sys.path`, and what it imported from there in `sys.modules`."""
         before, modules = list(sys.path), dict(sys.modules)
         sys.path[:0] = [folder for folder in self._search() if folder not in sys.path]
         sys.modules.update(self._own)
@@ -87,7 +92,7 @@ class Source:
         return [*folder, str(Path.cwd())]
 
     def _is_loose(self, module: types.ModuleType) -> bool:
-        """Whether a module lies in the file's folder and in no package, so that only this file can mean it."""
+        """Whether a module lies in the file's folder and in no package: only this file can mean it."""
         file = getattr(module, "__file__", None)
         if self.path is None or file is None or (self.path.parent / "__init__.py").exists():
             return False

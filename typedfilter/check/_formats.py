@@ -9,12 +9,13 @@ import json
 from typing import Any
 
 from typedfilter.check import _text
-from typedfilter.check._report import Report, Result, Unreadable
+from typedfilter.check._report import Report, Result, Status, Unreadable
+
+_STATUSES: tuple[Status, ...] = ("proved", "checked", "failed", "skipped")
 
 
 def as_json(report: Report) -> str:
-    """One object: `results`, a list with one object a function; `errors`, what could not be read; `summary`."""
-    statuses = ("proved", "checked", "failed", "skipped")
+    """One object: `results` has one object a function, `errors` what could not be read."""
     return json.dumps(
         {
             "results": [_result(result) for result in report.results],
@@ -22,7 +23,7 @@ def as_json(report: Report) -> str:
                 {"target": e.target, "message": e.message, "traceback": e.traceback}
                 for e in report.unreadable
             ],
-            "summary": {status: report.count(status) for status in statuses},  # type: ignore[arg-type]  # literals
+            "summary": {status: report.count(status) for status in _STATUSES},
         },
         indent=2,
     )
@@ -52,7 +53,7 @@ def _result(result: Result) -> dict[str, Any]:
 
 
 def as_github(report: Report) -> str:
-    """One annotation for each function that failed or was skipped, and for each file that could not be read."""
+    """One annotation for each function that failed or was skipped, and for what could not be read."""
     lines = [_command(result) for result in report.results if result.status in ("failed", "skipped")]
     lines += [_unreadable(problem) for problem in report.unreadable]
     if not report.results and not report.unreadable:

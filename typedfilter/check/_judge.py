@@ -11,7 +11,7 @@ from typing import Any
 
 from typedfilter._plan import Plan, plan_of
 from typedfilter.check import _build, _layout, _source, _types
-from typedfilter.check._build import Unbuildable
+from typedfilter.check._build import UnbuildableError
 from typedfilter.check._report import Result
 from typedfilter.check._subject import Subject
 from typedfilter.check._verdict import Tried, Verdict, verdict_of
@@ -59,7 +59,7 @@ def judge(subject: Subject) -> Result:
         return dataclasses.replace(base, message=reason)
     try:
         return _result(base, _verdict(subject, plan_of(subject.root)), where)
-    except Unbuildable as problem:
+    except UnbuildableError as problem:
         return dataclasses.replace(base, message=problem.reason, fix=problem.fix)
     except AnnotationError as error:
         return dataclasses.replace(base, status="failed", message=str(error))

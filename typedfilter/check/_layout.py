@@ -1,4 +1,4 @@
-"""A signature ready to be tried: a node for each parameter, the cases that follow, and the arrays of each case.
+"""A signature ready to be tried: a node for each parameter, the cases, and the arrays of each case.
 
 Floor 5. Knows plans and nodes; knows nothing of tracing or verdicts.
 """
@@ -18,7 +18,7 @@ import typing_extensions
 from typedfilter._hints import Hint
 from typedfilter._plan import Param, Plan
 from typedfilter.check import _build, _compare, _dims, _sizes, _types
-from typedfilter.check._build import Unbuildable
+from typedfilter.check._build import UnbuildableError
 from typedfilter.check._dims import Bindings
 from typedfilter.check._nodes import (
     ArrayNode,
@@ -77,7 +77,7 @@ def signature_of(
     """Find a node for every parameter.
 
     Raises:
-        Unbuildable: of one there is none.
+        UnbuildableError: of one there is none.
     """
     params = list(plan.params)
     parameters: list[Parameter] = []
@@ -90,7 +90,7 @@ def signature_of(
     sizes = {name: size for name, size in example.items() if name not in known}
     for name, size in sizes.items():
         if not isinstance(size, int):
-            raise Unbuildable(
+            raise UnbuildableError(
                 f"the example names `{name}`, which is no parameter of {plan.function}",
                 "correct the name; a dimension takes an int",
             )
@@ -117,7 +117,7 @@ def _parameter(param: Param, example: Mapping[str, Any], apart: frozenset[str]) 
         return Parameter(name, param.kind, param.hint.type, _variadic(param, apart))
     hint_type = _type_of(f"`{name}`", param.hint)
     if not param.hint.annotated and param.default is _EMPTY:
-        raise Unbuildable(
+        raise UnbuildableError(
             f"`{name}` has no annotation", f"annotate it, or add @typedfilter.check.example({name}=...)"
         )
     return Parameter(
@@ -134,16 +134,17 @@ def _variadic(param: Param, apart: frozenset[str]) -> Node | None:
     """`*args` as a tuple and `**kwargs` as a dictionary; left out where nothing says what they hold."""
     if not param.hint.annotated:
         return None
-    many: Any = tuple[param.hint.type, ...] if param.kind is _VARIADIC[0] else dict[str, param.hint.type]
+    one: Any = param.hint.type
+    many: Any = tuple[one, ...] if param.kind is _VARIADIC[0] else dict[str, one]
     try:
         return _build.node(many, _build.Place(param.name, param.name, apart=apart))
-    except Unbuildable:
+    except UnbuildableError:
         return None
 
 
 def _type_of(where: str, hint: Hint) -> Any:
     if hint.unresolved:
-        raise Unbuildable(
+        raise UnbuildableError(
             f"the name `{hint.unresolved[0]}` in the annotation of {where} can't be found",
             "import it outside `if TYPE_CHECKING`",
         )
@@ -190,7 +191,7 @@ def points_of(signature: Signature) -> list[Point]:
 
 
 def cases_of(points: list[Point]) -> Iterator[Case]:
-    """All combinations of options where they are few; else all that differ from the usual one in two points."""
+    """All combinations of options where they are few; else those that differ from the usual in two."""
     total = 1
     for point in points:
         total *= len(point.options)
@@ -232,7 +233,7 @@ def layout_of(signature: Signature, case: Case) -> Layout:
     """Make the arguments of a case once, without arrays, to see which arrays and names it has.
 
     Raises:
-        Unbuildable: a `{...}` in a dimension string can't be evaluated.
+        UnbuildableError: a `{...}` in a dimension string can't be evaluated.
     """
     arguments = make_arguments(signature, Maker(case, lambda leaf: None, lambda stub: None))
     leaves: list[Leaf] = []
@@ -250,7 +251,7 @@ def layout_of(signature: Signature, case: Case) -> Layout:
     try:
         make_arguments(signature, Maker(case, place, stub, arguments=arguments, used=used))
     except Exception as error:  # whatever the braces of a dimension string raise
-        raise Unbuildable(
+        raise UnbuildableError(
             f"a dimension can't be evaluated: {error}", "use names of arguments in {...}"
         ) from error
     generic = {name for node in stubs for name in _names_of_parameters(node)}
@@ -289,10 +290,11 @@ def _origins(leaves: list[Leaf]) -> dict[str, str]:
     return found
 
 
-def _names_of_parameters(node: StubNode) -> Iterator[str]:
-    for hint in node.parameters or ():
-        for array in _types.arrays_in(hint):
-            yield from (dim.text for dim in _types.dims_of(array) if dim.kind == "named")
+def _is_bound_by(node: StubNode, name: str) -> bool:
+    """Whether a stand-in learns the size of a name from its own arguments."""
+    dims = [d for hint in node.parameters or () for a in _types.arrays_in(hint) for d in _types.dims_of(a)]
+    stem = name.rpartition("_")[0]
+    return any(dim.text == (stem if dim.variadic else name) for dim in dims if dim.kind == "named")
 
 
 def _given_sizes(signature: Signature, arguments: Mapping[str, Any]) -> dict[str, int]:
@@ -302,7 +304,7 @@ def _given_sizes(signature: Signature, arguments: Mapping[str, Any]) -> dict[str
         if isinstance(parameter.node, GivenNode):
             try:
                 _compare.check(parameter.node.value, parameter.type, bindings)
-            except _compare.Mismatch:
+            except _compare.MismatchError:
                 continue  # reported when the function is called with it
     return {name: size for name, size in bindings.sizes.items() if isinstance(size, int)}
 
@@ -317,5 +319,5 @@ def _promised(returns: Any, arguments: Mapping[str, Any], known: tuple[str, ...]
                 text = _dims.interpolate(dim.text, arguments)
                 if set(_dims.names_in(text)) <= set(known):
                     yield text
-            except Exception:  # noqa: S112, PERF203 (the comparison says what is wrong with it)
+            except Exception:
                 continue

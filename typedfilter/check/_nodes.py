@@ -16,8 +16,8 @@ import jax
 from typedfilter.check import _dims
 from typedfilter.check._dims import Dim, Size
 
-Axis: TypeAlias = "int | str"
-"""The size of one axis: a number, or a name or an expression over names."""
+Axis: TypeAlias = Any
+"""The size of one axis: a number or a symbol, or the text of a name or of an expression over names."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Leaf:
 
 def axis_size(axis: Axis, sizes: Mapping[str, Size]) -> Size:
     """The size of an axis. Names come first: `in` is one, and no expression."""
-    if isinstance(axis, int):
+    if not isinstance(axis, str):
         return axis
     return sizes[axis] if axis in sizes else _dims.evaluate(axis, sizes)
 
@@ -71,6 +71,7 @@ class Maker:
         construct: whether to run the constructors of classes (needs real leaves).
         arguments: for `{...}` in dimension strings; None leaves them as they are.
         used: the keys of the points that were asked.
+        ranks: the axes of each `*name`, where they are known.
     """
 
     case: Mapping[str, int]
@@ -79,6 +80,7 @@ class Maker:
     construct: bool = False
     arguments: Mapping[str, Any] | None = None
     used: dict[str, int] = dataclasses.field(default_factory=dict[str, int])
+    ranks: Mapping[str, Sequence[Size]] = dataclasses.field(default_factory=dict[str, Sequence[Size]])
 
     def choose(self, point: Point) -> int:
         """The option of this case."""
@@ -151,6 +153,8 @@ class ArrayNode:
     def _axes(self, axis: int, dim: Dim, maker: Maker) -> Sequence[Axis]:
         narrow = maker.choose(self._broadcast_point(axis, dim)) if dim.broadcast else 0
         if dim.variadic:
+            if dim.text in maker.ranks:
+                return list(maker.ranks[dim.text])
             rank = _RANKS[maker.choose(self._rank_point(dim))]
             stem = _dims.leaf_name(dim, self.number) if dim.text else self._anonymous(axis)
             whole: list[Axis] = [f"{stem}_{i}" for i in range(rank)]
@@ -229,7 +233,7 @@ class RecordNode:
         made = {name: node.make(maker) for name, node in self.fields}
         if maker.construct and self.call is not None:
             return self.cls(**{name: made[name] for name in self.call if name in made})
-        instance = object.__new__(self.cls)
+        instance: Any = object.__new__(self.cls)
         for name, value in {**dict(self.values), **made}.items():
             object.__setattr__(instance, name, value)
         return instance
@@ -288,8 +292,9 @@ class TreeNode:
         return tree
 
     def make(self, maker: Maker) -> Any:
-        leaves, treedef = jax.tree.flatten(self.skeleton(maker))
-        return treedef.unflatten([self.leaf(str(index)).make(maker) for index in range(len(leaves))])
+        skeleton = self.skeleton(maker)
+        made = [self.leaf(str(index)).make(maker) for index in range(len(jax.tree.leaves(skeleton)))]
+        return jax.tree.unflatten(jax.tree.structure(skeleton), made)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -298,14 +303,14 @@ class StubNode:
 
     Attributes:
         parameters: the annotation of each parameter; None takes anything.
-        hint: the annotation of the result.
         result: makes the result.
+        own_names: whether the names of its parameters are its own (those of a protocol), and not the signature's.
     """
 
     label: str
     parameters: tuple[Any, ...] | None
-    hint: Any
     result: Node
+    own_names: bool = False
 
     def points(self) -> Iterator[Point]:
         yield from self.result.points()

@@ -17,7 +17,7 @@ from types import FunctionType, TracebackType
 
 import jax
 
-from typedfilter.check._compare import Mismatch
+from typedfilter.check._compare import MismatchError, StubError
 from typedfilter.check._report import Frame
 from typedfilter.errors import TypedFilterError
 
@@ -66,7 +66,7 @@ class Problem:
 def problem_of(error: Exception, root: FunctionType) -> Problem:
     """The facts of an exception that a trial of the function `root` raised."""
     file = root.__code__.co_filename
-    if isinstance(error, Mismatch):
+    if isinstance(error, MismatchError):
         where = f"`{error.path}` of the return value" if error.path else "the return value"
         why = f": {error.why}" if error.why else ""
         return Problem(
@@ -116,6 +116,8 @@ def _long_dtypes(text: str) -> str:
 
 def _text_of(error: Exception) -> str:
     lines = [line.rstrip() for line in str(error).splitlines() if line.strip()]
+    if isinstance(error, StubError):
+        return str(error)
     text = _TRACER.sub("'Array'", "\n".join(lines[:_MOST_LINES]))
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 

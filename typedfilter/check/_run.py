@@ -58,7 +58,11 @@ def judged(subject: Subject, ignore: Iterable[str]) -> Result:
     """The verdict on one function, unless the settings say to ignore it."""
     pattern = next((p for p in ignore if fnmatch.fnmatch(subject.name, p)), None)
     if pattern is None:
-        return judge(subject)
+        try:
+            return judge(subject)
+        except Exception as error:  # a mistake in here must not hide the other verdicts
+            text = f"the check itself failed: {type(error).__name__}: {error}"
+            return Result(subject.name, subject.file, subject.line, "skipped", text, fix="please report it")
     return Result(
         subject.name, subject.file, subject.line, "skipped", f"ignored: matches {pattern!r} of the settings"
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 
-class BadSettings(Exception):
+class SettingsError(Exception):
     """`[tool.typedfilter]` says something that is not understood."""
 
 
@@ -36,7 +36,7 @@ def read(start: Path) -> Settings:
     """The settings of the nearest `pyproject.toml` at or above a folder.
 
     Raises:
-        BadSettings: the file can't be read, or has a key or a value that is not understood.
+        SettingsError: the file can't be read, or has a key or a value that is not understood.
     """
     for folder in (start, *start.parents):
         file = folder / "pyproject.toml"
@@ -49,16 +49,16 @@ def _parsed(file: Path) -> Settings:
     try:
         table = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get("typedfilter", {})
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BadSettings(f"{file}: {error}") from error
+        raise SettingsError(f"{file}: {error}") from error
     known = {field.name for field in dataclasses.fields(Settings)}
     for key, value in table.items():
         if key not in known:
-            raise BadSettings(
+            raise SettingsError(
                 f"{file}: [tool.typedfilter] has no setting `{key}`; it has {', '.join(sorted(known))}"
             )
         if not _is_right(key, value):
             kind = "true or false" if key == "strict" else "a list of strings"
-            raise BadSettings(f"{file}: `{key}` of [tool.typedfilter] is {value!r}, not {kind}")
+            raise SettingsError(f"{file}: `{key}` of [tool.typedfilter] is {value!r}, not {kind}")
     values: dict[str, Any] = {k: v if isinstance(v, bool) else tuple(v) for k, v in table.items()}
     if "paths" in values:
         values["paths"] = tuple(_from(file.parent, path) for path in values["paths"])

@@ -59,16 +59,17 @@ def symbolic(names: Names) -> dict[str, Size]:
     if not free:
         return names.complete(fixed)
     spelled = {name: f"{name}_" if name in _RESERVED else name for name in free}
-    constraints: list[str] = []
-    for _ in range(2):  # the constraints are written with the symbols of a first scope
+
+    def made(constraints: Iterable[str]) -> dict[str, Size]:
         scope = export.SymbolicScope(tuple(constraints))
         symbols = export.symbolic_shape(", ".join(spelled.values()), scope=scope)
-        sizes = names.complete({**fixed, **dict(zip(free, symbols, strict=True))})
-        values = (_dims.evaluate(expression, sizes) for expression in names.expressions)
-        constraints = [f"{value} >= 1" for value in values if export.is_symbolic_dim(value)]
-        if not constraints:
-            break
-    return sizes
+        return names.complete({**fixed, **dict(zip(free, symbols, strict=True))})
+
+    sizes = made(())
+    # A constraint is written with the symbols of a scope that has none yet.
+    values = (_dims.evaluate(expression, sizes) for expression in names.expressions)
+    constraints = [f"{value} >= 1" for value in values if export.is_symbolic_dim(value)]
+    return made(constraints) if constraints else sizes
 
 
 def concrete(names: Names, extra: Iterable[int] = ()) -> Iterator[dict[str, int]]:

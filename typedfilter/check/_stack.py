@@ -18,7 +18,7 @@ from typedfilter._plan import plan_of
 from typedfilter._targets import Targets
 from typedfilter._wrapper import Wrapper
 from typedfilter.check import _compare, _dims, _types
-from typedfilter.check._compare import Mismatch
+from typedfilter.check._compare import MismatchError
 from typedfilter.check._dims import Size
 from typedfilter.transforms.grad import Grad, ValueAndGrad
 from typedfilter.transforms.vmap import Vmap
@@ -42,7 +42,7 @@ class Level:
 
     Attributes:
         wrapper: the transform, of whatever is inside it.
-        axes: by leaf of the arguments, the mapped axis; None where it is not mapped. Empty for other transforms.
+        axes: by leaf of the arguments, the mapped axis (None: not mapped); empty for other transforms.
         size: the name of the mapped size.
     """
 
@@ -131,7 +131,7 @@ def inner_result(
         The result; `UNKNOWN` where a transform keeps it, or a pair of `UNKNOWN` and auxiliary data.
 
     Raises:
-        Mismatch: a mapped axis is missing, or a gradient is not like what is differentiated.
+        MismatchError: a mapped axis is missing, or a gradient is not like what is differentiated.
     """
     for number in reversed(range(len(levels))):
         level = levels[number]
@@ -150,14 +150,14 @@ def inner_result(
 def _unmapped(out: Any, level: Level, transform: Vmap, size: Size) -> Any:
     leaves, treedef = jax.tree.flatten(out)
     axes = _result_axes(plan_of(level.wrapper.__wrapped__), transform.out_axes, out)
-    return treedef.unflatten([_without_axis(x, a, size) for x, a in zip(leaves, axes, strict=True)])
+    return jax.tree.unflatten(treedef, [_without_axis(x, a, size) for x, a in zip(leaves, axes, strict=True)])
 
 
 def _without_axis(leaf: Any, axis: int | None, size: Size) -> Any:
     if axis is None or not isinstance(leaf, jax.Array):
         return leaf
     if not -leaf.ndim <= axis < leaf.ndim or not _dims.same(leaf.shape[axis], size):
-        raise Mismatch("", f"a mapped axis {axis} of size {size}", _compare.describe(leaf))
+        raise MismatchError("", f"a mapped axis {axis} of size {size}", _compare.describe(leaf))
     return jax.lax.index_in_dim(leaf, 0, axis, keepdims=False)
 
 
@@ -179,22 +179,22 @@ def _check_gradient(gradient: Any, primal: Any) -> None:
     """A gradient has the structure of the primal, with None for what is not differentiated."""
     given, treedef = jax.tree_util.tree_flatten_with_path(primal)
     found, structure = jax.tree_util.tree_flatten(gradient, is_leaf=lambda leaf: leaf is None)
-    blank = jax.tree.structure(treedef.unflatten([None] * len(given)), is_leaf=lambda leaf: leaf is None)
+    blank = jax.tree.structure(jax.tree.unflatten(treedef, [0] * len(given)))
     if len(found) != len(given):
-        raise Mismatch("", f"a gradient of structure {blank}", f"one of structure {structure}")
+        raise MismatchError("", f"a gradient of structure {blank}", f"one of structure {structure}")
     for (path, old), new in zip(given, found, strict=True):
         if new is None or not hasattr(old, "shape"):
             continue
         if len(new.shape) != len(old.shape) or not all(map(_dims.same, new.shape, old.shape)):
             where = jax.tree_util.keystr(path)
-            raise Mismatch(where, f"a gradient {_compare.describe(old)}", _compare.describe(new))
+            raise MismatchError(where, f"a gradient {_compare.describe(old)}", _compare.describe(new))
 
 
 def check_result(value: Any, returns: Any, bindings: _dims.Bindings) -> None:
     """Compare what `inner_result` found with the return annotation.
 
     Raises:
-        Mismatch: they disagree.
+        MismatchError: they disagree.
     """
     if value is UNKNOWN or returns is Any:
         return

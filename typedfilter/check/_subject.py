@@ -176,7 +176,7 @@ def _in_module(module: types.ModuleType) -> Iterator[Subject]:
                 # `fast = filter_jit(slow)` is judged too, and not under the name of `slow`.
                 yield (
                     found
-                    if value is not found.root and found.root.__name__ == name or value is found.root
+                    if (value is not found.root and found.root.__name__ == name) or value is found.root
                     else (dataclasses.replace(found, name=name))
                 )
 
@@ -201,6 +201,8 @@ def _in_class(cls: type) -> Iterator[Subject]:
         elif isinstance(value, Wrapper):
             kind = _kind_of_wrapper(value, cls, name)
         found = subject_of(value, f"{cls.__qualname__}.{name}", cls, kind) if callable(value) else None
+        if found is not None and kind == "constructor":
+            found = dataclasses.replace(found, call=cls)
         if found is not None and found.file != "<string>" and found.root.__module__ == cls.__module__:
             yield found
 

@@ -15,15 +15,11 @@ import jax
 import jax.numpy as jnp
 
 from typedfilter.check import _compare, _dims, _layout, _nodes, _stack, _types
-from typedfilter.check._compare import Mismatch
+from typedfilter.check._compare import MismatchError, StubError
 from typedfilter.check._dims import Bindings, Size
 from typedfilter.check._layout import Layout, Signature
 from typedfilter.check._nodes import Leaf, Maker, StubNode
 from typedfilter.check._stack import Level
-
-
-class StubMismatch(TypeError):
-    """A stand-in for a callable was called with what its annotation does not allow."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +55,7 @@ def run(plan: Plan, sizes: Mapping[str, Size]) -> None:
     """Trace at these sizes, which the names of the mapped axes are among.
 
     Raises:
-        Mismatch: the result is not what the return annotation says.
+        MismatchError: the result is not what the return annotation says.
         Exception: whatever the trace raises.
     """
     leaves = plan.layout.leaves
@@ -115,29 +111,33 @@ def _stand_in(node: StubNode, layout: Layout, outer: Bindings) -> Callable[..., 
     """A callable that checks its arguments and returns what its annotation says."""
 
     def stand_in(*args: Any, **kwargs: Any) -> Any:
-        bindings = outer.copy()
+        bindings = Bindings(arguments=outer.arguments) if node.own_names else outer.copy()
         if node.parameters is not None:
-            if len(args) != len(node.parameters) or kwargs:
-                raise StubMismatch(f"`{node.label}` takes {len(node.parameters)} arguments, got {len(args)}")
+            count = len(node.parameters)
+            if len(args) != count or kwargs:
+                plural = "" if count == 1 else "s"
+                raise StubError(f"`{node.label}` takes {count} argument{plural}, got {len(args) + len(kwargs)}")
             for i, (value, hint) in enumerate(zip(args, node.parameters, strict=True)):
                 try:
                     _compare.check(value, hint, bindings)
-                except Mismatch as error:
-                    raise StubMismatch(_stub_text(node, i, error)) from error
+                except MismatchError as error:
+                    raise StubError(_stub_text(node, i, error)) from error
 
         def place(leaf: Leaf) -> Any:
-            return _blank(leaf.shape(bindings.sizes), leaf.dtype)
+            return _blank(leaf.shape({**outer.sizes, **bindings.sizes}), leaf.dtype)
 
-        maker = Maker(
-            layout.case, place, lambda inner: _stand_in(inner, layout, bindings), True, layout.arguments
-        )
+        def stub(inner: StubNode) -> Any:
+            return _stand_in(inner, layout, bindings)
+
+        axes = {name: shape for name, (_, shape) in (outer.ranks | bindings.ranks).items()}
+        maker = Maker(layout.case, place, stub, True, layout.arguments, ranks=axes)
         return node.result.make(maker)
 
     stand_in.__name__ = stand_in.__qualname__ = node.label if node.label.isidentifier() else "stand_in"
     return stand_in
 
 
-def _stub_text(node: StubNode, number: int, error: Mismatch) -> str:
+def _stub_text(node: StubNode, number: int, error: MismatchError) -> str:
     why = f" ({error.why})" if error.why else ""
     return f"argument {number} of `{node.label}`{error.path} is {error.found}, not {error.expected}{why}"
 

@@ -133,7 +133,7 @@ def allows_dtype(hint: Any, dtype: Any) -> bool:
 
 
 def _is_key_dtype(dtype: Any) -> bool:
-    return jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key)
+    return bool(jax.numpy.issubdtype(dtype, jax.dtypes.prng_key))
 
 
 def dtype_text(dtype: Any) -> str:
@@ -196,9 +196,9 @@ def children(hint: Any) -> Iterator[Any]:
 def fields_of(hint: Any) -> Mapping[str, Any]:
     """The annotated fields of a class (for `Model[T]`: with its parameters filled in); empty for others."""
     cls = typing.get_origin(hint) or hint
-    if not isinstance(cls, type) or cls.__module__ in ("builtins", "typing", "collections.abc"):
+    if not isinstance(cls, type) or cls.__module__ in ("builtins", "typing", "types", "collections.abc"):
         return {}
-    parameters = getattr(cls, "__parameters__", ())
+    parameters: tuple[Any, ...] = getattr(cls, "__parameters__", ())
     filled = dict(zip(parameters, typing.get_args(hint), strict=False))
     hints = {name: filled.get(field.type, field.type) for name, field in field_hints(cls).items()}
     if dataclasses.is_dataclass(cls):  # annotations that are no fields: ClassVar, InitVar

@@ -12,12 +12,12 @@ import types
 from collections.abc import Iterator, Mapping, Sequence
 
 from typedfilter.check import _layout, _sizes, _trial
-from typedfilter.check._build import Unbuildable
+from typedfilter.check._build import UnbuildableError
 from typedfilter.check._dims import Size
 from typedfilter.check._layout import Layout, Signature
 from typedfilter.check._problem import Problem, problem_of, without_locals
-from typedfilter.check._report import Status
 from typedfilter.check._relate import own_names, relate
+from typedfilter.check._report import Status
 
 _LARGEST_CONSTANT = 64
 _MOST_CONSTANTS = 4
@@ -62,7 +62,7 @@ def verdict_of(signatures: Sequence[Signature]) -> Verdict:
     """Try every case of every signature; stop at the first that fails.
 
     Raises:
-        Unbuildable: a dimension can't be evaluated.
+        UnbuildableError: a dimension can't be evaluated.
     """
     every: list[Tried] = []
     for signature in signatures:
@@ -138,7 +138,7 @@ def _try_case(signature: Signature, layout: Layout, thorough: bool) -> Tried:
     root = signature.subject.root
     try:
         plan = _trial.planned(signature, layout)
-    except Unbuildable:
+    except UnbuildableError:
         raise
     except Exception as error:  # the transforms refuse the arguments
         tried.problem = problem_of(error, root)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from typedfilter.check import _formats, _settings, _text
 from typedfilter.check._progress import Progress
@@ -24,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "paths",
         nargs="*",
         metavar="PATH_OR_MODULE",
-        help="a file, a folder, a dotted name, or file.py::function; by default `paths` of [tool.typedfilter]",
+        help="a file, folder, dotted name, or file.py::function; by default `paths` of [tool.typedfilter]",
     )
     parser.add_argument("--format", choices=_FORMATS, default="text", help="how to print the report (text)")
     parser.add_argument("--strict", action="store_true", help="a skipped function is a failure")
@@ -37,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     """Check, print the report on stdout, return the exit status."""
     try:
         settings = _settings.read(Path.cwd())
-    except _settings.BadSettings as error:
+    except _settings.SettingsError as error:
         print(f"typedfilter check: {error}", file=sys.stderr)
         return 2
     targets = args.paths or settings.paths
@@ -64,11 +65,17 @@ def _print(report: Report, style: str, quiet: bool) -> None:
 
 def _print_text(report: Report, quiet: bool) -> None:
     lines = list(_text.lines(report, quiet))
-    if sys.stdout.isatty():
-        try:
-            from rich.console import Console
-        except ModuleNotFoundError:
-            pass
-        else:
-            return _text.print_rich(lines, Console())
-    print(_text.plain(lines))
+    console = _console() if sys.stdout.isatty() else None
+    if console is None:
+        print(_text.plain(lines))
+    else:
+        _text.print_rich(lines, console)
+
+
+def _console() -> Any:
+    """A console of rich's; None where rich is not installed."""
+    try:
+        from rich.console import Console
+    except ModuleNotFoundError:
+        return None
+    return Console()

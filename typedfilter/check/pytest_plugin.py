@@ -64,7 +64,7 @@ def _items(session: pytest.Session, targets: list[str], folder: Path) -> Iterato
         yield _NotRead.from_parent(session, name=problem.target, problem=problem)
 
 
-class _Failure(Exception):
+class _FailureError(Exception):
     """Carries the text of a verdict to the report."""
 
 
@@ -79,7 +79,7 @@ class _Shown(pytest.Item):
     """An item whose failures are text already."""
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        if isinstance(excinfo.value, _Failure):
+        if isinstance(excinfo.value, _FailureError):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)
 
@@ -102,7 +102,7 @@ class _Function(_Shown):
         if result.status == "skipped":
             pytest.skip(f"{result.message}{f'; {result.fix}' if result.fix else ''}")
         if result.status == "failed":
-            raise _Failure(_text.plain(_text.result_lines(result)))
+            raise _FailureError(_text.plain(_text.result_lines(result)))
 
     def reportinfo(self) -> tuple[Path, int, str]:
         return Path(self.subject.file), self.subject.line - 1, f"shapes of {self.subject.name}"
@@ -116,4 +116,6 @@ class _NotRead(_Shown):
         self.problem = problem
 
     def runtest(self) -> None:
-        raise _Failure(f"{self.problem.target}: {self.problem.message}\n{self.problem.traceback}".rstrip())
+        raise _FailureError(
+            f"{self.problem.target}: {self.problem.message}\n{self.problem.traceback}".rstrip()
+        )

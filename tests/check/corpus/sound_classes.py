@@ -1,0 +1,184 @@
+"""Sound classes: their instances are built from the annotations of their fields."""
+
+import dataclasses
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key, jaxtyped
+
+import typedfilter
+from typedfilter import NoDiff, Static, filter_jit
+from typedfilter.pytree import pytree_dataclass
+
+
+@pytree_dataclass
+class Linear:
+    weight: Float[Array, "i o"]
+    bias: Float[Array, "o"]
+
+    # proved
+    def __call__(self, x: Float[Array, "i"]) -> Float[Array, "o"]:
+        return x @ self.weight + self.bias
+
+    # proved
+    @property
+    def norm(self) -> Float[Array, ""]:
+        return jnp.linalg.norm(self.weight)
+
+    # proved
+    @classmethod
+    def zeros(cls, like: Float[Array, "i o"]) -> "Linear":
+        return cls(jnp.zeros_like(like), jnp.zeros(like.shape[1]))
+
+    # proved
+    @staticmethod
+    def init(key: Key[Array, ""], i: int = 3, o: int = 4) -> "Linear":
+        return Linear(jax.random.normal(key, (i, o)), jnp.zeros(o))
+
+    # proved
+    @filter_jit
+    def jitted(self, x: Float[Array, "*batch i"]) -> Float[Array, "*batch o"]:
+        return x @ self.weight + self.bias
+
+    # proved
+    def transposed(self) -> Float[Array, "o i"]:
+        return self.weight.T
+
+
+# proved
+def batched(model: Linear, x: Float[Array, "b i"]) -> Float[Array, "b o"]:
+    return jax.vmap(model)(x)
+
+
+# proved
+def sgd(params: Linear, grads: Linear, rate: float = 0.1) -> Linear:
+    return jax.tree.map(lambda p, g: p - rate * g, params, grads)
+
+
+@pytree_dataclass
+class Network:
+    first: Linear
+    second: Linear
+    activation: Static[Callable[[Array], Array]] = jax.nn.relu
+
+    # proved
+    def __call__(self, x: Float[Array, "i"]) -> Float[Array, "o"]:
+        return self.second(self.activation(self.first(x)))
+
+
+@pytree_dataclass
+class Deep:
+    layers: list[Linear]
+
+    # proved
+    def __call__(self, x: Float[Array, "i"]) -> Float[Array, "o"]:
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+# proved
+def autoencoder(encode: Linear, decode: Linear, x: Float[Array, "b i"]) -> Float[Array, "b i"]:
+    return batched(decode, batched(encode, x))
+
+
+@pytree_dataclass
+class Attention:
+    query: Float[Array, "d d"]
+    key: Float[Array, "d d"]
+
+    # proved
+    def __call__(self, x: Float[Array, "s d"]) -> Float[Array, "s d"]:
+        return jax.nn.softmax(x @ self.query @ (x @ self.key).T, axis=-1) @ x
+
+
+@pytree_dataclass
+class Block:
+    attention: Attention
+    up: Float[Array, "d h"]
+    down: Float[Array, "h d"]
+    depth: Static[int] = 2
+
+    # proved
+    def __call__(self, x: Float[Array, "s d"]) -> Float[Array, "s d"]:
+        for _ in range(self.depth):
+            x = x + self.attention(x)
+            x = x + jax.nn.gelu(x @ self.up) @ self.down
+        return x
+
+
+@dataclasses.dataclass
+class Plain:
+    scale: Float[Array, "n"]
+    frozen: NoDiff[Float[Array, "n"]]
+
+    # proved
+    def __call__(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
+        return x * self.scale + self.frozen
+
+
+@typedfilter.check.example(steps=3)
+@pytree_dataclass
+class Repeated:
+    weight: Float[Array, "n n"]
+    steps: Static[int]
+
+    # proved
+    def __call__(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
+        for _ in range(self.steps):
+            x = self.weight @ x
+        return x
+
+
+class Module(eqx.Module):
+    weight: Float[Array, "o i"]
+    bias: Float[Array, "o"] | None
+    use_bias: bool = eqx.field(static=True)
+
+    # proved
+    def __init__(self, key: Key[Array, ""], i: int = 2, o: int = 3, use_bias: bool = True):
+        self.weight = jax.random.normal(key, (o, i))
+        self.bias = jnp.zeros(o) if use_bias else None
+        self.use_bias = use_bias
+
+    # proved
+    def __call__(self, x: Float[Array, "i"]) -> Float[Array, "o"]:
+        y = self.weight @ x
+        return y if self.bias is None else y + self.bias
+
+
+class Stateful(eqx.Module):
+    count: Int[Array, ""]
+    module: Module
+
+    # proved
+    def update(self, x: Float[Array, "i"]) -> tuple["Stateful", Float[Array, "o"]]:
+        return Stateful(self.count + 1, self.module), self.module(x)
+
+
+# proved
+@jaxtyped(typechecker=None)
+def already_jaxtyped(model: Module, x: Float[Array, "b i"]) -> Float[Array, "b o"]:
+    return jax.vmap(model)(x)
+
+
+@pytree_dataclass
+class Recursive:
+    value: Float[Array, "n"]
+    next: "Recursive | None" = None
+
+    # proved
+    def total(self) -> Float[Array, "n"]:
+        return self.value if self.next is None else self.value + self.next.total()
+
+
+class Base:
+    # proved
+    def __init__(self, matrix: Float[Array, "n m"]) -> None:
+        self.matrix = matrix
+
+    # proved
+    def __call__(self, x: Float[Array, "n"]) -> Float[Array, "m"]:
+        return x @ self.matrix

@@ -1,0 +1,114 @@
+"""Planted mistakes in classes."""
+
+import dataclasses
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from typedfilter import Static, filter_jit
+from typedfilter.pytree import pytree_dataclass
+
+
+@pytree_dataclass
+class Linear:
+    weight: Float[Array, "i o"]
+    bias: Float[Array, "o"]
+
+    # failed: got (o,) and (i,)
+    def __call__(self, x: Float[Array, "i"]) -> Float[Array, "o"]:
+        return self.weight @ x + self.bias
+
+    # failed: found: float32[o]
+    @property
+    def fan_in(self) -> Float[Array, "i"]:
+        return self.weight.sum(axis=0)
+
+    # failed: `.bias` of the return value
+    @classmethod
+    def zeros(cls, like: Float[Array, "i o"]) -> "Linear":
+        return cls(jnp.zeros_like(like), jnp.zeros(like.shape[0]))
+
+    # failed: axis 0 is 3, not o = 4
+    @staticmethod
+    def init(key: Key[Array, ""], i: int = 3, o: int = 4) -> "Linear":
+        return Linear(jax.random.normal(key, (i, o)), jnp.zeros(i))
+
+    # failed: float32[b, i]
+    @filter_jit
+    def jitted(self, x: Float[Array, "b i"]) -> Float[Array, "b o"]:
+        return x * self.weight.sum(axis=1)
+
+    def apply(self, x: Float[Array, "i"]) -> Float[Array, "o"]:  # typedfilter: ignore
+        return x @ self.weight + self.bias
+
+
+# failed: got (i,) and (b,)
+def forgot_to_map(model: Linear, x: Float[Array, "b i"]) -> Float[Array, "b o"]:
+    return model.weight.T @ x
+
+
+# failed: (o, i), (i, o)
+def transposed_update(params: Linear, grads: Linear) -> Linear:
+    return Linear(params.weight.T - grads.weight, params.bias - grads.bias)
+
+
+# failed: `.weight` of the return value
+def transposed_result(params: Linear) -> Linear:
+    return Linear(params.weight.T, params.bias)
+
+
+@pytree_dataclass
+class Network:
+    first: Linear
+    second: Linear
+
+    # failed: found: float32[1, second_o]
+    def __call__(self, x: Float[Array, "i"]) -> Float[Array, "o"]:
+        return self.second.apply(self.first.apply(x))[None]
+
+
+@pytree_dataclass
+class Attention:
+    query: Float[Array, "d k"]
+    key: Float[Array, "d k"]
+
+    # failed: found: float32[s, k]
+    def __call__(self, x: Float[Array, "s d"]) -> Float[Array, "s d"]:
+        return jax.nn.softmax(x @ self.query @ (x @ self.key).T, axis=-1) @ (x @ self.query)
+
+
+@pytree_dataclass
+class Stack:
+    attention: Attention
+    depth: Static[int] = 2
+
+    # failed: (s, d), (s, k)
+    def __call__(self, x: Float[Array, "s d"]) -> Float[Array, "s d"]:
+        for _ in range(self.depth):
+            x = x + x @ self.attention.query
+        return x
+
+
+@dataclasses.dataclass
+class Plain:
+    scale: Float[Array, "n"]
+
+    # failed: (m, n), (n, n)
+    def __call__(self, x: Float[Array, "m n"]) -> Float[Array, "m n"]:
+        return x + jnp.diag(self.scale)
+
+
+class Module(eqx.Module):
+    weight: Float[Array, "o i"]
+    bias: Float[Array, "o"] | None
+
+    # failed: `.bias` of the return value
+    def __init__(self, key: Key[Array, ""], i: int = 2, o: int = 3):
+        self.weight = jax.random.normal(key, (o, i))
+        self.bias = jnp.zeros(i)
+
+    # failed: self.bias: None
+    def __call__(self, x: Float[Array, "i"]) -> Float[Array, "o"]:
+        return self.weight @ x + self.bias
