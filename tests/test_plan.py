@@ -485,7 +485,7 @@ def test_a_local_alias_is_kept_until_other_names_are_known():
 def test_a_local_name_is_not_taken_from_another_function():
     def other() -> Plan:
         Elsewhere = Static[int]
-        assert Elsewhere
+        assert Elsewhere is not None
         return plan_of(f)
 
     def f(n: Elsewhere) -> None: ...
@@ -678,9 +678,8 @@ def test_what_may_be_mapped_or_donated_is_no_contradiction():
     def constant(n: int) -> int: ...
     def mapped(n: int, x: Annotated[Any, VmapAxis[1]]) -> int: ...
 
-    check_vmap(plan_of(simple))
-    check_vmap(plan_of(mapped))
-    check_vmap(plan_of(max))
+    for fn in (simple, mapped, max, everything):
+        check_vmap(plan_of(fn))
     check_vmap(plan_of(constant), axis_size=3)
     check_vmap(plan_of(constant), in_axes=True)
     check_jit(plan_of(constant))

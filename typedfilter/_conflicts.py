@@ -63,6 +63,7 @@ def check_vmap(plan: Plan, *, in_axes: bool = False, axis_size: int | None = Non
     """Refuse what contradicts `filter_vmap`: a function without an argument to map.
 
     Args:
+        plan: of the function to map.
         in_axes: whether axes are given by option, which then decide.
         axis_size: the option; with it, there may be nothing to map.
 
@@ -73,11 +74,9 @@ def check_vmap(plan: Plan, *, in_axes: bool = False, axis_size: int | None = Non
         return
     if all(_is_broadcast(param.hint) for param in plan.params):
         raise AnnotationError(
-            "has no argument to map: each is static or VmapAxis[None]"
-            if plan.params
-            else "has no argument to map",
+            "has no argument to map" + (": each is static or VmapAxis[None]" if plan.params else ""),
             function=plan.function,
-            fix="pass axis_size, or annotate an argument as an array",
+            fix="annotate an argument as an array, or pass axis_size",
         )
 
 
