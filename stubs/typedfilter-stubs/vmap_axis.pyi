@@ -1,7 +1,7 @@
 # Replaces typedfilter/vmap_axis.py for type checkers, so that the bare forms `VmapAxis[1]` and
 # `VmapAxis[1, T]` are accepted as types (read as `Any`; the mypy plugin makes them exact). No declaration
 # does it for all checkers at once, so each is led to its own. tests/static keeps all of them honest.
-import typing as _t
+import typing as _t  # pyright: ignore[reportAssignmentType]  # declared below as what it is not
 from typing import Any, Literal, Protocol
 
 __all__ = ["VmapAxis"]
@@ -10,9 +10,9 @@ MYPY: bool  # mypy takes this name for true
 
 class _No:
     @property
-    def TYPE_CHECKING(self) -> Literal[False]: ...
+    def TYPE_CHECKING(self) -> Literal[False]: ...  # noqa: N802 (the name is the point)
 
-_t: _No  # type: ignore
+_t: _No  # type: ignore[no-redef]
 
 # mypy can't decide `and 1`, reads both branches, skips the inner block and keeps the second declaration.
 # pyright goes by the name TYPE_CHECKING and takes the first branch: a class to derive from, in which a
