@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import types
 from typing import Annotated, Any
 
 import jax
@@ -306,6 +307,10 @@ def uses_big(x: Any) -> Any:
     return x + BIG
 
 
+# As if it were imported: a function of another module.
+library = types.FunctionType(uses_big.__code__, {"BIG": BIG})
+
+
 def names(fun: Any) -> list[str]:
     return [one.name for one in explain(fun).captured]
 
@@ -348,6 +353,13 @@ def test_helpers_partials_and_inner_functions_are_looked_through():
         return inner(deeper(x))
 
     assert names(fn) == ["uses_big.BIG", "inner[0]", "data"]
+
+
+def test_functions_of_other_modules_are_not_looked_through():
+    def fn(x):
+        return library(x)
+
+    assert names(fn) == []
 
 
 def test_attributes_that_happen_to_be_named_like_a_global_are_not_captured():

@@ -372,6 +372,17 @@ def test_an_alternative_must_agree_with_what_is_bound():
     assert not accepts(fn, f32(3), [f32(3), f32(4)])
 
 
+def test_half_an_alternative_that_disagrees_with_what_is_bound_leaves_nothing_bound():
+    def fn(
+        n: Float[Array, "n"],
+        pair: tuple[Float[Array, "a"], Float[Array, "n"]] | tuple[Float[Array, "b"], Float[Array, "c"]],
+        x: Float[Array, "a"],
+    ) -> None: ...
+
+    assert accepts(fn, f32(5), (f32(2), f32(3)), f32(7))
+    assert not accepts(fn, f32(5), (f32(2), f32(5)), f32(7))
+
+
 def test_variadic_arguments_are_checked_one_by_one():
     def fn(*xs: Float[Array, "n"], **scales: float) -> None: ...
 

@@ -475,6 +475,18 @@ def test_a_dimension_that_may_broadcast():
     )
 
 
+def spread(x: Float[Array, "#n"], y: Float[Array, "n"], z: Float[Array, "n"]) -> None: ...
+
+
+def test_an_axis_that_broadcasts_has_bound_nothing():
+    assert text(spread, f32(1), f32(4), f32(5)) == lines(
+        "spread(): argument `z` is f32[5], but Float[Array, 'n'] needs n=4, bound by `y`",
+        "expected: Float[Array, 'n'] with n=4",
+        "found: f32[5]",
+        "fix: make axis 0 of `z` 4 long, or rename the dimension in one of the annotations",
+    )
+
+
 def bound_in_body(x: Float[Array, "n"]) -> Float[Array, "k"]:
     assert isinstance(f32(5), Float[Array, "k"])
     return x
