@@ -18,7 +18,7 @@ from typedfilter._trees import PytreeError, flatten, is_leaf_def
 from typedfilter.errors import ShapeError, TypedFilterError
 from typedfilter.filters import is_array, is_array_like, is_inexact_array_like
 
-__all__ = ["Beside", "Undifferentiated", "is_float0"]
+__all__ = ["RETURNED", "Beside", "Undifferentiated", "is_float0"]
 
 E = TypeVar("E", bound=TypedFilterError)
 RETURNED = "return"
@@ -40,12 +40,14 @@ class Beside:
         name: of the tangents; `"return"` where `function` is a rule that returns them.
         owner: of the values.
         kind: what one of them is: a tangent, a cotangent, a gradient.
+        prefix: where, in what a rule returns, the tangents are.
     """
 
     function: str
     name: str
     owner: str
     kind: str
+    prefix: str = ""
 
     def leaves(self, values: Any, tangents: Any, mask: Sequence[bool]) -> list[jax.Array | None]:
         """The tangent of each leaf of `values`, as an array like it; `None` where it is zero.
@@ -79,7 +81,7 @@ class Beside:
         """An error about the tangent at `path`."""
         if self.name != RETURNED:
             return cls(problem, function=self.function, parameter=self.name + path, **facts)
-        where = f"has at {path} what " if path else ""
+        where = f"at {self.prefix}{path} " if self.prefix + path else ""
         return cls(where + problem, function=self.function, parameter=RETURNED, **facts)
 
     def _aligned(self, values: Any, tangents: Any) -> list[Any]:
@@ -134,7 +136,7 @@ class Beside:
             ShapeError,
             path,
             f"does not fit `{self.owner}{path}`: it is {_describe(tangent)}",
-            expected=f"{_leaf_text(value)}, or None if the {self.kind} is zero",
+            expected=f"{_fitting(value)}, or None if the {self.kind} is zero",
             actual=_describe(tangent),
             fix=f"give the {self.kind} the shape and dtype of what it belongs to",
         )
@@ -153,7 +155,7 @@ def _converted(value: Any, tangent: Any) -> jax.Array | None:
     if not is_array(tangent) and isinstance(tangent, (float, complex)):
         # Python numbers have no precision of their own, as everywhere in JAX.
         fits = shape == () and (isinstance(tangent, float) or jnp.issubdtype(dtype, jnp.complexfloating))
-        return jnp.asarray(tangent, dtype) if fits else None
+        return jnp.asarray(tangent).astype(dtype) if fits else None
     array = jnp.asarray(tangent)
     return array if array.shape == shape and array.dtype == dtype else None
 
@@ -194,9 +196,13 @@ def _describe(node: Any) -> str:
 def _leaf_text(leaf: Any) -> str:
     if isinstance(leaf, Undifferentiated):
         return leaf.text
-    if isinstance(leaf, jax.ShapeDtypeStruct):
-        return f"an array {leaf.dtype}[{','.join(map(str, leaf.shape))}]"
-    return brief(leaf)
+    return _fitting(leaf) if isinstance(leaf, jax.ShapeDtypeStruct) else brief(leaf)
+
+
+def _fitting(value: Any) -> str:
+    """What a tangent of `value` is."""
+    shape, dtype = _shape_and_dtype(value)
+    return f"an array {dtype}[{','.join(map(str, shape))}]"
 
 
 def _is_none(node: object) -> bool:

@@ -1,0 +1,182 @@
+"""`filter_custom_jvp`: a function with a forward-mode derivative of its own.
+
+Floor 4. Derived from `jax.custom_jvp` on the flat list of the arrays of a call, with symbolic zeros.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import jax
+from jax.custom_derivatives import zero_from_primal
+
+from typedfilter._diagnose import brief
+from typedfilter._outcome import Outcome
+from typedfilter._plan import Plan
+from typedfilter._rules import Carried, Function, Kind, Operands, Rules, concrete, is_zero
+from typedfilter._tangents import RETURNED, Beside
+from typedfilter._wrapper import Transform, Wrapper
+from typedfilter.errors import ShapeError
+from typedfilter.filters import is_inexact_array
+
+__all__ = ["filter_custom_jvp"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class CustomJvp(Transform):
+    """What `filter_custom_jvp` knows of a function: its rule."""
+
+    name: ClassVar[str] = "filter_custom_jvp"
+    rules: Rules = dataclasses.field(default_factory=lambda: Rules(("def_jvp",)))
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return {name: value for name, value in super().options.items() if name != "rules"}
+
+    def plan(self, inner: Plan) -> Plan:
+        return inner
+
+    def wrap(self, fn: Callable[..., Any]) -> Wrapper:
+        return CustomJvpWrapper(fn, self)
+
+    def build(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
+        function = Function(wrapper, plan)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            (rule,) = self.rules.get(plan.function)
+            operands = Operands(plan, function.bound, args, kwargs, takes=len(args))
+            outcome = Outcome(plan.function, lambda arrays: function(*operands.join(concrete(arrays))))
+
+            def primal(*arrays: Any) -> Carried:
+                return outcome.primal(arrays)
+
+            def derivative(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Carried, Carried]:
+                values = concrete(primals)
+                directions = _directions(operands, tangents)
+                if all(direction is None for direction in directions):
+                    out = outcome.primal(values)
+                    return out, _tangents(out, [None] * out.rest.treedef.num_leaves)
+                applied = _Applied(rule, operands, directions)
+                args, kwargs, _ = operands.join(values)
+                value = function.checks(applied)(*args, **kwargs)
+                out = outcome.of_rule(value, values, applied.name, "[0]")
+                return out, _tangents(out, applied.tangents(out))
+
+            primal.__name__ = plan.function
+            ruled = jax.custom_jvp(primal)
+            ruled.defjvp(derivative, symbolic_zeros=True)
+            return ruled(*operands.arrays).join()
+
+        return call
+
+
+class CustomJvpWrapper(Wrapper):
+    """What `filter_custom_jvp` returns."""
+
+    __slots__ = ()
+
+    def def_jvp(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+        """Set the rule: `rule(primals, tangents, **kwargs)` returns `(primal_out, tangent_out)`.
+
+        Both arguments are tuples with an entry for each positional argument. A tangent is `None` for every
+        leaf that is not differentiated; `None` in `tangent_out` stands for zero.
+
+        Returns:
+            The rule itself, so that this can be a decorator.
+        """
+        transform = self.transform
+        assert isinstance(transform, CustomJvp)
+        transform.rules.define("def_jvp", rule, getattr(self, "__name__", "function"))
+        return rule
+
+
+def _directions(operands: Operands, tangents: Sequence[Any]) -> list[Any]:
+    """The tangent of each array, `None` for a zero or where there is none."""
+    found: list[Any] = []
+    for index, (kind, tangent) in enumerate(zip(operands.kinds, tangents, strict=True)):
+        if kind is Kind.REFUSED and not is_zero(tangent):
+            fix = "pass it by position, or through jax.lax.stop_gradient"
+            raise operands.refuse(index, "filter_custom_jvp", fix)
+        found.append(tangent if kind is Kind.DERIVED and not is_zero(tangent) else None)
+    return found
+
+
+class _Applied:
+    """A rule, called as the function is that it stands for."""
+
+    def __init__(self, rule: Callable[..., Any], operands: Operands, directions: Sequence[Any]) -> None:
+        self.name = f"{operands.plan.function}.def_jvp"
+        self._rule = rule
+        self._tangents = operands.like_arguments(directions)
+        self._tangent_out: Any = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        out = self._rule(args, self._tangents, **kwargs)
+        if not isinstance(out, tuple) or len(out) != 2:
+            raise ShapeError(
+                "is not a pair, which a JVP rule must return",
+                function=self.name,
+                parameter=RETURNED,
+                expected="(primal_out, tangent_out)",
+                actual=brief(out),
+                fix="return the result and its tangent",
+            )
+        value, self._tangent_out = out
+        return value
+
+    def tangents(self, out: Carried) -> list[Any]:
+        """The tangent of each leaf of the result."""
+        beside = Beside(self.name, RETURNED, "primal_out", "tangent", prefix="[1]")
+        value = out.join()
+        mask = list(map(is_inexact_array, jax.tree_util.tree_leaves(value)))
+        found: list[Any] = beside.leaves(value, self._tangent_out, mask)
+        return found
+
+
+def _tangents(out: Carried, tangents: Sequence[Any]) -> Carried:
+    found = [tangents[index] for index in out.rest.taken_at]
+    return out.with_arrays(
+        [
+            zero_from_primal(array, symbolic_zeros=True) if tangent is None else tangent
+            for array, tangent in zip(out.arrays, found, strict=True)
+        ]
+    )
+
+
+def filter_custom_jvp(fn: Any = None, *, check: bool = True) -> Any:
+    """Give a function a forward-mode derivative of its own, as `jax.custom_jvp` does.
+
+    Of the positional arguments, every floating-point or complex array may be differentiated; what is not,
+    the rule sees as a `None` tangent. Nothing needs to be declared. Arguments and result may hold anything.
+
+    ```python
+    @filter_custom_jvp
+    def log1pexp(x):
+        return jnp.log(1.0 + jnp.exp(x))
+
+
+    @log1pexp.def_jvp
+    def _(primals, tangents):
+        (x,), (tx,) = primals, tangents
+        return log1pexp(x), (1 - 1 / (1 + jnp.exp(x))) * tx
+    ```
+
+    Args:
+        fn: a pure function, or a method.
+        check: check shapes, dtypes and types of what the function, or the rule in its place, receives and
+            returns.
+
+    Returns:
+        A callable with the signature of `fn`, and with `def_jvp`, which sets the rule and must be called
+        first. Without `fn`, a decorator.
+
+    Raises:
+        RuleError: there is no rule (at the call).
+        ShapeError: a keyword argument is differentiated; the rule returns no pair, another static value
+            than the function, or a tangent that does not fit (where it is differentiated).
+        PytreeError: the tangent has another structure than the result.
+    """
+    transform = CustomJvp(check=check)
+    return transform.wrap if fn is None else transform.wrap(fn)

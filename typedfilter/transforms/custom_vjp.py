@@ -1,0 +1,227 @@
+"""`filter_custom_vjp`: a function with a reverse-mode derivative of its own, for its first argument.
+
+Floor 4. Derived from `jax.custom_vjp` on the flat list of the arrays of a call, with symbolic zeros.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import jax
+
+from typedfilter._diagnose import brief
+from typedfilter._outcome import Outcome
+from typedfilter._plan import Plan, check_grad
+from typedfilter._rules import Carried, Function, Kind, Operands, Rules, concrete, is_zero
+from typedfilter._tangents import RETURNED, Beside
+from typedfilter._wrapper import Transform, Wrapper
+from typedfilter.errors import AnnotationError, ShapeError
+
+__all__ = ["filter_custom_vjp"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class CustomVjp(Transform):
+    """What `filter_custom_vjp` knows of a function: its rules."""
+
+    name: ClassVar[str] = "filter_custom_vjp"
+    rules: Rules = dataclasses.field(default_factory=lambda: Rules(("def_fwd", "def_bwd")))
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return {name: value for name, value in super().options.items() if name != "rules"}
+
+    def check_plan(self, plan: Plan) -> None:
+        for param in plan.diff_params():
+            if param is not plan.params[0]:
+                raise AnnotationError(
+                    f"is marked Diff, but {self.name} has a derivative for the first argument only",
+                    function=plan.function,
+                    parameter=param.name,
+                    fix="make it the first parameter; pack several into one tuple",
+                )
+        check_grad(plan, has_aux=False, name=self.name, scalar=False)
+
+    def plan(self, inner: Plan) -> Plan:
+        return inner
+
+    def wrap(self, fn: Callable[..., Any]) -> Wrapper:
+        return CustomVjpWrapper(fn, self)
+
+    def build(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
+        function = Function(wrapper, plan)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            fwd, bwd = self.rules.get(plan.function)
+            args, kwargs = _first_by_position(plan, args, kwargs)
+            operands = Operands(plan, function.bound, args, kwargs, takes=1)
+            outcome = Outcome(plan.function, lambda arrays: function(*operands.join(concrete(arrays))))
+
+            def primal(*arrays: Any) -> Carried:
+                return outcome.primal(arrays)
+
+            def forward(*primals: Any) -> tuple[Carried, Carried]:
+                perturbed = _perturbed(operands, args[0], [primal.perturbed for primal in primals])
+                values = concrete([primal.value for primal in primals])
+                args_, kwargs_, _ = operands.join(values)
+                applied = _Applied(fwd, perturbed, plan)
+                value = function.checks(applied)(*args_, **kwargs_)
+                out = outcome.of_rule(value, values, applied.name, "[0]")
+                return out, Carried.of((applied.residuals, perturbed, args_, kwargs_))
+
+            def backward(saved: Carried, cotangent: Carried) -> tuple[Any, ...]:
+                return _pulled_back(bwd, operands, saved.concrete().join(), cotangent.concrete())
+
+            primal.__name__ = plan.function
+            ruled = jax.custom_vjp(primal)
+            ruled.defvjp(forward, backward, symbolic_zeros=True)
+            return ruled(*operands.arrays).join()
+
+        return call
+
+
+class CustomVjpWrapper(Wrapper):
+    """What `filter_custom_vjp` returns."""
+
+    __slots__ = ()
+
+    def def_fwd(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+        """Set the forward rule: `rule(perturbed, vjp_arg, *args, **kwargs)` returns `(out, residuals)`.
+
+        `perturbed` has the structure of `vjp_arg`, and says of each leaf whether it is differentiated. `out`
+        is what the function returns; `residuals` may be anything.
+
+        Returns:
+            The rule itself, so that this can be a decorator.
+        """
+        return self._define("def_fwd", rule)
+
+    def def_bwd(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+        """Set the backward rule: `rule(residuals, grad_out, perturbed, vjp_arg, *args, **kwargs)`.
+
+        It returns the gradient, of the structure of `vjp_arg`, with `None` for zero and for whatever is not
+        differentiated. `grad_out` has the structure of the result, with `None` likewise.
+
+        Returns:
+            The rule itself, so that this can be a decorator.
+        """
+        return self._define("def_bwd", rule)
+
+    def _define(self, name: str, rule: Callable[..., Any]) -> Callable[..., Any]:
+        transform = self.transform
+        assert isinstance(transform, CustomVjp)
+        transform.rules.define(name, rule, getattr(self, "__name__", "function"))
+        return rule
+
+
+def _first_by_position(
+    plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of a call, the first one by position, as rules get it."""
+    first = plan.params[0].name if plan.params else ""
+    if args or first not in kwargs:
+        return args, kwargs
+    kwargs = dict(kwargs)
+    return (kwargs.pop(first),), kwargs
+
+
+def _perturbed(operands: Operands, first: Any, flags: Sequence[bool]) -> Any:
+    """For each leaf of the first argument, whether the rules have to care about its derivative."""
+    treedef: Any = jax.tree_util.tree_structure(first)
+    perturbed = [False] * treedef.num_leaves
+    for index, (place, flag) in enumerate(zip(operands.rest.taken_at, flags, strict=True)):
+        if flag and operands.kinds[index] is Kind.REFUSED:
+            fix = "pack it into the first argument, as a tuple; or pass it through jax.lax.stop_gradient"
+            raise operands.refuse(index, "filter_custom_vjp", fix)
+        if flag and operands.kinds[index] is Kind.DERIVED:
+            perturbed[place] = True  # the leaves of the first argument come first
+    return treedef.unflatten(perturbed)
+
+
+class _Applied:
+    """A forward rule, called as the function is that it stands for."""
+
+    residuals: Any
+
+    def __init__(self, rule: Callable[..., Any], perturbed: Any, plan: Plan) -> None:
+        self.name = f"{plan.function}.def_fwd"
+        self._rule = rule
+        self._perturbed = perturbed
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        out = self._rule(self._perturbed, *args, **kwargs)
+        if not isinstance(out, tuple) or len(out) != 2:
+            raise ShapeError(
+                "is not a pair, which a forward rule must return",
+                function=self.name,
+                parameter=RETURNED,
+                expected="(out, residuals)",
+                actual=brief(out),
+                fix="return the result and what the backward rule needs, None if that is nothing",
+            )
+        value, self.residuals = out
+        return value
+
+
+def _pulled_back(
+    rule: Callable[..., Any], operands: Operands, saved: Any, cotangent: Carried
+) -> tuple[Any, ...]:
+    """The gradient of each array of a call, `None` for zero."""
+    residuals, perturbed, (first, *args), kwargs = saved
+    grad_out = cotangent.rest.with_none([None if is_zero(one) else one for one in cotangent.arrays])
+    found = rule(residuals, grad_out, perturbed, first, *args, **kwargs)
+    derived = {
+        place
+        for place, kind in zip(operands.rest.taken_at, operands.kinds, strict=True)
+        if kind is Kind.DERIVED
+    }
+    flags = jax.tree_util.tree_leaves(perturbed)
+    beside = Beside(f"{operands.plan.function}.def_bwd", RETURNED, operands.plan.bind_names(1)[0], "gradient")
+    gradients = beside.leaves(first, found, [place in derived for place in range(len(flags))])
+    wanted = [gradient if flag else None for gradient, flag in zip(gradients, flags, strict=True)]
+    return tuple(wanted[place] if place < len(wanted) else None for place in operands.rest.taken_at)
+
+
+def filter_custom_vjp(fn: Any = None, *, check: bool = True) -> Any:
+    """Give a function a reverse-mode derivative of its own, as `jax.custom_vjp` does.
+
+    It is differentiated with respect to the floating-point and complex arrays of its first argument, which
+    may be a pytree of anything; so may all other arguments, the result and the residuals.
+
+    ```python
+    @filter_custom_vjp
+    def clip_gradient(x, limit):
+        return x
+
+
+    @clip_gradient.def_fwd
+    def _(perturbed, x, limit):
+        return x, None
+
+
+    @clip_gradient.def_bwd
+    def _(residuals, grad_out, perturbed, x, limit):
+        return jnp.clip(grad_out, -limit, limit)
+    ```
+
+    Args:
+        fn: a pure function, or a method, whose first argument then is the object.
+        check: check shapes, dtypes and types of what the function, or the forward rule in its place,
+            receives and returns.
+
+    Returns:
+        A callable with the signature of `fn`, and with `def_fwd` and `def_bwd`, which set the rules and must
+        both be called first. Without `fn`, a decorator.
+
+    Raises:
+        AnnotationError: the first argument can't be differentiated, or another one is marked `Diff` (when
+            the decorator runs).
+        RuleError: a rule is missing (at the call).
+        ShapeError: another argument than the first is differentiated; the forward rule returns no pair, or
+            another static value than the function; a gradient does not fit (where it is differentiated).
+        PytreeError: a gradient has another structure than the first argument.
+    """
+    transform = CustomVjp(check=check)
+    return transform.wrap if fn is None else transform.wrap(fn)

@@ -1,0 +1,190 @@
+"""`filter_jacfwd`, `filter_jacrev` and `filter_hessian`: all partial derivatives of a function.
+
+Floor 4. Derived from `jax.jacfwd` and `jax.jacrev` on the flat list of what is differentiated. The Hessian is
+forward over reverse, nothing else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from typedfilter._body import body_of
+from typedfilter._diagnose import brief
+from typedfilter._plan import Plan, check_grad
+from typedfilter._split import Rest, is_traceable, split
+from typedfilter._targets import Call, Targets, split_aux
+from typedfilter._wrapper import Transform, Wrapper
+from typedfilter.errors import ShapeError
+from typedfilter.filters import is_inexact_array
+
+__all__ = ["filter_hessian", "filter_jacfwd", "filter_jacrev"]
+
+Function = Callable[..., Any]
+OfArrays = Callable[..., Any]  # jax.jacfwd or jax.jacrev
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Jacobian(Transform):
+    """The options of `filter_jacfwd`."""
+
+    name: ClassVar[str] = "filter_jacfwd"
+    has_aux: bool = False
+
+    def check_plan(self, plan: Plan) -> None:
+        check_grad(plan, has_aux=self.has_aux, name=self.name, scalar=False)
+
+    def build(self, wrapper: Wrapper, plan: Plan) -> Function:
+        return self.of(jax.jacfwd, body_of(wrapper, plan), plan)
+
+    def of(self, jacobian: OfArrays, body: Function, plan: Plan) -> Function:
+        """The Jacobian of `body` by `jax.jacfwd` or `jax.jacrev`."""
+        targets = Targets(plan, self.name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            call = targets.take(args, kwargs)
+            _refuse_complex(call, targets)
+            flat = _Flat(body, call, plan, self)
+            # With nothing to differentiate there is no basis; the body runs for its structure and its aux.
+            rows, arrays = jacobian(flat, has_aux=True)(call.taken) if any(call.taken) else flat(call.taken)
+            trees = [call.like_arguments(row) for row in flat.rows(rows)]
+            found = flat.out.with_none(trees)
+            return (found, flat.aux.join(arrays)) if self.has_aux else found
+
+        return call
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Reverse(Jacobian):
+    """The options of `filter_jacrev`."""
+
+    name: ClassVar[str] = "filter_jacrev"
+
+    def build(self, wrapper: Wrapper, plan: Plan) -> Function:
+        return self.of(jax.jacrev, body_of(wrapper, plan), plan)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Hessian(Jacobian):
+    """The options of `filter_hessian`."""
+
+    name: ClassVar[str] = "filter_hessian"
+
+    def build(self, wrapper: Wrapper, plan: Plan) -> Function:
+        return self.of(jax.jacfwd, self.of(jax.jacrev, body_of(wrapper, plan), plan), plan)
+
+
+class _Flat:
+    """A function from the differentiated leaves of a call to the inexact arrays of its result, and the rest.
+
+    Attributes:
+        out: what else the result held when the function ran last.
+        aux: likewise, what else the auxiliary data held.
+    """
+
+    out: Rest
+    aux: Rest
+
+    def __init__(self, body: Function, call: Call, plan: Plan, transform: Jacobian) -> None:
+        self.body = body
+        self.call = call
+        self.plan = plan
+        self.transform = transform
+
+    def __call__(self, taken: Sequence[Sequence[Any]]) -> tuple[list[Any], list[Any]]:
+        args, kwargs = self.call.put(taken)
+        out = self.body(*args, **kwargs)
+        value, aux = split_aux(out, self.transform.has_aux, self.plan, self.transform.name)
+        found, self.out = split(value, lambda leaves: list(map(is_inexact_array, leaves)))
+        arrays, self.aux = split(aux, lambda leaves: list(map(is_traceable, leaves)))
+        self._refuse_complex_result(value)
+        return found or [jnp.zeros(())], arrays  # jax.jacrev has no basis for no result at all
+
+    def rows(self, rows: Sequence[Any]) -> Sequence[Any]:
+        """One row, in the structure of the differentiated leaves, for each array of the result."""
+        return [row if any(self.call.taken) else self.call.taken for row in rows[: len(self.out.taken_at)]]
+
+    def _refuse_complex_result(self, value: Any) -> None:
+        if self.transform.name == "filter_jacfwd":
+            return
+        for path, leaf in jax.tree_util.tree_leaves_with_path(value):
+            if is_inexact_array(leaf) and jnp.iscomplexobj(leaf):
+                where = jax.tree_util.keystr(path)
+                raise ShapeError(
+                    f"can't be differentiated by {self.transform.name}: "
+                    + (f"at {where} it holds {brief(leaf)}" if where else f"it is {brief(leaf)}"),
+                    function=self.plan.function,
+                    parameter="return",
+                    expected="real arrays",
+                    actual=brief(leaf),
+                    fix="return real and imaginary parts; or use filter_vjp, which takes complex cotangents",
+                )
+
+
+def _refuse_complex(call: Call, targets: Targets) -> None:
+    for place, rest, leaves in zip(call.places, call.rests, call.taken, strict=True):
+        for leaf in leaves:
+            if jnp.iscomplexobj(leaf):
+                name = targets.plan.positional(place).name if isinstance(place, int) else place
+                tree = rest.with_none(leaves)
+                paths = [path for path, found in jax.tree_util.tree_leaves_with_path(tree) if found is leaf]
+                raise ShapeError(
+                    f"can't be differentiated by {targets.transform}: it is {brief(leaf)}",
+                    function=targets.plan.function,
+                    parameter=name + jax.tree_util.keystr(paths[0]),
+                    expected="a real array",
+                    actual=brief(leaf),
+                    fix="pass real and imaginary parts; or use filter_jvp, which takes complex tangents",
+                )
+
+
+def filter_jacfwd(fun: Any = None, has_aux: bool = False, *, check: bool = True) -> Any:
+    """The Jacobian by forward-mode differentiation: a pass for each number in the argument.
+
+    With arguments annotated `Diff[...]` it is with respect to these: of one, its own; of several, a tuple in
+    the order of the parameters.
+
+    Args:
+        fun: a pure function, whose result may be a pytree of anything.
+        has_aux: `fun` returns `(out, aux)`; `aux` may hold anything, and is returned as it is.
+        check: check shapes, dtypes and types of what the body receives and returns.
+
+    Returns:
+        A function with the arguments of `fun` that returns the Jacobian, or `(Jacobian, aux)`. The Jacobian
+        has the structure of the result, with `None` for every leaf that is no floating-point array; in the
+        place of each other leaf it has the structure of the argument, with `None` for every leaf that is not
+        differentiated, and arrays of the shape of the leaf of the result followed by that of the leaf of
+        the argument. Without `fun`, a decorator.
+
+    Raises:
+        AnnotationError: there is nothing to differentiate, or the return annotation is no pair with
+            `has_aux` (when the decorator runs).
+        ShapeError: the argument is a single leaf that can't be differentiated, or complex; the result is
+            complex, or with `has_aux` no pair (at the call).
+    """
+    transform = Jacobian(has_aux, check=check)
+    return transform.wrap if fun is None else transform.wrap(fun)
+
+
+def filter_jacrev(fun: Any = None, has_aux: bool = False, *, check: bool = True) -> Any:
+    """The Jacobian by reverse-mode differentiation: a pass for each number in the result.
+
+    Everything else is as in `filter_jacfwd`, whose results may be complex.
+    """
+    transform = Reverse(has_aux, check=check)
+    return transform.wrap if fun is None else transform.wrap(fun)
+
+
+def filter_hessian(fun: Any = None, has_aux: bool = False, *, check: bool = True) -> Any:
+    """The Hessian: `filter_jacfwd` of `filter_jacrev`, whose arguments and errors it has.
+
+    Returns:
+        A function with the arguments of `fun` that returns the Hessian, or `(Hessian, aux)`. Each array in
+        the Jacobian of `fun` stands for a Jacobian of its own. Without `fun`, a decorator.
+    """
+    transform = Hessian(has_aux, check=check)
+    return transform.wrap if fun is None else transform.wrap(fun)

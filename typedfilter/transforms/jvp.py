@@ -1,0 +1,155 @@
+"""`filter_jvp`: forward-mode derivatives of any function, with `None` for a zero tangent, in and out.
+
+Floor 4. Derived from `jax.jvp` on the flat list of leaves that have a tangent. Which results depend on them
+is asked of JAX itself, by a probe at the results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+from jax.custom_derivatives import SymbolicZero
+
+from typedfilter._diagnose import brief
+from typedfilter._plan import Plan, plan_of
+from typedfilter._shapes import checked
+from typedfilter._split import Rest, is_traceable, join_leaves, split
+from typedfilter._tangents import Beside
+from typedfilter._targets import can_differentiate
+from typedfilter.errors import ShapeError
+from typedfilter.filters import is_inexact_array
+
+__all__ = ["filter_jvp"]
+
+
+def filter_jvp(fn: Any, primals: Any, tangents: Any, **kwargs: Any) -> Any:
+    """Evaluate a function and its derivative in the direction of `tangents`, as `jax.jvp` does.
+
+    Args:
+        fn: a pure function. Arguments and result may be pytrees of anything.
+        primals: a tuple or list of its positional arguments.
+        tangents: the direction: a tuple or list with the structure of `primals`, arrays (or Python numbers)
+            of the shape and dtype of their primal. `None` stands for zero, also for that of a whole subtree,
+            and is all that there can be for what is not differentiated: what is neither a floating-point or
+            complex array nor a Python `float` or `complex`, or is annotated `NoDiff[...]` or as static.
+        kwargs: keyword arguments of `fn`. They are not differentiated.
+
+    Returns:
+        `(primals_out, tangents_out)`: the result, and a pytree of its structure with the tangent of each
+        leaf; `None` for a leaf that does not depend on anything with a tangent, or can't be differentiated.
+
+    Raises:
+        PytreeError: `primals` and `tangents` differ in structure.
+        ShapeError: a tangent does not fit its primal, or there can be none; `primals` or `tangents` is no
+            tuple or list; an argument or the result is not what its annotation says.
+    """
+    plan = plan_of(fn, final=True)
+    _refuse_other_than_sequences(plan, primals, tangents)
+    args = tuple(primals)
+    beside = Beside(plan.function, "tangents", "primals", "tangent")
+    directions = beside.leaves(args, tuple(tangents), _mask(plan, args))
+    along = [direction for direction in directions if direction is not None]
+    taken, rest = split(args, lambda _: [direction is not None for direction in directions])
+    body = checked(fn, plan)
+    results = _Results(lambda leaves: body(*rest.join(leaves), **kwargs))
+    if not taken:
+        out = body(*args, **kwargs)
+        return out, jax.tree_util.tree_map(lambda _: None, out)
+    values = [leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf) for leaf in taken]
+    # The token always has a tangent, so that this derivative, and no other one around it, asks the probe.
+    primal_out, tangent_out, others = jax.jvp(results, (0.0, values), (0.0, along), has_aux=True)
+    return results.joined(primal_out, tangent_out, others)
+
+
+def _mask(plan: Plan, args: tuple[Any, ...]) -> list[bool]:
+    """For each leaf of the arguments, whether it can have a tangent."""
+    masks = [
+        can_differentiate(jax.tree_util.tree_leaves(arg), arg, plan.positional(index), numbers=True)
+        for index, arg in enumerate(args)
+    ]
+    return [yes for mask in masks for yes in mask]
+
+
+class _Results:
+    """A function for `jax.jvp`: what depends on the differentiated leaves, and all other arrays as aux."""
+
+    dependent: Rest
+    others: Rest
+
+    def __init__(self, fn: Callable[[list[Any]], Any]) -> None:
+        self.fn = fn
+
+    def __call__(self, token: Any, taken: list[Any]) -> tuple[list[Any], list[Any]]:
+        out = self.fn(taken)
+        traced, how = split(out, lambda leaves: list(map(_may_depend, leaves)))
+        marked, depends = _probe(token, traced) if traced else ([], [])
+        places = iter(depends)
+        mask = [may and next(places) for may in _at(how)]
+        kept, self.dependent = split(how.join(marked), lambda _: mask)
+        arrays, self.others = split(self.dependent.others, lambda leaves: list(map(is_traceable, leaves)))
+        return kept, arrays
+
+    def joined(self, primals: list[Any], tangents: list[Any], arrays: list[Any]) -> tuple[Any, Any]:
+        how = self.dependent
+        leaves = join_leaves(
+            how.treedef.num_leaves,
+            (how.taken_at, primals),
+            (how.others_at, self.others.join(arrays)),
+        )
+        return how.treedef.unflatten(leaves), how.with_none(tangents)
+
+
+def _at(rest: Rest) -> list[bool]:
+    taken = set(rest.taken_at)
+    return [index in taken for index in range(rest.treedef.num_leaves)]
+
+
+def _may_depend(leaf: Any) -> bool:
+    return isinstance(leaf, Tracer) and is_inexact_array(leaf)
+
+
+def _probe(token: Any, leaves: list[Any]) -> tuple[list[Any], list[bool]]:
+    """The leaves as they are, and which of them depend on what is differentiated."""
+    seen: list[list[bool]] = []
+
+    def identity(token: Any, leaves: list[Any]) -> list[Any]:
+        return leaves
+
+    def rule(primals: Any, tangents: Any) -> tuple[list[Any], list[Any]]:
+        seen.append([not isinstance(tangent, SymbolicZero) for tangent in tangents[1]])
+        return primals[1], tangents[1]
+
+    probe: Any = jax.custom_jvp(identity)
+    probe.defjvp(rule, symbolic_zeros=True)
+    marked = probe(token, leaves)
+    return marked, seen[-1]
+
+
+def _refuse_other_than_sequences(plan: Plan, primals: Any, tangents: Any) -> None:
+    for name, value in (("primals", primals), ("tangents", tangents)):
+        if not isinstance(value, (tuple, list)):
+            raise ShapeError(
+                "is not a tuple or list, with one entry for each argument",
+                function=plan.function,
+                parameter=name,
+                expected="a tuple or list",
+                actual=brief(value),
+                fix=f"write {name}=(...,), also where there is one argument",
+            )
+    if len(primals) != len(tangents):
+        raise ShapeError(
+            f"has {_entries(tangents)}, but `primals` has {_entries(primals)}",
+            function=plan.function,
+            parameter="tangents",
+            expected=f"one entry for each argument, {len(primals)} in all",
+            actual=_entries(tangents),
+            fix="give one tangent for each primal, None where it is zero",
+        )
+
+
+def _entries(values: Sequence[Any]) -> str:
+    return f"{len(values)} {'entry' if len(values) == 1 else 'entries'}"

@@ -1,0 +1,139 @@
+"""`filter_vjp`: reverse-mode derivatives of any function, one evaluation for many cotangents.
+
+Floor 4. Derived from `jax.vjp` on the flat list of what is differentiated.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+
+from typedfilter._plan import Plan, plan_of
+from typedfilter._shapes import checked
+from typedfilter._split import Rest, is_traceable, join_leaves, split
+from typedfilter._tangents import Beside, Undifferentiated
+from typedfilter._targets import can_differentiate, split_aux
+from typedfilter.filters import is_inexact_array
+
+__all__ = ["filter_vjp"]
+
+Treedef: TypeAlias = Any  # JAX's PyTreeDef, of which type checkers see no attributes
+
+
+def filter_vjp(fun: Any, *primals: Any, has_aux: bool = False, **kwargs: Any) -> Any:
+    """Evaluate a function, and get the function that pulls cotangents of its result back, as `jax.vjp` does.
+
+    Args:
+        fun: a pure function. Arguments and result may be pytrees of anything.
+        primals: its positional arguments. Their floating-point and complex arrays are differentiated, if
+            they are not annotated `NoDiff[...]`; with arguments annotated `Diff[...]`, only those of these.
+        has_aux: `fun` returns `(out, aux)`; `aux` may hold anything, and is returned as it is.
+        kwargs: keyword arguments of `fun`. They are not differentiated.
+
+    Returns:
+        `(out, vjpfun)`, or `(out, vjpfun, aux)`. `vjpfun` takes a pytree of the structure of `out` with an
+        array for each floating-point or complex array in it (`None` where that is zero) and `None` for all
+        other leaves, and returns a tuple of the structure of `primals` with `None` for whatever is not
+        differentiated. It is a pytree whose leaves are the residuals, and may be passed through `jax.jit`.
+
+    Raises:
+        ShapeError: with `has_aux`, the result is no pair; an argument or the result is not what its
+            annotation says; a cotangent does not fit the result, or there can be none (when `vjpfun` is
+            called).
+        PytreeError: a cotangent has another structure than the result (when `vjpfun` is called).
+    """
+    plan = plan_of(fun, final=True)
+    body = checked(fun, plan)
+    taken, rest = split(primals, lambda _: _mask(plan, primals))
+    rests: list[tuple[Rest, Rest]] = []
+
+    def flat(taken: list[Any]) -> tuple[list[Any], list[Any]]:
+        value, aux = split_aux(body(*rest.join(taken), **kwargs), has_aux, plan, "filter_vjp")
+        found, out = split(value, lambda leaves: list(map(is_inexact_array, leaves)))
+        arrays, others = split((out.others, aux), lambda leaves: list(map(is_traceable, leaves)))
+        rests.append((out, others))
+        return found, arrays
+
+    found, pull, arrays = jax.vjp(flat, taken, has_aux=True)
+    out, others = rests[-1]
+    kept, aux = others.join(arrays)
+    leaves = join_leaves(out.treedef.num_leaves, (out.taken_at, found), (out.others_at, kept))
+    value = out.treedef.unflatten(leaves)
+    static = _Pulling(
+        plan.function,
+        (out.treedef, tuple(map(_slot, leaves))),
+        (rest.treedef, tuple(rest.taken_at)),
+    )
+    vjpfun = Pullback(pull, static)
+    return (value, vjpfun, aux) if has_aux else (value, vjpfun)
+
+
+def _mask(plan: Plan, primals: Sequence[Any]) -> list[bool]:
+    """For each leaf of the arguments, whether it is differentiated."""
+    marked = plan.diff_params()
+    mask: list[bool] = []
+    for index, primal in enumerate(primals):
+        param = plan.positional(index)
+        leaves = jax.tree_util.tree_leaves(primal)
+        wanted = not marked or param in marked
+        mask += can_differentiate(leaves, primal, param) if wanted else [False] * len(leaves)
+    return mask
+
+
+def _slot(leaf: Any) -> jax.ShapeDtypeStruct | Undifferentiated:
+    if is_inexact_array(leaf):
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+    return Undifferentiated(f"of type {type(leaf).__name__}")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Pulling:
+    """What is static about a pullback: what cotangents look like, and the arguments."""
+
+    function: str
+    out: tuple[Treedef, tuple[jax.ShapeDtypeStruct | Undifferentiated, ...]]
+    primals: tuple[Treedef, tuple[int, ...]]
+
+
+class Pullback:
+    """What `filter_vjp` returns: a function from cotangents of the result to those of the arguments."""
+
+    __slots__ = ("pull", "static")
+
+    def __init__(self, pull: Any, static: _Pulling) -> None:
+        self.pull = pull
+        self.static = static
+
+    def __call__(self, cotangent: Any) -> Any:
+        """The cotangents of the arguments, a tuple."""
+        treedef, slots = self.static.out
+        beside = Beside(self.static.function, "cotangent", "out", "cotangent")
+        mask = [isinstance(slot, jax.ShapeDtypeStruct) for slot in slots]
+        given = beside.leaves(treedef.unflatten(slots), cotangent, mask)
+        wanted = [(slot, one) for slot, one in zip(slots, given, strict=True) if _has_cotangent(slot)]
+        (found,) = self.pull([_zeros(slot) if one is None else one for slot, one in wanted])
+        primals_def, taken_at = self.static.primals
+        return primals_def.unflatten(join_leaves(primals_def.num_leaves, (taken_at, found)))
+
+    def __repr__(self) -> str:
+        return f"<vjp of {self.static.function}>"
+
+
+jax.tree_util.register_pytree_with_keys(
+    Pullback,
+    lambda pullback: (((jax.tree_util.GetAttrKey("residuals"), pullback.pull),), pullback.static),
+    lambda static, children: Pullback(next(iter(children)), static),
+    lambda pullback: ((pullback.pull,), pullback.static),
+)
+
+
+def _has_cotangent(slot: Any) -> bool:
+    return isinstance(slot, jax.ShapeDtypeStruct)
+
+
+def _zeros(slot: Any) -> jax.Array:
+    return jnp.zeros(slot.shape, slot.dtype)
