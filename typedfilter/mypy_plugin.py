@@ -240,8 +240,7 @@ def _grad_type(ctx: CallContext, item: CallableType) -> Type | None:
     types = [item.arg_types[i] for i in marked]
     if len(types) == 1:
         return types[0]
-    anything = AnyType(TypeOfAny.special_form)
-    return TupleType(types, ctx.api.named_generic_type("builtins.tuple", [anything]))
+    return _tuple(ctx, types)
 
 
 def _grad(value: bool, aux: bool | None) -> Callable[[CallContext], Type]:
@@ -260,18 +259,51 @@ def _grad(value: bool, aux: bool | None) -> Callable[[CallContext], Type]:
                 has_aux and not (isinstance(returned, TupleType) and len(returned.items) == 2)
             ):
                 return ctx.default_return_type
-            parts = [grad]
+            parts: list[Type] = [grad]
             if value:
                 parts = [item.ret_type, grad]
             elif has_aux and isinstance(returned, TupleType):
                 parts = [grad, returned.items[1]]
-            anything = AnyType(TypeOfAny.special_form)
-            pair = TupleType(parts, ctx.api.named_generic_type("builtins.tuple", [anything]))
-            plain = ctx.api.named_generic_type("builtins.function", [])
-            results.append(item.copy_modified(ret_type=pair if len(parts) == 2 else grad, fallback=plain))
+            results.append(_with_result(ctx, item, parts))
         return results[0] if len(results) == 1 else Overloaded(results)
 
     return hook
+
+
+def _jacobian(hessian: bool, aux: bool | None) -> Callable[[CallContext], Type]:
+    """The hook of Jacobians and Hessians: what is declared goes by the first parameter."""
+
+    def hook(ctx: CallContext) -> Type:
+        fun = _function(ctx)
+        if fun is None or not all(any("Diff" in _marks(typ) for typ in item.arg_types) for item in fun.items):
+            return ctx.default_return_type
+        array = ctx.api.named_generic_type("jax.Array", [])
+        has_aux = _has_aux(ctx) if aux is None else aux
+
+        def change(item: CallableType) -> CallableType:
+            returned = get_proper_type(item.ret_type)
+            parts = returned.items if has_aux and isinstance(returned, TupleType) else [item.ret_type]
+            grad = _grad_type(ctx, item) or AnyType(TypeOfAny.special_form)
+            result: Type = AnyType(TypeOfAny.special_form)
+            if get_proper_type(grad) == array:
+                result = parts[0]
+            elif get_proper_type(parts[0]) == array and not hessian:
+                result = grad
+            return _with_result(ctx, item, [result, *parts[1:]])
+
+        return _rebuilt(fun, change)
+
+    return hook
+
+
+def _with_result(ctx: CallContext, item: CallableType, parts: list[Type]) -> CallableType:
+    """A plain function with the same parameters that returns this, or a tuple if it is several."""
+    plain = ctx.api.named_generic_type("builtins.function", [])
+    return item.copy_modified(ret_type=parts[0] if len(parts) == 1 else _tuple(ctx, parts), fallback=plain)
+
+
+def _tuple(ctx: CallContext, items: list[Type]) -> TupleType:
+    return TupleType(items, ctx.api.named_generic_type("builtins.tuple", [AnyType(TypeOfAny.special_form)]))
 
 
 def _has_aux(ctx: CallContext) -> bool:
@@ -294,6 +326,13 @@ HOOKS: dict[str, Callable[[Any], Type]] = {
     "filter_value_and_grad": _grad(value=True, aux=None),
     "ValueAndGradDecorator.__call__": _grad(value=True, aux=False),
     "ValueAndGradAuxDecorator.__call__": _grad(value=True, aux=True),
+    "filter_jacfwd": _jacobian(hessian=False, aux=None),
+    "filter_jacrev": _jacobian(hessian=False, aux=None),
+    "JacobianDecorator.__call__": _jacobian(hessian=False, aux=False),
+    "JacobianAuxDecorator.__call__": _jacobian(hessian=False, aux=True),
+    "filter_hessian": _jacobian(hessian=True, aux=None),
+    "HessianDecorator.__call__": _jacobian(hessian=True, aux=False),
+    "HessianAuxDecorator.__call__": _jacobian(hessian=True, aux=True),
 }
 
 

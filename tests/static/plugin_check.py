@@ -19,6 +19,9 @@ from typedfilter import (
     VmapAxis,
     filter_checkpoint,
     filter_grad,
+    filter_hessian,
+    filter_jacfwd,
+    filter_jacrev,
     filter_jit,
     filter_value_and_grad,
     filter_vmap,
@@ -141,6 +144,23 @@ def accepted_gradients() -> None:
     assert_type(compiled.lower("x", w).compile()("x", w), tuple[Array, dict[str, Array]])
 
 
+@filter_jacfwd(has_aux=True)
+def jacobian(x: str, w: Diff[Array]) -> tuple[dict[str, Array], str]:
+    return {"a": w * 2}, x
+
+
+def accepted_jacobians() -> None:
+    def product(x: str, w: Diff[dict[str, Array]]) -> Array:
+        return w["a"] * 2
+
+    def curved(x: str, w: Diff[Array]) -> Array:
+        return w @ w
+
+    assert_type(jacobian("x", X), tuple[dict[str, Array], str])
+    assert_type(filter_jacrev(product)("x", {"a": X}), dict[str, Array])
+    assert_type(filter_hessian(curved)("x", X), Array)
+
+
 def rejected_gradients() -> None:
     wrong: Array = filter_grad(loss)(jnp.arange(3), {"a": X})  # type: ignore[assignment]
     filter_grad(loss)(jnp.arange(3), X)  # type: ignore[arg-type]
@@ -214,4 +234,5 @@ def rejected_functions(model: Model) -> None:
 if __name__ == "__main__":
     accepted_axes()
     accepted_gradients()
+    accepted_jacobians()
     accepted_functions()
