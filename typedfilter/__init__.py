@@ -22,7 +22,12 @@ from typedfilter.filters import (
     partition,
     tree_equal,
 )
+from typedfilter.transforms.custom_jvp import filter_custom_jvp
+from typedfilter.transforms.custom_vjp import filter_custom_vjp
 from typedfilter.transforms.grad import filter_grad, filter_value_and_grad
+from typedfilter.transforms.jacobian import filter_hessian, filter_jacfwd, filter_jacrev
 from typedfilter.transforms.jit import filter_jit
+from typedfilter.transforms.jvp import filter_jvp
+from typedfilter.transforms.vjp import filter_vjp
 from typedfilter.transforms.vmap import filter_vmap
 from typedfilter.vmap_axis import VmapAxis
