@@ -79,6 +79,21 @@ def test_mypy_with_the_plugin_accepts_and_rejects_what_the_programs_say(folder: 
     assert_only_the_guard(checkers.run_mypy(with_guard(WITH_PLUGIN, folder), plugin=True))
 
 
+def test_the_plugin_knows_markers_of_modules_that_mypy_read_from_its_cache(folder: Path):
+    (folder / "losses.py").write_text(
+        "from jax import Array\nfrom typedfilter import Diff\n"
+        "def loss(x: str, w: Diff[dict[str, Array]]) -> Array:\n    return w[x]\n"
+    )
+    for name in ("first", "second"):  # `losses` is read, then taken from the cache
+        (folder / "use.py").write_text(
+            "from typedfilter import filter_grad\nfrom losses import loss\n"
+            f"{name} = filter_grad(loss)('a', {{}})\nreveal: int = {name}\n"
+        )
+        found = checkers.run_mypy(folder, plugin=True)
+        assert [(error.file, error.line) for error in found] == [("use.py", 4)]
+        assert '"dict[str, Array]"' in found[0].text
+
+
 def test_pyright_accepts_and_rejects_what_the_programs_say(folder: Path):
     assert_only_the_guard(checkers.run_pyright(with_guard(CHECKED, folder)))
 
