@@ -19,8 +19,10 @@ from typing import (
     NamedTuple,
     NewType,
     Optional,
+    ParamSpec,
     TypedDict,
     TypeVar,
+    TypeVarTuple,
     Union,
 )
 
@@ -62,6 +64,8 @@ if TYPE_CHECKING:
     Absent = int
 
 T = TypeVar("T")
+P = ParamSpec("P")
+Ts = TypeVarTuple("Ts")
 AXIS: Any = VmapAxis  # checkers take it for a type where it stands in brackets
 FOO: Any = typing.ForwardRef("Foo")  # of Static["Foo"]
 UserId = NewType("UserId", int)
@@ -89,6 +93,16 @@ class Mixed(NamedTuple):
 class Batch(TypedDict):
     x: Float[Array, "b n"]
     y: Float[Array, "b"]
+
+
+class Rates(NamedTuple):
+    rate: Traced[float]
+    w: NoDiff[Array]
+
+
+class WithStatic(NamedTuple):
+    n: Static[int]
+    w: Array
 
 
 class Box(Generic[T]):
@@ -182,6 +196,13 @@ TABLE: list[tuple[Any, Role, Differentiable]] = [
     (Pair, ARRAYS, BY_DTYPE),
     (Mixed, AUTO, BY_DTYPE),
     (Batch, ARRAYS, ALWAYS),
+    (Rates, ARRAYS, BY_DTYPE),
+    (WithStatic, AUTO, BY_DTYPE),
+    (tuple[Array, *tuple[Array, ...]], ARRAYS, BY_DTYPE),
+    (tuple[Array, *tuple[int, ...]], AUTO, BY_DTYPE),
+    (collections.abc.Callable[P, Array], AUTO, BY_DTYPE),
+    (P.args, AUTO, BY_DTYPE),
+    (tuple[*Ts], AUTO, BY_DTYPE),
     # int float complex bool str bytes None Literal, an Enum, type, np.dtype
     (int, STATIC, NEVER),
     (float, STATIC, NEVER),
@@ -319,8 +340,33 @@ def test_a_type_without_markers_stays_the_same_object():
         PyTree[Array],
         dict[str, Any],
         Optional[Array],
+        T,
+        tuple[Array, *tuple[int, ...]],
+        tuple[*Ts],
     ):
         assert parse(annotation).type is annotation
+
+
+AROUND: list[tuple[str, Any]] = [
+    ("Donate[{}]", Donate),
+    ("VmapAxis[1, {}]", VmapAxis[1]),
+    ("NoDiff[{}]", NoDiff),
+    ("Traced[{}]", Traced),
+    ("Annotated[{}, SPEC]", SPEC),
+]
+
+
+@pytest.mark.parametrize(
+    "order", itertools.permutations(AROUND), ids=lambda order: "".join(t[0][0] for t in order)
+)
+def test_markers_nest_in_any_order_and_form(order: tuple[tuple[str, Any], ...]):
+    expected = {"donate": True, "axis": ONE, "diff": False, "sharding": SPEC}
+    text = "Float[Array, 'n']"
+    for form, _ in order:
+        text = form.format(text)
+    flat = Annotated[(Float[Array, "n"], *(metadata for _, metadata in order))]
+    for hint in (parse(text, HERE), parse(flat), parse(Optional[flat]), parse(Annotated[flat, "doc"])):
+        assert (facts(hint), hint.role) == (expected, TRACED)
 
 
 # --- aliases --------------------------------------------------------------------------------------------

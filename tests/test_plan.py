@@ -400,7 +400,11 @@ def test_a_name_for_checkers_only_stays_unknown():
 
     plan = plan_of(f)
     assert layout(plan) == ["x: static", "y: auto", "z: arrays"]
-    assert plan_of(f, final=True).params[1].hint.why == "name `OnlyForCheckers` not found"
+    assert not plan.complete
+    last = plan_of(f, final=True)
+    assert last.params[1].hint.why == "name `OnlyForCheckers` not found"
+    assert last.complete
+    assert plan_of(f) is last
 
 
 def test_aliases_of_the_enclosing_functions_are_seen():

@@ -40,7 +40,7 @@ class LeafMark:
 
 NO_MARK = LeafMark()
 
-_marked: WeakKeyDictionary[type, bool] = WeakKeyDictionary()
+_marked: WeakKeyDictionary[type, dict[str, Hint]] = WeakKeyDictionary()
 _array_only: WeakKeyDictionary[type, bool] = WeakKeyDictionary()
 
 
@@ -71,11 +71,16 @@ def _refuse_on_field(cls: type, name: str, hint: Hint) -> None:
 
 def has_marks(cls: type) -> bool:
     """Whether any field of the pytree class `cls` carries a mark for leaves."""
+    return bool(_marked_fields(cls))
+
+
+def _marked_fields(cls: type) -> dict[str, Hint]:
     known = _marked.get(cls)
     if known is None:
         hints = field_hints(cls)
         _refuse_lost_markers(cls, hints)
-        known = _marked[cls] = any(NO_MARK.within(hint) != NO_MARK for hint in hints.values())
+        known = {name: hint for name, hint in hints.items() if NO_MARK.within(hint) != NO_MARK}
+        _marked[cls] = known
     return known
 
 
@@ -114,7 +119,7 @@ def _marks_below(node: Any, mark: LeafMark) -> Iterator[LeafMark]:
     if children is None:
         yield mark
         return
-    hints = field_hints(type(node)) if has_marks(type(node)) else {}
+    hints = _marked_fields(type(node))
     for name, child in children:
         hint = hints.get(name) if name is not None else _hint_of(node, child, hints)
         inner = mark if hint is None else mark.within(hint)

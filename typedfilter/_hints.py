@@ -92,6 +92,7 @@ def parse(annotation: Any, scope: Scope | None = None) -> Hint:
     kind, metadata = reader.read(reader.whole)
     if is_unpacked(reader.whole):
         _refuse_marked_members(reader)
+        kind = Any  # of all the arguments together; of each, nothing is known
     role, differentiable = _table.classify(kind)
     markers = _Markers.of(metadata)
     if markers.traced:
@@ -213,7 +214,7 @@ def _refuse_undifferentiable(
 
 # Classes --------------------------------------------------------------------------------------------------
 
-_table = RoleTable(lambda cls: [hint.type for hint in class_hints(cls).values()])
+_table = RoleTable(lambda cls: [(hint.role, hint.differentiable) for hint in class_hints(cls).values()])
 _class_hints: WeakKeyDictionary[type, dict[str, Hint]] = WeakKeyDictionary()
 
 

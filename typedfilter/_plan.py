@@ -6,13 +6,16 @@ stands in `_plan_model`, which contradictions a transform refuses in `_conflicts
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import functools
 import types
 import weakref
 from collections.abc import Mapping
 from inspect import Signature
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from jax.sharding import PartitionSpec
 
 from typedfilter import _callables as callables
 from typedfilter._conflicts import check_grad, check_jit, check_names, check_vmap
@@ -33,47 +36,48 @@ def plan_of(fn: Any, *, final: bool = False) -> Plan:
     found, and what was found before is kept, since frames that held a local alias may be gone.
 
     Args:
-        final: no name will be defined any more: refuse what may hide a marker.
+        final: no name will be defined any more: what is still missing stays unknown, the plan is complete,
+            and what may hide a marker is refused.
 
     Raises:
         AnnotationError: an annotation contradicts itself or can't be read; function and parameter are named.
         TypeError: `fn` is not callable.
     """
-    plan = _plan_of(fn)
-    if final and not plan.complete:
+    plan = _plan_of(fn, final)
+    if final:
         _refuse_lost_markers(plan)
     return plan
 
 
-def _plan_of(fn: Any) -> Plan:
+def _plan_of(fn: Any, final: bool) -> Plan:
     own = getattr(type(fn), "__typedfilter_plan__", None)
     if own is not None:
         plan: Plan = own(fn)
         return plan
     if isinstance(fn, staticmethod | classmethod):
-        return _plan_of(fn.__func__)
+        return _plan_of(fn.__func__, final)
     if not callable(fn):
         raise TypeError(f"{fn!r} is not callable")
     if isinstance(fn, types.MethodType):
-        return _of_method(fn).without_first()
+        return _of_method(fn, final).without_first()
     if isinstance(fn, functools.partial):
-        base = _plan_of(fn.func)
+        base = _plan_of(fn.func, final)
         return base.with_signature(
             callables.partly_bound(base.function, base.signature, fn.args, fn.keywords)
         )
     if isinstance(fn, type):
         return _of_class(fn)
     call = callables.own_call(fn)
-    return _plan_of(call) if call is not None else _of_function(fn)
+    return _plan_of(call, final) if call is not None else _of_function(fn, final)
 
 
-def _of_method(method: types.MethodType) -> Plan:
+def _of_method(method: types.MethodType, final: bool) -> Plan:
     if isinstance(method.__func__, types.FunctionType):
-        return _of_function(method.__func__, callables.method_owner(method))
-    return _plan_of(method.__func__)
+        return _of_function(method.__func__, final, callables.method_owner(method))
+    return _plan_of(method.__func__, final)
 
 
-def _of_function(fn: Any, owner: type | None = None) -> Plan:
+def _of_function(fn: Any, final: bool, owner: type | None = None) -> Plan:
     before = _cached(fn)
     if before is not None and before.complete:
         return before
@@ -83,6 +87,8 @@ def _of_function(fn: Any, owner: type | None = None) -> Plan:
         return _resolved(name, callables.ANYTHING, Scope(), has_signature=False)
     scope = Scope.of_function(fn, owner, before.kept if before is not None else None)
     plan = _resolved(name, signature, scope, _found_before(before))
+    if final:
+        plan = dataclasses.replace(plan, complete=True, kept={})
     _remember(fn, plan, before)
     return plan
 
@@ -180,12 +186,16 @@ def _is_plain(value: Any) -> bool:
 
 def _is_global(annotation: Any) -> bool:
     """Whether an annotation refers to nothing that could refer to a function with a shorter life."""
-    if get_origin(annotation) is Annotated:
-        ours = all(isinstance(item, Marker) for item in annotation.__metadata__)
-        return ours and _is_global(annotation.__origin__)
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return all(map(_is_global, (annotation.__origin__, *annotation.__metadata__)))
     if isinstance(annotation, type):
-        inner = getattr(annotation, "array_type", None)
-        return "<locals>" not in annotation.__qualname__ and (inner is None or _is_global(inner))
+        inner = [getattr(annotation, name, None) for name in ("array_type", "leaftype")]
+        return "<locals>" not in annotation.__qualname__ and all(map(_is_global, inner))
+    if isinstance(annotation, list):  # the parameters of a Callable
+        return all(map(_is_global, annotation))
     if args := get_args(annotation):
-        return all(map(_is_global, args))
-    return annotation is None or annotation is Any or annotation is ...
+        return origin is Literal or all(map(_is_global, args))
+    return (
+        annotation is Any or annotation is ... or isinstance(annotation, str | None | Marker | PartitionSpec)
+    )

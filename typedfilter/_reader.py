@@ -67,6 +67,8 @@ class Reader:
             return self.read(annotation.__supertype__)
         if isinstance(annotation, dataclasses.InitVar):
             return self.read(annotation.type)
+        if isinstance(annotation, _NO_TYPES):
+            return Any, ()
         origin = get_origin(annotation)
         if origin in _QUALIFIERS:
             return self.read(get_args(annotation)[0])
@@ -198,14 +200,14 @@ class Reader:
         new = tuple(self._inside(arg) for arg in old)
         if isinstance(origin, Unknown):
             return self._unknown(origin)
-        if is_unpacked(annotation):
-            return Any
         if all(before is after for before, after in zip(old, new, strict=True)):
             return annotation
         if hasattr(annotation, "copy_with"):
             return annotation.copy_with(new)
-        # A Callable keeps its parameters in a way of its own; and nobody checks them.
-        return origin if origin is collections.abc.Callable else types.GenericAlias(origin, new)
+        if origin is collections.abc.Callable:  # keeps its parameters in a way of its own; nobody checks them
+            return origin
+        rebuilt = types.GenericAlias(origin, new)
+        return next(iter(rebuilt)) if is_unpacked(annotation) else rebuilt
 
     def _inside(self, annotation: Any) -> Any:
         if annotation is None or annotation is ...:
@@ -256,7 +258,7 @@ def _checkable(annotation: Any) -> Any:
     """`annotation` where a type checker at run time can do something with it, else `Any`."""
     if annotation is None:
         return type(None)
-    if isinstance(annotation, _NO_TYPES) or any(annotation is form for form in _UNCHECKED):
+    if any(annotation is form for form in _UNCHECKED):
         return Any
     if any(annotation is form for form in _STRINGS):
         return str

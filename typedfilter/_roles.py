@@ -47,9 +47,9 @@ _NEVER_TRACED = (str, bytes, type(None), type, np.dtype, enum.Enum)
 
 
 class RoleTable:
-    """The rows of the table; `fields_of` tells the types of the fields of a NamedTuple or TypedDict."""
+    """The rows of the table; `fields_of` tells those of the fields of a NamedTuple or TypedDict."""
 
-    def __init__(self, fields_of: Callable[[type], Iterable[Any]]) -> None:
+    def __init__(self, fields_of: Callable[[type], Iterable[tuple[Role, Differentiable]]]) -> None:
         self._fields_of = fields_of
         self._under_way = threading.local()
 
@@ -87,7 +87,7 @@ class RoleTable:
             return _BY_RULE
         busy.add(cls)
         try:
-            return _of_members([self.classify(member) for member in self._fields_of(cls)])
+            return _of_members(list(self._fields_of(cls)))
         finally:
             busy.remove(cls)
 
@@ -155,7 +155,7 @@ def _is_array_like(members: list[Any]) -> bool:
 
 
 def _of_members(rows: list[_Classified]) -> _Classified:
-    if not rows or any(role is not Role.ARRAYS for role, _ in rows):
+    if not rows or any(role not in (Role.ARRAYS, Role.TRACED) for role, _ in rows):
         return _BY_RULE
     return Role.ARRAYS, _common(verdict for _, verdict in rows)
 

@@ -135,7 +135,8 @@ class Scope:
             if isinstance(error, AnnotationError):  # VmapAxis["x"]
                 raise AnnotationError(problem, actual=error.problem, fix=error.fix) from error
             found = f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"
-            fix = _OUTERMOST if any(name in text for name in MARKER_NAMES) else _UNREADABLE
+            inside = isinstance(error, TypeError) and any(name in text for name in MARKER_NAMES)
+            fix = _OUTERMOST if inside else _UNREADABLE
             raise AnnotationError(problem, actual=found, fix=fix) from error
 
 
