@@ -6,6 +6,7 @@ import collections.abc
 import dataclasses
 import enum
 import inspect
+import itertools
 import sys
 import typing
 from types import SimpleNamespace
