@@ -271,10 +271,16 @@ class CustomJvp(ABC, Generic[F_co]):
     __call__: F_co
     __wrapped__: F_co
 
-    @abstractmethod
+    @overload
     def def_jvp(
         self: CustomJvp[Callable[..., R]], rule: Callable[Q, tuple[R, R]], /
-    ) -> Callable[Q, tuple[R, R]]:
+    ) -> Callable[Q, tuple[R, R]]: ...
+    @overload
+    def def_jvp(
+        self: CustomJvp[Callable[..., R]], rule: Callable[Q, tuple[R, R | None]], /
+    ) -> Callable[Q, tuple[R, R | None]]: ...
+    @abstractmethod
+    def def_jvp(self, rule: Any, /) -> Any:
         """Set the rule: `rule(primals, tangents, **kwargs) -> (primal_out, tangent_out)`."""
 
     # As in `Jitted`.
@@ -301,6 +307,8 @@ class CustomJvpDecorator(Protocol):
 class CustomVjp(ABC, Generic[T, P, R]):
     """What `filter_custom_vjp` makes of `fun(diff, *args, **kwargs)`."""
 
+    __wrapped__: Callable[Concatenate[T, P], R]
+
     @abstractmethod
     def __call__(self, diff: T, /, *args: P.args, **kwargs: P.kwargs) -> R: ...
 
@@ -312,9 +320,27 @@ class CustomVjp(ABC, Generic[T, P, R]):
 
     @abstractmethod
     def def_bwd(
-        self, rule: Callable[Concatenate[Residuals, R, Any, T, P], T], /
-    ) -> Callable[Concatenate[Residuals, R, Any, T, P], T]:
+        self, rule: Callable[Concatenate[Residuals, R, Any, T, P], T | None], /
+    ) -> Callable[Concatenate[Residuals, R, Any, T, P], T | None]:
         """Set the backward rule: `rule(residuals, grad_out, perturbed, diff, ...) -> grad_diff`."""
+
+    # As in `Jitted`.
+    @overload
+    def __get__(
+        self: CustomVjp[_Opaque, P, R], obj: object, owner: type | None = None, /
+    ) -> CustomVjp[T, P, R]: ...
+    @overload
+    def __get__(self, obj: T, owner: type | None = None, /) -> Callable[P, R]: ...
+    @overload
+    def __get__(self, obj: object, owner: type | None = None, /) -> CustomVjp[T, P, R]: ...
+    @abstractmethod
+    def __get__(self, obj: Any, owner: Any = None, /) -> Any: ...
+
+
+class CustomVjpDecorator(Protocol):
+    """`filter_custom_vjp(...)` without a function."""
+
+    def __call__(self, fn: Callable[Concatenate[T, P], R], /) -> CustomVjp[T, P, R]: ...
 
 
 # Mapping, checkpoints, closures, jaxprs -----------------------------------------------------------------

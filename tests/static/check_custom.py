@@ -47,6 +47,31 @@ def clip_bwd(
     return grad * jnp.where((residuals > low) & (residuals < high), 1.0, 0.5)
 
 
+@filter_custom_jvp
+def flat(x: Array) -> Array:
+    return jnp.floor(x)
+
+
+@flat.def_jvp
+def flat_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, None]:
+    return flat(primals[0]), None
+
+
+@filter_custom_vjp(check=False)
+def stopped(x: Array) -> Array:
+    return x
+
+
+@stopped.def_fwd
+def stopped_fwd(perturbed: bool, x: Array) -> tuple[Array, None]:
+    return x, None
+
+
+@stopped.def_bwd
+def stopped_bwd(residuals: None, grad: Array, perturbed: bool, x: Array) -> None:
+    return None
+
+
 def total(x: Array) -> Array:
     return clip(x, 0.0, high=2.0).sum()
 
@@ -59,6 +84,8 @@ def accepted() -> None:
     assert_type(filter_grad(total)(X), Array)
     assert_type(call_jvp((X, X), (X, None), fn=jnp.add), tuple[Array, Array])
     assert_type(clip_fwd(True, X, 0.0), tuple[Array, Array])
+    assert_type(flat(X), Array)
+    assert_type(stopped(X), Array)
 
 
 def rejected_calls() -> None:

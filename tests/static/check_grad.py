@@ -36,11 +36,6 @@ class Params:
     def pull(self, x: Array) -> Array:
         return (self.w @ x + self.b) ** 2
 
-    @filter_jit
-    @filter_grad
-    def pull_fast(self, x: Array, *, power: Static[int] = 2) -> Array:
-        return (self.w @ x + self.b) ** power
-
 
 PARAMS = Params(X, jnp.float32(1.0) + 0)
 
@@ -110,8 +105,6 @@ def accepted_decorators() -> None:
 def accepted_methods() -> None:
     assert_type(PARAMS.pull(X), Params)
     assert_type(Params.pull(PARAMS, X), Params)
-    assert_type(PARAMS.pull_fast(X), Params)
-    assert_type(PARAMS.pull_fast(X, power=3), Params)
 
 
 def several(x: Array, params: dict[str, Array], label: str) -> tuple[Array, dict[str, Array], str]:
@@ -205,7 +198,7 @@ def rejected_calls() -> None:
     filter_grad(loss)(PARAMS, X, power="2")  # type: ignore[arg-type]
     filter_value_and_grad(loss)(PARAMS, X, X)  # type: ignore[call-arg, arg-type]
     compiled(X, X)  # type: ignore[arg-type]
-    PARAMS.pull_fast("x")  # type: ignore[arg-type]
+    PARAMS.pull("x")  # type: ignore[arg-type]
     gradient: Array = filter_grad(loss)(PARAMS, X)  # type: ignore[assignment]
     filter_vjp(square)  # type: ignore[call-arg, arg-type]
     filter_vjp(square, "x")  # type: ignore[arg-type]

@@ -58,6 +58,11 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def readable_by_mypy(files: list[Path]) -> list[Path]:
+    major, minor = map(int, importlib.metadata.version("mypy").split(".")[:2])
+    return [file for file in files if file.stem != "check_binding" or (major, minor) >= (1, 18)]
+
+
 def with_guard(files: list[Path], folder: Path) -> Path:
     for file in files:
         shutil.copy(file, folder)
@@ -72,11 +77,11 @@ def assert_only_the_guard(found: list[tuple[str, int, str]]) -> None:
 
 
 def test_mypy_accepts_and_rejects_what_the_programs_say(folder: Path):
-    assert_only_the_guard(checkers.run_mypy(with_guard(CHECKED, folder), plugin=False))
+    assert_only_the_guard(checkers.run_mypy(with_guard(readable_by_mypy(CHECKED), folder), plugin=False))
 
 
 def test_mypy_with_the_plugin_accepts_and_rejects_what_the_programs_say(folder: Path):
-    assert_only_the_guard(checkers.run_mypy(with_guard(WITH_PLUGIN, folder), plugin=True))
+    assert_only_the_guard(checkers.run_mypy(with_guard(readable_by_mypy(WITH_PLUGIN), folder), plugin=True))
 
 
 def test_the_plugin_knows_markers_of_modules_that_mypy_read_from_its_cache(folder: Path):
