@@ -11,6 +11,7 @@ from typing import Any
 
 from typedfilter._plan import Plan
 from typedfilter._shapes import checked, checks_off
+from typedfilter._sharding import placed
 from typedfilter._wrapper import Wrapper
 
 __all__ = ["body_for", "body_of"]
@@ -22,8 +23,8 @@ def body_of(wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
 
 
 def body_for(fn: Callable[..., Any], plan: Plan, *, check: bool) -> Callable[..., Any]:
-    """`fn` with the checks of its plan, or without any."""
-    return checked(fn, plan) if check else unchecked(fn)
+    """`fn` with the checks of its plan, or without any, and with the shardings that its plan asks for."""
+    return placed(fn, plan, checked(fn, plan) if check else unchecked(fn))
 
 
 def unchecked(fn: Callable[..., Any]) -> Callable[..., Any]:

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from typedfilter import _raised
 from typedfilter._hints import Hint, Role, show
 from typedfilter._keys import static_problem
 from typedfilter._plan import Param, Plan
@@ -25,8 +26,14 @@ Finder = Callable[[Plan, str, Hint, Any], TypedFilterError | None]
 
 def better_error(
     plan: Plan, error: Exception, args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> TypedFilterError | None:
-    """An error that says which argument is to blame for `error`; `None` where none is."""
+) -> Exception | None:
+    """An error that says which argument is to blame for `error`; `None` where none is.
+
+    For JAX's report of what a callback on the host raised, the exception of that callback.
+    """
+    original = _raised.original(error)
+    if original is not None:
+        return original
     if isinstance(error, TypedFilterError) or not isinstance(error, (TypeError, ValueError, RuntimeError)):
         return None
     finders: list[Finder] = [_static_fault, _traced_fault]

@@ -1,0 +1,135 @@
+"""`filter_pure_callback`: a Python function on the host, called from inside a compiled program.
+
+Floor 4. `jax.pure_callback` of a function from arrays to arrays; all other arguments stay on the host, and
+all other results are those that were declared. What the host returns is compared with the declaration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from typedfilter import _raised
+from typedfilter._callables import name_of
+from typedfilter._lift import Arguments, stands_for_array, take_arrays
+from typedfilter._template import Difference, Template
+from typedfilter.errors import AnnotationError, ShapeError, StaticArgumentError
+
+__all__ = ["filter_pure_callback"]
+
+_METHODS = ("sequential", "sequential_unrolled", "expand_dims", "broadcast_all")
+
+
+class Host:
+    """The function that JAX calls on the host: from arrays to arrays.
+
+    Two are equal where they call the same with the same, so that JAX compiles an eager call once.
+    """
+
+    def __init__(
+        self, callback: Callable[..., Any], arguments: Arguments, inputs: Template, results: Template
+    ) -> None:
+        self.callback = callback
+        self.arguments = arguments
+        self.results = results
+        self.ndims = [len(struct.shape) for struct in inputs.structs]
+        self.key = callback, arguments.names, inputs.key, results.key
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Host) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __call__(self, *arrays: Any) -> list[Any]:
+        try:
+            args, kwargs = self.arguments.join(arrays)
+            found = self.results.fit(self.callback(*args, **kwargs), self.batch(arrays))
+            if isinstance(found, Difference):
+                raise self.error(found)
+        except Exception as error:
+            _raised.remember(error)
+            raise
+        return found
+
+    def batch(self, arrays: tuple[Any, ...]) -> tuple[int, ...]:
+        """The axes that `jax.vmap` has put in front of the arrays."""
+        fronts = [array.shape[: array.ndim - ndim] for array, ndim in zip(arrays, self.ndims, strict=True)]
+        return np.broadcast_shapes(*fronts)
+
+    def error(self, difference: Difference) -> ShapeError | StaticArgumentError:
+        where = f" at `{difference.where}`" if difference.where else ""
+        return (StaticArgumentError if difference.static else ShapeError)(
+            f"differs in {difference.what} from what result_shape_dtypes declares{where}",
+            function=name_of(self.callback),
+            parameter="return",
+            expected=difference.expected,
+            actual=difference.actual,
+            fix="return what is declared, or declare what is returned",
+        )
+
+
+def filter_pure_callback(
+    callback: Callable[..., Any],
+    /,
+    *args: Any,
+    result_shape_dtypes: Any,
+    vmap_method: str | None = None,
+    vectorized: bool = False,
+    **kwargs: Any,
+) -> Any:
+    """Call `callback(*args, **kwargs)` on the host, from wherever: eagerly, or inside `filter_jit`.
+
+    As `jax.pure_callback`, but arguments and results may hold anything. It has no derivative: give the
+    function around it one, with `filter_custom_jvp` or `filter_custom_vjp`.
+
+    Args:
+        callback: a function without side effects. Arrays reach it as arrays, everything else as it is.
+        result_shape_dtypes: the result, with a `jax.ShapeDtypeStruct` in the place of each array.
+        vmap_method: what `jax.vmap` does with it: call it for each example (`"sequential"`, the default, or
+            `"sequential_unrolled"`), or once with the batched arrays, all others having a new leading axis
+            of size 1 (`"expand_dims"`) or of the size of the batch (`"broadcast_all"`).
+        vectorized: `True` stands for `vmap_method="expand_dims"`.
+
+    Returns:
+        What is declared, with the arrays that the callback returned. A Python number fits where a scalar
+        array of its kind is declared.
+
+    Raises:
+        AnnotationError: `vmap_method` is unknown, or contradicts `vectorized`.
+        ShapeError: the callback returned another structure, shape or dtype than was declared.
+        StaticArgumentError: it returned another value where no array was declared (`True` for `1`, say).
+    """
+    method = _method(callback, vmap_method, vectorized)
+    arrays, arguments = take_arrays(None, args, kwargs)
+    inputs = Template([*args, *kwargs.values()], [yes for mask in arguments.masks for yes in mask])
+    mask = list(map(stands_for_array, jax.tree_util.tree_leaves(result_shape_dtypes)))
+    results = Template(result_shape_dtypes, mask)
+    host = Host(callback, arguments, inputs, results)
+    if not results.structs and not any(isinstance(array, jax.core.Tracer) for array in arrays):
+        host(*arrays)  # JAX would not call what returns no arrays, and nobody would compare the rest
+        return results.join(())
+    try:
+        found = jax.pure_callback(host, results.structs, *arrays, vmap_method=method)
+    except RuntimeError as report:
+        error = _raised.original(report)
+        if error is None:
+            raise
+        raise error from None
+    return results.join(found)
+
+
+def _method(callback: Callable[..., Any], method: str | None, vectorized: bool) -> str:
+    if method is not None and (vectorized or method not in _METHODS):
+        options = f"vmap_method={method!r}" + (" and vectorized=True" if vectorized else "")
+        raise AnnotationError(
+            f"can't be called back with {options}",
+            function=name_of(callback),
+            expected="vmap_method=" + " or ".join(map(repr, _METHODS)) + ", or vectorized=True",
+            actual=options,
+            fix="pass one of these",
+        )
+    return method or ("expand_dims" if vectorized else "sequential")

@@ -1,0 +1,65 @@
+"""`filter_checkpoint`: recompute on the backward pass instead of keeping intermediate values.
+
+Floor 4. `jax.checkpoint` of the function from the arrays of a call to those of its result.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import jax
+
+from typedfilter._body import body_of
+from typedfilter._lift import Lifted, take_arrays
+from typedfilter._plan import Plan
+from typedfilter._wrapper import Transform, Wrapper
+
+__all__ = ["filter_checkpoint"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Checkpoint(Transform):
+    """The options of `filter_checkpoint`."""
+
+    name: ClassVar[str] = "filter_checkpoint"
+    prevent_cse: bool = True
+    policy: Callable[..., bool] | None = None
+
+    def plan(self, inner: Plan) -> Plan:
+        return inner
+
+    def build(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
+        body = body_of(wrapper, plan)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            arrays, arguments = take_arrays(plan, args, kwargs)
+            lifted = Lifted(body, arguments)
+            out = jax.checkpoint(lifted, prevent_cse=self.prevent_cse, policy=self.policy)(arrays)
+            return lifted.out.join(out)
+
+        return call
+
+
+def filter_checkpoint(
+    fun: Any = None,
+    *,
+    prevent_cse: bool = True,
+    policy: Callable[..., bool] | None = None,
+    check: bool = True,
+) -> Any:
+    """Checkpoint a function with `jax.checkpoint`: the backward pass computes its intermediate values again.
+
+    Args:
+        fun: a pure function of anything that returns anything.
+        prevent_cse: keep XLA from merging the two computations, which would undo the checkpoint. `False`
+            is safe, and faster, under `jax.lax.scan`.
+        policy: which intermediate values to keep nevertheless, an attribute of `jax.checkpoint_policies`.
+        check: check shapes, dtypes and types of what the body receives and returns.
+
+    Returns:
+        A function with the arguments and results of `fun`. Without `fun`, a decorator.
+    """
+    transform = Checkpoint(prevent_cse, policy, check=check)
+    return transform.wrap if fun is None else transform.wrap(fun)

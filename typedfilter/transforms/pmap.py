@@ -1,0 +1,246 @@
+"""`filter_pmap`: one example a device, by annotations.
+
+Floor 4. The axis of every leaf is resolved in `_axes`, as for `filter_vmap`; `jax.shard_map` runs one
+example on each device, inside of `jax.jit`. That is what `jax.pmap` has become in newer JAX, and it works the
+same on all that are supported.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from typedfilter._axes import BY_RULE, Mapped, check_axes, map_arguments, place_outputs, split_outputs
+from typedfilter._body import body_of
+from typedfilter._diagnose import better_error
+from typedfilter._engine import JitOptions
+from typedfilter._hints import show
+from typedfilter._plan import Plan, check_jit, check_vmap
+from typedfilter._signatures import PmapDonation
+from typedfilter._stages import Compiling
+from typedfilter._wrapper import Transform, Wrapper
+from typedfilter.errors import AnnotationError, VmapAxisError
+
+__all__ = ["filter_pmap"]
+
+_DONATIONS = typing.get_args(PmapDonation)
+_UNNAMED = "filter_pmap"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pmap(Compiling):
+    """The options of `filter_pmap`."""
+
+    name: ClassVar[str] = "filter_pmap"
+    in_axes: Any = BY_RULE
+    out_axes: Any = BY_RULE
+    axis_name: Hashable = None
+    axis_size: int | None = None
+    donate: PmapDonation = "none"
+
+    def check_plan(self, plan: Plan) -> None:
+        check_vmap(plan, in_axes=self.in_axes != BY_RULE, axis_size=self.axis_size)
+        check_axes(plan, "in_axes", self.in_axes, self.name)
+        check_axes(plan, "out_axes", self.out_axes, self.name)
+        check_jit(plan, self.donate)
+        _check_options(plan, self)
+
+    def jit_options(self) -> JitOptions:
+        return JitOptions(self.donate, self.check)
+
+    @property
+    def inside(self) -> tuple[Transform, ...]:
+        return (OnDevices(self.in_axes, self.out_axes, self.axis_name, self.axis_size, check=self.check),)
+
+    def build(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
+        run = Compiling.build(self, wrapper, plan)
+        donates = self.donate != "none" or any(param.hint.donate for param in plan.params)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if donates:
+                _refuse_deleted(plan, args, kwargs)
+            try:
+                return run(*args, **kwargs)
+            except ValueError as error:
+                # JAX runs a program only where all of its committed arguments are.
+                if "incompatible devices" not in str(error):
+                    raise
+            mapped = map_arguments(plan, self.in_axes, args, kwargs, self.axis_size)
+            moved, named = _moved(mapped, _mesh(plan, mapped.size, _UNNAMED))
+            return run(*moved, **named)
+
+        return call
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class OnDevices(Transform):
+    """What of `filter_pmap` is compiled: the map over devices."""
+
+    name: ClassVar[str] = "filter_pmap"
+    in_axes: Any
+    out_axes: Any
+    axis_name: Hashable
+    axis_size: int | None
+
+    def build(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
+        body = body_of(wrapper, plan)
+        axis_name = _UNNAMED if self.axis_name is None else self.axis_name
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            call = map_arguments(plan, self.in_axes, args, kwargs, self.axis_size)
+            _refuse_mesh(plan)
+            how: list[Any] = []
+
+            def one_device(arrays: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+                args, kwargs = call.join(list(map(jnp.squeeze, arrays, call.axes)))
+                mapped, whole, rest = split_outputs(plan, self.out_axes, body(*args, **kwargs))
+                how.append(rest)
+                return [jnp.expand_dims(array, 0) for array in mapped], whole
+
+            pairs = zip(call.arrays, call.axes, strict=True)
+            specs = [_spec(axis, array.ndim, axis_name) for array, axis in pairs]
+            mapper = jax.shard_map(
+                one_device,
+                mesh=_mesh(plan, call.size, axis_name),
+                in_specs=(specs,),
+                out_specs=(PartitionSpec(axis_name), PartitionSpec()),
+                check_vma=False,
+            )
+            mapped, whole = mapper(call.arrays)
+            return place_outputs(mapped, whole, how[-1])
+
+        return call
+
+
+def _mesh(plan: Plan, size: int, axis_name: Hashable) -> Mesh:
+    devices = jax.local_devices()
+    if size <= len(devices):
+        return Mesh(np.array(devices[:size]), (axis_name,))
+    raise VmapAxisError(
+        f"is mapped over {size} devices, and there are {len(devices)}",
+        function=plan.function,
+        expected=f"a mapped axis of size {len(devices)} or less",
+        actual=f"size {size}",
+        fix="map fewer examples, and the rest with filter_vmap inside; on a CPU, set "
+        f"XLA_FLAGS=--xla_force_host_platform_device_count={size} before JAX starts",
+    )
+
+
+def _refuse_mesh(plan: Plan) -> None:
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+        return
+    raise VmapAxisError(
+        "can't be mapped over devices inside of a mesh (another map over devices, or jax.set_mesh)",
+        function=plan.function,
+        expected="no ambient mesh",
+        actual="a mesh with axes " + ", ".join(map(str, mesh.axis_names)),
+        fix="map with filter_vmap there, or annotate shardings for filter_jit",
+    )
+
+
+def _refuse_deleted(plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    # Up front: some JAX releases crash where a deleted array is split over several devices.
+    for leaf in jax.tree_util.tree_leaves((args, kwargs)):
+        if isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer) and leaf.is_deleted():
+            error = better_error(plan, RuntimeError("deleted"), args, kwargs)
+            if error is not None:
+                raise error
+
+
+def _spec(axis: int, ndim: int, axis_name: Hashable) -> PartitionSpec:
+    return PartitionSpec(*[None] * (axis % ndim), axis_name)
+
+
+def _moved(call: Mapped, mesh: Mesh) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments of a call, those that are committed to other devices moved to where they are needed."""
+    (axis_name,) = mesh.axis_names
+    devices = set(mesh.devices.flat)
+
+    def move(array: Any, spec: PartitionSpec) -> Any:
+        concrete = isinstance(array, jax.Array) and not isinstance(array, jax.core.Tracer)
+        if concrete and array.committed and array.sharding.device_set != devices:
+            return jax.device_put(array, NamedSharding(mesh, spec))
+        return array
+
+    pairs = zip(call.arrays, call.axes, strict=True)
+    args, kwargs = call.join([move(array, _spec(axis, array.ndim, axis_name)) for array, axis in pairs])
+    moved: tuple[list[Any], dict[str, Any]] = jax.tree_util.tree_map(
+        lambda leaf: move(leaf, PartitionSpec()), (args, kwargs)
+    )
+    return moved
+
+
+def _check_options(plan: Plan, options: Pmap) -> None:
+    if options.donate not in _DONATIONS:
+        raise AnnotationError(
+            f"filter_pmap has no donate={options.donate!r}",
+            function=plan.function,
+            expected=" or ".join(map(repr, _DONATIONS)),
+            actual=repr(options.donate),
+            fix="pass one of these, or annotate single arguments as Donate[...]",
+        )
+    if options.axis_name is not None and not isinstance(options.axis_name, str):
+        raise VmapAxisError(
+            f"has axis_name={options.axis_name!r}, and JAX names the axes of devices with strings",
+            function=plan.function,
+            expected="a str or None",
+            actual=type(options.axis_name).__name__,
+            fix="name the axis with a string",
+        )
+    for name, hint in (*((param.name, param.hint) for param in plan.params), ("return", plan.returns)):
+        if hint.sharding is not None:
+            raise AnnotationError(
+                f"is annotated {show(hint.annotation)}, but filter_pmap splits arrays over devices by itself",
+                function=plan.function,
+                parameter=name,
+                fix="drop the PartitionSpec, or use filter_jit and a mesh",
+            )
+
+
+def filter_pmap(
+    fun: Any = None,
+    *,
+    in_axes: Any = BY_RULE,
+    out_axes: Any = BY_RULE,
+    axis_name: Hashable = None,
+    axis_size: int | None = None,
+    donate: PmapDonation = "none",
+    check: bool = True,
+) -> Any:
+    """Compile a function of one example, and run one example on each of the first devices of this process.
+
+    Axes are as for `filter_vmap`: by option, else by annotation, else arrays along axis 0 and everything
+    else broadcast. Compilation is as for `filter_jit`: arrays are traced, everything else is static, and
+    results may hold anything. `filter_jit` with sharded arrays does the same and more; prefer it.
+
+    Args:
+        fun: a pure function of one example.
+        in_axes: overrides annotations. A prefix pytree of the positional arguments, or a dictionary by
+            name, of `int` (the axis), `None` (broadcast) and callables `leaf -> int | None`.
+        out_axes: likewise, a prefix of the result. Of a result with `None` the first device's is returned.
+        axis_name: a string by which collectives (`jax.lax.psum`) reach the mapped axis.
+        axis_size: the size of the mapped axis; only needed where no argument is mapped.
+        donate: `"all"` donates every array, `"warn"` does so and lets JAX warn about buffers that it could
+            not use. With `"none"` only arguments annotated `Donate[...]` are donated.
+        check: check shapes, dtypes and types of what the body receives: one example.
+
+    Returns:
+        A function with the arguments of `fun`, arrays having one more axis, which also has `lower`,
+        `trace`, `eval_shape` and `clear_cache`. Without `fun`, a decorator.
+
+    Raises:
+        AnnotationError: annotations contradict each other or the options (when the decorator runs).
+        StaticArgumentError: a static value is unhashable (at the call).
+        VmapAxisError: an option is no axis specification (when the decorator runs); an axis is out of
+            range, sizes disagree, nothing is mapped, there are not enough devices (at the call).
+    """
+    transform = Pmap(in_axes, out_axes, axis_name, axis_size, donate, check=check)
+    return transform.wrap if fun is None else transform.wrap(fun)

@@ -1,0 +1,78 @@
+"""`filter_make_jaxpr` and `filter_eval_shape`: what a function does to arrays, without doing it.
+
+Floor 4. JAX's own two, of the function from the arrays of a call to those of its result.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import jax
+
+from typedfilter._body import body_of
+from typedfilter._lift import Lifted, as_struct, is_passed, stands_for_array, take_arrays
+from typedfilter._plan import Plan, plan_of
+from typedfilter._shapes import checked
+from typedfilter._wrapper import Transform, Wrapper
+
+__all__ = ["filter_eval_shape", "filter_make_jaxpr"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class MakeJaxpr(Transform):
+    """The options of `filter_make_jaxpr`."""
+
+    name: ClassVar[str] = "filter_make_jaxpr"
+
+    def build(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
+        body = body_of(wrapper, plan)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            arrays, arguments = take_arrays(plan, args, kwargs, stands_for_array)
+            lifted = Lifted(body, arguments)
+            jaxpr, structs = jax.make_jaxpr(lifted, return_shape=True)(list(map(_for_jax, arrays)))
+            return jaxpr, lifted.out.with_none(structs), lifted.out.join([None] * len(structs))
+
+        return call
+
+
+def _for_jax(leaf: Any) -> Any:
+    """What JAX takes for an array: arrays as they are, for their weak types, and structs for the rest."""
+    return as_struct(leaf) if stands_for_array(leaf) and not is_passed(leaf) else leaf
+
+
+def filter_make_jaxpr(fun: Any = None, *, check: bool = True) -> Any:
+    """As `jax.make_jaxpr`, of a function that takes and returns anything.
+
+    Args:
+        fun: a pure function.
+        check: check shapes, dtypes and types of what the body receives and returns.
+
+    Returns:
+        A function with the arguments of `fun`. What has a `shape` and a `dtype` is traced: arrays, and
+        `jax.ShapeDtypeStruct`s. Everything else is static. It returns a triple:
+
+        - the `jax.extend.core.ClosedJaxpr`, from the arrays of the arguments to those of the result;
+        - the result with a `jax.ShapeDtypeStruct` for each array, and `None` for everything else;
+        - the result with `None` for each array.
+    """
+    transform = MakeJaxpr(check=check)
+    return transform.wrap if fun is None else transform.wrap(fun)
+
+
+def filter_eval_shape(fun: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """The result of `fun(*args, **kwargs)` with a `jax.ShapeDtypeStruct` for each array; nothing is computed.
+
+    As `jax.eval_shape`, but arguments and results may hold anything. Arrays of the arguments may themselves
+    be `jax.ShapeDtypeStruct`s. What is no array comes back as it is.
+
+    Raises:
+        ShapeError: an argument or the result is not what its annotation says.
+    """
+    plan = plan_of(fun)
+    arrays, arguments = take_arrays(plan, args, kwargs, stands_for_array)
+    lifted = Lifted(checked(fun, plan), arguments)
+    structs = jax.eval_shape(lifted, list(map(_for_jax, arrays)))
+    return lifted.out.join(structs)
