@@ -358,7 +358,7 @@ AROUND: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(
-    "order", itertools.permutations(AROUND), ids=lambda order: "".join(t[0][0] for t in order)
+    "order", list(itertools.permutations(AROUND)), ids=lambda order: "".join(t[0][0] for t in order)
 )
 def test_markers_nest_in_any_order_and_form(order: tuple[tuple[str, Any], ...]):
     expected = {"donate": True, "axis": ONE, "diff": False, "sharding": SPEC}
