@@ -1,6 +1,7 @@
 """Typed, annotation-driven transforms for JAX."""
 
 from typedfilter.annotations import Diff, Donate, NoDiff, Static, Traced
+from typedfilter.check import check_shapes
 from typedfilter.errors import (
     AnnotationError,
     DonationError,
@@ -9,6 +10,7 @@ from typedfilter.errors import (
     TypedFilterError,
     VmapAxisError,
 )
+from typedfilter.explain import explain
 from typedfilter.filters import (
     apply_updates,
     combine,
@@ -22,12 +24,68 @@ from typedfilter.filters import (
     partition,
     tree_equal,
 )
+from typedfilter.pytree import pytree_dataclass
+from typedfilter.retraces import log_retraces
+from typedfilter.transforms.callback import filter_pure_callback
+from typedfilter.transforms.checkpoint import filter_checkpoint
+from typedfilter.transforms.closure_convert import filter_closure_convert
 from typedfilter.transforms.custom_jvp import filter_custom_jvp
 from typedfilter.transforms.custom_vjp import filter_custom_vjp
 from typedfilter.transforms.grad import filter_grad, filter_value_and_grad
 from typedfilter.transforms.jacobian import filter_hessian, filter_jacfwd, filter_jacrev
 from typedfilter.transforms.jit import filter_jit
 from typedfilter.transforms.jvp import filter_jvp
+from typedfilter.transforms.pmap import filter_pmap
+from typedfilter.transforms.shard import filter_shard
+from typedfilter.transforms.tracing import filter_eval_shape, filter_make_jaxpr
 from typedfilter.transforms.vjp import filter_vjp
 from typedfilter.transforms.vmap import filter_vmap
 from typedfilter.vmap_axis import VmapAxis
+
+__all__ = [
+    "AnnotationError",
+    "Diff",
+    "Donate",
+    "DonationError",
+    "NoDiff",
+    "ShapeError",
+    "Static",
+    "StaticArgumentError",
+    "Traced",
+    "TypedFilterError",
+    "VmapAxis",
+    "VmapAxisError",
+    "apply_updates",
+    "check_shapes",
+    "combine",
+    "explain",
+    "filter",
+    "filter_checkpoint",
+    "filter_closure_convert",
+    "filter_custom_jvp",
+    "filter_custom_vjp",
+    "filter_eval_shape",
+    "filter_grad",
+    "filter_hessian",
+    "filter_jacfwd",
+    "filter_jacrev",
+    "filter_jit",
+    "filter_jvp",
+    "filter_make_jaxpr",
+    "filter_pmap",
+    "filter_pure_callback",
+    "filter_shard",
+    "filter_value_and_grad",
+    "filter_vjp",
+    "filter_vmap",
+    "if_array",
+    "is_array",
+    "is_array_like",
+    "is_array_or_struct",
+    "is_inexact_array",
+    "is_inexact_array_like",
+    "log_retraces",
+    "partition",
+    "pytree_dataclass",
+    "tree_equal",
+]

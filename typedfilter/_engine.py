@@ -14,7 +14,7 @@ import dataclasses
 import enum
 import functools
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -23,12 +23,13 @@ from typedfilter import _diagnose
 from typedfilter._donation import Quietly, quiet_from_here
 from typedfilter._fields import is_array_only_class
 from typedfilter._hints import Role
-from typedfilter._intern import PerObject
-from typedfilter._keys import Interned, intern, is_self_exact
+from typedfilter._intern import Attached
 from typedfilter._plan import Param, Plan
 from typedfilter._shapes import checked, checks_off
+from typedfilter._sharding import placed, placing
 from typedfilter._shim import write_shim
-from typedfilter._split import Packed, pack, pack_output, unpack
+from typedfilter._pack import Packed, pack, pack_output, unpack
+from typedfilter._tokens import Kept, Token, is_raw, static_token
 from typedfilter._wrapper import Link, rewind
 from typedfilter.filters import leaf_is_array_type
 
@@ -82,10 +83,14 @@ class JitOptions:
 
 @dataclasses.dataclass(frozen=True)
 class TraceEvent:
-    """A function is being traced; `arguments` are what its body receives, by name."""
+    """A function is being traced; `arguments` are what its body receives, by name.
+
+    `identity` is the same object for all traces of one function with one set of options.
+    """
 
     function: str
     arguments: dict[str, Any]
+    identity: object = None
 
 
 trace_observers: list[Callable[[TraceEvent], None]] = []
@@ -113,6 +118,7 @@ class Engine:
             _body, _weakly(root), links, bool(links and bound), plan, options, self.returns_arrays
         )
         self.run = self._body_of()
+        self.kept = Kept()
         self.table: dict[Any, Callable[..., Any]] = {}
         self.jits: dict[Pattern, Any] = {}
 
@@ -145,7 +151,7 @@ class Engine:
         pattern = self.pattern(args, kwargs)
         call = self.jit(pattern)
         if Mode.KEYED in pattern.positional or Mode.PACKED in pattern.positional or pattern.named(Mode.KEYED, Mode.PACKED):
-            call = functools.partial(_converting, call, *_converters(pattern))
+            call = functools.partial(_converting, call, *self.converters(pattern))
         if self.options.quiet:
             call = Quietly(call)
         if len(self.table) >= _MAX_TABLE:
@@ -182,6 +188,12 @@ class Engine:
         # Nothing that is not asked for: JAX keeps the static part of calls that may donate alive.
         return {name: value for name, value in options.items() if value}
 
+    def converters(self, pattern: Pattern) -> tuple[list[tuple[int, Converter]], list[tuple[str, Converter]]]:
+        """What to do with arguments that don't travel as they are, by position and by name."""
+        by_mode = {Mode.PACKED: functools.partial(pack, self.kept), Mode.KEYED: functools.partial(static_token, self.kept)}
+        positional = [(i, by_mode[mode]) for i, mode in enumerate(pattern.positional) if mode in by_mode]
+        return positional, [(name, by_mode[mode]) for name, mode in pattern.keyword if mode in by_mode]
+
     def donates(self, place: int | str) -> bool:
         """Whether the arrays of the argument at a position, or of that name, are donated."""
         param = self.plan.positional(place) if isinstance(place, int) else self.plan.keyword(place)
@@ -199,8 +211,8 @@ class Engine:
         given.apply_defaults()
         pattern = self.pattern(given.args, given.kwargs, structs=True)
         try:
-            positional = [_convert(mode, value) for mode, value in zip(pattern.positional, given.args, strict=True)]
-            keyword = {name: _convert(mode, given.kwargs[name]) for name, mode in pattern.keyword}
+            positional = [self.convert(mode, value) for mode, value in zip(pattern.positional, given.args, strict=True)]
+            keyword = {name: self.convert(mode, given.kwargs[name]) for name, mode in pattern.keyword}
         except Exception as error:
             better = _diagnose.better_error(self.plan, error, given.args, given.kwargs)
             if better is None:
@@ -208,16 +220,22 @@ class Engine:
             raise better from None
         return pattern, positional, keyword
 
+    def convert(self, mode: Mode, value: Any) -> Any:
+        if mode is Mode.PACKED:
+            return pack(self.kept, value, struct_or_array_type)
+        return static_token(self.kept, value) if mode is Mode.KEYED else value
+
     def clear_cache(self) -> None:
         """Forget every trace and program. All that JAX holds of them hangs on the body: so it goes, too."""
         for jitted in self.jits.values():
             jitted.clear_cache()
         self.table.clear()
         self.jits.clear()
+        self.kept.contents.clear()
         self.run = self._body_of()
 
 
-_engines: PerObject[dict[Any, Engine]] = PerObject(dict)
+_engines: Attached[dict[Any, Engine]] = Attached("__typedfilter_engines__", dict)
 
 
 def engine_for(
@@ -251,22 +269,10 @@ def _mode(param: Param | None, value: Any, structs: bool) -> Mode:
             return Mode.TRACED
         if not jax.tree_util.all_leaves([value]):
             return Mode.PACKED
-    return Mode.STATIC if is_self_exact(cls) else Mode.KEYED
-
-
-def _convert(mode: Mode, value: Any) -> Any:
-    if mode is Mode.PACKED:
-        return pack(value, struct_or_array_type)
-    return intern(value) if mode is Mode.KEYED else value
+    return Mode.STATIC if is_raw(cls) else Mode.KEYED
 
 
 Converter = Callable[[Any], Any]
-_CONVERTERS: dict[Mode, Converter] = {Mode.PACKED: pack, Mode.KEYED: intern}
-
-
-def _converters(pattern: Pattern) -> tuple[list[tuple[int, Converter]], list[tuple[str, Converter]]]:
-    positional = [(i, _CONVERTERS[mode]) for i, mode in enumerate(pattern.positional) if mode in _CONVERTERS]
-    return positional, [(name, _CONVERTERS[mode]) for name, mode in pattern.keyword if mode in _CONVERTERS]
 
 
 def _converting(
@@ -304,22 +310,24 @@ def _body(
     returns_arrays: bool,
 ) -> Callable[..., Any]:
     """What `jax.jit` traces: the function on what was packed or interned on the way in."""
+    results: list[Any] = []  # lives as long as the programs that return them: JAX drops these with `run`
+    identity = object()
 
     def run(*args: Any, **kwargs: Any) -> Any:
         args = tuple([_open(value) for value in args])
         kwargs = {name: _open(value) for name, value in kwargs.items()}
         if trace_observers:
-            _tell(plan, args, kwargs)
+            _tell(plan, identity, args, kwargs)
         if options.quiet:
             quiet_from_here()
         if links:
             bound, args = (args[0], args[1:]) if has_bound else ((), args)
             fn = rewind(root(), links, bound)
         else:
-            fn = checked(root(), plan) if options.check else root()
-        with _checking(options.check):
+            fn = placed(root(), plan, checked(root(), plan))
+        with placing(), contextlib.nullcontext() if options.check else checks_off():
             out = fn(*args, **kwargs)
-        return out if returns_arrays else pack_output(out)
+        return out if returns_arrays else pack_output(results, out)
 
     run.__name__ = run.__qualname__ = _identifier(plan.function)
     run.__signature__ = plan.signature  # type: ignore[attr-defined]  # by it JAX names arguments
@@ -327,13 +335,7 @@ def _body(
 
 
 def _open(value: Any) -> Any:
-    return value.value if type(value) is Interned else unpack(value)
-
-
-@contextlib.contextmanager
-def _checking(check: bool) -> Iterator[None]:
-    with contextlib.nullcontext() if check else checks_off():
-        yield
+    return value.value() if type(value) is Token else unpack(value)
 
 
 def _identifier(function: str) -> str:
@@ -341,8 +343,8 @@ def _identifier(function: str) -> str:
     return function.rpartition(".")[2].strip("<>") or "function"
 
 
-def _tell(plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def _tell(plan: Plan, identity: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     names = plan.bind_names(len(args), tuple(kwargs))
-    event = TraceEvent(plan.function, dict(zip(names, (*args, *kwargs.values()), strict=True)))
+    event = TraceEvent(plan.function, dict(zip(names, (*args, *kwargs.values()), strict=True)), identity)
     for observer in tuple(trace_observers):
         observer(event)

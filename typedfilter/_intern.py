@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import collections
 import threading
+import types
 import weakref
 from collections.abc import Callable, Hashable
 from typing import Any, Generic, Protocol, TypeVar
 
-__all__ = ["InternTable", "PerObject"]
+__all__ = ["Attached", "InternTable", "PerObject"]
 
 
 class HasKey(Protocol):
@@ -119,3 +120,36 @@ class PerObject(Generic[T]):
                 del table[key]
 
         return forget
+
+
+class Attached(Generic[T]):
+    """As `PerObject`, where what is kept may refer to the object: both are then freed together.
+
+    A table outside of the object can't do that: Python has no ephemerons. So it hangs on a function itself,
+    as a private attribute; other objects have it in a `PerObject`.
+    """
+
+    def __init__(self, name: str, make: Callable[[], T]) -> None:
+        self._name = name
+        self._make = make
+        self._others: PerObject[T] = PerObject(make)
+
+    def of(self, obj: object) -> T:
+        """What is kept for `obj`; made at the first call."""
+        if not isinstance(obj, types.FunctionType):
+            return self._others.of(obj)
+        tag: _Tag[T] | None = obj.__dict__.get(self._name)
+        if tag is None or tag.owner() is not obj:  # functools.wraps copies the attributes of functions
+            tag = obj.__dict__[self._name] = _Tag(obj, self._make())
+        return tag.kept
+
+
+class _Tag(Generic[T]):
+    """What hangs on a function. Functions are pickled by value by some libraries: that leaves it behind."""
+
+    def __init__(self, owner: types.FunctionType | None = None, kept: Any = None) -> None:
+        self.owner: Callable[[], Any] = (lambda: None) if owner is None else weakref.ref(owner)
+        self.kept: T = kept
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Tag, ()

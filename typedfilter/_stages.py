@@ -17,7 +17,7 @@ import jax
 from typedfilter._engine import STATIC_MODES, Engine, JitOptions, Mode, Pattern, engine_for
 from typedfilter._keys import exact_key, static_problem
 from typedfilter._plan import Plan, plan_of
-from typedfilter._split import Packed, unpack
+from typedfilter._pack import Packed, unpack
 from typedfilter._wrapper import Bind, Transform, Wrapper, unwind
 from typedfilter.errors import StaticArgumentError
 from typedfilter.filters import is_array_or_struct
@@ -159,7 +159,7 @@ def _same_static(old: tuple[Mode, Any], new: tuple[Mode, Any]) -> bool:
     if old_mode is not new_mode:
         return old_mode not in (*STATIC_MODES, Mode.PACKED) and new_mode not in (*STATIC_MODES, Mode.PACKED)
     if old_mode is Mode.PACKED:
-        return old_value.part is new_value.part
+        return old_value.token is new_value.token
     if old_mode is Mode.STATIC:
         return type(old_value) is type(new_value) and bool(old_value == new_value)
     return old_mode is Mode.TRACED or old_value is new_value
@@ -180,7 +180,7 @@ def _static_texts(old: tuple[Mode, Any], new: tuple[Mode, Any]) -> tuple[str, st
                 and exact_key(old_leaf) != exact_key(new_leaf)
             ):
                 return new_path, repr(old_leaf), repr(new_leaf)
-        return "", str(old_value.part.treedef), str(new_value.part.treedef)
+        return "", str(old_value.rest().treedef), str(new_value.rest().treedef)
     return "", repr(unpack(old_value)), repr(unpack(new_value))
 
 

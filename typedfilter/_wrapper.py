@@ -18,6 +18,7 @@ import jax
 from typing_extensions import Self
 
 from typedfilter._keys import exact_key
+from typedfilter._hints import Hint
 from typedfilter._plan import Plan, plan_of
 
 __all__ = ["Bind", "BoundWrapper", "Link", "Transform", "Unwound", "Wrapper", "rewind", "unwind"]
@@ -47,7 +48,7 @@ class Transform:
 
     def plan(self, inner: Plan) -> Plan:
         """The plan of the transformed callable: the same parameters; what it returns is not known."""
-        return dataclasses.replace(inner, returns=dataclasses.replace(inner.returns, **_UNKNOWN))
+        return dataclasses.replace(inner, returns=Hint(Any, Any, why="the result of a transform"))
 
     def wrap(self, fn: Callable[..., Any]) -> Wrapper:
         """The transform of `fn`."""
@@ -76,7 +77,6 @@ class Transform:
         return _remake, (type(self), values)
 
 
-_UNKNOWN: dict[str, Any] = {"annotation": Any, "type": Any, "axis": None, "sharding": None}
 
 
 def _remake(cls: type[Transform], values: dict[str, Any]) -> Transform:

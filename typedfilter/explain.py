@@ -14,9 +14,9 @@ from typing import Any
 
 import jax
 
-from typedfilter import _engine
 from typedfilter._captured import Captured, captured_by, size_of
 from typedfilter._effects import BY_LEAF, Effect, Stage, legend
+from typedfilter._path import path_of
 from typedfilter._plan import Param, Plan, plan_of
 from typedfilter._shape_nodes import steps
 from typedfilter._shape_text import describe
@@ -153,9 +153,8 @@ def _parameter(param: Param, stages: Sequence[Stage]) -> ParameterRow:
 
 
 def _path(fun: Any, stages: Sequence[Stage], args: Any, kwargs: Any) -> tuple[str, str] | None:
-    path_of: Callable[..., tuple[str, str]] | None = getattr(_engine, "path_of", None)
-    jitted = bool(stages) and stages[0].transform == "filter_jit"
-    return path_of(fun, args, kwargs) if path_of is not None and jitted else None
+    jitted = bool(stages) and stages[0].transform == "filter_jit" and isinstance(fun, Wrapper | BoundWrapper)
+    return path_of(fun, args, kwargs) if jitted else None
 
 
 def _leaves(

@@ -1,1 +1,4 @@
-"""The transforms, one small module a family. Siblings do not import each other."""
+"""The transforms, one small module a family. Siblings do not import each other.
+
+Floor 4.
+"""

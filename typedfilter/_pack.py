@@ -1,0 +1,249 @@
+"""A pytree that mixes arrays and anything else, as one node for `jax.jit`.
+
+Floor 3. The arrays of a packed tree are children; the rest is interned by what a program can tell apart, and
+stands in JAX's caches as a token. For each structure it is remembered where its arrays are, and for each
+combination of leaf classes which structure that is: a call does no work for single leaves.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+import weakref
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Any
+
+import jax
+from jax.tree_util import PyTreeDef, tree_flatten
+
+from typedfilter._fields import leaf_marks
+from typedfilter._intern import InternTable
+from typedfilter._keys import exact_key, is_self_exact
+from typedfilter._split import Rest, is_traceable, split
+from typedfilter._tokens import Content, Kept, Token, strong, weaken
+from typedfilter.filters import leaf_is_array_type
+
+__all__ = ["Packed", "pack", "pack_output", "unpack"]
+
+IsArrayType = Callable[[type], bool | None]
+
+
+class StaticPart(Content):
+    """The rest of a packed argument. Functions in it are held weakly: the caller holds them."""
+
+    __slots__ = ("layout", "statics", "treedef")
+
+    def __init__(self, layout: _Layout, treedef: PyTreeDef, statics: tuple[Any, ...], dicts: Hashable) -> None:
+        super().__init__(None)
+        self.layout = layout  # which lives as long as a part of it does
+        self.treedef = treedef
+        self.statics = [weaken(static, self) for static in statics]
+        self.key = layout.keyed(self.statics), dicts
+
+    def rest(self) -> Rest:
+        return Rest(self.treedef, self.layout.taken_at, self.layout.others_at, list(map(strong, self.statics)))
+
+
+class ResultPart:
+    """The rest of a packed result: nobody else may hold what is in it."""
+
+    __slots__ = ("__weakref__", "_rest", "token")
+
+    def __init__(self, rest: Rest) -> None:
+        self._rest = rest
+        self.token = Token(self)
+
+    def rest(self) -> Rest:
+        return self._rest
+
+
+class Packed:
+    """A pytree whose children are the arrays of another one, and whose auxiliary data is a token for the rest.
+
+    `part` keeps the rest alive where the tree was packed; where JAX has rebuilt it, the token has to do.
+    """
+
+    __slots__ = ("arrays", "part", "token")
+
+    def __init__(self, arrays: Sequence[Any], token: Token, part: StaticPart | None = None) -> None:
+        self.arrays = arrays
+        self.token = token
+        self.part = part
+
+    def rest(self) -> Rest:
+        rest: Rest = self.token.get().rest()
+        return rest
+
+
+def _flatten_with_keys(packed: Packed) -> tuple[list[tuple[Any, Any]], Token]:
+    # Only asked for where JAX names arguments, while it traces; so the paths are not kept.
+    part = packed.token.get()
+    if part is None:
+        return [(jax.tree_util.SequenceKey(i), array) for i, array in enumerate(packed.arrays)], packed.token
+    rest = part.rest()
+    tree = rest.treedef.unflatten(range(rest.treedef.num_leaves))
+    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
+    names = [jax.tree_util.GetAttrKey(paths[i].removeprefix(".")) for i in rest.taken_at]
+    return list(zip(names, packed.arrays, strict=True)), packed.token
+
+
+jax.tree_util.register_pytree_with_keys(
+    Packed,
+    _flatten_with_keys,
+    lambda token, arrays: Packed(arrays, token),
+    lambda packed: (packed.arrays, packed.token),
+)
+
+
+def unpack(value: Any) -> Any:
+    """The inverse of `pack`; anything that is not packed comes back as it is."""
+    return value.rest().join(value.arrays) if type(value) is Packed else value
+
+
+def pack_output(results: list[Any], tree: Any) -> Any:
+    """What a traced body returns to JAX: the tree itself where it holds arrays only, else packed.
+
+    Args:
+        results: keeps what a program returns, and lives as long as the program.
+        tree: what the body returned.
+    """
+    arrays, rest = split(tree, lambda leaves: list(map(is_traceable, leaves)))
+    if not rest.others:
+        return tree
+    part = ResultPart(rest)
+    results.append(part)
+    return Packed(arrays, part.token)
+
+
+class _Layout:
+    """Where the arrays of one structure are, and the live static parts of it."""
+
+    __slots__ = ("__weakref__", "by_types", "dicts", "exact", "inexact", "key", "others_at", "parts", "take", "take_others", "taken_at")
+
+    def __init__(self, tree: Any, key: tuple[PyTreeDef, tuple[type | None, ...]]) -> None:
+        self.key = key
+        self.taken_at = [i for i, kind in enumerate(key[1]) if kind is None]
+        self.others_at = [i for i, kind in enumerate(key[1]) if kind is not None]
+        self.take = _getter(self.taken_at)
+        self.take_others = _getter(self.others_at)
+        self.inexact = [not is_self_exact(kind) for kind in key[1] if kind is not None]
+        self.exact = not any(self.inexact)
+        self.dicts = _dict_paths(tree)
+        self.parts: InternTable[StaticPart] = InternTable()
+        self.by_types: list[_ByTypes] = []
+
+    def keyed(self, statics: Iterable[Any]) -> tuple[Any, ...]:
+        """What tells these static leaves from others."""
+        return tuple([exact_key(v) if inexact else v for v, inexact in zip(statics, self.inexact, strict=True)])
+
+    def pack(self, kept: Kept, tree: Any, leaves: list[Any], treedef: PyTreeDef) -> Packed:
+        statics = self.take_others(leaves)
+        keyed = statics if self.exact else self.keyed(statics)
+        dicts = _exact_dict_keys(tree, self.dicts) if self.dicts else ()
+        part = self.parts.get((keyed, dicts))
+        if part is None:
+            make = functools.partial(StaticPart, self, treedef, statics, dicts)
+            part = self.parts.get_or_add((keyed, dicts), make)
+        kept.keep(part)
+        return Packed(self.take(leaves), part.token, part)
+
+
+class _ByTypes:
+    """The layout of a structure whose leaves have these classes: one look-up instead of one a leaf."""
+
+    __slots__ = ("__weakref__", "key", "layout")
+
+    def __init__(self, key: tuple[PyTreeDef, tuple[type, ...]], layout: _Layout) -> None:
+        self.key = key
+        self.layout = weakref.ref(layout)
+
+
+# Entries of the second live as long as their layout, layouts as long as a static part of them.
+_layouts: InternTable[_Layout] = InternTable()
+_by_types: InternTable[_ByTypes] = InternTable()
+
+
+def pack(kept: Kept, tree: Any, is_array_type: IsArrayType = leaf_is_array_type) -> Packed:
+    """`tree` as one node for `jax.jit`: arrays as children, everything else interned, compared exactly.
+
+    Args:
+        kept: keeps the rest, so that it is recognised at the next call.
+        tree: any pytree.
+        is_array_type: which classes of leaves are arrays.
+
+    Raises:
+        TypeError: a leaf that is not an array is unhashable.
+    """
+    leaves, treedef = tree_flatten(tree)
+    types = tuple(map(type, leaves))
+    if is_array_type is not leaf_is_array_type:
+        return _layout(tree, treedef, types, is_array_type).pack(kept, tree, leaves, treedef)
+    entry = _by_types.get((treedef, types))
+    layout = None if entry is None else entry.layout()
+    if layout is None:
+        layout = _layout(tree, treedef, types, is_array_type)
+        layout.by_types.append(_by_types.get_or_add((treedef, types), functools.partial(_ByTypes, (treedef, types), layout)))
+    return layout.pack(kept, tree, leaves, treedef)
+
+
+def _layout(tree: Any, treedef: PyTreeDef, types: tuple[type, ...], is_array_type: IsArrayType) -> _Layout:
+    marks = leaf_marks(tree)
+    kinds = tuple(
+        kind if mark.static or is_array_type(kind) is False else None
+        for kind, mark in zip(types, marks, strict=True)
+    )
+    return _layouts.get_or_add((treedef, kinds), functools.partial(_Layout, tree, (treedef, kinds)))
+
+
+def _getter(positions: Sequence[int]) -> Callable[[list[Any]], tuple[Any, ...]]:
+    if len(positions) > 1:
+        return operator.itemgetter(*positions)
+    if positions:
+        (only,) = positions
+        return lambda leaves: (leaves[only],)
+    return lambda leaves: ()
+
+
+# JAX compares the keys of dictionaries with `==`, so that {1: x}, {1.0: x} and {True: x} have one structure.
+# Where a structure holds its dictionaries is found once; a call then only looks at their keys.
+
+_Step = Callable[[Any], Any]
+
+
+def _dict_paths(tree: Any) -> list[tuple[_Step, ...]]:
+    """The way to every dictionary in a tree, as look-ups to do one after another."""
+    if jax.tree_util.all_leaves([tree]):
+        return []
+    paths: list[tuple[_Step, ...]] = [()] if isinstance(tree, dict) else []
+    for step in _steps(tree):
+        paths += [(step, *path) for path in _dict_paths(step(tree))]
+    return paths
+
+
+def _steps(tree: Any) -> list[_Step]:
+    """A look-up for each child of a node; none for a leaf."""
+    if isinstance(tree, dict):
+        return [operator.itemgetter(key) for key in tree]
+    if isinstance(tree, (tuple, list)):
+        return [operator.itemgetter(i) for i in range(len(tree))]
+    found = jax.tree_util.default_registry.flatten_one_level(tree)
+    count = 0 if found is None else len(tuple(found[0]))
+    return [functools.partial(_child, i) for i in range(count)]
+
+
+def _child(index: int, node: Any) -> Any:
+    return tuple(jax.tree_util.default_registry.flatten_one_level(node)[0])[index]
+
+
+def _exact_dict_keys(tree: Any, paths: Iterable[tuple[_Step, ...]]) -> tuple[Hashable, ...]:
+    """The exact keys of the dictionaries at these places; `None` where they are plain strings."""
+    keys: list[Hashable] = []
+    for path in paths:
+        node = tree
+        for step in path:
+            node = step(node)
+        keys.append(None if set(map(type, node)) <= _PLAIN_KEYS else frozenset(map(exact_key, node)))
+    return tuple(keys)
+
+
+_PLAIN_KEYS = {str}
