@@ -48,6 +48,13 @@ PmapDonation: TypeAlias = Literal["all", "warn", "none"]
 """Which arguments `filter_pmap` donates, and whether JAX's warnings about unusable buffers are shown."""
 
 
+Fn: TypeAlias = Callable[Concatenate[D, P], R]
+"""A function whose first parameter is `D`: what derivatives are about."""
+
+NoAux: TypeAlias = Literal[False]
+WithAux: TypeAlias = Literal[True]
+
+
 # Overloads of filter_jit tell four kinds of callable apart. ---------------------------------------------
 
 
@@ -184,31 +191,25 @@ class JitDecorator(Protocol):
 class GradDecorator(Protocol):
     """`filter_grad()`."""
 
-    def __call__(self, fun: Callable[Concatenate[D, P], Scalar], /) -> Callable[Concatenate[D, P], D]: ...
+    def __call__(self, fun: Fn[D, P, Scalar], /) -> Fn[D, P, D]: ...
 
 
 class GradAuxDecorator(Protocol):
     """`filter_grad(has_aux=True)`."""
 
-    def __call__(
-        self, fun: Callable[Concatenate[D, P], tuple[Scalar, Aux]], /
-    ) -> Callable[Concatenate[D, P], tuple[D, Aux]]: ...
+    def __call__(self, fun: Fn[D, P, tuple[Scalar, Aux]], /) -> Fn[D, P, tuple[D, Aux]]: ...
 
 
 class ValueAndGradDecorator(Protocol):
     """`filter_value_and_grad()`."""
 
-    def __call__(
-        self, fun: Callable[Concatenate[D, P], Value], /
-    ) -> Callable[Concatenate[D, P], tuple[Value, D]]: ...
+    def __call__(self, fun: Fn[D, P, Value], /) -> Fn[D, P, tuple[Value, D]]: ...
 
 
 class ValueAndGradAuxDecorator(Protocol):
     """`filter_value_and_grad(has_aux=True)`."""
 
-    def __call__(
-        self, fun: Callable[Concatenate[D, P], tuple[Value, Aux]], /
-    ) -> Callable[Concatenate[D, P], tuple[tuple[Value, Aux], D]]: ...
+    def __call__(self, fun: Fn[D, P, tuple[Value, Aux]], /) -> Fn[D, P, tuple[tuple[Value, Aux], D]]: ...
 
 
 class JacobianDecorator(Protocol):
@@ -219,53 +220,43 @@ class JacobianDecorator(Protocol):
     """
 
     @overload
-    def __call__(self, fun: Callable[Concatenate[D, P], Array], /) -> Callable[Concatenate[D, P], D]: ...
+    def __call__(self, fun: Fn[D, P, Array], /) -> Fn[D, P, D]: ...
     @overload
-    def __call__(self, fun: Callable[Concatenate[Array, P], R], /) -> Callable[Concatenate[Array, P], R]: ...
+    def __call__(self, fun: Fn[Array, P, R], /) -> Fn[Array, P, R]: ...
     @overload
-    def __call__(self, fun: Callable[Concatenate[D, P], Any], /) -> Callable[Concatenate[D, P], Any]: ...
+    def __call__(self, fun: Fn[D, P, Any], /) -> Fn[D, P, Any]: ...
 
 
 class JacobianAuxDecorator(Protocol):
     """`filter_jacfwd(has_aux=True)`, `filter_jacrev(has_aux=True)`."""
 
     @overload
-    def __call__(
-        self, fun: Callable[Concatenate[D, P], tuple[Array, Aux]], /
-    ) -> Callable[Concatenate[D, P], tuple[D, Aux]]: ...
+    def __call__(self, fun: Fn[D, P, tuple[Array, Aux]], /) -> Fn[D, P, tuple[D, Aux]]: ...
     @overload
-    def __call__(
-        self, fun: Callable[Concatenate[Array, P], tuple[R, Aux]], /
-    ) -> Callable[Concatenate[Array, P], tuple[R, Aux]]: ...
+    def __call__(self, fun: Fn[Array, P, tuple[R, Aux]], /) -> Fn[Array, P, tuple[R, Aux]]: ...
     @overload
-    def __call__(
-        self, fun: Callable[Concatenate[D, P], tuple[Any, Aux]], /
-    ) -> Callable[Concatenate[D, P], tuple[Any, Aux]]: ...
+    def __call__(self, fun: Fn[D, P, tuple[Any, Aux]], /) -> Fn[D, P, tuple[Any, Aux]]: ...
 
 
 class HessianDecorator(Protocol):
     """`filter_hessian()`. With respect to one array it has the structure of the result."""
 
     @overload
-    def __call__(self, fun: Callable[Concatenate[Array, P], R], /) -> Callable[Concatenate[Array, P], R]: ...
+    def __call__(self, fun: Fn[Array, P, R], /) -> Fn[Array, P, R]: ...
     @overload
-    def __call__(self, fun: Callable[Concatenate[D, P], Any], /) -> Callable[Concatenate[D, P], Any]: ...
+    def __call__(self, fun: Fn[D, P, Any], /) -> Fn[D, P, Any]: ...
 
 
 class HessianAuxDecorator(Protocol):
     """`filter_hessian(has_aux=True)`."""
 
     @overload
-    def __call__(
-        self, fun: Callable[Concatenate[Array, P], tuple[R, Aux]], /
-    ) -> Callable[Concatenate[Array, P], tuple[R, Aux]]: ...
+    def __call__(self, fun: Fn[Array, P, tuple[R, Aux]], /) -> Fn[Array, P, tuple[R, Aux]]: ...
     @overload
-    def __call__(
-        self, fun: Callable[Concatenate[D, P], tuple[Any, Aux]], /
-    ) -> Callable[Concatenate[D, P], tuple[Any, Aux]]: ...
+    def __call__(self, fun: Fn[D, P, tuple[Any, Aux]], /) -> Fn[D, P, tuple[Any, Aux]]: ...
 
 
-class CustomJvp(ABC, Generic[F_co]):
+class CustomJvpFunction(ABC, Generic[F_co]):
     """What `filter_custom_jvp` makes of a function of type `F`."""
 
     __call__: F_co
@@ -273,11 +264,11 @@ class CustomJvp(ABC, Generic[F_co]):
 
     @overload
     def def_jvp(
-        self: CustomJvp[Callable[..., R]], rule: Callable[Q, tuple[R, R]], /
+        self: CustomJvpFunction[Callable[..., R]], rule: Callable[Q, tuple[R, R]], /
     ) -> Callable[Q, tuple[R, R]]: ...
     @overload
     def def_jvp(
-        self: CustomJvp[Callable[..., R]], rule: Callable[Q, tuple[R, R | None]], /
+        self: CustomJvpFunction[Callable[..., R]], rule: Callable[Q, tuple[R, R | None]], /
     ) -> Callable[Q, tuple[R, R | None]]: ...
     @abstractmethod
     def def_jvp(self, rule: Any, /) -> Any:
@@ -286,14 +277,17 @@ class CustomJvp(ABC, Generic[F_co]):
     # As in `Jitted`.
     @overload
     def __get__(
-        self: CustomJvp[Callable[Concatenate[_Opaque, ...], R]], obj: object, owner: type | None = None, /
-    ) -> CustomJvp[F_co]: ...
+        self: CustomJvpFunction[Callable[Concatenate[_Opaque, ...], R]],
+        obj: object,
+        owner: type | None = None,
+        /,
+    ) -> CustomJvpFunction[F_co]: ...
     @overload
     def __get__(
-        self: CustomJvp[Callable[Concatenate[S, Q], R]], obj: S, owner: type | None = None, /
+        self: CustomJvpFunction[Callable[Concatenate[S, Q], R]], obj: S, owner: type | None = None, /
     ) -> Callable[Q, R]: ...
     @overload
-    def __get__(self, obj: object, owner: type | None = None, /) -> CustomJvp[F_co]: ...
+    def __get__(self, obj: object, owner: type | None = None, /) -> CustomJvpFunction[F_co]: ...
     @abstractmethod
     def __get__(self, obj: Any, owner: Any = None, /) -> Any: ...
 
@@ -301,10 +295,10 @@ class CustomJvp(ABC, Generic[F_co]):
 class CustomJvpDecorator(Protocol):
     """`filter_custom_jvp(...)` without a function."""
 
-    def __call__(self, fn: Callable[P, R], /) -> CustomJvp[Callable[P, R]]: ...
+    def __call__(self, fn: Callable[P, R], /) -> CustomJvpFunction[Callable[P, R]]: ...
 
 
-class CustomVjp(ABC, Generic[T, P, R]):
+class CustomVjpFunction(ABC, Generic[T, P, R]):
     """What `filter_custom_vjp` makes of `fun(diff, *args, **kwargs)`."""
 
     __wrapped__: Callable[Concatenate[T, P], R]
@@ -327,12 +321,12 @@ class CustomVjp(ABC, Generic[T, P, R]):
     # As in `Jitted`.
     @overload
     def __get__(
-        self: CustomVjp[_Opaque, P, R], obj: object, owner: type | None = None, /
-    ) -> CustomVjp[T, P, R]: ...
+        self: CustomVjpFunction[_Opaque, P, R], obj: object, owner: type | None = None, /
+    ) -> CustomVjpFunction[T, P, R]: ...
     @overload
     def __get__(self, obj: T, owner: type | None = None, /) -> Callable[P, R]: ...
     @overload
-    def __get__(self, obj: object, owner: type | None = None, /) -> CustomVjp[T, P, R]: ...
+    def __get__(self, obj: object, owner: type | None = None, /) -> CustomVjpFunction[T, P, R]: ...
     @abstractmethod
     def __get__(self, obj: Any, owner: Any = None, /) -> Any: ...
 
@@ -340,7 +334,7 @@ class CustomVjp(ABC, Generic[T, P, R]):
 class CustomVjpDecorator(Protocol):
     """`filter_custom_vjp(...)` without a function."""
 
-    def __call__(self, fn: Callable[Concatenate[T, P], R], /) -> CustomVjp[T, P, R]: ...
+    def __call__(self, fn: Callable[Concatenate[T, P], R], /) -> CustomVjpFunction[T, P, R]: ...
 
 
 # Mapping, checkpoints, closures, jaxprs -----------------------------------------------------------------
@@ -376,7 +370,7 @@ class SameDecorator(Protocol):
     def __call__(self, fun: Callable[P, R], /) -> Callable[P, R]: ...
 
 
-class ClosureConverted(Protocol[P, R_co]):
+class Converted(Protocol[P, R_co]):
     """A function with what it closed over as data."""
 
     @property
