@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, overload
 
 import jax
 from jax.custom_derivatives import zero_from_primal
@@ -16,6 +16,7 @@ from typedfilter._diagnose import brief
 from typedfilter._outcome import Outcome
 from typedfilter._plan import Plan
 from typedfilter._rules import Carried, Function, Kind, Operands, Rules, concrete, is_zero
+from typedfilter._signatures import CustomJvpDecorator, CustomJvpFunction, P, R
 from typedfilter._tangents import RETURNED, Beside
 from typedfilter._wrapper import Transform, Wrapper
 from typedfilter.errors import ShapeError
@@ -145,6 +146,10 @@ def _tangents(out: Carried, tangents: Sequence[Any]) -> Carried:
     )
 
 
+@overload
+def filter_custom_jvp(fn: Callable[P, R], /, *, check: bool = True) -> CustomJvpFunction[Callable[P, R]]: ...
+@overload
+def filter_custom_jvp(*, check: bool = True) -> CustomJvpDecorator: ...
 def filter_custom_jvp(fn: Any = None, *, check: bool = True) -> Any:
     """Give a function a forward-mode derivative of its own, as `jax.custom_jvp` does.
 

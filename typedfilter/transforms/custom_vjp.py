@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Concatenate, overload
 
 import jax
 
@@ -15,6 +15,7 @@ from typedfilter._diagnose import brief
 from typedfilter._outcome import Outcome
 from typedfilter._plan import Plan, check_grad
 from typedfilter._rules import Carried, Function, Kind, Operands, Rules, concrete, is_zero
+from typedfilter._signatures import CustomVjpDecorator, CustomVjpFunction, P, R, T
 from typedfilter._tangents import RETURNED, Beside
 from typedfilter._wrapper import Transform, Wrapper
 from typedfilter.errors import AnnotationError, ShapeError
@@ -184,6 +185,12 @@ def _pulled_back(
     return tuple(wanted[place] if place < len(wanted) else None for place in operands.rest.taken_at)
 
 
+@overload
+def filter_custom_vjp(
+    fn: Callable[Concatenate[T, P], R], /, *, check: bool = True
+) -> CustomVjpFunction[T, P, R]: ...
+@overload
+def filter_custom_vjp(*, check: bool = True) -> CustomVjpDecorator: ...
 def filter_custom_vjp(fn: Any = None, *, check: bool = True) -> Any:
     """Give a function a reverse-mode derivative of its own, as `jax.custom_vjp` does.
 

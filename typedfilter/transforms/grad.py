@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, ClassVar, Concatenate, Literal, overload
+from typing import Any, ClassVar, overload
 
 import jax
 import jax.numpy as jnp
@@ -18,13 +18,16 @@ from typedfilter._plan import Plan, check_grad
 from typedfilter._signatures import (
     Aux,
     D,
+    Fn,
     GradAuxDecorator,
     GradDecorator,
+    NoAux,
     P,
     Scalar,
     Value,
     ValueAndGradAuxDecorator,
     ValueAndGradDecorator,
+    WithAux,
 )
 from typedfilter._split import Rest, is_traceable, split
 from typedfilter._targets import Targets, split_aux
@@ -103,18 +106,16 @@ def _real_scalar(value: Any, plan: Plan, transform: str) -> Any:
 
 @overload
 def filter_value_and_grad(
-    fun: Callable[Concatenate[D, P], Value], /, *, has_aux: Literal[False] = False, check: bool = True
-) -> Callable[Concatenate[D, P], tuple[Value, D]]: ...
+    fun: Fn[D, P, Value], /, *, has_aux: NoAux = False, check: bool = True
+) -> Fn[D, P, tuple[Value, D]]: ...
 @overload
 def filter_value_and_grad(
-    fun: Callable[Concatenate[D, P], tuple[Value, Aux]], /, *, has_aux: Literal[True], check: bool = True
-) -> Callable[Concatenate[D, P], tuple[tuple[Value, Aux], D]]: ...
+    fun: Fn[D, P, tuple[Value, Aux]], /, *, has_aux: WithAux, check: bool = True
+) -> Fn[D, P, tuple[tuple[Value, Aux], D]]: ...
 @overload
-def filter_value_and_grad(
-    *, has_aux: Literal[False] = False, check: bool = True
-) -> ValueAndGradDecorator: ...
+def filter_value_and_grad(*, has_aux: NoAux = False, check: bool = True) -> ValueAndGradDecorator: ...
 @overload
-def filter_value_and_grad(*, has_aux: Literal[True], check: bool = True) -> ValueAndGradAuxDecorator: ...
+def filter_value_and_grad(*, has_aux: WithAux, check: bool = True) -> ValueAndGradAuxDecorator: ...
 def filter_value_and_grad(fun: Any = None, *, has_aux: bool = False, check: bool = True) -> Any:
     """As `filter_grad`, and also returns the value of the function.
 
@@ -126,17 +127,15 @@ def filter_value_and_grad(fun: Any = None, *, has_aux: bool = False, check: bool
 
 
 @overload
-def filter_grad(
-    fun: Callable[Concatenate[D, P], Scalar], /, *, has_aux: Literal[False] = False, check: bool = True
-) -> Callable[Concatenate[D, P], D]: ...
+def filter_grad(fun: Fn[D, P, Scalar], /, *, has_aux: NoAux = False, check: bool = True) -> Fn[D, P, D]: ...
 @overload
 def filter_grad(
-    fun: Callable[Concatenate[D, P], tuple[Scalar, Aux]], /, *, has_aux: Literal[True], check: bool = True
-) -> Callable[Concatenate[D, P], tuple[D, Aux]]: ...
+    fun: Fn[D, P, tuple[Scalar, Aux]], /, *, has_aux: WithAux, check: bool = True
+) -> Fn[D, P, tuple[D, Aux]]: ...
 @overload
-def filter_grad(*, has_aux: Literal[False] = False, check: bool = True) -> GradDecorator: ...
+def filter_grad(*, has_aux: NoAux = False, check: bool = True) -> GradDecorator: ...
 @overload
-def filter_grad(*, has_aux: Literal[True], check: bool = True) -> GradAuxDecorator: ...
+def filter_grad(*, has_aux: WithAux, check: bool = True) -> GradAuxDecorator: ...
 def filter_grad(fun: Any = None, *, has_aux: bool = False, check: bool = True) -> Any:
     """Differentiate a scalar function with respect to the floating-point arrays of its first argument.
 

@@ -8,14 +8,28 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, overload
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 
 from typedfilter._body import body_of
 from typedfilter._diagnose import brief
 from typedfilter._plan import Plan, check_grad
+from typedfilter._signatures import (
+    Aux,
+    D,
+    Fn,
+    HessianAuxDecorator,
+    HessianDecorator,
+    JacobianAuxDecorator,
+    JacobianDecorator,
+    NoAux,
+    P,
+    R,
+    WithAux,
+)
 from typedfilter._split import Rest, is_traceable, split
 from typedfilter._targets import Call, Targets, split_aux
 from typedfilter._wrapper import Transform, Wrapper
@@ -142,6 +156,30 @@ def _refuse_complex(call: Call, targets: Targets) -> None:
                 )
 
 
+@overload
+def filter_jacfwd(fun: Fn[D, P, Array], /, has_aux: NoAux = False, *, check: bool = True) -> Fn[D, P, D]: ...
+@overload
+def filter_jacfwd(
+    fun: Fn[Array, P, R], /, has_aux: NoAux = False, *, check: bool = True
+) -> Fn[Array, P, R]: ...
+@overload
+def filter_jacfwd(fun: Fn[D, P, Any], /, has_aux: NoAux = False, *, check: bool = True) -> Fn[D, P, Any]: ...
+@overload
+def filter_jacfwd(
+    fun: Fn[D, P, tuple[Array, Aux]], /, has_aux: WithAux, *, check: bool = True
+) -> Fn[D, P, tuple[D, Aux]]: ...
+@overload
+def filter_jacfwd(
+    fun: Fn[Array, P, tuple[R, Aux]], /, has_aux: WithAux, *, check: bool = True
+) -> Fn[Array, P, tuple[R, Aux]]: ...
+@overload
+def filter_jacfwd(
+    fun: Fn[D, P, tuple[Any, Aux]], /, has_aux: WithAux, *, check: bool = True
+) -> Fn[D, P, tuple[Any, Aux]]: ...
+@overload
+def filter_jacfwd(*, has_aux: NoAux = False, check: bool = True) -> JacobianDecorator: ...
+@overload
+def filter_jacfwd(*, has_aux: WithAux, check: bool = True) -> JacobianAuxDecorator: ...
 def filter_jacfwd(fun: Any = None, has_aux: bool = False, *, check: bool = True) -> Any:
     """The Jacobian by forward-mode differentiation: a pass for each number in the argument.
 
@@ -170,6 +208,30 @@ def filter_jacfwd(fun: Any = None, has_aux: bool = False, *, check: bool = True)
     return transform.wrap if fun is None else transform.wrap(fun)
 
 
+@overload
+def filter_jacrev(fun: Fn[D, P, Array], /, has_aux: NoAux = False, *, check: bool = True) -> Fn[D, P, D]: ...
+@overload
+def filter_jacrev(
+    fun: Fn[Array, P, R], /, has_aux: NoAux = False, *, check: bool = True
+) -> Fn[Array, P, R]: ...
+@overload
+def filter_jacrev(fun: Fn[D, P, Any], /, has_aux: NoAux = False, *, check: bool = True) -> Fn[D, P, Any]: ...
+@overload
+def filter_jacrev(
+    fun: Fn[D, P, tuple[Array, Aux]], /, has_aux: WithAux, *, check: bool = True
+) -> Fn[D, P, tuple[D, Aux]]: ...
+@overload
+def filter_jacrev(
+    fun: Fn[Array, P, tuple[R, Aux]], /, has_aux: WithAux, *, check: bool = True
+) -> Fn[Array, P, tuple[R, Aux]]: ...
+@overload
+def filter_jacrev(
+    fun: Fn[D, P, tuple[Any, Aux]], /, has_aux: WithAux, *, check: bool = True
+) -> Fn[D, P, tuple[Any, Aux]]: ...
+@overload
+def filter_jacrev(*, has_aux: NoAux = False, check: bool = True) -> JacobianDecorator: ...
+@overload
+def filter_jacrev(*, has_aux: WithAux, check: bool = True) -> JacobianAuxDecorator: ...
 def filter_jacrev(fun: Any = None, has_aux: bool = False, *, check: bool = True) -> Any:
     """The Jacobian by reverse-mode differentiation: a pass for each number in the result.
 
@@ -179,6 +241,24 @@ def filter_jacrev(fun: Any = None, has_aux: bool = False, *, check: bool = True)
     return transform.wrap if fun is None else transform.wrap(fun)
 
 
+@overload
+def filter_hessian(
+    fun: Fn[Array, P, R], /, has_aux: NoAux = False, *, check: bool = True
+) -> Fn[Array, P, R]: ...
+@overload
+def filter_hessian(fun: Fn[D, P, Any], /, has_aux: NoAux = False, *, check: bool = True) -> Fn[D, P, Any]: ...
+@overload
+def filter_hessian(
+    fun: Fn[Array, P, tuple[R, Aux]], /, has_aux: WithAux, *, check: bool = True
+) -> Fn[Array, P, tuple[R, Aux]]: ...
+@overload
+def filter_hessian(
+    fun: Fn[D, P, tuple[Any, Aux]], /, has_aux: WithAux, *, check: bool = True
+) -> Fn[D, P, tuple[Any, Aux]]: ...
+@overload
+def filter_hessian(*, has_aux: NoAux = False, check: bool = True) -> HessianDecorator: ...
+@overload
+def filter_hessian(*, has_aux: WithAux, check: bool = True) -> HessianAuxDecorator: ...
 def filter_hessian(fun: Any = None, has_aux: bool = False, *, check: bool = True) -> Any:
     """The Hessian: `filter_jacfwd` of `filter_jacrev`, whose arguments and errors it has.
 

@@ -7,7 +7,7 @@ is asked of JAX itself, by a probe at the results.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Concatenate, overload
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ from jax.custom_derivatives import SymbolicZero
 from typedfilter._diagnose import brief
 from typedfilter._plan import Plan, plan_of
 from typedfilter._shapes import checked
+from typedfilter._signatures import P, R, S, T, Ts
 from typedfilter._split import Rest, is_traceable, join_leaves, split
 from typedfilter._tangents import Beside
 from typedfilter._targets import can_differentiate
@@ -26,7 +27,30 @@ from typedfilter.filters import is_inexact_array
 __all__ = ["filter_jvp"]
 
 
-def filter_jvp(fn: Any, primals: Any, tangents: Any, **kwargs: Any) -> Any:
+@overload
+def filter_jvp(fn: Callable[[*Ts], R], primals: tuple[*Ts], tangents: tuple[Any, ...]) -> tuple[R, R]: ...
+@overload
+def filter_jvp(
+    fn: Callable[Concatenate[S, P], R],
+    primals: tuple[S],
+    tangents: tuple[Any],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> tuple[R, R]: ...
+@overload
+def filter_jvp(
+    fn: Callable[Concatenate[S, T, P], R],
+    primals: tuple[S, T],
+    tangents: tuple[Any, Any],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> tuple[R, R]: ...
+@overload
+def filter_jvp(
+    fn: Callable[..., R], primals: list[Any], tangents: list[Any], **kwargs: Any
+) -> tuple[R, R]: ...
+# The ignore: types can't leave out the positional half of `P`, which is not taken at run time.
+def filter_jvp(fn: Any, primals: Any, tangents: Any, **kwargs: Any) -> Any:  # type: ignore[misc]
     """Evaluate a function and its derivative in the direction of `tangents`, as `jax.jvp` does.
 
     Args:

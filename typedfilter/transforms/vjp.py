@@ -6,14 +6,15 @@ Floor 4. Derived from `jax.vjp` on the flat list of what is differentiated.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias, overload
 
 import jax
 import jax.numpy as jnp
 
 from typedfilter._plan import Plan, plan_of
 from typedfilter._shapes import checked
+from typedfilter._signatures import Aux, NoAux, R, Ts, WithAux
 from typedfilter._split import Rest, is_traceable, join_leaves, split
 from typedfilter._tangents import Beside, Undifferentiated
 from typedfilter._targets import can_differentiate, split_aux
@@ -24,7 +25,15 @@ __all__ = ["filter_vjp"]
 Treedef: TypeAlias = Any  # JAX's PyTreeDef, of which type checkers see no attributes
 
 
-def filter_vjp(fun: Any, *primals: Any, has_aux: bool = False, **kwargs: Any) -> Any:
+@overload
+def filter_vjp(
+    fun: Callable[[*Ts], R], /, *primals: *Ts, has_aux: NoAux = False
+) -> tuple[R, Callable[[R], tuple[*Ts]]]: ...
+@overload
+def filter_vjp(
+    fun: Callable[[*Ts], tuple[R, Aux]], /, *primals: *Ts, has_aux: WithAux
+) -> tuple[R, Callable[[R], tuple[*Ts]], Aux]: ...
+def filter_vjp(fun: Any, *primals: *Ts, has_aux: bool = False, **kwargs: Any) -> Any:
     """Evaluate a function, and get the function that pulls cotangents of its result back, as `jax.vjp` does.
 
     Args:
