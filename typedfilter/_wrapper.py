@@ -163,7 +163,8 @@ class Wrapper:
         # Functions pickle by name, and so does what a decorator has put in the place of a function.
         if _found_by_name(self):
             return self.__qualname__
-        return _rewrap, (type(self), self.__wrapped__, self.transform, self._binds)
+        binds = None if self._binds is types.FunctionType else self._binds  # which has no name to pickle by
+        return _rewrap, (type(self), self.__wrapped__, self.transform, binds)
 
     @classmethod
     def _rebuild(cls, fn: Any, transform: Transform, binds: type) -> Self:
@@ -190,8 +191,8 @@ def _late_call(wrapper: Wrapper, /, *args: Any, **kwargs: Any) -> Any:
     return call(*args, **kwargs)
 
 
-def _rewrap(cls: type[Wrapper], fn: Any, transform: Transform, binds: type) -> Wrapper:
-    return cls._rebuild(fn, transform, binds)
+def _rewrap(cls: type[Wrapper], fn: Any, transform: Transform, binds: type | None) -> Wrapper:
+    return cls._rebuild(fn, transform, binds or types.FunctionType)
 
 
 def _name(fn: Any) -> str:
