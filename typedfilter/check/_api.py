@@ -1,6 +1,6 @@
 """The library calls: `check_shapes` and `example`.
 
-Floor 5.
+Floor 5. Whoever imports the package imports this: the machinery comes with the first check.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from typedfilter.check import _build, _judge, _subject
 from typedfilter.check._report import Report
 
 T = TypeVar("T", bound=Callable[..., Any])
@@ -28,6 +27,8 @@ def check_shapes(target: Any, /) -> Report:
     Raises:
         TypeError: there is no annotated function in `target`.
     """
+    from typedfilter.check import _judge, _subject
+
     results = tuple(_judge.judge(subject) for subject in _subject.subjects_of(target))
     if not results:
         raise TypeError(f"{target!r} is not a function that is written in Python, nor holds any")
@@ -46,7 +47,7 @@ def example(**values: Any) -> Callable[[T], T]:
         inner: Any = target
         while not isinstance(target, type) and hasattr(inner, "__wrapped__"):
             inner = inner.__wrapped__
-        known = _build.examples_of(inner)
+        known = vars(inner).get("__typedfilter_examples__", ())
         inner.__typedfilter_examples__ = [values, *known]
         return target
 

@@ -12,7 +12,7 @@ import inspect
 import re
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -119,7 +119,9 @@ def node(hint: Any, place: Place) -> Node:
     """
     members = _types.alternatives(hint)
     if len(members) > 1:
-        return _union(members, place)
+        # A type variable stands for the same type wherever it is written.
+        variable = _types.plain(hint)
+        return _union(members, place, f"type {variable}" if isinstance(variable, TypeVar) else "")
     hint = members[0]
     if hint is None or hint is type(None):
         return _given(None, place)
@@ -138,7 +140,7 @@ def node(hint: Any, place: Place) -> Node:
     return _container(hint, place) or _record(hint, place)
 
 
-def _union(members: tuple[Any, ...], place: Place) -> Node:
+def _union(members: tuple[Any, ...], place: Place, key: str = "") -> Node:
     options: list[tuple[str, Node]] = []
     problems: list[UnbuildableError] = []
     for member in members:
@@ -149,14 +151,14 @@ def _union(members: tuple[Any, ...], place: Place) -> Node:
     # Half a union would pass what the other half breaks.
     if problems:
         raise problems[0]
-    return _choice(place, options)
+    return _choice(place, options, key=key)
 
 
-def _choice(place: Place, options: list[tuple[str, Node]], soft: bool = False) -> Node:
+def _choice(place: Place, options: list[tuple[str, Node]], soft: bool = False, key: str = "") -> Node:
     if len(options) == 1:
         return options[0][1]
     labels, nodes = zip(*options, strict=True)
-    return ChoiceNode(Point(f"choice of {place.label}", labels, soft), nodes)
+    return ChoiceNode(Point(key or f"choice of {place.label}", labels, soft), nodes)
 
 
 def _choices(hint: Any) -> Iterable[Any] | None:

@@ -146,7 +146,8 @@ def _praise(verdict: Verdict) -> str:
     parts = [_sizes_text(verdict, done)]
     if len(done) > 1:
         parts.append(f"in {len(done)} cases")
-    notes = list(dict.fromkeys(note for tried in done for note in tried.signature.notes))
+    given = [f"{name}={size}" for tried in done for name, size in tried.signature.sizes]
+    notes = list(dict.fromkeys([*given, *(note for tried in done for note in tried.signature.notes)]))
     if notes:
         parts.append(f"with {', '.join(notes)}")
     equal = list(dict.fromkeys(pair for tried in done for pair in tried.equal))
@@ -163,7 +164,7 @@ def _praise(verdict: Verdict) -> str:
 
 
 def _sizes_text(verdict: Verdict, done: Sequence[Tried]) -> str:
-    if not any(tried.layout.names.free for tried in done):
+    if not any(tried.layout.names.varied for tried in done):
         return "its sizes are fixed"
     if verdict.status == "proved":
         return "for all sizes"

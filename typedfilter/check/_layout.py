@@ -81,10 +81,10 @@ def signature_of(
     """
     params = list(plan.params)
     parameters: list[Parameter] = []
-    if subject.kind in ("method", "property", "class") and params:
-        parameters.append(_receiver(subject, params.pop(0), apart))
-    elif subject.kind in ("constructor", "bound"):
+    if subject.kind == "constructor":
         params = params[1:]
+    elif subject.kind not in ("function", "static") and params:
+        parameters.append(_receiver(subject, params.pop(0), apart))
     known = {param.name for param in params}
     parameters += [_parameter(param, example, apart) for param in params]
     sizes = {name: size for name, size in example.items() if name not in known}
@@ -103,6 +103,9 @@ def signature_of(
 def _receiver(subject: Subject, param: Param, apart: frozenset[str]) -> Parameter:
     if subject.kind == "class":
         return Parameter(param.name, param.kind, type, GivenNode(subject.cls))
+    if subject.kind == "bound":
+        kind = Any if isinstance(subject.receiver, type) else subject.cls
+        return Parameter(param.name, param.kind, kind, GivenNode(subject.receiver, param.name))
     node = _build.node(subject.cls, _build.Place(param.name, param.name, apart=apart))
     return Parameter(param.name, param.kind, subject.cls, node)
 
@@ -254,11 +257,10 @@ def layout_of(signature: Signature, case: Case) -> Layout:
         raise UnbuildableError(
             f"a dimension can't be evaluated: {error}", "use names of arguments in {...}"
         ) from error
-    generic = {name for node in stubs for name in _names_of_parameters(node)}
     origins = _origins(leaves)
-    origins |= {
-        name: where for name, where in _origins(results).items() if name not in generic | set(origins)
-    }
+    for name, where in _origins(results).items():
+        if not any(_is_bound_by(node, name) for node in stubs):
+            origins.setdefault(name, where)
     given = _given_sizes(signature, arguments)
     fixed = {**given, **dict(signature.sizes)}
     free = tuple(origins)

@@ -304,7 +304,7 @@ class StubNode:
     Attributes:
         parameters: the annotation of each parameter; None takes anything.
         result: makes the result.
-        own_names: whether the names of its parameters are its own (those of a protocol), and not the signature's.
+        own_names: whether the names of its parameters are its own (a protocol's), not the signature's.
     """
 
     label: str

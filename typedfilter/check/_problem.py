@@ -95,7 +95,10 @@ def _checked_inside(error: TypedFilterError, frame: Frame | None, root: Function
     if error.function != root.__qualname__:
         return Problem("argument", str(error).splitlines()[0], expected, found, frame=frame)
     if error.parameter == "return":
-        return Problem("return", "the return value is not what is annotated", expected, found, "return")
+        # The check's own words say how names were bound at these sizes: the verdict says so itself.
+        annotated = ", but " in error.problem
+        what = "is not what is annotated" if annotated else error.problem
+        return Problem("return", f"the return value {what}", expected, found, "return")
     return Problem("argument", str(error).splitlines()[0], expected, found, error.parameter, frame)
 
 

@@ -43,6 +43,12 @@ class Names:
         equal = dict(self.equal)
         return tuple(name for name in self.free if name not in equal)
 
+    @property
+    def varied(self) -> tuple[str, ...]:
+        """The names whose size nobody has said."""
+        fixed = dict(self.fixed)
+        return tuple(name for name in self.chosen if name not in fixed)
+
     def complete(self, sizes: Mapping[str, Size]) -> dict[str, Size]:
         """`sizes` of the chosen names, and of those that equal one of them."""
         return {**sizes, **{name: sizes[other] for name, other in self.equal if other in sizes}}
@@ -55,7 +61,7 @@ def symbolic(names: Names) -> dict[str, Size]:
         Exception: whatever JAX says of an expression that it can't represent.
     """
     fixed = dict(names.fixed)
-    free = [name for name in names.chosen if name not in fixed]
+    free = names.varied
     if not free:
         return names.complete(fixed)
     spelled = {name: f"{name}_" if name in _RESERVED else name for name in free}

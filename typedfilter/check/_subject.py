@@ -30,7 +30,9 @@ class Subject:
         root: the function that somebody wrote, innermost.
         layers: the transforms of this package around the root, outermost first.
         cls: the class whose method it is.
-        kind: `function`, `method`, `property`, `constructor`, `static` or `class`.
+        kind: `function`, `method`, `property`, `constructor`, `static`, `class` or `bound`.
+        traced: whether `jax.jit` is among what is around the root.
+        receiver: what a bound method is bound to.
         opaque: what is around `call` and can't be followed; empty if nothing is.
     """
 
@@ -42,6 +44,7 @@ class Subject:
     kind: str = "function"
     traced: bool = False
     opaque: str = ""
+    receiver: Any = None
 
     @property
     def file(self) -> str:
@@ -132,13 +135,14 @@ def subjects_of(target: Any) -> Iterator[Subject]:
     elif isinstance(target, type):
         yield from _in_class(target)
     elif isinstance(target, (types.MethodType, BoundWrapper)):
-        found = subject_of(target.__func__, cls=None, kind="function")
+        found = subject_of(target.__func__, cls=type(target.__self__), kind="bound")
         if found is not None:
-            yield dataclasses.replace(
-                found, call=functools.partial(found.call, target.__self__), kind="bound"
-            )
+            yield dataclasses.replace(found, receiver=target.__self__)
     elif not isinstance(target, types.FunctionType) and _wrapped(target) is None:
-        yield from subjects_of(type(target).__call__.__get__(target))
+        call = inspect.getattr_static(type(target), "__call__", None)
+        found = None if call is None else subject_of(call, cls=type(target), kind="bound")
+        if found is not None:
+            yield dataclasses.replace(found, receiver=target)
     else:
         owner, kind = _owner(target)
         found = subject_of(target, cls=owner, kind=kind)

@@ -116,7 +116,9 @@ def _stand_in(node: StubNode, layout: Layout, outer: Bindings) -> Callable[..., 
             count = len(node.parameters)
             if len(args) != count or kwargs:
                 plural = "" if count == 1 else "s"
-                raise StubError(f"`{node.label}` takes {count} argument{plural}, got {len(args) + len(kwargs)}")
+                raise StubError(
+                    f"`{node.label}` takes {count} argument{plural}, got {len(args) + len(kwargs)}"
+                )
             for i, (value, hint) in enumerate(zip(args, node.parameters, strict=True)):
                 try:
                     _compare.check(value, hint, bindings)

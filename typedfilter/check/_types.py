@@ -180,7 +180,9 @@ def _dtype(name: str) -> Any:
 def children(hint: Any) -> Iterator[Any]:
     """The types inside `hint`: of a container, a union, a tree, a callable, or the fields of a class."""
     hint = plain(hint)
-    if is_tree(hint):
+    if isinstance(hint, TypeVar):
+        yield from (member for member in alternatives(hint) if member is not hint)
+    elif is_tree(hint):
         if hasattr(hint, "leaftype"):
             yield hint.leaftype
     elif isinstance(hint, type) and not typing.get_args(hint):

@@ -84,15 +84,17 @@ def outer(x: Float[Array, "n"], y: Float[Array, "m"]) -> Float[Array, "n m"]:
 
 
 # proved
-def split_heads(x: Float[Array, "seq heads*dim"], w: Float[Array, "heads dim"]) -> Float[Array, "heads seq dim"]:
+def split_heads(
+    x: Float[Array, "seq heads*dim"], w: Float[Array, "heads dim"]
+) -> Float[Array, "heads seq dim"]:
     heads, dim = w.shape
     return x.reshape(x.shape[0], heads, dim).swapaxes(0, 1)
 
 
 # proved
-def expression_before_its_names(x: Float[Array, "n+m"], y: Float[Array, "n"], z: Float[Array, "m"]) -> Float[
-    Array, "n+m"
-]:
+def expression_before_its_names(
+    x: Float[Array, "n+m"], y: Float[Array, "n"], z: Float[Array, "m"]
+) -> Float[Array, "n+m"]:
     return x + jnp.concatenate([y, z])
 
 
@@ -127,7 +129,9 @@ def batch_in_the_middle(x: Float[Array, "n *batch m"]) -> Float[Array, "*batch"]
 
 
 # proved
-def batched_matmul(x: Float[Array, "*batch n m"], y: Float[Array, "*batch m k"]) -> Float[Array, "*batch n k"]:
+def batched_matmul(
+    x: Float[Array, "*batch n m"], y: Float[Array, "*batch m k"]
+) -> Float[Array, "*batch n k"]:
     return x @ y
 
 

@@ -29,7 +29,9 @@ class Params:
 
 # proved
 @filter_jit
-def jitted(x: Donate[Float[Array, "n"]], k: Static[int] = 2, rate: Traced[float] = 0.5) -> Float[Array, "{k} n"]:
+def jitted(
+    x: Donate[Float[Array, "n"]], k: Static[int] = 2, rate: Traced[float] = 0.5
+) -> Float[Array, "{k} n"]:
     return jnp.tile(x * rate, (k, 1))
 
 

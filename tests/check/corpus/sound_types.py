@@ -234,7 +234,9 @@ def damped(x: Float[Array, "n"], rate: float, times: Traced[float]) -> Float[Arr
 
 
 # proved
-def mapped(fn: Callable[[Float[Array, "n"]], Float[Array, "m"]], xs: Float[Array, "b n"]) -> Float[Array, "b m"]:
+def mapped(
+    fn: Callable[[Float[Array, "n"]], Float[Array, "m"]], xs: Float[Array, "b n"]
+) -> Float[Array, "b m"]:
     return jax.vmap(fn)(xs)
 
 
@@ -251,7 +253,9 @@ def any_callable(fn: Callable[..., Float[Array, "n"]], x: Float[Array, "n"]) -> 
 
 
 # proved
-def default_callable(x: Float[Array, "n"], activation: Callable[[Any], Any] = jax.nn.relu) -> Float[Array, "n"]:
+def default_callable(
+    x: Float[Array, "n"], activation: Callable[[Any], Any] = jax.nn.relu
+) -> Float[Array, "n"]:
     return activation(x)
 
 

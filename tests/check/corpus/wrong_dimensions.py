@@ -138,7 +138,9 @@ def assumes_the_whole(x: Float[Array, "#n"], y: Float[Array, "n"]) -> Float[Arra
 
 
 # failed: (2*batch_0,) does not broadcast with (batch_0,)
-def assumes_whole_batches(x: Float[Array, "*#batch n"], y: Float[Array, "*#batch n"]) -> Float[Array, "*batch n"]:
+def assumes_whole_batches(
+    x: Float[Array, "*#batch n"], y: Float[Array, "*#batch n"]
+) -> Float[Array, "*batch n"]:
     return jnp.concatenate([x, y], axis=0)
 
 

@@ -52,7 +52,7 @@ def nothing_mapped(x: Float[Array, "n"]) -> Float[Array, "n"]:
     return x
 
 
-# failed: differs between the mapped examples
+# failed: None
 @filter_vmap(out_axes=None)
 def unmapped_result(x: Float[Array, "n"]) -> Float[Array, "n"]:
     return x
@@ -72,7 +72,7 @@ def loss(params: Params, x: Float[Array, "b n"], y: Float[Array, "b m"]) -> Floa
     return jnp.mean((x @ params.w + params.b - x) ** 2)
 
 
-# failed: can't be differentiated by filter_grad: it is float32[b]
+# failed: can't be differentiated by filter_grad
 @filter_grad
 def not_a_scalar(params: Params, x: Float[Array, "b n"]):
     return (x @ params.w).sum(axis=1)

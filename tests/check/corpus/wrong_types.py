@@ -163,7 +163,9 @@ def vectors_only(x: Float[Array, "n"] | Float[Array, "m n"]) -> Float[Array, "n"
 
 
 # failed: how='none'
-def one_of_the_literals(x: Float[Array, "n"], how: Literal["sum", "mean", "none"] = "sum") -> Float[Array, ""]:
+def one_of_the_literals(
+    x: Float[Array, "n"], how: Literal["sum", "mean", "none"] = "sum"
+) -> Float[Array, ""]:
     return x if how == "none" else getattr(jnp, how)(x)
 
 
@@ -195,7 +197,9 @@ def second_example(x: Float[Array, "n"], k: int) -> Float[Array, "n*{k}"]:
 
 
 # failed: argument 0 of `fn` is float32[b, n], not Float[Array, "n"]
-def forgot_to_map(fn: Callable[[Float[Array, "n"]], Float[Array, "m"]], xs: Float[Array, "b n"]) -> Float[Array, "b m"]:
+def forgot_to_map(
+    fn: Callable[[Float[Array, "n"]], Float[Array, "m"]], xs: Float[Array, "b n"]
+) -> Float[Array, "b m"]:
     return fn(xs)
 
 

@@ -1,0 +1,429 @@
+"""The command: targets, exit status, formats, settings, and how it treats the code that it imports."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import typedfilter
+from typedfilter.check import command
+
+GOOD = """
+    from jaxtyping import Array, Float
+
+    def good(x: Float[Array, "n"]) -> Float[Array, "n"]:
+        return x
+"""
+BAD = """
+    from jaxtyping import Array, Float
+
+    def bad(x: Float[Array, "n"]) -> Float[Array, "n"]:
+        return x[1:]
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(textwrap.dedent(text).lstrip())
+    return path
+
+
+def check(*words: str) -> int:
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    return command.run(parser.parse_args(words))
+
+
+def results_of(capsys, *words: str) -> tuple[int, list[dict]]:
+    capsys.readouterr()
+    status = check(*words, "--format", "json")
+    return status, json.loads(capsys.readouterr().out)["results"]
+
+
+def names_of(results: list[dict]) -> list[str]:
+    return [result["function"] for result in results]
+
+
+# ------------------------------------------------------------------------------------------------- status
+
+
+def test_all_good_is_status_0(folder, capsys):
+    write(folder, "good.py", GOOD)
+    assert check("good.py") == 0
+    assert capsys.readouterr().out == "good.py:3: proved good: for all sizes\n1 proved in 1 file\n"
+
+
+def test_a_failure_is_status_1(folder):
+    write(folder, "good.py", GOOD)
+    write(folder, "bad.py", BAD)
+    assert check("good.py", "bad.py") == 1
+
+
+def test_no_function_at_all_is_status_2_and_says_so(folder, capsys):
+    write(folder, "empty.py", "x = 1\n\ndef plain(x: int) -> int:\n    return x\n")
+    assert check("empty.py") == 2
+    assert capsys.readouterr().out == "no annotated function found: nothing was checked\n"
+
+
+def test_only_skipped_functions_are_status_2(folder, capsys):
+    write(
+        folder,
+        "only.py",
+        GOOD.replace('-> Float[Array, "n"]:', '-> Float[Array, "n"]:  # typedfilter: ignore'),
+    )
+    assert check("only.py") == 2
+    assert "1 skipped" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "target", ["missing.py", "no/such/folder", "no_such_module", "json.no_such_part", "good.py::nobody"]
+)
+def test_a_target_that_does_not_exist_is_status_2(folder, capsys, target):
+    write(folder, "good.py", GOOD)
+    assert check("good.py", target) == 2
+    out = capsys.readouterr().out
+    assert f"{target}: not checked: there is no " in out
+    assert "proved good" in out
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("def broken(:\n", "SyntaxError"),
+        (
+            "import no_such_module_anywhere\n",
+            "ModuleNotFoundError: No module named 'no_such_module_anywhere'",
+        ),
+        ("raise SystemExit(0)\n", "SystemExit: 0"),
+        ("1 / 0\n", "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_file_that_cannot_be_imported_is_status_2_with_its_traceback_and_hides_no_other(
+    folder, capsys, text, said
+):
+    write(folder, "a_good.py", GOOD)
+    write(folder, "b_broken.py", text)
+    write(folder, "c_good.py", GOOD)
+    assert check(".") == 2
+    out = capsys.readouterr().out
+    assert f"b_broken.py: not checked: can't be imported: {said}" in out
+    assert 'b_broken.py", line 1' in out
+    assert "2 proved, 1 not read in 2 files" in out
+
+
+def test_strict_makes_a_skipped_function_a_failure(folder):
+    write(
+        folder,
+        "good.py",
+        GOOD + "\n    def other(x: Float[Array, 'n'], k: int) -> Float[Array, 'n']:\n        return x\n",
+    )
+    assert check("good.py") == 0
+    assert check("good.py", "--strict") == 1
+
+
+# ------------------------------------------------------------------------------------------------ targets
+
+
+def test_a_folder_is_all_files_below_it_but_hidden_ones_and_environments(folder, capsys):
+    write(folder, "src/one.py", GOOD)
+    write(folder, "src/deep/two.py", GOOD)
+    write(folder, "src/.hidden/three.py", BAD)
+    write(folder, "src/__pycache__/four.py", BAD)
+    write(folder, "src/env/pyvenv.cfg", "")
+    write(folder, "src/env/five.py", BAD)
+    status, results = results_of(capsys, "src")
+    assert status == 0
+    assert [result["file"] for result in results] == ["src/deep/two.py", "src/one.py"]
+
+
+def test_one_function_of_a_file_can_be_asked_for(folder, capsys):
+    write(folder, "both.py", GOOD + BAD)
+    assert names_of(results_of(capsys, "both.py::good")[1]) == ["good"]
+
+
+def test_a_method_is_named_with_its_class(folder, capsys):
+    text = """
+        from jaxtyping import Array, Float
+
+        class Model:
+            @staticmethod
+            def one(x: Float[Array, "n"]) -> Float[Array, "n"]:
+                return x
+
+            @staticmethod
+            def two(x: Float[Array, "n"]) -> Float[Array, "n"]:
+                return x
+    """
+    write(folder, "model.py", text)
+    assert names_of(results_of(capsys, "model.py::Model.two")[1]) == ["Model.two"]
+    assert names_of(results_of(capsys, "model.py::Model::two")[1]) == ["Model.two"]
+    assert names_of(results_of(capsys, "model.py::Model")[1]) == ["Model.one", "Model.two"]
+
+
+def test_dotted_names_of_packages_modules_and_functions(folder, capsys):
+    write(folder, "pack/__init__.py", "")
+    write(folder, "pack/inner/__init__.py", "")
+    write(folder, "pack/inner/one.py", GOOD)
+    write(
+        folder,
+        "pack/two.py",
+        "from pack.inner.one import good\n" + textwrap.dedent(GOOD).replace("good", "best"),
+    )
+    assert names_of(results_of(capsys, "pack")[1]) == ["good", "best"]
+    assert names_of(results_of(capsys, "pack.inner")[1]) == ["good"]
+    assert names_of(results_of(capsys, "pack.two")[1]) == ["best"]
+    assert names_of(results_of(capsys, "pack.two.best")[1]) == ["best"]
+    assert names_of(results_of(capsys, "pack/two.py")[1]) == ["best"]
+
+
+def test_a_file_is_checked_once_however_often_it_is_named(folder, capsys):
+    write(folder, "good.py", GOOD)
+    assert names_of(results_of(capsys, "good.py", ".", "good.py")[1]) == ["good"]
+
+
+def test_functions_come_in_the_order_of_their_lines(folder, capsys):
+    body = '(x: Float[Array, "n"]) -> Float[Array, "n"]:\n    return x\n\n'
+    write(
+        folder, "many.py", "from jaxtyping import Array, Float\n\n" + "".join(f"def {n}{body}" for n in "cab")
+    )
+    assert names_of(results_of(capsys, "many.py")[1]) == ["c", "a", "b"]
+
+
+# ------------------------------------------------------------------------------------------------ imports
+
+
+def test_main_guards_do_not_run(folder, capsys):
+    write(
+        folder,
+        "script.py",
+        GOOD + "\n    if __name__ == '__main__':\n        raise SystemExit('ran as a program')\n",
+    )
+    assert check("script.py") == 0
+
+
+def test_main_modules_of_packages_are_left_alone(folder):
+    write(folder, "pack/__init__.py", "")
+    write(folder, "pack/__main__.py", "raise SystemExit('ran as a program')\n")
+    write(folder, "pack/good.py", GOOD)
+    assert check("pack") == 0
+
+
+def test_what_a_file_prints_does_not_end_up_in_the_report(folder, capsys):
+    noisy = (
+        GOOD.replace("return x", "print('while tracing')\n        return x")
+        + "\n    print('while importing')\n"
+    )
+    write(folder, "noisy.py", noisy)
+    status, results = results_of(capsys, "noisy.py")
+    assert (status, names_of(results)) == (0, ["good"])
+
+
+def test_the_import_path_and_the_modules_are_as_they_were(folder):
+    write(folder, "helper_of_check.py", "WIDTH = 3\n")
+    write(folder, "uses_helper.py", "import helper_of_check\n" + textwrap.dedent(GOOD))
+    path, modules = list(sys.path), set(sys.modules)
+    assert check("uses_helper.py") == 0
+    assert sys.path == path
+    assert not {"helper_of_check", "uses_helper"} & (set(sys.modules) - modules)
+
+
+def test_two_folders_may_have_modules_of_one_name(folder, capsys):
+    for name, size in (("a", 3), ("b", 4)):
+        write(folder, f"{name}/sizes.py", f"SIZE = {size}\n")
+        text = f"""
+            import jax.numpy as jnp
+            from jaxtyping import Array, Float
+
+            def model(x: Float[Array, "n"]) -> Float[Array, "{size}"]:
+                from sizes import SIZE
+                return jnp.zeros(SIZE) + x.sum()
+        """
+        write(folder, f"{name}/model.py", text)
+    status, results = results_of(capsys, "a", "b")
+    assert [result["message"] for result in results] == ["for all sizes"] * 2
+    assert status == 0
+
+
+def test_a_file_may_be_called_as_a_module_of_the_standard_library(folder, capsys):
+    write(folder, "random.py", GOOD)
+    assert check("random.py") == 0
+    import random
+
+    assert hasattr(random, "random")
+
+
+def test_a_file_in_a_package_is_imported_as_part_of_it(folder):
+    write(folder, "lib/pack_of_check/__init__.py", "")
+    write(folder, "lib/pack_of_check/part.py", "from . import other\n" + textwrap.dedent(GOOD))
+    write(folder, "lib/pack_of_check/other.py", "")
+    assert check("lib/pack_of_check/part.py") == 0
+
+
+# ----------------------------------------------------------------------------------------------- settings
+
+
+def test_settings_name_what_is_checked_and_what_is_not(folder, capsys):
+    settings = """
+        [tool.typedfilter]
+        paths = ["src"]
+        exclude = ["src/old/*"]
+        ignore = ["*bad"]
+    """
+    write(folder, "pyproject.toml", settings)
+    write(folder, "src/good.py", GOOD)
+    write(folder, "src/bad.py", BAD)
+    write(folder, "src/old/worse.py", BAD.replace("bad", "worse"))
+    status, results = results_of(capsys)
+    assert status == 0
+    assert [(r["function"], r["status"]) for r in results] == [("bad", "skipped"), ("good", "proved")]
+    assert results[0]["message"] == "ignored: matches '*bad' of the settings"
+
+
+def test_strict_can_be_a_setting(folder):
+    write(folder, "pyproject.toml", "[tool.typedfilter]\nstrict = true\n")
+    write(
+        folder,
+        "good.py",
+        GOOD + "\n    def other(x: Float[Array, 'n'], k: int) -> Float[Array, 'n']:\n        return x\n",
+    )
+    assert check("good.py") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "[tool.typedfilter]\npath = []\n",
+            "[tool.typedfilter] has no setting `path`; it has exclude, ignore, paths, strict",
+        ),
+        (
+            "[tool.typedfilter]\npaths = 'src'\n",
+            "`paths` of [tool.typedfilter] is 'src', not a list of strings",
+        ),
+        ("[tool.typedfilter]\nstrict = 1\n", "`strict` of [tool.typedfilter] is 1, not true or false"),
+        ("[tool\n", "Expected ']'"),
+    ],
+)
+def test_settings_that_are_not_understood_are_status_2(folder, capsys, text, said):
+    write(folder, "pyproject.toml", text)
+    write(folder, "good.py", GOOD)
+    assert check("good.py") == 2
+    assert said in capsys.readouterr().err
+
+
+def test_nothing_to_check_is_status_2(folder, capsys):
+    assert check() == 2
+    assert "nothing to check" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------------ formats
+
+
+def test_json_is_one_object_with_all_the_facts(folder, capsys):
+    write(folder, "bad.py", BAD)
+    write(folder, "broken.py", "1 / 0\n")
+    capsys.readouterr()
+    assert check("bad.py", "broken.py", "--format", "json") == 2
+    found = json.loads(capsys.readouterr().out)
+    assert found["results"] == [
+        {
+            "function": "bad",
+            "file": "bad.py",
+            "line": 3,
+            "status": "failed",
+            "message": "the return value is not what is annotated: axis 0 is n - 1, not n",
+            "expected": 'Float[Array, "n"]',
+            "found": "float32[n - 1]",
+            "dims": {"n": "axis 0 of `x`"},
+            "sizes": {"n": 3},
+            "case": [],
+            "fix": "",
+            "annotation": {"line": 3, "column": 34, "end_column": 51},
+        }
+    ]
+    (error,) = found["errors"]
+    assert (error["target"], error["message"]) == (
+        "broken.py",
+        "can't be imported: ZeroDivisionError: division by zero",
+    )
+    assert "ZeroDivisionError" in error["traceback"]
+    assert found["summary"] == {"proved": 0, "checked": 0, "failed": 1, "skipped": 0}
+
+
+def test_github_annotations_stand_where_the_mistake_is(folder, capsys):
+    write(folder, "bad.py", BAD)
+    assert check("bad.py", "--format", "github") == 1
+    command_line, summary = capsys.readouterr().out.splitlines()
+    head = "::error file=bad.py,line=3,col=34,endColumn=50,title=bad%3A failed::"
+    assert command_line.startswith(
+        head + "  the return value is not what is annotated: axis 0 is n - 1, not n%0A"
+    )
+    assert summary == "1 failed in 1 file"
+
+
+def test_quiet_leaves_out_what_is_good(folder, capsys):
+    write(folder, "good.py", GOOD)
+    assert check("good.py", "--quiet") == 0
+    assert capsys.readouterr().out == "1 proved in 1 file\n"
+
+
+def test_a_terminal_gets_colours_and_the_same_text():
+    from io import StringIO
+
+    console_module = pytest.importorskip("rich.console")
+    from typedfilter.check import Report, Result, _text
+
+    report = Report((Result("f", "", 1, "failed", "[red]not markup[/red]", found="float32[n]"),))
+    out = StringIO()
+    _text.print_rich(_text.lines(report), console_module.Console(file=out, force_terminal=True, width=40))
+    assert "\x1b[" in out.getvalue()
+    assert "[red]not markup[/red]" in out.getvalue()
+
+
+# ------------------------------------------------------------------------------------------ what it costs
+
+
+COUNTING = """
+    import sys
+
+    import jax
+    import jax.monitoring
+
+    compiled = []
+    def listen(name, seconds, **more):
+        if "backend_compile" in name:
+            compiled.append(name)
+    jax.monitoring.register_event_duration_secs_listener(listen)
+
+    from typedfilter.check import _run
+
+    report = _run.run(sys.argv[1:])
+    assert len(report) > 200, len(report)
+    assert not compiled, compiled
+    assert not [a for a in jax.live_arrays() if a.size > 1]
+    jax.jit(lambda x: x + 1)(1)
+    assert compiled, "the listener hears nothing"
+"""
+
+
+def test_nothing_is_compiled_and_no_array_is_left_by_a_check_of_the_whole_corpus(tmp_path):
+    script = write(tmp_path, "counting.py", COUNTING)
+    corpus = Path(__file__).parent / "corpus"
+    environment = {**os.environ, "PYTHONPATH": str(Path(str(typedfilter.__file__)).parent.parent)}
+    words = [sys.executable, str(script), str(corpus)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
