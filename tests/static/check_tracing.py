@@ -60,6 +60,7 @@ def accepted_closures() -> None:
     converted = filter_closure_convert(add, X, X, times=2)
     assert_type(converted(X, X, times=2), Array)
     assert_type(converted.consts, list[Any])
+    assert_type(filter_closure_convert(add, STRUCT, STRUCT)(X, X), Array)
 
 
 def on_host(x: Any) -> Any:
@@ -89,7 +90,7 @@ def accepted_shards() -> None:
 def rejected() -> None:
     filter_eval_shape(X)  # type: ignore[call-overload]
     filter_make_jaxpr(X)  # type: ignore[call-overload]
-    filter_closure_convert(add, X)  # type: ignore[call-arg]
+    filter_closure_convert(3, X)  # type: ignore[call-overload]
     filter_closure_convert(add, X, X)("x", X)  # type: ignore[arg-type]
     filter_pure_callback(on_host, X)  # type: ignore[call-overload]
     filter_pure_callback(X, X, result_shape_dtypes=STRUCT)  # type: ignore[call-overload]

@@ -7,14 +7,16 @@ all other results are those that were declared. What the host returns is compare
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, overload
 
 import jax
 import numpy as np
+from jax import Array, ShapeDtypeStruct
 
 from typedfilter import _raised
 from typedfilter._callables import name_of
 from typedfilter._lift import Arguments, stands_for_array, take_arrays
+from typedfilter._signatures import T
 from typedfilter._template import Difference, Template
 from typedfilter.errors import AnnotationError, ShapeError, StaticArgumentError
 
@@ -72,6 +74,56 @@ class Host:
         )
 
 
+@overload
+def filter_pure_callback(
+    callback: Callable[..., Any],
+    /,
+    *args: Any,
+    result_shape_dtypes: ShapeDtypeStruct,
+    vmap_method: str | None = None,
+    vectorized: bool = False,
+    **kwargs: Any,
+) -> Array: ...
+@overload
+def filter_pure_callback(
+    callback: Callable[..., Any],
+    /,
+    *args: Any,
+    result_shape_dtypes: tuple[ShapeDtypeStruct, ...],
+    vmap_method: str | None = None,
+    vectorized: bool = False,
+    **kwargs: Any,
+) -> tuple[Array, ...]: ...
+@overload
+def filter_pure_callback(
+    callback: Callable[..., Any],
+    /,
+    *args: Any,
+    result_shape_dtypes: list[ShapeDtypeStruct],
+    vmap_method: str | None = None,
+    vectorized: bool = False,
+    **kwargs: Any,
+) -> list[Array]: ...
+@overload
+def filter_pure_callback(
+    callback: Callable[..., Any],
+    /,
+    *args: Any,
+    result_shape_dtypes: dict[T, ShapeDtypeStruct],
+    vmap_method: str | None = None,
+    vectorized: bool = False,
+    **kwargs: Any,
+) -> dict[T, Array]: ...
+@overload
+def filter_pure_callback(
+    callback: Callable[..., Any],
+    /,
+    *args: Any,
+    result_shape_dtypes: T,
+    vmap_method: str | None = None,
+    vectorized: bool = False,
+    **kwargs: Any,
+) -> T: ...
 def filter_pure_callback(
     callback: Callable[..., Any],
     /,

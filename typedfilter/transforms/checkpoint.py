@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, overload
 
 import jax
+from typing_extensions import Unpack
 
 from typedfilter._body import body_of
 from typedfilter._lift import Lifted, take_arrays
 from typedfilter._plan import Plan
+from typedfilter._signatures import CheckpointKeywords, P, R, SameDecorator
 from typedfilter._wrapper import Transform, Wrapper
 
 __all__ = ["filter_checkpoint"]
@@ -42,6 +44,10 @@ class Checkpoint(Transform):
         return call
 
 
+@overload
+def filter_checkpoint(fun: Callable[P, R], /, **options: Unpack[CheckpointKeywords]) -> Callable[P, R]: ...
+@overload
+def filter_checkpoint(**options: Unpack[CheckpointKeywords]) -> SameDecorator: ...
 def filter_checkpoint(
     fun: Any = None,
     *,

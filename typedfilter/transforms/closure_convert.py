@@ -10,7 +10,7 @@ import copy
 import dataclasses
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, overload
 
 import jax
 import numpy as np
@@ -19,6 +19,7 @@ from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 from typedfilter._lift import Lifted, stands_for_array, take_arrays
 from typedfilter._plan import Plan, plan_of
 from typedfilter._shapes import checked
+from typedfilter._signatures import Converted, P, R
 from typedfilter._split import Rest
 from typedfilter._template import Difference, Template
 from typedfilter.errors import ShapeError, StaticArgumentError, TypedFilterError
@@ -114,6 +115,10 @@ jax.tree_util.register_pytree_with_keys(
 )
 
 
+@overload
+def filter_closure_convert(fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Converted[P, R]: ...
+@overload
+def filter_closure_convert(fn: Callable[P, R], /, *args: Any, **kwargs: Any) -> Converted[P, R]: ...
 def filter_closure_convert(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """Hoist every array that `fn` closes over: tracers, concrete arrays, those of a callable module.
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, overload
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from typing_extensions import Unpack
 
 from typedfilter._axes import BY_RULE, Mapped, check_axes, map_arguments, place_outputs, split_outputs
 from typedfilter._body import body_of
@@ -23,7 +24,7 @@ from typedfilter._diagnose import better_error
 from typedfilter._engine import JitOptions
 from typedfilter._hints import show
 from typedfilter._plan import Plan, check_jit, check_vmap
-from typedfilter._signatures import PmapDonation
+from typedfilter._signatures import P, PmapDonation, PmapKeywords, R, SameDecorator
 from typedfilter._stages import Compiling
 from typedfilter._wrapper import Transform, Wrapper
 from typedfilter.errors import AnnotationError, VmapAxisError
@@ -205,6 +206,10 @@ def _check_options(plan: Plan, options: Pmap) -> None:
             )
 
 
+@overload
+def filter_pmap(fun: Callable[P, R], /, **options: Unpack[PmapKeywords]) -> Callable[P, R]: ...
+@overload
+def filter_pmap(**options: Unpack[PmapKeywords]) -> SameDecorator: ...
 def filter_pmap(
     fun: Any = None,
     *,

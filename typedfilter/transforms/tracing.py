@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, overload
 
 import jax
+from jax import Array, ShapeDtypeStruct
 
 from typedfilter._body import body_of
 from typedfilter._lift import Lifted, as_struct, is_passed, stands_for_array, take_arrays
 from typedfilter._plan import Plan, plan_of
 from typedfilter._shapes import checked
+from typedfilter._signatures import JaxprMaker, MakeJaxprDecorator, P, R
 from typedfilter._wrapper import Transform, Wrapper
 
 __all__ = ["filter_eval_shape", "filter_make_jaxpr"]
@@ -43,6 +45,14 @@ def _for_jax(leaf: Any) -> Any:
     return as_struct(leaf) if stands_for_array(leaf) and not is_passed(leaf) else leaf
 
 
+@overload
+def filter_make_jaxpr(
+    fun: Callable[P, Array], /, *, check: bool = True
+) -> JaxprMaker[P, ShapeDtypeStruct]: ...
+@overload
+def filter_make_jaxpr(fun: Callable[P, Any], /, *, check: bool = True) -> JaxprMaker[P, Any]: ...
+@overload
+def filter_make_jaxpr(*, check: bool = True) -> MakeJaxprDecorator: ...
 def filter_make_jaxpr(fun: Any = None, *, check: bool = True) -> Any:
     """As `jax.make_jaxpr`, of a function that takes and returns anything.
 
@@ -62,6 +72,10 @@ def filter_make_jaxpr(fun: Any = None, *, check: bool = True) -> Any:
     return transform.wrap if fun is None else transform.wrap(fun)
 
 
+@overload
+def filter_eval_shape(fun: Callable[..., Array], /, *args: Any, **kwargs: Any) -> ShapeDtypeStruct: ...
+@overload
+def filter_eval_shape(fun: Callable[..., R], /, *args: Any, **kwargs: Any) -> R: ...
 def filter_eval_shape(fun: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """The result of `fun(*args, **kwargs)` with a `jax.ShapeDtypeStruct` for each array; nothing is computed.
 
