@@ -34,6 +34,10 @@ COMMANDS = {
         extra="demo",
         needs=frozenset({"matplotlib", "optax", "rich", "sklearn"}),
     ),
+    "check": Command(
+        "typedfilter.check.command",
+        "prove the shapes of annotated functions, before anything runs",
+    ),
     "explain": Command(
         "typedfilter.explain_command",
         "print what happens to each parameter of a function under its transforms, and why",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +11,11 @@ from jax import Array
 from jaxtyping import Float, Key
 
 from typedfilter import Static, pytree_dataclass
+from typedfilter.check import example
 
-__all__ = ["MLP", "Linear", "init_linear", "init_mlp"]
+__all__ = ["MLP", "Activation", "Linear", "init_linear", "init_mlp"]
+
+Activation: TypeAlias = Callable[[Float[Array, "*any"]], Float[Array, "*any"]]
 
 
 @pytree_dataclass
@@ -30,7 +34,7 @@ class MLP:
     """Affine maps with an activation between them; takes one example, and `filter_vmap` takes many."""
 
     layers: tuple[Linear, ...]
-    activation: Static[Callable[[Array], Array]]
+    activation: Static[Activation]
 
     def __call__(self, x: Float[Array, "pixels"]) -> Float[Array, "classes"]:
         *hidden, last = self.layers
@@ -39,12 +43,14 @@ class MLP:
         return last(x)
 
 
+@example(n_in=3, n_out=2)
 def init_linear(key: Key[Array, ""], n_in: int, n_out: int) -> Linear:
     """Weights that keep the variance of activations through a ReLU (He initialisation), and no bias."""
     weight = jax.random.normal(key, (n_out, n_in)) * jnp.sqrt(2 / n_in)
     return Linear(weight, jnp.zeros(n_out))
 
 
+@example(sizes=(4, 3, 2))
 def init_mlp(key: Key[Array, ""], sizes: tuple[int, ...]) -> MLP:
     """One `Linear` for each pair of neighbours in `sizes`."""
     keys = jax.random.split(key, len(sizes) - 1)

@@ -10,6 +10,7 @@ from collections import Counter
 from typing import Annotated
 
 import jax
+import jax.numpy as jnp
 import optax
 from jax import Array
 from jaxtyping import Float, Int, Key, PyTree
@@ -58,7 +59,7 @@ def init_state(
 def loss(model: MLP, images: Float[Array, "batch pixels"], labels: Int[Array, "batch"]) -> Float[Array, ""]:
     """Cross-entropy, and its gradient with respect to the model."""
     logits = filter_vmap(model)(images)
-    return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels))
 
 
 @filter_jit
