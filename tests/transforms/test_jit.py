@@ -770,13 +770,14 @@ def test_unused_arguments_are_kept_if_asked_for():
     assert inputs(filter_jit(f, keep_unused=True)) > inputs(filter_jit(f))
 
 
-def test_a_function_is_inlined_if_asked_for():
-    def nested(**options):
-        inner = filter_jit(lambda x: jnp.sin(x), **options)
-        return [str(equation.primitive) for equation in jax.make_jaxpr(lambda x: inner(x))(X).eqns]
+@pytest.mark.parametrize("inline", [True, False])
+def test_a_function_is_inlined_where_jaxs_own_would_be(inline):
+    def equations(jit):
+        inner = jit(jax.lax.sin, inline=inline)
+        found = jax.make_jaxpr(lambda x: inner(x))(X).eqns
+        return [(str(equation.primitive), equation.params.get("inline")) for equation in found]
 
-    assert nested(inline=True) == ["sin"]
-    assert nested() != ["sin"]
+    assert equations(filter_jit) == equations(jax.jit)
 
 
 # ------------------------------------------------------------------------------------------------ exceptions
