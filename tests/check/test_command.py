@@ -350,6 +350,7 @@ def test_json_is_one_object_with_all_the_facts(folder, capsys):
             "found": "float32[n - 1]",
             "dims": {"n": "axis 0 of `x`"},
             "sizes": {"n": 3},
+            "good_sizes": {},
             "case": [],
             "fix": "",
             "annotation": {"line": 3, "column": 34, "end_column": 51},

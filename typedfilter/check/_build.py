@@ -59,6 +59,7 @@ class Place:
         name: what an example calls it: the parameter, or the field of a class.
         owner: the class whose field it is; empty for a parameter.
         number: of the leaf of the tree that it is in.
+        tree: the name of the structure of that tree.
         inside: the classes that it is in.
         scope: what sets the dimension names of this instance apart.
         apart: the labels of the instances that have names of their own.
@@ -68,6 +69,7 @@ class Place:
     name: str
     owner: str = ""
     number: str = ""
+    tree: str = ""
     inside: tuple[type, ...] = ()
     scope: str = ""
     apart: frozenset[str] = frozenset()
@@ -170,7 +172,7 @@ def _choices(hint: Any) -> Iterable[Any] | None:
 
 
 def _array(hint: Any, place: Place) -> Node:
-    if not _types.is_traceable(hint):
+    if not _types.is_array(hint):
         kind = getattr(hint.array_type, "__name__", str(hint.array_type))
         raise UnbuildableError(
             f"`{place.label}` is a {kind}, which can't be traced",
@@ -182,7 +184,20 @@ def _array(hint: Any, place: Place) -> Node:
             f"`{place.label}` has a dtype that JAX does not make here: {_types.text(hint)}",
             "enable 64-bit types (JAX_ENABLE_X64=1) if it is one of those",
         )
-    return ArrayNode(place.label, _dims.scoped(_types.dims_of(hint), place.scope), dtypes, place.number)
+    dims = _dims.scoped(_types.dims_of(hint), place.scope)
+    return ArrayNode(place.label, dims, dtypes, place.number, _anonymous_stem(place))
+
+
+def _anonymous_stem(place: Place) -> str:
+    """What names of anonymous axes begin with.
+
+    Trees that share the name of a structure share them, leaf by leaf: nobody who writes
+    `params: PyTree[Float[Array, "..."], "T"], grads: PyTree[Float[Array, "..."], "T"]` means other shapes.
+    """
+    shared = (
+        f"{place.tree} leaf {place.number}{place.label.rpartition('>')[2]}" if place.tree else place.label
+    )
+    return "_" + re.sub(r"[^0-9A-Za-z]+", "_", shared).strip("_")
 
 
 def _tree(hint: Any, place: Place) -> Node:
@@ -190,11 +205,13 @@ def _tree(hint: Any, place: Place) -> Node:
     if leaf is Any:
         raise place.missing("is a PyTree that does not say what its leaves are", "...")
 
+    structure = getattr(hint, "structure", None)
+
     def make_leaf(index: str) -> Node:
-        return node(leaf, place.at(f"<{index}>", number=index))
+        return node(leaf, place.at(f"<{index}>", number=index, tree=structure or ""))
 
     make_leaf("0")
-    return TreeNode(place.label, getattr(hint, "structure", None), make_leaf)
+    return TreeNode(place.label, structure, make_leaf)
 
 
 def _stub(parameters: list[Any] | None, result: Any, place: Place) -> Node:
@@ -211,7 +228,7 @@ def _protocol(cls: type, place: Place) -> Node:
 
 def _container(hint: Any, place: Place) -> Node | None:
     """The node of a built-in container; None where `hint` is none."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    origin, arguments = typing.get_origin(hint), _types.arguments(hint)
     if origin is tuple and not (len(arguments) == 2 and arguments[1] is Ellipsis):
         items = [node(item, place.at(f"[{i}]")) for i, item in enumerate(arguments) if item != ()]
         return SequenceNode(tuple, tuple(items))
@@ -266,6 +283,11 @@ def _mapping(items: Mapping[Any, Node]) -> Node:
 
 def _record(hint: Any, place: Place) -> Node:
     cls = typing.get_origin(hint) or hint
+    if cls is Any:
+        raise place.missing("may be anything, which says no shape", "...")
+    if isinstance(cls, type) and any(base.__module__.startswith("flax.linen") for base in cls.__mro__):
+        reason = f"`{place.label}` is a flax.linen module: it has parameters inside `init` and `apply` only"
+        raise UnbuildableError(reason, "check the function that calls `apply`")
     if not isinstance(cls, type):
         raise place.missing(f"has the annotation {_types.text(hint)}, which says no shape", "...")
     if _types.is_protocol(cls) and "__call__" in vars(cls):

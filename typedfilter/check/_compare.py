@@ -119,7 +119,7 @@ def _require(good: bool, value: Any, hint: Any, path: str) -> None:
 def _check_array(value: Any, hint: Any, bindings: Bindings, path: str, leaf: str) -> None:
     expected = _types.text(hint)
     kind = hint.array_type
-    stands_for_array = isinstance(value, jax.ShapeDtypeStruct) and _types.is_traceable(hint)
+    stands_for_array = isinstance(value, jax.ShapeDtypeStruct) and _types.is_array(hint)
     is_kind = stands_for_array or (hasattr(value, "dtype") if kind is Any else isinstance(value, kind))
     if not is_kind:
         raise MismatchError(path, expected, describe(value))
@@ -151,7 +151,7 @@ def _check_union(value: Any, hint: Any, bindings: Bindings, path: str, leaf: str
 def _members(hint: Any) -> tuple[Any, ...]:
     if isinstance(hint, TypeVar):
         return hint.__constraints__ or ((hint.__bound__,) if hint.__bound__ is not None else (Any,))
-    return tuple(map(_types.plain, typing.get_args(hint)))
+    return tuple(map(_types.plain, _types.arguments(hint)))
 
 
 # --------------------------------------------------------------------------------------------------- trees
@@ -235,7 +235,7 @@ def _begins_with(treedef: Any, outer: Any) -> bool:
 
 def _check_container(value: Any, hint: Any, bindings: Bindings, path: str, leaf: str) -> bool:
     """Check a container by its elements; False where `hint` is none."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    origin, arguments = typing.get_origin(hint), _types.arguments(hint)
     if origin is tuple and not (len(arguments) == 2 and arguments[1] is Ellipsis):
         items = [item for item in arguments if item != ()]
         _require(isinstance(value, tuple) and len(value) == len(items), value, hint, path)

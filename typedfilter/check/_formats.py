@@ -40,6 +40,7 @@ def _result(result: Result) -> dict[str, Any]:
         "found": result.found,
         "dims": dict(result.dims),
         "sizes": dict(result.sizes),
+        "good_sizes": dict(result.good_sizes),
         "case": list(result.case),
         "fix": result.fix,
     }

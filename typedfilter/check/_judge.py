@@ -110,7 +110,10 @@ def _result(base: Result, verdict: Verdict, where: _source.Function | None) -> R
     assert problem is not None
     # Axes without a name of their own are only worth a word where the error has one for them.
     said = f"{problem.message} {problem.expected} {problem.found}"
-    named = {name: size for name, size in tried.sizes.items() if not name.startswith("_") or name in said}
+
+    def named(sizes: Mapping[str, int]) -> dict[str, int]:
+        return {name: size for name, size in sizes.items() if not name.startswith("_") or name in said}
+
     blamed = where.span(problem.parameter) if where is not None and problem.parameter else None
     return dataclasses.replace(
         base,
@@ -119,7 +122,8 @@ def _result(base: Result, verdict: Verdict, where: _source.Function | None) -> R
         expected=problem.expected,
         found=problem.found,
         dims=_dims_of(tried, said),
-        sizes=named,
+        sizes=named(tried.sizes),
+        good_sizes=named(tried.good[0]) if tried.good else {},
         case=_case_text(tried),
         span=blamed,
         frame=problem.frame,

@@ -7,7 +7,6 @@ alternatives are tried. What an array leaf becomes (nothing, a tracer) is for th
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
@@ -116,6 +115,7 @@ class ArrayNode:
     dims: tuple[Dim, ...]
     dtypes: tuple[Any, ...]
     number: str = ""
+    anonymous: str = "_"
 
     def points(self) -> Iterator[Point]:
         if len(self.dtypes) > 1:
@@ -170,7 +170,7 @@ class ArrayNode:
         return [dim.text if maker.arguments is None else _dims.interpolate(dim.text, maker.arguments)]
 
     def _anonymous(self, axis: int) -> str:
-        return f"_{re.sub(r'[^0-9A-Za-z]+', '_', self.label).strip('_')}_{axis}"
+        return f"{self.anonymous}_{axis}"
 
 
 @dataclasses.dataclass(frozen=True)

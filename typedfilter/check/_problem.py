@@ -22,7 +22,11 @@ from typedfilter.check._report import Frame
 from typedfilter.errors import TypedFilterError
 
 _OURS = str(Path(__file__).resolve().parent.parent)
-_VALUES_NEEDED = (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError)
+_VALUES_NEEDED = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.NonConcreteBooleanIndexError,
+)
 # What a container that is shorter, or other, than the function thinks answers with.
 _STRUCTURAL = (LookupError, AttributeError, TypeError, ValueError)
 _MOST_LINES = 6

@@ -45,6 +45,7 @@ class Result:
         found: what was there instead.
         dims: where each dimension name of the signature is bound.
         sizes: sizes at which it fails.
+        good_sizes: sizes at which it does not, if it fails at some only.
         case: the alternatives with which it fails.
         fix: what to write so that it is no longer skipped.
         span: the annotation that does not hold, in the file.
@@ -60,6 +61,7 @@ class Result:
     found: str = ""
     dims: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
     sizes: Mapping[str, int] = dataclasses.field(default_factory=dict[str, int])
+    good_sizes: Mapping[str, int] = dataclasses.field(default_factory=dict[str, int])
     case: tuple[str, ...] = ()
     fix: str = ""
     span: Span | None = None

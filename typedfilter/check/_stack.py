@@ -27,13 +27,7 @@ Call = Callable[..., Any]
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 """Positional and keyword arguments."""
 
-_SILENT = (
-    "filter_jit",
-    "filter_checkpoint",
-    "filter_closure_convert",
-    "filter_custom_jvp",
-    "filter_custom_vjp",
-)
+_DERIVATIVES = frozenset({"filter_jacfwd", "filter_jacrev", "filter_hessian"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +43,17 @@ class Level:
     wrapper: Wrapper
     axes: tuple[int | None, ...] = ()
     size: str = ""
+
+
+def keeps_result(levels: Sequence[Level]) -> bool:
+    """Whether a transform of the stack does not hand out (all of) what the function returns.
+
+    Not where a mapped axis has a name: the function then can't be called on its own.
+    """
+    transforms = [level.wrapper.transform for level in levels]
+    if any(isinstance(t, Vmap) and t.axis_name is not None for t in transforms):
+        return False
+    return any(isinstance(t, Grad) or t.name in _DERIVATIVES for t in transforms)
 
 
 class Unknown:
@@ -140,7 +145,7 @@ def inner_result(
             out = _unmapped(out, level, transform, sizes[level.size])
         elif isinstance(transform, ValueAndGrad):
             out = _without_gradient(out, level, transform, primals(number))
-        elif transform.name not in _SILENT:
+        elif transform.name in _DERIVATIVES:
             return UNKNOWN
         if out is UNKNOWN:
             return out

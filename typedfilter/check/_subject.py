@@ -18,6 +18,13 @@ import jax
 from typedfilter._wrapper import BoundWrapper, Wrapper
 
 _INFINITE = 100
+# Transforms that can be followed from outside. The others choose devices, or do not call the function at all.
+_FOLLOWED = frozenset(
+    {
+        *("filter_jit", "filter_vmap", "filter_checkpoint", "filter_custom_jvp", "filter_custom_vjp"),
+        *("filter_grad", "filter_value_and_grad", "filter_jacfwd", "filter_jacrev", "filter_hessian"),
+    }
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +114,9 @@ def _is_jitted(link: Any) -> bool:
 
 def _is_opaque(link: Any) -> bool:
     """Whether `link` may change what its function is given in ways that can't be seen from outside."""
-    if isinstance(link, (Wrapper, jax.custom_jvp, jax.custom_vjp)) or _is_jitted(link):
+    if isinstance(link, Wrapper):
+        return link.transform.name not in _FOLLOWED
+    if isinstance(link, (jax.custom_jvp, jax.custom_vjp)) or _is_jitted(link):
         return False
     if not isinstance(link, types.FunctionType):
         return True
@@ -120,6 +129,8 @@ def _package(link: types.FunctionType) -> str:
 
 
 def _opaque_name(link: Any) -> str:
+    if isinstance(link, Wrapper):
+        return link.transform.name
     if isinstance(link, types.FunctionType):
         return f"a transform of {_package(link)}"
     return f"{type(link).__module__.partition('.')[0]}.{type(link).__name__}"

@@ -107,7 +107,8 @@ def _fact_lines(result: Result) -> Iterator[Line]:
         ("found", result.found),
         ("where", ", ".join(f"{name} is {where}" for name, where in result.dims.items())),
         ("with", ", ".join(result.case)),
-        ("for example at", ", ".join(f"{name}={size}" for name, size in result.sizes.items())),
+        ("for example at", _sizes_text(result.sizes)),
+        ("but not at", _sizes_text(result.good_sizes)),
     )
     for label, text in facts:
         if text:
@@ -115,6 +116,10 @@ def _fact_lines(result: Result) -> Iterator[Line]:
             yield [(f"  {label}: ", "dim"), (first, "")]
             for more in rest:
                 yield [(f"    {more}", "")]
+
+
+def _sizes_text(sizes: Mapping[str, int]) -> str:
+    return ", ".join(f"{name}={size}" for name, size in sizes.items())
 
 
 def _frame_lines(frame: Frame) -> Iterator[Line]:

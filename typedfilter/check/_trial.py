@@ -58,6 +58,8 @@ def run(plan: Plan, sizes: Mapping[str, Size]) -> None:
         MismatchError: the result is not what the return annotation says.
         Exception: whatever the trace raises.
     """
+    if _stack.keeps_result(plan.levels):
+        run(_on_its_own(plan), sizes)
     leaves = plan.layout.leaves
     shapes = [leaf.shape(sizes) for leaf in leaves]
     lifted = [_stack.lifted(shape, i, plan.levels, sizes) for i, shape in enumerate(shapes)]
@@ -82,6 +84,14 @@ def run(plan: Plan, sizes: Mapping[str, Size]) -> None:
         _stack.check_result(inner, plan.signature.returns, bindings)
 
     jax.eval_shape(body, *structs)
+
+
+def _on_its_own(plan: Plan) -> Plan:
+    """The function without the transforms around it."""
+    subject = dataclasses.replace(plan.signature.subject, call=plan.signature.subject.root, layers=())
+    return dataclasses.replace(
+        plan, signature=dataclasses.replace(plan.signature, subject=subject), levels=()
+    )
 
 
 def _bindings(plan: Plan, sizes: Mapping[str, Size], shapes: Sequence[Sequence[Size]]) -> Bindings:

@@ -36,15 +36,20 @@ def plain(hint: Any) -> Any:
         if origin is Annotated:
             hint = hint.__origin__
         elif origin in (typing.Final, typing_extensions.Required, typing_extensions.NotRequired):
-            (hint,) = typing.get_args(hint)
+            (hint,) = arguments(hint)
         elif isinstance(hint, typing_extensions.TypeAliasType):
             hint = hint.__value__
         elif isinstance(origin, typing_extensions.TypeAliasType):
-            hint = origin.__value__[typing.get_args(hint)]
+            hint = origin.__value__[arguments(hint)]
         elif isinstance(hint, typing.NewType):
             hint = hint.__supertype__
         else:
             return hint
+
+
+def arguments(hint: Any) -> tuple[Any, ...]:
+    """What stands between the brackets; nothing for a bare `typing.Callable`, at which typing stumbles."""
+    return typing.get_args(hint) if getattr(hint, "__args__", None) is not None else ()
 
 
 def is_array(hint: Any) -> bool:
@@ -67,17 +72,17 @@ def is_enum(hint: Any) -> bool:
 
 def literal_values(hint: Any) -> tuple[Any, ...] | None:
     """The values of a `Literal`; None for anything else."""
-    return typing.get_args(hint) if typing.get_origin(hint) in _LITERALS else None
+    return arguments(hint) if typing.get_origin(hint) in _LITERALS else None
 
 
 def callable_parts(hint: Any) -> tuple[list[Any] | None, Any] | None:
     """Parameters (None for `...`) and result of `Callable[[A], B]`; None for anything else."""
     if typing.get_origin(hint) is not typing.get_origin(Callable[..., Any]):
         return None
-    arguments = typing.get_args(hint)
-    if not arguments:
+    parts = arguments(hint)
+    if not parts:
         return None
-    parameters, result = arguments
+    parameters, result = parts
     return (parameters if isinstance(parameters, list) else None), result
 
 
@@ -93,9 +98,9 @@ def alternatives(hint: Any) -> tuple[Any, ...]:
         return tuple(member for choice in choices for member in alternatives(choice)) or (hint,)
     if typing.get_origin(hint) not in _UNIONS:
         return (hint,)
-    members = [member for part in typing.get_args(hint) for member in alternatives(part)]
+    members = [member for part in arguments(hint) for member in alternatives(part)]
     arrays = [member for member in members if is_array(member)]
-    traceable = [member for member in arrays if is_traceable(member)]
+    traceable = [member for member in arrays if is_array(member)]
     if any(is_key(member) for member in traceable):
         traceable = [member for member in traceable if is_key(member)]
     if traceable:
@@ -105,7 +110,7 @@ def alternatives(hint: Any) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(members))
 
 
-def is_traceable(hint: Any) -> bool:
+def is_array(hint: Any) -> bool:
     """Whether a tracer can be a value of the jaxtyping array `hint`."""
     kind = hint.array_type
     return kind is Any or (isinstance(kind, type) and issubclass(jax.Array, kind))
@@ -185,13 +190,13 @@ def children(hint: Any) -> Iterator[Any]:
     elif is_tree(hint):
         if hasattr(hint, "leaftype"):
             yield hint.leaftype
-    elif isinstance(hint, type) and not typing.get_args(hint):
+    elif isinstance(hint, type) and not arguments(hint):
         if not is_array(hint):
             yield from fields_of(hint).values()
     elif literal_values(hint) is None:
         if isinstance(typing.get_origin(hint), type):
             yield from fields_of(hint).values()
-        for argument in typing.get_args(hint):
+        for argument in arguments(hint):
             yield from argument if isinstance(argument, list) else (argument,)
 
 
@@ -201,7 +206,7 @@ def fields_of(hint: Any) -> Mapping[str, Any]:
     if not isinstance(cls, type) or cls.__module__ in ("builtins", "typing", "types", "collections.abc"):
         return {}
     parameters: tuple[Any, ...] = getattr(cls, "__parameters__", ())
-    filled = dict(zip(parameters, typing.get_args(hint), strict=False))
+    filled = dict(zip(parameters, arguments(hint), strict=False))
     hints = {name: filled.get(field.type, field.type) for name, field in field_hints(cls).items()}
     if dataclasses.is_dataclass(cls):  # annotations that are no fields: ClassVar, InitVar
         names = {field.name for field in dataclasses.fields(cls)}
@@ -238,12 +243,12 @@ def text(hint: Any) -> str:
         return "None"
     if hint is Ellipsis:
         return "..."
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    origin, parts = typing.get_origin(hint), arguments(hint)
     if origin in _UNIONS:
-        return " | ".join(map(text, arguments))
-    if arguments:
+        return " | ".join(map(text, parts))
+    if parts:
         name = getattr(origin, "__qualname__", str(origin))
-        return f"{name}[{', '.join(map(_argument_text, arguments))}]"
+        return f"{name}[{', '.join(map(_argument_text, parts))}]"
     return hint.__qualname__ if isinstance(hint, type) else str(hint).removeprefix("typing.")
 
 

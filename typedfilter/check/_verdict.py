@@ -161,20 +161,21 @@ def _try_case(signature: Signature, layout: Layout, thorough: bool) -> Tried:
         problem = _trial_at(plan, sizes, root)
         if problem is not None and symbolic is not None and symbolic.is_like(problem):
             problem = symbolic
-        if not _record(tried, sizes, problem):
+        _record(tried, sizes, problem)
+        # What symbols show as well is there at all sizes; anything else perhaps at some only.
+        if tried.problem is not None and (tried.good or tried.problem is symbolic):
             break
     return tried
 
 
-def _record(tried: Tried, sizes: Mapping[str, int], problem: Problem | None) -> bool:
-    """Note what a trial at these sizes said; False where there is no need for more."""
+def _record(tried: Tried, sizes: Mapping[str, int], problem: Problem | None) -> None:
+    """Note what a trial at these sizes said; the first problem stays."""
     if problem is None:
         tried.good.append(sizes)
     elif problem.refusal in ("raise", "assert") and not problem.unfinished:
         tried.refused.append((sizes, problem))
-    else:
+    elif tried.problem is None:
         tried.problem, tried.sizes = problem, sizes
-    return tried.problem is None
 
 
 def _with_mapped(names: _sizes.Names, plan: _trial.Plan) -> _sizes.Names:
