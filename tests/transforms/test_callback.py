@@ -1,0 +1,340 @@
+"""`filter_pure_callback`: Python on the host, anything in and out, exact results, readable errors."""
+
+from __future__ import annotations
+
+import logging
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import typedfilter
+from typedfilter import (
+    AnnotationError,
+    ShapeError,
+    StaticArgumentError,
+    filter_custom_jvp,
+    filter_custom_vjp,
+    filter_grad,
+    filter_jit,
+    filter_pmap,
+    filter_pure_callback,
+    filter_vmap,
+)
+
+F32 = jax.ShapeDtypeStruct((), jnp.float32)
+VECTOR = jax.ShapeDtypeStruct((3,), jnp.float32)
+X = jnp.arange(3.0)
+NAN = float("nan")
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    """JAX logs every exception of a callback, besides raising one."""
+    logging.disable(logging.ERROR)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+def returning(value, declared):
+    return filter_pure_callback(lambda: value, result_shape_dtypes=declared)
+
+
+# What goes in and out -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("around", [lambda f: f, filter_jit, jax.jit], ids=["eager", "filter_jit", "jax.jit"])
+def test_arguments_and_results_may_hold_anything(around):
+    seen = []
+
+    def callback(model, name, *, flag):
+        seen.append((type(model["act"]), name, flag))
+        return {"y": np.asarray(model["w"]) * 2, "name": name, "none": None}
+
+    def f(w):
+        model = {"w": w, "act": np.tanh}
+        declared = {"y": VECTOR, "name": "n", "none": None}
+        out = filter_pure_callback(callback, model, "n", flag={1}, result_shape_dtypes=declared)
+        assert out["name"] == "n"
+        assert out["none"] is None
+        return out["y"]
+
+    assert jnp.array_equal(around(f)(X), 2 * X)
+    assert seen == [(np.ufunc, "n", {1})]
+
+
+def test_python_numbers_reach_the_callback_as_they_are():
+    seen = []
+    filter_pure_callback(lambda *args: seen.extend(args), 1, True, 2.0, "s", result_shape_dtypes=None)
+    assert [(type(value), value) for value in seen] == [(int, 1), (bool, True), (float, 2.0), (str, "s")]
+
+
+def test_arrays_reach_the_callback_as_arrays():
+    def callback(x):
+        assert isinstance(x, (jax.Array, np.ndarray))
+        return np.asarray(x)
+
+    assert jnp.array_equal(
+        filter_jit(lambda x: filter_pure_callback(callback, x, result_shape_dtypes=VECTOR))(X), X
+    )
+
+
+def test_an_array_may_stand_for_its_own_shape():
+    assert jnp.array_equal(filter_pure_callback(lambda x: x, X, result_shape_dtypes=X), X)
+
+
+def test_annotations_of_the_callback_do_not_keep_arrays_out():
+    def callback(x: float) -> float:
+        return float(x) * 2
+
+    assert (
+        filter_jit(lambda x: filter_pure_callback(callback, x, result_shape_dtypes=F32))(jnp.array(2.0))
+        == 4.0
+    )
+
+
+def test_an_eager_call_is_compiled_once():
+    compiled = []
+
+    def listen(event: str, *_args, **_kwargs):
+        if "backend_compile" in event:
+            compiled.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        f = lambda s: filter_pure_callback(_twice, X, s, result_shape_dtypes=(VECTOR, s))
+        f(1), f(1)
+        once = len(compiled)
+        f(1), f(1)
+        assert len(compiled) == once
+        assert [f(1)[1], f(True)[1], f(1.0)[1]] == [1, True, 1.0]
+    finally:
+        jax.monitoring.clear_event_listeners()
+
+
+def _twice(x, s):
+    return np.asarray(x) * 2, s
+
+
+# Results are compared with the declaration -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "declared"),
+    [
+        (1.5, F32),
+        (np.float64(1.5), F32),
+        (np.asarray(1.5), F32),
+        (2, jax.ShapeDtypeStruct((), jnp.int8)),
+        (True, jax.ShapeDtypeStruct((), jnp.bool_)),
+        (1 + 2j, jax.ShapeDtypeStruct((), jnp.complex64)),
+        (1.5, jax.ShapeDtypeStruct((), jnp.bfloat16)),
+    ],
+    ids=str,
+)
+def test_a_number_fits_where_a_scalar_array_of_its_kind_is_declared(value, declared):
+    out = returning(value, declared)
+    assert out.dtype == declared.dtype
+    assert out == value
+
+
+@pytest.mark.parametrize(
+    ("value", "declared"),
+    [
+        (1, F32),
+        (True, F32),
+        (True, jax.ShapeDtypeStruct((), jnp.int32)),
+        (300, jax.ShapeDtypeStruct((), jnp.int8)),
+        (1j, F32),
+        (None, F32),
+        ("s", F32),
+        (np.ones(2, np.float32), F32),
+        (np.ones((), np.int32), F32),
+        ([1.0], F32),
+        ((1.0, 2.0), (F32,)),
+        ({"a": 1.0}, {"b": F32}),
+    ],
+    ids=str,
+)
+def test_another_structure_shape_or_dtype_is_refused(value, declared):
+    with pytest.raises(ShapeError):
+        returning(value, declared)
+
+
+@pytest.mark.parametrize("declared", [1, 1.0, True, 1 + 0j], ids=repr)
+@pytest.mark.parametrize("value", [1, 1.0, True, 1 + 0j], ids=repr)
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside an array"])
+def test_static_results_are_told_apart_exactly(value, declared, beside):
+    f = lambda: returning((value, 2.0) if beside else value, (declared, F32) if beside else declared)
+    if type(value) is type(declared):
+        f()
+    else:
+        with pytest.raises(StaticArgumentError):
+            f()
+
+
+@pytest.mark.parametrize("value", [NAN, complex(0, NAN), (1, "s"), {1, 2}, jnp.sin, None, object], ids=repr)
+def test_static_results_that_are_the_same_pass(value):
+    declared = float("nan") if value is NAN else value
+    out = returning((value, 1.0), (declared, F32))
+    assert out[0] is declared or out[0] == declared
+
+
+@pytest.mark.parametrize(
+    ("value", "declared"),
+    [(0.0, -0.0), ("a", "b"), ({1}, {2}), (jnp.sin, jnp.cos), ({1: "a"}, {True: "a"}), ([1], [2])],
+    ids=str,
+)
+def test_static_results_that_differ_are_refused(value, declared):
+    with pytest.raises((StaticArgumentError, ShapeError)):
+        returning((value, 1.0), (declared, F32))
+
+
+def test_a_wrong_result_is_refused_under_jit_too():
+    f = filter_jit(lambda x: filter_pure_callback(lambda x: (x, True), x, result_shape_dtypes=(VECTOR, 1)))
+    with pytest.raises(StaticArgumentError):
+        f(X)
+
+
+# vmap ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "shapes"),
+    [
+        ({}, [((2,), ())] * 3),
+        ({"vectorized": False}, [((2,), ())] * 3),
+        ({"vmap_method": "sequential"}, [((2,), ())] * 3),
+        ({"vmap_method": "sequential_unrolled"}, [((2,), ())] * 3),
+        ({"vectorized": True}, [((3, 2), (1,))]),
+        ({"vmap_method": "expand_dims"}, [((3, 2), (1,))]),
+        ({"vmap_method": "broadcast_all"}, [((3, 2), (3,))]),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("vmap", [filter_vmap, jax.vmap])
+def test_vmap_calls_it_as_asked_for(vmap, options, shapes):
+    seen = []
+
+    def callback(x, y, s):
+        assert s == "s"
+        seen.append((x.shape, y.shape))
+        return np.asarray(x) + np.asarray(y)[..., None]
+
+    declared = jax.ShapeDtypeStruct((2,), jnp.float32)
+    f = lambda x, y: filter_pure_callback(callback, x, y, "s", result_shape_dtypes=declared, **options)
+    out = vmap(f, in_axes=(0, None))(jnp.ones((3, 2)), jnp.array(1.0))
+    assert jnp.array_equal(out, jnp.full((3, 2), 2.0))
+    assert seen == shapes
+
+
+def test_nested_maps_add_an_axis_each():
+    declared = jax.ShapeDtypeStruct((), jnp.float32)
+    callback = lambda x, y: np.asarray(x) + np.asarray(y)
+    f = lambda x, y: filter_pure_callback(callback, x, y, result_shape_dtypes=declared, vectorized=True)
+    out = filter_vmap(filter_vmap(f, in_axes=(None, 0)), in_axes=(0, None))(jnp.arange(2.0), jnp.arange(3.0))
+    assert jnp.array_equal(out, jnp.arange(2.0)[:, None] + jnp.arange(3.0))
+
+
+def test_a_vectorized_result_without_the_batch_is_refused():
+    f = lambda x: filter_pure_callback(lambda x: np.float32(1.0), x, result_shape_dtypes=F32, vectorized=True)
+    with pytest.raises(ShapeError):
+        filter_vmap(f)(X)
+
+
+@pytest.mark.parametrize(
+    "options", [{"vmap_method": "fast"}, {"vmap_method": "sequential", "vectorized": True}], ids=str
+)
+def test_unknown_or_contradicting_options_are_refused(options):
+    with pytest.raises(AnnotationError):
+        filter_pure_callback(lambda: 1.0, result_shape_dtypes=F32, **options)
+
+
+# Derivatives, devices --------------------------------------------------------------------------------
+
+
+def test_it_has_a_derivative_by_a_custom_jvp():
+    @filter_custom_jvp
+    def sine(x):
+        return filter_pure_callback(lambda x: np.sin(x), x, result_shape_dtypes=F32)
+
+    @sine.def_jvp
+    def _(primals, tangents):
+        (x,), (t,) = primals, tangents
+        return sine(x), jnp.cos(x) * t
+
+    for grad in (filter_grad(sine), filter_jit(filter_grad(sine))):
+        np.testing.assert_allclose(grad(jnp.array(1.0)), np.cos(1.0), rtol=1e-6)
+
+
+def test_it_has_a_derivative_by_a_custom_vjp():
+    @filter_custom_vjp
+    def sine(x):
+        return filter_pure_callback(lambda x: np.sin(x), x, result_shape_dtypes=F32)
+
+    @sine.def_fwd
+    def _(perturbed, x):
+        return sine(x), None
+
+    @sine.def_bwd
+    def _(residuals, g, perturbed, x):
+        return g * jnp.cos(x)
+
+    np.testing.assert_allclose(filter_jit(filter_grad(sine))(jnp.array(1.0)), np.cos(1.0), rtol=1e-6)
+
+
+def test_without_a_rule_jax_says_that_one_is_needed():
+    with pytest.raises(ValueError, match="custom_jvp"):
+        filter_grad(lambda x: filter_pure_callback(lambda x: x, x, result_shape_dtypes=F32))(jnp.array(1.0))
+
+
+def test_it_runs_on_every_device():
+    f = filter_pmap(lambda x: filter_pure_callback(lambda x: np.asarray(x) * 2, x, result_shape_dtypes=F32))
+    assert jnp.array_equal(f(jnp.arange(4.0)), 2 * jnp.arange(4.0))
+
+
+# Errors of the callback ------------------------------------------------------------------------------
+
+
+class Broken(Exception):
+    pass
+
+
+def fails(x):
+    raise Broken(f"at {float(np.sum(x))}")
+
+
+@pytest.mark.parametrize("around", [lambda f: f, filter_jit, filter_vmap], ids=["eager", "jit", "vmap"])
+def test_what_the_callback_raised_is_raised(around):
+    f = around(lambda x: filter_pure_callback(fails, x, result_shape_dtypes=F32))
+    with pytest.raises(Broken) as caught:
+        f(jnp.zeros(()) if around is not filter_vmap else jnp.zeros(2))
+    assert str(caught.value) == "at 0.0"
+    assert caught.value.__cause__ is None
+
+
+def test_its_traceback_ends_in_the_callback():
+    with pytest.raises(Broken) as caught:
+        filter_jit(lambda x: filter_pure_callback(fails, x, result_shape_dtypes=F32))(jnp.array(1.0))
+    assert caught.traceback[-1].name == "fails"
+
+
+def test_under_plain_jit_the_report_ends_with_it():
+    with pytest.raises(RuntimeError) as caught:
+        jax.jit(lambda x: filter_pure_callback(fails, x, result_shape_dtypes=F32))(1.0).block_until_ready()
+    assert str(caught.value).rstrip().endswith("Broken: at 1.0")
+
+
+def test_an_error_is_not_taken_for_a_later_one():
+    for text in ("first", "second"):
+
+        def callback(x, text=text):
+            raise ValueError(text)
+
+        with pytest.raises(ValueError, match=f"^{text}$"):
+            filter_pure_callback(callback, X, result_shape_dtypes=VECTOR)
+
+
+def test_it_is_exported():
+    assert typedfilter.filter_pure_callback is filter_pure_callback
