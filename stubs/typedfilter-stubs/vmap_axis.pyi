@@ -19,8 +19,10 @@ _t: _No  # type: ignore[no-redef]
 # subscript is a call. ty reads Literal[False] and takes the second.
 if _t.TYPE_CHECKING and 1:
     if not MYPY:
-        class VmapAxis(Any, Protocol):
+        class _VmapAxis(Any, Protocol):
             def __class_getitem__(cls, item: Any) -> Any: ...
+
+        VmapAxis = _VmapAxis  # an unknown base class is incomplete to `pyright --verifytypes`, unless private
 
 else:
     VmapAxis: Any
