@@ -172,7 +172,7 @@ def _choices(hint: Any) -> Iterable[Any] | None:
 
 
 def _array(hint: Any, place: Place) -> Node:
-    if not _types.is_array(hint):
+    if not _types.takes_tracers(hint):
         kind = getattr(hint.array_type, "__name__", str(hint.array_type))
         raise UnbuildableError(
             f"`{place.label}` is a {kind}, which can't be traced",

@@ -119,7 +119,7 @@ def _require(good: bool, value: Any, hint: Any, path: str) -> None:
 def _check_array(value: Any, hint: Any, bindings: Bindings, path: str, leaf: str) -> None:
     expected = _types.text(hint)
     kind = hint.array_type
-    stands_for_array = isinstance(value, jax.ShapeDtypeStruct) and _types.is_array(hint)
+    stands_for_array = isinstance(value, jax.ShapeDtypeStruct) and _types.takes_tracers(hint)
     is_kind = stands_for_array or (hasattr(value, "dtype") if kind is Any else isinstance(value, kind))
     if not is_kind:
         raise MismatchError(path, expected, describe(value))

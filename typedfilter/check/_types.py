@@ -100,7 +100,7 @@ def alternatives(hint: Any) -> tuple[Any, ...]:
         return (hint,)
     members = [member for part in arguments(hint) for member in alternatives(part)]
     arrays = [member for member in members if is_array(member)]
-    traceable = [member for member in arrays if is_array(member)]
+    traceable = [member for member in arrays if takes_tracers(member)]
     if any(is_key(member) for member in traceable):
         traceable = [member for member in traceable if is_key(member)]
     if traceable:
@@ -110,7 +110,7 @@ def alternatives(hint: Any) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(members))
 
 
-def is_array(hint: Any) -> bool:
+def takes_tracers(hint: Any) -> bool:
     """Whether a tracer can be a value of the jaxtyping array `hint`."""
     kind = hint.array_type
     return kind is Any or (isinstance(kind, type) and issubclass(jax.Array, kind))
