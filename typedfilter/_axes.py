@@ -17,7 +17,7 @@ from typedfilter._diagnose import brief
 from typedfilter._fields import leaf_marks
 from typedfilter._hints import Hint, Role
 from typedfilter._plan import Param, Plan
-from typedfilter._split import Rest, is_traceable, split_at
+from typedfilter._split import Rest, split_at
 from typedfilter.errors import VmapAxisError
 from typedfilter.filters import IfArray, is_array, leaf_is_array_type
 
@@ -283,7 +283,7 @@ def split_outputs(plan: Plan, out_axes: Any, out: Any) -> tuple[list[Any], list[
     groups: dict[str, list[Any]] = {"mapped": [], "whole": [], "other": []}
     kinds = []
     for leaf, axis in zip(leaves, axes, strict=True):
-        kinds.append("other" if not is_traceable(leaf) else "whole" if axis is None else "mapped")
+        kinds.append("other" if not is_array(leaf) else "whole" if axis is None else "mapped")
         groups[kinds[-1]].append(leaf)
     return groups["mapped"], groups["whole"], (treedef, kinds, axes, groups["other"])
 

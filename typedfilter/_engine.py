@@ -127,7 +127,7 @@ class Engine:
         """What a call of the wrapper enters: a function of the user's own signature."""
         by_type = frozenset(p.name for p in self.plan.params if _needs_a_look(p))
         # The engine outlives its wrappers, and they hold this function: so it may hold the engine.
-        return write_shim(
+        call = write_shim(
             self.plan.signature,
             by_type,
             self.returns_arrays,
@@ -137,6 +137,8 @@ class Engine:
             packed=Packed,
             unpack=unpack,
         )
+        call.__name__ = call.__qualname__ = self.plan.function  # for Python's own errors about arguments
+        return call
 
     # ------------------------------------------------------------------------------ patterns and programs
 

@@ -19,9 +19,9 @@ from jax.tree_util import PyTreeDef, tree_flatten
 from typedfilter._fields import leaf_marks
 from typedfilter._intern import InternTable
 from typedfilter._keys import exact_key, is_self_exact
-from typedfilter._split import Rest, is_traceable, split
+from typedfilter._split import Rest, split
 from typedfilter._tokens import Content, Kept, Token, strong, weaken
-from typedfilter.filters import leaf_is_array_type
+from typedfilter.filters import is_array, leaf_is_array_type
 
 __all__ = ["Packed", "pack", "pack_output", "unpack"]
 
@@ -107,7 +107,7 @@ def pack_output(results: list[Any], tree: Any) -> Any:
         results: keeps what a program returns, and lives as long as the program.
         tree: what the body returned.
     """
-    arrays, rest = split(tree, lambda leaves: list(map(is_traceable, leaves)))
+    arrays, rest = split(tree, lambda leaves: list(map(is_array, leaves)))
     if not rest.others:
         return tree
     part = ResultPart(rest)

@@ -12,9 +12,8 @@ from typing import Any
 import jax
 from jax.tree_util import PyTreeDef, tree_flatten
 
-from typedfilter.filters import leaf_is_array_type
 
-__all__ = ["Carried", "Rest", "is_traceable", "join_leaves", "split", "split_at"]
+__all__ = ["Carried", "Rest", "join_leaves", "split", "split_at"]
 
 
 def join_leaves(total: int, *parts: tuple[Sequence[int], Iterable[Any]]) -> list[Any]:
@@ -85,8 +84,3 @@ class Carried:
 
 
 jax.tree_util.register_pytree_node(Carried, lambda carried: ((), carried), lambda carried, _: carried)
-
-
-def is_traceable(leaf: Any) -> bool:
-    """Whether the class of `leaf` says array. What its dtype is, JAX finds out when it traces."""
-    return leaf_is_array_type(type(leaf)) is not False

@@ -29,11 +29,11 @@ from typedfilter._signatures import (
     ValueAndGradDecorator,
     WithAux,
 )
-from typedfilter._split import Rest, is_traceable, split
+from typedfilter._split import Rest, split
 from typedfilter._targets import Targets, split_aux
 from typedfilter._wrapper import Transform, Wrapper
 from typedfilter.errors import ShapeError
-from typedfilter.filters import is_array_like
+from typedfilter.filters import is_array, is_array_like
 
 __all__ = ["filter_grad", "filter_value_and_grad"]
 
@@ -62,7 +62,7 @@ class ValueAndGrad(Transform):
             def scalar(taken: Any) -> tuple[Any, list[Any]]:
                 args, kwargs = call.put(taken)
                 value, aux = split_aux(body(*args, **kwargs), self.has_aux, plan, self.name)
-                arrays, rest = split(aux, lambda leaves: list(map(is_traceable, leaves)))
+                arrays, rest = split(aux, lambda leaves: list(map(is_array, leaves)))
                 rests.append(rest)
                 return _real_scalar(value, plan, self.name), arrays
 

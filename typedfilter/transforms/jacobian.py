@@ -30,11 +30,11 @@ from typedfilter._signatures import (
     R,
     WithAux,
 )
-from typedfilter._split import Rest, is_traceable, split
+from typedfilter._split import Rest, split
 from typedfilter._targets import Call, Targets, split_aux
 from typedfilter._wrapper import Transform, Wrapper
 from typedfilter.errors import ShapeError
-from typedfilter.filters import is_inexact_array
+from typedfilter.filters import is_array, is_inexact_array
 
 __all__ = ["filter_hessian", "filter_jacfwd", "filter_jacrev"]
 
@@ -114,7 +114,7 @@ class _Flat:
         out = self.body(*args, **kwargs)
         value, aux = split_aux(out, self.transform.has_aux, self.plan, self.transform.name)
         found, self.out = split(value, lambda leaves: list(map(is_inexact_array, leaves)))
-        arrays, self.aux = split(aux, lambda leaves: list(map(is_traceable, leaves)))
+        arrays, self.aux = split(aux, lambda leaves: list(map(is_array, leaves)))
         self._refuse_complex_result(value)
         return found or [jnp.zeros(())], arrays  # jax.jacrev has no basis for no result at all
 

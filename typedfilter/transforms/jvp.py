@@ -18,11 +18,11 @@ from typedfilter._diagnose import brief
 from typedfilter._plan import Plan, plan_of
 from typedfilter._shapes import checked
 from typedfilter._signatures import P, R, S, T, Ts
-from typedfilter._split import Rest, is_traceable, join_leaves, split
+from typedfilter._split import Rest, join_leaves, split
 from typedfilter._tangents import Beside
 from typedfilter._targets import can_differentiate
 from typedfilter.errors import ShapeError
-from typedfilter.filters import is_inexact_array
+from typedfilter.filters import is_array, is_inexact_array
 
 __all__ = ["filter_jvp"]
 
@@ -114,7 +114,7 @@ class _Results:
         places = iter(depends)
         mask = [may and next(places) for may in _at(how)]
         kept, self.dependent = split(how.join(marked), lambda _: mask)
-        arrays, self.others = split(self.dependent.others, lambda leaves: list(map(is_traceable, leaves)))
+        arrays, self.others = split(self.dependent.others, lambda leaves: list(map(is_array, leaves)))
         return kept, arrays
 
     def joined(self, primals: list[Any], tangents: list[Any], arrays: list[Any]) -> tuple[Any, Any]:

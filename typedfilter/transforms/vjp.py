@@ -15,10 +15,10 @@ import jax.numpy as jnp
 from typedfilter._plan import Plan, plan_of
 from typedfilter._shapes import checked
 from typedfilter._signatures import Aux, NoAux, R, Ts, WithAux
-from typedfilter._split import Rest, is_traceable, join_leaves, split
+from typedfilter._split import Rest, join_leaves, split
 from typedfilter._tangents import Beside, Undifferentiated
 from typedfilter._targets import can_differentiate, split_aux
-from typedfilter.filters import is_inexact_array
+from typedfilter.filters import is_array, is_inexact_array
 
 __all__ = ["filter_vjp"]
 
@@ -63,7 +63,7 @@ def filter_vjp(fun: Any, *primals: *Ts, has_aux: bool = False, **kwargs: Any) ->
     def flat(taken: list[Any]) -> tuple[list[Any], list[Any]]:
         value, aux = split_aux(body(*rest.join(taken), **kwargs), has_aux, plan, "filter_vjp")
         found, out = split(value, lambda leaves: list(map(is_inexact_array, leaves)))
-        arrays, others = split((out.others, aux), lambda leaves: list(map(is_traceable, leaves)))
+        arrays, others = split((out.others, aux), lambda leaves: list(map(is_array, leaves)))
         rests.append((out, others))
         return found, arrays
 
