@@ -97,13 +97,15 @@ def _checked_inside(error: TypedFilterError, frame: Frame | None, root: Function
     """What the check at a body said: of the function under test, or of another one that it calls."""
     expected, found = _without_symbols(error.expected), _long_dtypes(error.actual)
     if error.function != root.__qualname__:
-        return Problem("argument", str(error).splitlines()[0], expected, found, frame=frame)
+        text = _long_dtypes(str(error).splitlines()[0])
+        return Problem("argument", text, expected, found, frame=frame)
     if error.parameter == "return":
         # The check's own words say how names were bound at these sizes: the verdict says so itself.
         annotated = ", but " in error.problem
         what = "is not what is annotated" if annotated else error.problem
         return Problem("return", f"the return value {what}", expected, found, "return")
-    return Problem("argument", str(error).splitlines()[0], expected, found, error.parameter, frame)
+    text = _long_dtypes(str(error).splitlines()[0].removeprefix(f"{error.function}(): "))
+    return Problem("argument", text, expected, found, error.parameter, frame)
 
 
 def _without_symbols(expected: str) -> str:

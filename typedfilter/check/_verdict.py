@@ -21,6 +21,7 @@ from typedfilter.check._report import Status
 
 _LARGEST_CONSTANT = 64
 _MOST_CONSTANTS = 4
+_REFUSALS = ("raise", "assert")  # a size that the function refuses in so many words is not a mistake
 
 
 @dataclasses.dataclass
@@ -160,7 +161,7 @@ def _try_case(signature: Signature, layout: Layout, thorough: bool) -> Tried:
     for sizes in _sets(names, signature, thorough or symbolic is not None):
         problem = _trial_at(plan, sizes, root)
         if problem is not None and symbolic is not None and symbolic.is_like(problem):
-            problem = symbolic
+            problem = problem if problem.refusal in _REFUSALS else symbolic
         _record(tried, sizes, problem)
         # What symbols show as well is there at all sizes; anything else perhaps at some only.
         if tried.problem is not None and (tried.good or tried.problem is symbolic):
@@ -172,7 +173,7 @@ def _record(tried: Tried, sizes: Mapping[str, int], problem: Problem | None) -> 
     """Note what a trial at these sizes said; the first problem stays."""
     if problem is None:
         tried.good.append(sizes)
-    elif problem.refusal in ("raise", "assert") and not problem.unfinished:
+    elif problem.refusal in _REFUSALS and not problem.unfinished:
         tried.refused.append((sizes, problem))
     elif tried.problem is None:
         tried.problem, tried.sizes = problem, sizes
