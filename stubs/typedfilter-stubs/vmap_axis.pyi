@@ -2,7 +2,7 @@
 # `VmapAxis[1, T]` are accepted as types (read as `Any`; the mypy plugin makes them exact). No declaration
 # does it for all checkers at once, so each is led to its own. tests/static keeps all of them honest.
 import typing as _t  # pyright: ignore[reportAssignmentType]  # declared below as what it is not
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 __all__ = ["VmapAxis"]
 
@@ -19,10 +19,6 @@ _t: _No  # type: ignore[no-redef]
 # subscript is a call. ty reads Literal[False] and takes the second.
 if _t.TYPE_CHECKING and 1:
     if not MYPY:
-        class _VmapAxis(Any, Protocol):
-            def __class_getitem__(cls, item: Any) -> Any: ...
-
-        VmapAxis = _VmapAxis  # an unknown base class is incomplete to `pyright --verifytypes`, unless private
-
+        from _typedfilter_axis import VmapAxis as VmapAxis
 else:
     VmapAxis: Any
