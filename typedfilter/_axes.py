@@ -23,7 +23,13 @@ from typedfilter.filters import IfArray, is_array, leaf_is_array_type
 
 __all__ = ["BY_RULE", "Mapped", "check_axes", "map_arguments", "place_outputs", "split_outputs"]
 
-BY_RULE = IfArray(0)
+
+@dataclasses.dataclass(frozen=True)
+class _ByRule(IfArray):
+    """As `if_array(0)`, but not equal to it: given by the user, that is an option like any other."""
+
+
+BY_RULE = _ByRule(0)
 """The default of `in_axes` and `out_axes`; annotations take precedence over it, and over nothing else."""
 
 
