@@ -36,7 +36,7 @@ class Rows:
 
 
 def accepted() -> None:
-    print(columns(BATCH), typed(BATCH, BATCH), donated(BATCH), columns(x=BATCH))
+    print(columns(BATCH), typed(BATCH, BATCH[0]), donated(jnp.ones((4, 3))), columns(x=BATCH))
     rows = Rows(BATCH, BATCH)
     print(rows.rows + 1, rows.columns + 1)
 
