@@ -109,7 +109,7 @@ def test_an_example_changes_nothing_about_the_function():
     marked = example(k=3)(sound)
     assert marked is sound
     assert sound(jnp.ones(2)).shape == (2,)
-    del sound.__typedfilter_examples__
+    del vars(sound)["__typedfilter_examples__"]
 
 
 def test_an_example_works_above_and_below_a_transform():

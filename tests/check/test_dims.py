@@ -29,7 +29,7 @@ def agrees(dims: str, shape: tuple[int, ...], bindings: Bindings) -> bool:
 
 
 @st.composite
-def annotations(draw):
+def dim_strings(draw):
     words = draw(st.lists(st.sampled_from(WORDS), max_size=3))
     if draw(st.booleans()):
         words.insert(draw(st.integers(0, len(words))), draw(st.sampled_from(VARIADIC)))
@@ -39,7 +39,7 @@ def annotations(draw):
 shapes = st.lists(st.integers(1, 4), max_size=4).map(tuple)
 
 
-@given(st.lists(st.tuples(annotations(), shapes), min_size=1, max_size=3))
+@given(st.lists(st.tuples(dim_strings(), shapes), min_size=1, max_size=3))
 def test_matching_concrete_shapes_says_what_jaxtyping_says(pairs):
     ours = Bindings()
     known = "n m"  # so that no expression comes before its names

@@ -44,8 +44,9 @@ def example(**values: Any) -> Callable[[T], T]:
     """
 
     def mark(target: T) -> T:
-        inner: Any = target
-        while not isinstance(target, type) and hasattr(inner, "__wrapped__"):
+        marked: Any = target
+        inner = marked
+        while not isinstance(marked, type) and hasattr(inner, "__wrapped__"):
             inner = inner.__wrapped__
         known = vars(inner).get("__typedfilter_examples__", ())
         inner.__typedfilter_examples__ = [values, *known]

@@ -124,7 +124,7 @@ def node(hint: Any, place: Place) -> Node:
         # A type variable stands for the same type wherever it is written.
         variable = _types.plain(hint)
         return _union(members, place, f"type {variable}" if isinstance(variable, TypeVar) else "")
-    hint = members[0]
+    hint = next(iter(members))
     if hint is None or hint is type(None):
         return _given(None, place)
     if _types.is_array(hint):

@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-import jax
+from jax.core import max_dim, min_dim
 
 Size: TypeAlias = Any
 """A size: an `int`, or a symbolic dimension of `jax.export` (which has no public type)."""
@@ -156,11 +156,11 @@ def evaluate(expression: str, sizes: Mapping[str, Size]) -> Size:
 
 
 def _minimum(*sizes: Size) -> Size:
-    return functools.reduce(jax.core.min_dim, sizes)
+    return functools.reduce(min_dim, sizes)
 
 
 def _maximum(*sizes: Size) -> Size:
-    return functools.reduce(jax.core.max_dim, sizes)
+    return functools.reduce(max_dim, sizes)
 
 
 def match(dims: Sequence[Dim], shape: Sequence[Size], bindings: Bindings, leaf: str = "") -> None:

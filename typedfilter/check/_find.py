@@ -16,6 +16,7 @@ import sys
 import traceback
 import types
 from collections.abc import Generator, Iterable, Iterator
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 from typedfilter.check import _judge
@@ -233,7 +234,7 @@ def _by_name(target: str, name: str, only: str, exclude: tuple[str, ...]) -> Ite
     yield Unreadable(target, "there is no such file, folder or module")
 
 
-def _spec(name: str) -> importlib.machinery.ModuleSpec | None:
+def _spec(name: str) -> ModuleSpec | None:
     try:
         return importlib.util.find_spec(name)
     except (ImportError, ValueError, AttributeError):  # a parent is missing, or is no package

@@ -146,7 +146,7 @@ class ArrayNode:
         return Point(name, ("whole", f"{name} of size 1"))
 
     def make(self, maker: Maker) -> Any:
-        dtype = self.dtypes[maker.choose(self._dtype_point)] if len(self.dtypes) > 1 else self.dtypes[0]
+        dtype = self.dtypes[maker.choose(self._dtype_point) if len(self.dtypes) > 1 else 0]
         axes = [axis for i, dim in enumerate(self.dims) for axis in self._axes(i, dim, maker)]
         return maker.place(Leaf(self.label, tuple(axes), dtype, self.dims, self.number))
 

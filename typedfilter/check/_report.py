@@ -11,6 +11,8 @@ from typing import Literal, TypeAlias
 
 Status: TypeAlias = Literal["proved", "checked", "failed", "skipped"]
 
+_WORST_FIRST: tuple[Status, ...] = ("failed", "skipped", "checked", "proved")
+
 
 @dataclasses.dataclass(frozen=True)
 class Span:
@@ -97,8 +99,11 @@ class Report:
     @property
     def status(self) -> Status:
         """The worst verdict of all; that of the function where there is only one."""
-        order: tuple[Status, ...] = ("failed", "skipped", "checked", "proved")
-        return next((status for status in order if self.count(status)), "skipped")
+        found = {result.status for result in self.results}
+        for status in _WORST_FIRST:
+            if status in found:
+                return status
+        return "skipped"
 
     @property
     def ok(self) -> bool:

@@ -203,8 +203,8 @@ def check_result(value: Any, returns: Any, bindings: _dims.Bindings) -> None:
     """
     if value is UNKNOWN or returns is Any:
         return
-    if isinstance(value, tuple) and value and value[0] is UNKNOWN:
-        arguments = getattr(_types.plain(returns), "__args__", ())
+    if type(value) is tuple and len(value) == 2 and value[0] is UNKNOWN:
+        arguments = _types.arguments(_types.plain(returns))
         if len(arguments) == 2:
             _compare.check(value[1], arguments[1], bindings, "[1]")
         return

@@ -45,7 +45,7 @@ class Subject:
 
     name: str
     call: Callable[..., Any]
-    root: types.FunctionType
+    root: Any  # a types.FunctionType, which type checkers would bind to the instance
     layers: tuple[Wrapper, ...] = ()
     cls: type | None = None
     kind: str = "function"
@@ -56,12 +56,12 @@ class Subject:
     @property
     def file(self) -> str:
         """The file that the function was written in."""
-        return self.root.__code__.co_filename
+        return str(self.root.__code__.co_filename)
 
     @property
     def line(self) -> int:
         """The line on which it begins, decorators included."""
-        return self.root.__code__.co_firstlineno
+        return int(self.root.__code__.co_firstlineno)
 
 
 def subject_of(

@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(
     session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
 ) -> None:
     """Add an item for each function."""
-    targets: list[str] = config.getoption("--typedfilter-check")
+    targets: Any = config.getoption("--typedfilter-check")
     if targets:
         items.extend(_items(session, targets, config.invocation_params.dir))
 
