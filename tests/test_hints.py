@@ -567,6 +567,20 @@ def test_a_class_of_a_function_sees_its_locals_and_itself():
     assert hints["next"].type == Node | None
 
 
+def test_a_class_may_name_itself_before_anything_else_can():
+    found: list[Hint] = []
+
+    def read(cls: type[T]) -> type[T]:
+        found.append(class_hints(cls)["next"])
+        return cls
+
+    @read
+    class Node:
+        next: Node | None
+
+    assert found[0].type == Node | None
+
+
 def test_a_local_alias_is_remembered_when_its_frame_is_gone():
     def make() -> type:
         Local = Static[int]
@@ -600,6 +614,11 @@ def test_prose_in_the_annotations_of_other_classes_is_no_error():
     hints = class_hints(Documented)
     assert (hints["x"].why, hints["x"].type) == ("annotation can't be read", Any)
     assert hints["n"].static_marker
+    Documented.__annotations__["x"] = "the Static input"
+    with pytest.raises(
+        AnnotationError, match=r"Documented.*argument `x` has an annotation that can't be read"
+    ):
+        class_hints(type("Derived", (Documented,), {}))
 
 
 # --- rendering ------------------------------------------------------------------------------------------

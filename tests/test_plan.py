@@ -156,11 +156,11 @@ class Named(NamedTuple):
 
 
 class Own(equinox.Module):
-    x: Array
+    x: Any
     n: int
 
-    def __init__(self, n: Static[int], scale: Donate[Array]) -> None:
-        self.x = scale
+    def __init__(self, n: Traced[int], x: Array) -> None:
+        self.x = x
         self.n = n
 
 
@@ -202,7 +202,7 @@ CALLABLES: list[tuple[str, Any, str, list[str]]] = [
     ("a dataclass", Record, "Record", ["x: arrays", "n: static = 1", "start: static = 0"]),
     ("a pytree_dataclass", Tree, "Tree", ["x: arrays", "n: static = 1"]),
     ("a NamedTuple", Named, "Named", ["x: arrays", "n: static = 1"]),
-    ("a module with its own __init__", Own, "Own", ["n: static", "scale: arrays"]),
+    ("a module with its own __init__", Own, "Own", ["n: traced", "x: arrays"]),
     ("a partial", functools.partial(simple, 1), "simple", ["n: static = 1", "kw k: traced = 1.0"]),
     ("a partial of nothing", functools.partial(simple), "simple", SIMPLE),
     ("a partial by keyword", functools.partial(simple, n=3), "simple", BY_KEYWORD),

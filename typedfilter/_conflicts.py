@@ -99,7 +99,7 @@ def check_grad(plan: Plan, *, has_aux: bool, name: str, scalar: bool = True) -> 
     """
     if not plan.diff_params():
         _check_first(plan, name)
-    if plan.returns.annotated and not plan.returns.unresolved:
+    if plan.returns.annotated:
         _check_return(plan, has_aux, name, scalar)
 
 

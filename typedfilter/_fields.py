@@ -123,8 +123,7 @@ def _marks_below(node: Any, mark: LeafMark) -> Iterator[LeafMark]:
     for name, child in children:
         hint = hints.get(name) if name is not None else _hint_of(node, child, hints)
         inner = mark if hint is None else mark.within(hint)
-        if child is not None:  # None is a node without leaves
-            yield from _marks_below(child, inner)
+        yield from _marks_below(child, inner)
 
 
 def _children(node: Any) -> list[tuple[str | None, Any]] | None:

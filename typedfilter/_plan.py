@@ -86,18 +86,11 @@ def _of_function(fn: Any, final: bool, owner: type | None = None) -> Plan:
     if signature is None:
         return _resolved(name, callables.ANYTHING, Scope(), has_signature=False)
     scope = Scope.of_function(fn, owner, before.kept if before is not None else None)
-    plan = _resolved(name, signature, scope, _found_before(before))
+    plan = _resolved(name, signature, scope)
     if final:
         plan = dataclasses.replace(plan, complete=True, kept={})
     _remember(fn, plan, before)
     return plan
-
-
-def _found_before(before: Plan | None) -> dict[str, Hint]:
-    if before is None:
-        return {}
-    hints = {param.name: param.hint for param in before.params} | {"return": before.returns}
-    return {name: hint for name, hint in hints.items() if not hint.unresolved}
 
 
 def _of_class(cls: type) -> Plan:
@@ -125,7 +118,7 @@ def _resolved(
             hint = known[param.name] if param.name in known else parse(param.annotation, scope)
         params.append(Param(param.name, param.kind, hint, param.default))
     with named(name, "return"):
-        returns = known["return"] if "return" in known else _returned(signature.return_annotation, scope)
+        returns = _returned(signature.return_annotation, scope)
     complete = not any(hint.unresolved for hint in (returns, *(param.hint for param in params)))
     kept = {} if complete else dict(scope.used)
     return Plan(name, tuple(params), returns, signature, has_signature, complete, kept)

@@ -539,7 +539,13 @@ def test_nothing_to_map_is_refused():
 def test_nothing_to_donate_is_refused():
     def two(x: Array, n: int, k: Static[Any]) -> int: ...
     def one(x: Array, n: int) -> int: ...
+    def many(*n: int) -> int: ...
 
+    assert text(lambda: check_jit(plan_of(many), "all-except-first")) == lines(
+        "many(): has nothing to donate: `n` is static",
+        "found: donate='all-except-first'",
+        "fix: leave donate out",
+    )
     assert text(lambda: check_jit(plan_of(two), "all-except-first")) == lines(
         "two(): has nothing to donate: `n`, `k` are static",
         "found: donate='all-except-first'",
