@@ -28,7 +28,7 @@ from typedfilter._plan import Param, Plan
 from typedfilter._shapes import checked, checks_off
 from typedfilter._sharding import placed, placing
 from typedfilter._shim import write_shim
-from typedfilter._pack import Packed, pack, pack_output, unpack
+from typedfilter._pack import pack, pack_output, unpack
 from typedfilter._tokens import Kept, Token, is_raw, static_token
 from typedfilter._wrapper import Link, rewind
 from typedfilter.filters import leaf_is_array_type
@@ -113,10 +113,7 @@ class Engine:
         self.plan = plan
         self.bound = bound
         self.options = options
-        self.returns_arrays = plan.returns.role in (Role.ARRAYS, Role.TRACED) and not links
-        self._body_of = functools.partial(
-            _body, _weakly(root), links, bool(links and bound), plan, options, self.returns_arrays
-        )
+        self._body_of = functools.partial(_body, _weakly(root), links, bool(links and bound), plan, options)
         self.run = self._body_of()
         self.kept = Kept()
         self.table: dict[Any, Callable[..., Any]] = {}
@@ -130,12 +127,9 @@ class Engine:
         call = write_shim(
             self.plan.signature,
             by_type,
-            self.returns_arrays,
             table=self.table,
             first=self.first_call,
             explain=functools.partial(_diagnose.better_error, self.plan),
-            packed=Packed,
-            unpack=unpack,
         )
         call.__name__ = call.__qualname__ = self.plan.function  # for Python's own errors about arguments
         return call
@@ -164,7 +158,7 @@ class Engine:
     def first_call(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A call with arguments of classes that were not seen before."""
         try:
-            return unpack(self.program(key, args, kwargs)(*args, **kwargs))
+            return self.program(key, args, kwargs)(*args, **kwargs)
         except Exception as error:
             better = _diagnose.better_error(self.plan, error, args, kwargs)
             if better is None:
@@ -304,12 +298,7 @@ def _weakly(root: Any) -> Callable[[], Any]:
 
 
 def _body(
-    root: Callable[[], Any],
-    links: tuple[Link, ...],
-    has_bound: bool,
-    plan: Plan,
-    options: JitOptions,
-    returns_arrays: bool,
+    root: Callable[[], Any], links: tuple[Link, ...], has_bound: bool, plan: Plan, options: JitOptions
 ) -> Callable[..., Any]:
     """What `jax.jit` traces: the function on what was packed or interned on the way in."""
     results: list[Any] = []  # lives as long as the programs that return them: JAX drops these with `run`
@@ -329,7 +318,7 @@ def _body(
             fn = placed(root(), plan, checked(root(), plan))
         with placing(), contextlib.nullcontext() if options.check else checks_off():
             out = fn(*args, **kwargs)
-        return out if returns_arrays else pack_output(results, out)
+        return pack_output(results, out)
 
     run.__name__ = run.__qualname__ = _identifier(plan.function)
     run.__signature__ = plan.signature  # type: ignore[attr-defined]  # by it JAX names arguments

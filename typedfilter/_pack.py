@@ -21,6 +21,7 @@ from typedfilter._intern import InternTable
 from typedfilter._keys import exact_key, is_self_exact
 from typedfilter._split import Rest, split
 from typedfilter._tokens import Content, Kept, Token, strong, weaken
+from typedfilter.errors import TypedFilterError
 from typedfilter.filters import is_array, leaf_is_array_type
 
 __all__ = ["Packed", "pack", "pack_output", "unpack"]
@@ -42,19 +43,6 @@ class StaticPart(Content):
 
     def rest(self) -> Rest:
         return Rest(self.treedef, self.layout.taken_at, self.layout.others_at, list(map(strong, self.statics)))
-
-
-class ResultPart:
-    """The rest of a packed result: nobody else may hold what is in it."""
-
-    __slots__ = ("__weakref__", "_rest", "token")
-
-    def __init__(self, rest: Rest) -> None:
-        self._rest = rest
-        self.token = Token(self)
-
-    def rest(self) -> Rest:
-        return self._rest
 
 
 class Packed:
@@ -100,6 +88,42 @@ def unpack(value: Any) -> Any:
     return value.rest().join(value.arrays) if type(value) is Packed else value
 
 
+class _ResultRest:
+    """The rest of a packed result, which nobody else may hold."""
+
+    __slots__ = ("__weakref__", "rest", "token")
+
+    def __init__(self, rest: Rest) -> None:
+        self.rest = rest
+        self.token = Token(self)
+
+
+class PackedResult:
+    """What a traced body returns where that is not only arrays. JAX rebuilds it as what it was made of."""
+
+    __slots__ = ("arrays", "token")
+
+    def __init__(self, arrays: Sequence[Any], token: Token) -> None:
+        self.arrays = arrays
+        self.token = token
+
+
+def _rebuilt(token: Token, arrays: Sequence[Any]) -> Any:
+    found: _ResultRest | None = token.get()
+    if found is None:
+        raise TypedFilterError(
+            "a program returned what belongs to a function that is gone",
+            expected="the function, or its jitted wrapper, to live as long as what was exported from it",
+            fix="keep a reference to the jitted function",
+        )
+    return found.rest.join(arrays)
+
+
+# JAX flattens a result while it traces and rebuilds it at every call, and does nothing else with it. So the
+# second may make what the first was made of, and a compiled call costs no look at its result.
+jax.tree_util.register_pytree_node(PackedResult, lambda packed: (packed.arrays, packed.token), _rebuilt)
+
+
 def pack_output(results: list[Any], tree: Any) -> Any:
     """What a traced body returns to JAX: the tree itself where it holds arrays only, else packed.
 
@@ -108,11 +132,11 @@ def pack_output(results: list[Any], tree: Any) -> Any:
         tree: what the body returned.
     """
     arrays, rest = split(tree, lambda leaves: list(map(is_array, leaves)))
-    if not rest.others:
+    if not rest.others or jax.config.jax_disable_jit:  # then nobody flattens it
         return tree
-    part = ResultPart(rest)
-    results.append(part)
-    return Packed(arrays, part.token)
+    held = _ResultRest(rest)
+    results.append(held)
+    return PackedResult(arrays, held.token)
 
 
 class _Layout:

@@ -21,7 +21,7 @@ NAME = "_typedfilter_call"
 _TEMPLATE = """\
 def {name}({signature}):
     try:
-        {finish}
+        return _tf_table[{key}]({call})
     except Exception as _tf_error:
         if type(_tf_error) is not _tf_keyerror or {key} in _tf_table:
             _tf_better = _tf_explain(_tf_error, ({positional}), {{{keywords}}})
@@ -30,25 +30,20 @@ def {name}({signature}):
             raise _tf_better from None
     return _tf_first({key}, ({positional}), {{{keywords}}})
 """
-_FINISH_ARRAYS = "return _tf_table[{key}]({call})"
-_FINISH_ANY = """\
-_tf_out = _tf_table[{key}]({call})
-        return _tf_out if type(_tf_out) is not _tf_packed else _tf_unpack(_tf_out)"""
 
 
 def write_shim(
-    signature: inspect.Signature, by_type: frozenset[str], returns_arrays: bool, **names: Any
+    signature: inspect.Signature, by_type: frozenset[str], **names: Any
 ) -> Callable[..., Any]:
     """A function of this signature that passes its call on to `table[key]`, or to `first` if that is not there.
 
     Args:
         signature: of the user's function.
         by_type: the parameters whose classes decide which program runs: together they are the key.
-        returns_arrays: the result never has to be unpacked.
-        names: `table`, `first(key, args, kwargs)`, `explain(error, args, kwargs)`, `packed` and `unpack`.
+        names: `table`, `first(key, args, kwargs)`, and `explain(error, args, kwargs)`.
     """
     parameters = list(signature.parameters.values())
-    source = _source(tuple((p.name, p.kind, p.default is not p.empty) for p in parameters), by_type, returns_arrays)
+    source = _source(tuple((p.name, p.kind, p.default is not p.empty) for p in parameters), by_type)
     namespace = {f"_tf_{name}": value for name, value in names.items()}
     namespace["_tf_keyerror"] = KeyError
     namespace |= {f"_tf_default_{p.name}": p.default for p in parameters if p.default is not p.empty}
@@ -63,11 +58,10 @@ def _compiled(source: str) -> CodeType:
 
 
 @functools.lru_cache(maxsize=1024)
-def _source(parameters: tuple[tuple[str, Kind, bool], ...], by_type: frozenset[str], returns_arrays: bool) -> str:
+def _source(parameters: tuple[tuple[str, Kind, bool], ...], by_type: frozenset[str]) -> str:
     positional = [_star(name, kind) for name, kind, _ in parameters if kind not in (Kind.KEYWORD_ONLY, Kind.VAR_KEYWORD)]
     keywords = [(name, kind) for name, kind, _ in parameters if kind in (Kind.KEYWORD_ONLY, Kind.VAR_KEYWORD)]
     passed = [f"{name}={name}" if kind is Kind.KEYWORD_ONLY else f"**{name}" for name, kind in keywords]
-    finish = _FINISH_ARRAYS if returns_arrays else _FINISH_ANY
     key = _key([(name, kind) for name, kind, _ in parameters if name in by_type])
     return _TEMPLATE.format(
         name=NAME,
@@ -75,7 +69,7 @@ def _source(parameters: tuple[tuple[str, Kind, bool], ...], by_type: frozenset[s
         key=key,
         positional="".join(f"{each}, " for each in positional),
         keywords=", ".join(f"{name!r}: {name}" if kind is Kind.KEYWORD_ONLY else f"**{name}" for name, kind in keywords),
-        finish=finish.format(key=key, call=", ".join(positional + passed)),
+        call=", ".join(positional + passed),
     )
 
 

@@ -96,7 +96,7 @@ class JitWrapper(Wrapper):
     def eval_shape(self, *args: Any, **kwargs: Any) -> Any:
         """The result with a `jax.ShapeDtypeStruct` in the place of each array; nothing is computed."""
         ahead = _Ahead.of(self, args, kwargs)
-        return unpack(ahead.jit.eval_shape(*ahead.args, **ahead.kwargs))
+        return ahead.jit.eval_shape(*ahead.args, **ahead.kwargs)
 
     def clear_cache(self) -> None:
         """Forget every trace and compiled program of this function."""
@@ -227,4 +227,4 @@ class Compiled(_Stage):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         positional, keyword = self._ahead.dynamic(args, kwargs)
-        return unpack(self._stage(*positional, **keyword))
+        return self._stage(*positional, **keyword)
