@@ -262,16 +262,10 @@ class CustomJvpFunction(ABC, Generic[F_co]):
     __call__: F_co
     __wrapped__: F_co
 
-    @overload
-    def def_jvp(
-        self: CustomJvpFunction[Callable[..., R]], rule: Callable[Q, tuple[R, R]], /
-    ) -> Callable[Q, tuple[R, R]]: ...
-    @overload
+    @abstractmethod
     def def_jvp(
         self: CustomJvpFunction[Callable[..., R]], rule: Callable[Q, tuple[R, R | None]], /
-    ) -> Callable[Q, tuple[R, R | None]]: ...
-    @abstractmethod
-    def def_jvp(self, rule: Any, /) -> Any:
+    ) -> Callable[Q, tuple[R, R | None]]:
         """Set the rule: `rule(primals, tangents, **kwargs) -> (primal_out, tangent_out)`."""
 
     # As in `Jitted`.

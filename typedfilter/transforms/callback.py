@@ -37,8 +37,8 @@ class Host:
         self.callback = callback
         self.arguments = arguments
         self.results = results
-        self.ndims = [len(struct.shape) for struct in inputs.structs]
-        self.key = callback, arguments.names, inputs.key, results.key
+        self.ndims: list[int] = [len(struct.shape) for struct in inputs.structs]
+        self.key: tuple[Any, ...] = callback, arguments.names, inputs.key, results.key
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Host) and self.key == other.key

@@ -87,9 +87,9 @@ class ClosureConverted:
     def __init__(self, consts: Any, program: Program) -> None:
         self.consts = consts  # a list; but JAX unflattens with anything in the place of a child
         self.program = program
-        self.__name__ = program.plan.function.rpartition(".")[2]
+        self.__name__: str = program.plan.function.rpartition(".")[2]
         self.__qualname__ = program.plan.function
-        self.__signature__ = program.plan.signature
+        self.__signature__: inspect.Signature = program.plan.signature
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         arrays = self.program.arrays_of(args, kwargs)

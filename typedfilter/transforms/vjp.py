@@ -33,7 +33,12 @@ def filter_vjp(
 def filter_vjp(
     fun: Callable[[*Ts], tuple[R, Aux]], /, *primals: *Ts, has_aux: WithAux
 ) -> tuple[R, Callable[[R], tuple[*Ts]], Aux]: ...
-def filter_vjp(fun: Any, *primals: *Ts, has_aux: bool = False, **kwargs: Any) -> Any:
+def filter_vjp(  # the ignore: mypy asks of the implementation that it unpacks what the overloads do
+    fun: Any,
+    *primals: *Ts,  # pyright: ignore[reportInvalidTypeVarUse]
+    has_aux: bool = False,
+    **kwargs: Any,
+) -> Any:
     """Evaluate a function, and get the function that pulls cotangents of its result back, as `jax.vjp` does.
 
     Args:
@@ -114,8 +119,8 @@ class Pullback:
     __slots__ = ("pull", "static")
 
     def __init__(self, pull: Any, static: _Pulling) -> None:
-        self.pull = pull
-        self.static = static
+        self.pull: Any = pull
+        self.static: _Pulling = static
 
     def __call__(self, cotangent: Any) -> Any:
         """The cotangents of the arguments, a tuple."""
