@@ -80,7 +80,9 @@ def pyright_report(*args: str, folder: Path) -> dict[str, Any]:
 
 
 def _run(module: str, *args: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    env = os.environ | {"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
+    # `pyright --verifytypes` looks at whichever `python` comes first.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    env = os.environ | {"PATH": path, "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
     # What the environment adds to the path of modules is not what a user has installed.
     for name in ("MYPYPATH", "PYTHONPATH"):
         env.pop(name, None)
