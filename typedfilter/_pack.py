@@ -213,7 +213,7 @@ def pack(kept: Kept, tree: Any, is_array_type: IsArrayType = leaf_is_array_type)
 def _layout(tree: Any, treedef: PyTreeDef, types: tuple[type, ...], is_array_type: IsArrayType) -> _Layout:
     marks = leaf_marks(tree)
     kinds = tuple(
-        kind if mark.static or is_array_type(kind) is False else None
+        kind if mark.static or (is_array_type(kind) is False and not mark.traced) else None
         for kind, mark in zip(types, marks, strict=True)
     )
     return _layouts.get_or_add((treedef, kinds), functools.partial(_Layout, tree, (treedef, kinds)))

@@ -155,9 +155,9 @@ def can_differentiate(
             return [False] * len(leaves)
         if param.hint.role in (Role.ARRAYS, Role.TRACED):
             is_inexact = is_inexact_array_like
-    mask = [is_inexact(leaf) for leaf in leaves]
-    if any(mask):
-        marks = leaf_marks(tree)
-        allowed = [mark.diff is not False and not mark.static for mark in marks]
-        mask = [inexact and free for inexact, free in zip(mask, allowed, strict=True)]
-    return mask
+    if not any(map(is_inexact_array_like, leaves)):
+        return [False] * len(leaves)
+    return [
+        mark.diff is not False and not mark.static and (is_inexact_array_like if mark.traced else is_inexact)(leaf)
+        for leaf, mark in zip(leaves, leaf_marks(tree), strict=True)
+    ]

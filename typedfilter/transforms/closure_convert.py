@@ -138,7 +138,7 @@ def filter_closure_convert(fn: Callable[..., Any], /, *args: Any, **kwargs: Any)
         ShapeError: a later call differs from the examples in a structure, shape or dtype.
         StaticArgumentError: a later call differs from them in something that is no array.
     """
-    plan = plan_of(fn)
+    plan = plan_of(fn, final=True)
     bound = _bind(plan, args, kwargs)
     arrays, arguments = take_arrays(plan, bound.args, bound.kwargs, stands_for_array)
     lifted = Lifted(checked(fn, plan), arguments)

@@ -85,7 +85,7 @@ def filter_eval_shape(fun: Callable[..., Any], /, *args: Any, **kwargs: Any) -> 
     Raises:
         ShapeError: an argument or the result is not what its annotation says.
     """
-    plan = plan_of(fun)
+    plan = plan_of(fun, final=True)
     arrays, arguments = take_arrays(plan, args, kwargs, stands_for_array)
     lifted = Lifted(checked(fun, plan), arguments)
     structs = jax.eval_shape(lifted, list(map(_for_jax, arrays)))
