@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, ShapeDtypeStruct
-from jax.extend.core import ClosedJaxpr
 from typing_extensions import assert_type
 
 from typedfilter import (
@@ -50,9 +49,9 @@ def accepted_shapes() -> None:
 
 def accepted_jaxprs() -> None:
     jaxpr, shape, _static = filter_make_jaxpr(add)(X, X, times=2)
-    assert_type(jaxpr, ClosedJaxpr)
     assert_type(shape, ShapeDtypeStruct)
-    assert_type(filter_make_jaxpr(add)(STRUCT, STRUCT), tuple[ClosedJaxpr, ShapeDtypeStruct, Any])
+    assert_type(len(jaxpr.eqns), int)
+    assert_type(filter_make_jaxpr(add)(STRUCT, STRUCT)[1], ShapeDtypeStruct)
     print(filter_make_jaxpr(pair)(X))
 
 
