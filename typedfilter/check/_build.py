@@ -57,6 +57,7 @@ class Place:
     Attributes:
         label: how messages call it: `x`, `params["a"]`, `model.layers[0]`.
         name: what an example calls it: the parameter, or the field of a class.
+        key: what two places share that vary alike: a field of one class has one length in all its instances.
         owner: the class whose field it is; empty for a parameter.
         number: of the leaf of the tree that it is in.
         tree: the name of the structure of that tree.
@@ -67,6 +68,7 @@ class Place:
 
     label: str
     name: str
+    key: str = ""
     owner: str = ""
     number: str = ""
     tree: str = ""
@@ -76,6 +78,7 @@ class Place:
 
     def at(self, piece: str, **changes: Any) -> Place:
         """A place inside this one."""
+        changes.setdefault("key", f"{self.key or self.label}{piece}")
         return dataclasses.replace(self, label=f"{self.label}{piece}", **changes)
 
     def missing(self, what: str, value: str) -> UnbuildableError:
@@ -160,7 +163,7 @@ def _choice(place: Place, options: list[tuple[str, Node]], soft: bool = False, k
     if len(options) == 1:
         return options[0][1]
     labels, nodes = zip(*options, strict=True)
-    return ChoiceNode(Point(key or f"choice of {place.label}", labels, soft), nodes)
+    return ChoiceNode(Point(key or f"choice of {place.key or place.label}", labels, soft), nodes)
 
 
 def _choices(hint: Any) -> Iterable[Any] | None:
@@ -211,7 +214,7 @@ def _tree(hint: Any, place: Place) -> Node:
         return node(leaf, place.at(f"<{index}>", number=index, tree=structure or ""))
 
     make_leaf("0")
-    return TreeNode(place.label, structure, make_leaf)
+    return TreeNode(place.label, place.key or place.label, structure, make_leaf)
 
 
 def _stub(parameters: list[Any] | None, result: Any, place: Place) -> Node:
@@ -351,7 +354,8 @@ def _instance(cls: type, fields: Mapping[str, Any], place: Place) -> Node:
 
 def _field(cls: Any, name: str, hint: Any, place: Place, defaults: Mapping[str, Any] | None = None) -> Node:
     known = _namedtuple_defaults(cls) if defaults is None else defaults
-    inner = place.at(f".{name}", name=name, owner=cls.__name__, inside=(*place.inside, cls))
+    key = f"{cls.__qualname__}.{name}"
+    inner = place.at(f".{name}", name=name, key=key, owner=cls.__name__, inside=(*place.inside, cls))
     return _or_default(inner, hint, known.get(name, inspect.Parameter.empty))
 
 

@@ -170,6 +170,44 @@ def _check_tree(value: Any, hint: Any, bindings: Bindings, path: str) -> None:
             check(item, leaftype, bindings, path + jax.tree_util.keystr(place), str(index))
 
 
+def repeated_classes(value: Any) -> frozenset[type]:
+    """The classes whose instances in `value` share dimension names with one another."""
+    owners: dict[str, list[type]] = {}
+    for instance in _instances(value):
+        for name in {
+            d.text for h in _own_arrays(type(instance)) for d in _types.dims_of(h) if d.kind == "named"
+        }:
+            owners.setdefault(name, []).append(type(instance))
+    return frozenset(cls for classes in owners.values() if len(classes) > 1 for cls in classes)
+
+
+def _instances(value: Any) -> Iterator[Any]:
+    """Every instance of a class with annotated fields in `value`."""
+    if isinstance(value, (list, tuple, set, frozenset)):
+        inner: list[Any] = list(value)
+    elif isinstance(value, dict):
+        inner = list(value.values())
+    elif isinstance(value, (jax.Array, np.ndarray, str)):
+        return
+    else:
+        fields = _types.fields_of(type(value))
+        inner = [getattr(value, name) for name in fields if hasattr(value, name)]
+        if fields:
+            yield value
+    for item in inner:
+        yield from _instances(item)
+
+
+def _own_arrays(hint: Any) -> Iterator[Any]:
+    """The arrays in the fields of a class, but not in those of a class that is in a field."""
+    for child in _types.children(hint):
+        child = _types.plain(child)
+        if _types.is_array(child):
+            yield child
+        elif not _types.fields_of(child):
+            yield from _own_arrays(child)
+
+
 def _fits(value: Any, hint: Any, bindings: Bindings) -> bool:
     try:
         # Dimensions do not decide what a leaf is: a wrong one is to be reported, not flattened further.
@@ -299,8 +337,8 @@ def _is_struct_for(value: Any, cls: type) -> bool:
 
 
 def _check_fields(value: Any, hint: Any, bindings: Bindings, path: str, leaf: str) -> None:
-    if bindings.apart:
-        bindings = Bindings(arguments=bindings.arguments, apart=True)
+    if type(value) in bindings.apart:
+        bindings = bindings.of_instance()
     for name, field in _types.fields_of(hint).items():
         if not any(True for _ in _types.arrays_in(field)):
             continue

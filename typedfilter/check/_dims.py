@@ -81,7 +81,8 @@ class Bindings:
         ranks: the axes of each `*name`, and whether they were seen with `#` only.
         structures: the tree structure of each structure name of a `PyTree`.
         arguments: the arguments by name, for `{...}` in a dimension string.
-        apart: whether each instance of a class has names of its own.
+        apart: the classes of which each instance has names of its own.
+        known: the sizes that these begin with.
     """
 
     sizes: dict[str, Size] = dataclasses.field(default_factory=dict[str, Size])
@@ -90,11 +91,17 @@ class Bindings:
     )
     structures: dict[str, Any] = dataclasses.field(default_factory=dict[str, Any])
     arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
-    apart: bool = False
+    apart: frozenset[type] = frozenset()
+    known: Mapping[str, Size] = dataclasses.field(default_factory=dict[str, Size])
 
     def copy(self) -> Bindings:
         """Bindings that can be added to without touching these."""
-        return Bindings(dict(self.sizes), dict(self.ranks), dict(self.structures), self.arguments, self.apart)
+        own = {"sizes": dict(self.sizes), "ranks": dict(self.ranks), "structures": dict(self.structures)}
+        return dataclasses.replace(self, **own)
+
+    def of_instance(self) -> Bindings:
+        """Bindings for an instance that has names of its own."""
+        return dataclasses.replace(self, sizes=dict(self.known), ranks={}, structures={})
 
     def take(self, other: Bindings) -> None:
         """Become `other`, for whoever holds this object."""

@@ -23,7 +23,7 @@ _GENERATOR_OR_COROUTINE = 0x20 | 0x80 | 0x200  # flags of a code object
 def is_annotated(subject: Subject) -> bool:
     """Whether the signature of a function says a shape, so that there is something to prove.
 
-    A function that takes models and returns nothing does something with them (saves them, prints them):
+    A function that takes models and returns no arrays does something with them (saves them, prints them):
     it is not run.
     """
     try:
@@ -31,13 +31,10 @@ def is_annotated(subject: Subject) -> bool:
     except AnnotationError:
         return True  # what is wrong with it is to be reported
     own = [p.hint.type for p in plan.params if p.hint.annotated]
-    if any(_says_shape(hint) for hint in (*own, plan.returns.type)):
+    if any(map(_says_shape, (*own, plan.returns.type))):
         return True
-    returns = plan.returns
-    if not returns.annotated or returns.type in (None, type(None)):
-        return False
-    receiver = [subject.cls] if subject.kind in ("method", "property") else []
-    return any(True for hint in (*own, returns.type, *receiver) for _ in _types.arrays_in(hint))
+    returned = subject.cls if plan.returns.type in _layout.SELVES else plan.returns.type
+    return any(True for _ in _types.arrays_in(returned))
 
 
 def _says_shape(hint: Any) -> bool:

@@ -40,7 +40,7 @@ Case = dict[str, int]
 _PRODUCT = 24  # beyond this many combinations, only those that differ in one or two points are tried
 _MOST = 72
 _EMPTY = inspect.Parameter.empty
-_SELVES: tuple[Any, ...] = (typing.Self, typing_extensions.Self)
+SELVES: tuple[Any, ...] = (typing.Self, typing_extensions.Self)
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -63,6 +63,14 @@ class Signature:
     returns: Any  # a type; Any where nothing is said
     sizes: tuple[tuple[str, int], ...] = ()  # of dimensions, from an example
     apart: frozenset[str] = frozenset()  # instances that have dimension names of their own
+
+    @property
+    def classes_apart(self) -> frozenset[type]:
+        """The classes of those instances."""
+        nodes = (node for p in self.parameters if p.node is not None for node in walk(p.node))
+        return frozenset(
+            node.cls for node in nodes if isinstance(node, RecordNode) and node.label in self.apart
+        )
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -95,7 +103,7 @@ def signature_of(
                 "correct the name; a dimension takes an int",
             )
     returns = subject.cls if subject.kind == "constructor" else _type_of("the return", plan.returns)
-    if returns in _SELVES:
+    if returns in SELVES:
         returns = subject.cls
     return Signature(subject, tuple(parameters), returns, tuple(sizes.items()), apart)
 

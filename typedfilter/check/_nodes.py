@@ -265,6 +265,7 @@ class TreeNode:
     """`PyTree[leaf, "T"]`: leaves of one type in several structures; a composite name nests them."""
 
     label: str
+    key: str
     structure: str | None
     leaf: Callable[[str], Node]
 
@@ -275,10 +276,10 @@ class TreeNode:
 
     @property
     def _pieces(self) -> tuple[str, ...]:
-        return tuple((self.structure or "").split()) or (f"of {self.label}",)
+        return tuple((self.structure or "").split()) or (f"of {self.key}",)
 
     def _point(self, piece: str) -> Point:
-        key = f"of {self.label} around" if piece == "..." else piece
+        key = f"of {self.key} around" if piece == "..." else piece
         return Point(
             f"structure {key}", tuple(f"`{self.label}` {name}" for name in _STRUCTURE_NAMES), soft=True
         )

@@ -21,6 +21,7 @@ from typedfilter.check._compare import MismatchError, StubError
 from typedfilter.check._report import Frame
 from typedfilter.errors import TypedFilterError
 
+_JAX = str(Path(jax.__file__).parent)
 _OURS = str(Path(__file__).resolve().parent.parent)
 _VALUES_NEEDED = (
     jax.errors.ConcretizationTypeError,
@@ -46,6 +47,7 @@ class Problem:
         refusal: how the function itself refused, if it did: `raise`, `assert`, `structure`.
         value: it asked for the value of an array.
         structural: its exception is one that a value of another structure causes.
+        in_jax: JAX itself raised it.
         unfinished: the function raised NotImplementedError.
     """
 
@@ -58,6 +60,7 @@ class Problem:
     refusal: str = ""
     value: bool = False
     structural: bool = False
+    in_jax: bool = False
     unfinished: bool = False
 
     def is_like(self, other: Problem) -> bool:
@@ -88,7 +91,8 @@ def problem_of(error: Exception, root: FunctionType) -> Problem:
         frame=frame,
         refusal=_refusal(error, frame, bool(users) and users[-1] is frames[-1]),
         value=isinstance(error, _VALUES_NEEDED),
-        structural=isinstance(error, (LookupError, AttributeError, TypeError)),
+        structural=isinstance(error, _STRUCTURAL),
+        in_jax=bool(frames) and frames[-1].filename.startswith(_JAX),
         unfinished=isinstance(error, NotImplementedError) and bool(users) and users[-1] is frames[-1],
     )
 

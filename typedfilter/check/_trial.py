@@ -43,7 +43,8 @@ def planned(signature: Signature, layout: Layout) -> Plan:
     def arguments(leaves: Sequence[Any]) -> _stack.Arguments:
         return _as_call(signature, _arguments(signature, layout, iter(leaves), Bindings()))
 
-    return Plan(signature, layout, _stack.levels_of(signature.subject.layers, arrays, arguments))
+    levels = _stack.levels_of(signature.subject.layers, arrays, arguments, layout.names.free)
+    return Plan(signature, layout, levels)
 
 
 def _whole(leaf: Leaf, sizes: Mapping[str, int]) -> Mapping[str, int]:
@@ -96,7 +97,9 @@ def _on_its_own(plan: Plan) -> Plan:
 
 def _bindings(plan: Plan, sizes: Mapping[str, Size], shapes: Sequence[Sequence[Size]]) -> Bindings:
     """What the names stand for before the function runs: the axes of `*name` are known by its arguments."""
-    bindings = Bindings(sizes=dict(sizes), arguments=plan.layout.arguments, apart=bool(plan.signature.apart))
+    bindings = Bindings(
+        sizes=dict(sizes), arguments=plan.layout.arguments, apart=plan.signature.classes_apart
+    )
     for leaf, shape in zip(plan.layout.leaves, shapes, strict=True):
         if any(dim.variadic for dim in leaf.dims):
             _dims.match(leaf.dims, shape, bindings, leaf.number)

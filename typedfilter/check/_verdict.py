@@ -105,8 +105,12 @@ def _is_excused(tried: Tried, problem: Problem) -> bool:
     asked = {key: chosen for key, chosen in tried.layout.used.items() if key in soft}
     if not asked:
         return False
-    lone_leaf = any("single leaf" in soft[key].options[chosen] for key, chosen in asked.items())
-    return problem.refusal == "structure" or (lone_leaf and problem.structural)
+    if problem.refusal == "structure":
+        return True
+    # What another library makes of a tree (an optimiser's state, say) is no secret of ours, either.
+    trees = {key: soft[key].options[chosen] for key, chosen in asked.items() if key.startswith("structure ")}
+    lone_leaf = any("single leaf" in option for option in trees.values())
+    return bool(trees) and problem.structural and (lone_leaf or not problem.in_jax)
 
 
 def _summed_up(every: list[Tried]) -> Verdict:

@@ -1,6 +1,7 @@
 """Sound classes: their instances are built from the annotations of their fields."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 
 import equinox as eqx
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, jaxtyped
 
 import typedfilter
-from typedfilter import NoDiff, Static, filter_jit
+from typedfilter import NoDiff, Static, filter_jit, filter_vmap
 from typedfilter.pytree import pytree_dataclass
 
 
@@ -182,3 +183,26 @@ class Base:
     # proved
     def __call__(self, x: Float[Array, "n"]) -> Float[Array, "m"]:
         return x @ self.matrix
+
+
+# proved
+def two_layers(key: Key[Array, ""], n: int = 3, m: int = 4) -> tuple[Linear, Linear]:
+    return Linear.init(key, n, m), Linear.init(key, m, n)
+
+
+# proved
+@typedfilter.check.example(sizes=(4, 3, 2))
+def init_deep(key: Key[Array, ""], sizes: tuple[int, ...]) -> Deep:
+    return Deep([Linear.init(key, i, o) for i, o in itertools.pairwise(sizes)])
+
+
+# proved
+def sgd_deep(params: Deep, grads: Deep) -> Deep:
+    return jax.tree.map(lambda p, g: p - 0.1 * g, params, grads)
+
+
+# proved
+@filter_jit
+@filter_vmap(in_axes=(None, 0))
+def mapped_deep(model: Deep, batch: Float[Array, "batch i"]) -> Float[Array, "batch o"]:
+    return filter_vmap(model)(batch)

@@ -112,3 +112,13 @@ class Module(eqx.Module):
     # failed: self.bias: None
     def __call__(self, x: Float[Array, "i"]) -> Float[Array, "o"]:
         return self.weight @ x + self.bias
+
+
+# failed: `[0].weight` of the return value
+def swapped(params: Linear) -> tuple[Linear, Linear]:
+    return Linear(params.weight.T, params.bias), params
+
+
+# failed: `[1].bias` of the return value
+def two_layers(key: Key[Array, ""], n: int = 3, m: int = 4) -> tuple[Linear, Linear]:
+    return Linear(jnp.zeros((n, m)), jnp.zeros(m)), Linear(jnp.zeros((m, n)), jnp.zeros(m))
