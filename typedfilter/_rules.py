@@ -171,7 +171,7 @@ class Operands:
             name = self.plan.bind_names(first.idx + 1)[-1]
         else:  # what the function is bound to is a module, say
             name = first.key if group == 1 else "self"
-        return name + jax.tree_util.keystr(tuple(inner))
+        return name + jax.tree_util.keystr(tuple(inner)).removeprefix(".__self__")
 
 
 def _inexact(tree: Any, param: Param | None) -> list[bool]:
