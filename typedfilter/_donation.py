@@ -15,10 +15,34 @@ from typing import Any
 __all__ = ["Quietly", "loud_again", "quiet_from_here"]
 
 _MESSAGE = "Some donated buffers were not usable"
-_lock = threading.Lock()
-_active = 0
+
+
+class _Silence:
+    """One filter for JAX's warning, in place while any thread needs it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._needed = 0
+        self._entry: Any = None
+
+    def begin(self) -> None:
+        with self._lock:
+            self._needed += 1
+            if self._needed == 1:
+                warnings.filterwarnings("ignore", message=_MESSAGE)
+                self._entry = warnings.filters[0]
+
+    def end(self, times: int) -> None:
+        with self._lock:
+            self._needed -= times
+            filters: Any = warnings.filters
+            # Another thread may have put older filters back as a whole, and ours went with that.
+            if self._needed == 0 and self._entry in filters:
+                filters.remove(self._entry)
+
+
+_silence = _Silence()
 _here = threading.local()
-_installed: list[Any] = []
 
 
 class Quietly:
@@ -39,23 +63,11 @@ class Quietly:
 
 def quiet_from_here() -> None:
     """Ignore JAX's warning until `loud_again()`."""
-    global _active
     _here.count = getattr(_here, "count", 0) + 1
-    with _lock:
-        _active += 1
-        if _active == 1:
-            warnings.filterwarnings("ignore", message=_MESSAGE)
-            _installed.append(warnings.filters[0])
+    _silence.begin()
 
 
 def loud_again() -> None:
-    """Take the filter out again, once no thread needs it."""
-    global _active
-    with _lock:
-        _active -= _here.count
-        _here.count = 0
-        if _active == 0:
-            entry = _installed.pop()
-            # Another thread may have put older filters back as a whole, and ours went with that.
-            if entry in warnings.filters:
-                warnings.filters.remove(entry)  # type: ignore[attr-defined]  # a list; typeshed says Sequence
+    """Undo every `quiet_from_here()` of this thread."""
+    count, _here.count = _here.count, 0
+    _silence.end(count)

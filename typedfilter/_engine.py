@@ -24,11 +24,11 @@ from typedfilter._donation import Quietly, quiet_from_here
 from typedfilter._fields import is_array_only_class
 from typedfilter._hints import Role
 from typedfilter._intern import Attached
+from typedfilter._pack import pack, pack_output, unpack
 from typedfilter._plan import Param, Plan
 from typedfilter._shapes import checked, checks_off
 from typedfilter._sharding import placed, placing
 from typedfilter._shim import write_shim
-from typedfilter._pack import pack, pack_output, unpack
 from typedfilter._tokens import Kept, Token, is_raw, static_token
 from typedfilter._wrapper import Link, rewind
 from typedfilter.filters import leaf_is_array_type
@@ -139,14 +139,16 @@ class Engine:
     def pattern(self, args: Sequence[Any], kwargs: dict[str, Any], structs: bool = False) -> Pattern:
         """How these arguments travel, filled into the places of the signature."""
         positional = tuple(_mode(self.plan.positional(i), value, structs) for i, value in enumerate(args))
-        keyword = tuple((name, _mode(self.plan.keyword(name), value, structs)) for name, value in kwargs.items())
+        keyword = tuple(
+            (name, _mode(self.plan.keyword(name), value, structs)) for name, value in kwargs.items()
+        )
         return Pattern(positional, keyword)
 
     def program(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[..., Any]:
         """What to call with arguments of these classes from now on."""
         pattern = self.pattern(args, kwargs)
-        call = self.jit(pattern)
-        if Mode.KEYED in pattern.positional or Mode.PACKED in pattern.positional or pattern.named(Mode.KEYED, Mode.PACKED):
+        call: Callable[..., Any] = self.jit(pattern)
+        if Mode.KEYED in pattern.modes or Mode.PACKED in pattern.modes:
             call = functools.partial(_converting, call, *self.converters(pattern))
         if self.options.quiet:
             call = Quietly(call)
@@ -186,7 +188,10 @@ class Engine:
 
     def converters(self, pattern: Pattern) -> tuple[list[tuple[int, Converter]], list[tuple[str, Converter]]]:
         """What to do with arguments that don't travel as they are, by position and by name."""
-        by_mode = {Mode.PACKED: functools.partial(pack, self.kept), Mode.KEYED: functools.partial(static_token, self.kept)}
+        by_mode: dict[Mode, Converter] = {
+            Mode.PACKED: functools.partial(pack, self.kept),
+            Mode.KEYED: functools.partial(static_token, self.kept),
+        }
         positional = [(i, by_mode[mode]) for i, mode in enumerate(pattern.positional) if mode in by_mode]
         return positional, [(name, by_mode[mode]) for name, mode in pattern.keyword if mode in by_mode]
 
@@ -201,13 +206,17 @@ class Engine:
 
     # ------------------------------------------------------------------------------------- ahead of time
 
-    def prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Pattern, list[Any], dict[str, Any]]:
+    def prepare(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Pattern, list[Any], dict[str, Any]]:
         """The pattern of a call that may hold `jax.ShapeDtypeStruct`s, and its arguments converted."""
         given = self.plan.signature.bind(*args, **kwargs)
         given.apply_defaults()
         pattern = self.pattern(given.args, given.kwargs, structs=True)
         try:
-            positional = [self.convert(mode, value) for mode, value in zip(pattern.positional, given.args, strict=True)]
+            positional = [
+                self.convert(mode, value) for mode, value in zip(pattern.positional, given.args, strict=True)
+            ]
             keyword = {name: self.convert(mode, given.kwargs[name]) for name, mode in pattern.keyword}
         except Exception as error:
             better = _diagnose.better_error(self.plan, error, given.args, given.kwargs)

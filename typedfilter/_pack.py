@@ -26,6 +26,7 @@ from typedfilter.filters import is_array, leaf_is_array_type
 
 __all__ = ["Packed", "pack", "pack_output", "unpack"]
 
+_config: Any = jax.config  # whose flags no type checker sees
 IsArrayType = Callable[[type], bool | None]
 
 
@@ -34,7 +35,9 @@ class StaticPart(Content):
 
     __slots__ = ("layout", "statics", "treedef")
 
-    def __init__(self, layout: _Layout, treedef: PyTreeDef, statics: tuple[Any, ...], dicts: Hashable) -> None:
+    def __init__(
+        self, layout: _Layout, treedef: PyTreeDef, statics: tuple[Any, ...], dicts: Hashable
+    ) -> None:
         super().__init__(None)
         self.layout = layout  # which lives as long as a part of it does
         self.treedef = treedef
@@ -42,11 +45,13 @@ class StaticPart(Content):
         self.key = layout.keyed(self.statics), dicts
 
     def rest(self) -> Rest:
-        return Rest(self.treedef, self.layout.taken_at, self.layout.others_at, list(map(strong, self.statics)))
+        return Rest(
+            self.treedef, self.layout.taken_at, self.layout.others_at, list(map(strong, self.statics))
+        )
 
 
 class Packed:
-    """A pytree whose children are the arrays of another one, and whose auxiliary data is a token for the rest.
+    """A pytree with the arrays of another one as children, and a token for the rest as auxiliary data.
 
     `part` keeps the rest alive where the tree was packed; where JAX has rebuilt it, the token has to do.
     """
@@ -78,7 +83,7 @@ def _flatten_with_keys(packed: Packed) -> tuple[list[tuple[Any, Any]], Token]:
 jax.tree_util.register_pytree_with_keys(
     Packed,
     _flatten_with_keys,
-    lambda token, arrays: Packed(arrays, token),
+    lambda token, arrays: Packed(list(arrays), token),
     lambda packed: (packed.arrays, packed.token),
 )
 
@@ -132,7 +137,7 @@ def pack_output(results: list[Any], tree: Any) -> Any:
         tree: what the body returned.
     """
     arrays, rest = split(tree, lambda leaves: list(map(is_array, leaves)))
-    if not rest.others or jax.config.jax_disable_jit:  # then nobody flattens it
+    if not rest.others or _config.jax_disable_jit:  # then nobody flattens it
         return tree
     held = _ResultRest(rest)
     results.append(held)
@@ -142,7 +147,19 @@ def pack_output(results: list[Any], tree: Any) -> Any:
 class _Layout:
     """Where the arrays of one structure are, and the live static parts of it."""
 
-    __slots__ = ("__weakref__", "by_types", "dicts", "exact", "inexact", "key", "others_at", "parts", "take", "take_others", "taken_at")
+    __slots__ = (
+        "__weakref__",
+        "by_types",
+        "dicts",
+        "exact",
+        "inexact",
+        "key",
+        "others_at",
+        "parts",
+        "take",
+        "take_others",
+        "taken_at",
+    )
 
     def __init__(self, tree: Any, key: tuple[PyTreeDef, tuple[type | None, ...]]) -> None:
         self.key = key
@@ -158,7 +175,9 @@ class _Layout:
 
     def keyed(self, statics: Iterable[Any]) -> tuple[Any, ...]:
         """What tells these static leaves from others."""
-        return tuple([exact_key(v) if inexact else v for v, inexact in zip(statics, self.inexact, strict=True)])
+        return tuple(
+            [exact_key(v) if inexact else v for v, inexact in zip(statics, self.inexact, strict=True)]
+        )
 
     def pack(self, kept: Kept, tree: Any, leaves: list[Any], treedef: PyTreeDef) -> Packed:
         statics = self.take_others(leaves)
@@ -206,7 +225,9 @@ def pack(kept: Kept, tree: Any, is_array_type: IsArrayType = leaf_is_array_type)
     layout = None if entry is None else entry.layout()
     if layout is None:
         layout = _layout(tree, treedef, types, is_array_type)
-        layout.by_types.append(_by_types.get_or_add((treedef, types), functools.partial(_ByTypes, (treedef, types), layout)))
+        layout.by_types.append(
+            _by_types.get_or_add((treedef, types), functools.partial(_ByTypes, (treedef, types), layout))
+        )
     return layout.pack(kept, tree, leaves, treedef)
 
 

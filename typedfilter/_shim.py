@@ -32,10 +32,8 @@ def {name}({signature}):
 """
 
 
-def write_shim(
-    signature: inspect.Signature, by_type: frozenset[str], **names: Any
-) -> Callable[..., Any]:
-    """A function of this signature that passes its call on to `table[key]`, or to `first` if that is not there.
+def write_shim(signature: inspect.Signature, by_type: frozenset[str], **names: Any) -> Callable[..., Any]:
+    """A function of this signature that calls `table[key]`, or `first` if that is not there.
 
     Args:
         signature: of the user's function.
@@ -45,7 +43,7 @@ def write_shim(
     parameters = list(signature.parameters.values())
     source = _source(tuple((p.name, p.kind, p.default is not p.empty) for p in parameters), by_type)
     namespace = {f"_tf_{name}": value for name, value in names.items()}
-    namespace["_tf_keyerror"] = KeyError
+    namespace |= {"_tf_keyerror": KeyError, "_tf_type": type, "_tf_map": map}  # parameters may be named so
     namespace |= {f"_tf_default_{p.name}": p.default for p in parameters if p.default is not p.empty}
     exec(_compiled(source), namespace)
     shim: Callable[..., Any] = namespace.pop(NAME)
@@ -59,7 +57,9 @@ def _compiled(source: str) -> CodeType:
 
 @functools.lru_cache(maxsize=1024)
 def _source(parameters: tuple[tuple[str, Kind, bool], ...], by_type: frozenset[str]) -> str:
-    positional = [_star(name, kind) for name, kind, _ in parameters if kind not in (Kind.KEYWORD_ONLY, Kind.VAR_KEYWORD)]
+    positional = [
+        _star(name, kind) for name, kind, _ in parameters if kind not in (Kind.KEYWORD_ONLY, Kind.VAR_KEYWORD)
+    ]
     keywords = [(name, kind) for name, kind, _ in parameters if kind in (Kind.KEYWORD_ONLY, Kind.VAR_KEYWORD)]
     passed = [f"{name}={name}" if kind is Kind.KEYWORD_ONLY else f"**{name}" for name, kind in keywords]
     key = _key([(name, kind) for name, kind, _ in parameters if name in by_type])
@@ -68,7 +68,9 @@ def _source(parameters: tuple[tuple[str, Kind, bool], ...], by_type: frozenset[s
         signature=_signature(parameters),
         key=key,
         positional="".join(f"{each}, " for each in positional),
-        keywords=", ".join(f"{name!r}: {name}" if kind is Kind.KEYWORD_ONLY else f"**{name}" for name, kind in keywords),
+        keywords=", ".join(
+            f"{name!r}: {name}" if kind is Kind.KEYWORD_ONLY else f"**{name}" for name, kind in keywords
+        ),
         call=", ".join(positional + passed),
     )
 
@@ -94,11 +96,11 @@ def _key(by_type: list[tuple[str, Kind]]) -> str:
     pieces = []
     for name, kind in by_type:
         if kind is Kind.VAR_POSITIONAL:
-            pieces.append(f"*map(type, {name}), None")  # None: so that *args and **kwargs can't run together
+            pieces.append(f"*_tf_map(_tf_type, {name}), None")  # None: so that *args and **kwargs can't run together
         elif kind is Kind.VAR_KEYWORD:
-            pieces.append(f"*{name}, *map(type, {name}.values())")
+            pieces.append(f"*{name}, *_tf_map(_tf_type, {name}.values())")
         else:
-            pieces.append(f"type({name})")
+            pieces.append(f"_tf_type({name})")
     if len(pieces) == 1 and not pieces[0].startswith("*"):
         return pieces[0]
     return "(" + "".join(f"{piece}, " for piece in pieces) + ")"

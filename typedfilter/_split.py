@@ -12,7 +12,6 @@ from typing import Any
 import jax
 from jax.tree_util import PyTreeDef, tree_flatten
 
-
 __all__ = ["Carried", "Rest", "join_leaves", "split", "split_at"]
 
 
@@ -44,9 +43,7 @@ class Rest:
 
     def leaves(self, taken: Iterable[Any]) -> list[Any]:
         """The flat leaves of `join(taken)`."""
-        return join_leaves(
-            self.treedef.num_leaves, (self.taken_at, taken), (self.others_at, self.others)
-        )
+        return join_leaves(self.treedef.num_leaves, (self.taken_at, taken), (self.others_at, self.others))
 
     def with_none(self, taken: Iterable[Any]) -> Any:
         """The tree, with `taken` in their places and `None` for all other leaves: a gradient, say."""
@@ -54,7 +51,7 @@ class Rest:
 
 
 def split(tree: Any, take: Callable[[list[Any]], Sequence[bool]]) -> tuple[list[Any], Rest]:
-    """The leaves for which `take(leaves)` is true, as a flat list, and the rest; `rest.join` is the inverse."""
+    """The leaves that `take(leaves)` says, as a flat list, and the rest; `rest.join` is the inverse."""
     leaves, treedef = tree_flatten(tree)
     return _split(leaves, treedef, take(leaves))
 

@@ -16,8 +16,8 @@ import jax
 
 from typedfilter._engine import STATIC_MODES, Engine, JitOptions, Mode, Pattern, engine_for
 from typedfilter._keys import exact_key, static_problem
-from typedfilter._plan import Plan, plan_of
 from typedfilter._pack import Packed, unpack
+from typedfilter._plan import Plan, plan_of
 from typedfilter._wrapper import Bind, Transform, Wrapper, unwind
 from typedfilter.errors import StaticArgumentError
 from typedfilter.filters import is_array_or_struct

@@ -158,6 +158,8 @@ def can_differentiate(
     if not any(map(is_inexact_array_like, leaves)):
         return [False] * len(leaves)
     return [
-        mark.diff is not False and not mark.static and (is_inexact_array_like if mark.traced else is_inexact)(leaf)
+        mark.diff is not False
+        and not mark.static
+        and (is_inexact_array_like if mark.traced else is_inexact)(leaf)
         for leaf, mark in zip(leaves, leaf_marks(tree), strict=True)
     ]

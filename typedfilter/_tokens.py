@@ -45,7 +45,7 @@ class Token:
 class Content:
     """Base of what is kept under a key: it has one token."""
 
-    __slots__ = ("__weakref__", "key", "keepers", "token")
+    __slots__ = ("__weakref__", "keepers", "key", "token")
 
     def __init__(self, key: Hashable) -> None:
         self.key: Any = key
@@ -99,8 +99,9 @@ and `==`, is exact for them, and nothing hangs on them that would be kept alive.
 
 
 def _is_by_identity(cls: type) -> bool:
-    compares = cls.__eq__ is not object.__eq__ or cls.__hash__ is not object.__hash__
-    return not compares and cls.__weakrefoffset__ != 0
+    own: Any = cls
+    by_value = own.__eq__ is not object.__eq__ or own.__hash__ is not object.__hash__
+    return not by_value and cls.__weakrefoffset__ != 0
 
 
 _BY_IDENTITY = ByClass(_is_by_identity)
