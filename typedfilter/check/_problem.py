@@ -46,8 +46,8 @@ class Problem:
         frame: the innermost line of the user's code, where something raised.
         refusal: how the function itself refused, if it did: `raise`, `assert`, `structure`.
         value: it asked for the value of an array.
-        structural: its exception is one that a value of another structure causes.
-        in_jax: JAX itself raised it.
+        foreign: another library than JAX raised it, and it is what a value of another structure causes.
+        lookup: it is what a value without structure causes, whoever raised it.
         unfinished: the function raised NotImplementedError.
     """
 
@@ -59,8 +59,8 @@ class Problem:
     frame: Frame | None = None
     refusal: str = ""
     value: bool = False
-    structural: bool = False
-    in_jax: bool = False
+    foreign: bool = False
+    lookup: bool = False
     unfinished: bool = False
 
     def is_like(self, other: Problem) -> bool:
@@ -91,8 +91,8 @@ def problem_of(error: Exception, root: FunctionType) -> Problem:
         frame=frame,
         refusal=_refusal(error, frame, bool(users) and users[-1] is frames[-1]),
         value=isinstance(error, _VALUES_NEEDED),
-        structural=isinstance(error, _STRUCTURAL),
-        in_jax=bool(frames) and frames[-1].filename.startswith(_JAX),
+        foreign=isinstance(error, _STRUCTURAL) and not frames[-1].filename.startswith(_JAX),
+        lookup=isinstance(error, (LookupError, AttributeError, TypeError)),
         unfinished=isinstance(error, NotImplementedError) and bool(users) and users[-1] is frames[-1],
     )
 

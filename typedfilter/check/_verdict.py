@@ -110,7 +110,7 @@ def _is_excused(tried: Tried, problem: Problem) -> bool:
     # What another library makes of a tree (an optimiser's state, say) is no secret of ours, either.
     trees = {key: soft[key].options[chosen] for key, chosen in asked.items() if key.startswith("structure ")}
     lone_leaf = any("single leaf" in option for option in trees.values())
-    return bool(trees) and problem.structural and (lone_leaf or not problem.in_jax)
+    return bool(trees) and (problem.foreign or (lone_leaf and problem.lookup))
 
 
 def _summed_up(every: list[Tried]) -> Verdict:
