@@ -23,7 +23,7 @@ def {name}({signature}):
     try:
         return _tf_table[{key}]({call})
     except Exception as _tf_error:
-        if type(_tf_error) is not _tf_keyerror or {key} in _tf_table:
+        if _tf_type(_tf_error) is not _tf_keyerror or {key} in _tf_table:
             _tf_better = _tf_explain(_tf_error, ({positional}), {{{keywords}}})
             if _tf_better is None:
                 raise
