@@ -1,4 +1,4 @@
-"""Wrappers that bind by their declared `__get__`, as mypy reads it from 1.18 on. Executed: see test_static."""
+"""Wrappers that bind by their declared `__get__`; mypy reads it from 1.18 on. Executed: see test_static."""
 
 from __future__ import annotations
 
