@@ -7,6 +7,7 @@ annotation mentions is taken to hold at least one element: `n-2` says that `n` i
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -66,16 +67,21 @@ def symbolic(names: Names) -> dict[str, Size]:
         return names.complete(fixed)
     spelled = {name: f"{name}_" if name in _RESERVED else name for name in free}
 
-    def made(constraints: Iterable[str]) -> dict[str, Size]:
-        scope = export.SymbolicScope(tuple(constraints))
-        symbols = export.symbolic_shape(", ".join(spelled.values()), scope=scope)
+    def made(*constraints: str) -> dict[str, Size]:
+        symbols = _symbols(", ".join(spelled.values()), constraints)
         return names.complete({**fixed, **dict(zip(free, symbols, strict=True))})
 
-    sizes = made(())
+    sizes = made()
     # A constraint is written with the symbols of a scope that has none yet.
     values = (_dims.evaluate(expression, sizes) for expression in names.expressions)
     constraints = [f"{value} >= 1" for value in values if export.is_symbolic_dim(value)]
-    return made(constraints) if constraints else sizes
+    return made(*constraints) if constraints else sizes
+
+
+@functools.lru_cache(maxsize=512)
+def _symbols(names: str, constraints: tuple[str, ...]) -> tuple[Size, ...]:
+    # The same symbols for the same names: JAX then knows the parts of jax.numpy that it has traced with them.
+    return tuple(export.symbolic_shape(names, scope=export.SymbolicScope(constraints)))
 
 
 def concrete(names: Names, extra: Iterable[int] = ()) -> Iterator[dict[str, int]]:
