@@ -30,7 +30,7 @@ from typedfilter import (
 
 T = TypeVar("T")
 X = jnp.arange(3.0)
-Width = Static[int]
+Names = Static[tuple[str, ...]]
 
 
 # Bare axes are exact.
@@ -76,7 +76,7 @@ class RejectedAxes:
 
 class RejectedAnnotations:
     a: Donate[Static[int]]  # type: ignore[typedfilter]
-    b: Donate[Width]  # type: ignore[typedfilter]
+    b: Donate[Names]  # type: ignore[typedfilter]
     c: Static[Traced[int]]  # type: ignore[typedfilter]
     d: Diff[Static[float]]  # type: ignore[typedfilter]
     e: Diff[NoDiff[Array]]  # type: ignore[typedfilter]
