@@ -7,6 +7,7 @@ a prefix pytree of `int`, `None` and callables `leaf -> int | None`.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,7 +22,15 @@ from typedfilter._split import Rest, split_at
 from typedfilter.errors import VmapAxisError
 from typedfilter.filters import IfArray, is_array, leaf_is_array_type
 
-__all__ = ["BY_RULE", "Mapped", "check_axes", "map_arguments", "place_outputs", "split_outputs"]
+__all__ = [
+    "BY_RULE",
+    "Mapped",
+    "check_axes",
+    "map_arguments",
+    "mapped_signature",
+    "place_outputs",
+    "split_outputs",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +68,16 @@ def check_axes(plan: Plan, option: str, axes: Any, transform: str) -> None:
                     actual=repr(name),
                     fix="correct the name in in_axes",
                 )
+
+
+def mapped_signature(plan: Plan) -> inspect.Signature:
+    """What a mapped function shows: of what has one more axis outside, no annotation says that."""
+    kept = {param.name for param in plan.params if param.hint.role is Role.STATIC}
+    parameters = [
+        param if param.name in kept else param.replace(annotation=inspect.Parameter.empty)
+        for param in plan.signature.parameters.values()
+    ]
+    return plan.signature.replace(parameters=parameters, return_annotation=inspect.Signature.empty)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -304,4 +323,3 @@ def place_outputs(mapped: Sequence[Any], whole: Sequence[Any], how: tuple[Any, .
         for leaf, kind, axis in zip(leaves, kinds, axes, strict=True)
     ]
     return treedef.unflatten(moved)
-

@@ -9,23 +9,25 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import sys
 import types
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import jax
-from typing_extensions import Self
 
-from typedfilter._keys import exact_key
+from typedfilter._callables import name_of
 from typedfilter._hints import Hint
+from typedfilter._keys import exact_key
 from typedfilter._plan import Plan, plan_of
 
 __all__ = ["Bind", "BoundWrapper", "Link", "Transform", "Unwound", "Wrapper", "rewind", "unwind"]
 
 _COPIED = ("__name__", "__qualname__", "__doc__", "__module__")
 _TAKES_ARGUMENTS = frozenset({"lower", "trace", "eval_shape"})
-_PASSED_ON = frozenset({"__name__", "__qualname__", "__annotations__", "__type_params__", "__globals__"})
+_NAMES = frozenset({"__name__", "__qualname__"})
+_PASSED_ON = frozenset({"__annotations__", "__type_params__"})
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,6 +51,12 @@ class Transform:
     def plan(self, inner: Plan) -> Plan:
         """The plan of the transformed callable: the same parameters; what it returns is not known."""
         return dataclasses.replace(inner, returns=Hint(Any, Any, why="the result of a transform"))
+
+    def signature(self, plan: Plan) -> inspect.Signature:
+        """What the transformed callable shows: that of the function, less what no longer holds."""
+        if self.plan(plan).returns is plan.returns:
+            return plan.signature
+        return plan.signature.replace(return_annotation=inspect.Signature.empty)
 
     def wrap(self, fn: Callable[..., Any]) -> Wrapper:
         """The transform of `fn`."""
@@ -75,8 +83,6 @@ class Transform:
     def __reduce__(self) -> tuple[Any, ...]:
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return _remake, (type(self), values)
-
-
 
 
 def _remake(cls: type[Transform], values: dict[str, Any]) -> Transform:
@@ -123,7 +129,7 @@ class Wrapper:
                 self.__dict__[name] = value
         plan = plan_of(self.__wrapped__)
         transform.check_plan(plan)
-        self.__dict__["__signature__"] = plan.signature
+        self.__dict__["__signature__"] = transform.signature(plan)
         self.__call__ = transform.build(self, plan) if plan.complete else functools.partial(_late_call, self)  # type: ignore[method-assign]  # a slot
 
     def __typedfilter_plan__(self) -> Plan:
@@ -136,8 +142,19 @@ class Wrapper:
         return BoundWrapper(self, owner if self._binds is classmethod else obj)
 
     def __getattr__(self, name: str) -> Any:
+        fn = self.__wrapped__
         if name in _PASSED_ON:
-            return getattr(self.__wrapped__, name)
+            return getattr(fn, name)
+        if name in _NAMES and callable(fn):  # partials have none, and who writes code needs one
+            full = name_of(fn)
+            return full if name == "__qualname__" else full.rpartition(".")[2]
+        if name == "__globals__":  # jaxtyping evaluates strings in it
+            return _globals_of(fn)
+        if name == "__signature__" and callable(fn):
+            return self.transform.signature(plan_of(fn))
+        notes = {} if name.startswith("__") else _notes_on(fn)
+        if name in notes:
+            return notes[name]
         raise AttributeError(f"{self!r} has no attribute {name!r}")
 
     @property
@@ -186,7 +203,7 @@ def _late_call(wrapper: Wrapper, /, *args: Any, **kwargs: Any) -> Any:
     plan = plan_of(wrapper.__wrapped__, final=True)
     wrapper.transform.check_plan(plan)
     call = wrapper.transform.build(wrapper, plan)
-    wrapper.__dict__["__signature__"] = plan.signature
+    wrapper.__dict__["__signature__"] = wrapper.transform.signature(plan)
     wrapper.__call__ = call  # type: ignore[method-assign]  # a slot
     return call(*args, **kwargs)
 
@@ -199,6 +216,23 @@ def _name(fn: Any) -> str:
     if isinstance(fn, Wrapper):
         return repr(fn)
     return getattr(fn, "__qualname__", None) or repr(fn)
+
+
+def _notes_on(fn: Any) -> dict[str, Any]:
+    """The attributes that a user has set on a function, or on a wrapper of it."""
+    if isinstance(fn, Wrapper):
+        return _notes_on(fn.__wrapped__) | vars(fn)
+    return vars(fn) if isinstance(fn, types.FunctionType) else {}
+
+
+def _globals_of(fn: Any) -> dict[str, Any]:
+    """The globals of the function inside of any callable; none where there is no such function."""
+    while not isinstance(fn, types.FunctionType):
+        inner = getattr(fn, "func", None) or getattr(fn, "__func__", None) or getattr(fn, "__wrapped__", None)
+        fn = inner or getattr(type(fn), "__call__", None)  # noqa: B004 (the function is wanted)
+        if fn is None or isinstance(fn, types.WrapperDescriptorType):
+            return {}
+    return fn.__globals__
 
 
 def _found_by_name(wrapper: Wrapper) -> bool:
@@ -250,6 +284,10 @@ class BoundWrapper:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self.__func__, name)
+        if name == "__signature__":
+            parameters = list(value.parameters.values())
+            takes_more = parameters and parameters[0].kind is inspect.Parameter.VAR_POSITIONAL
+            return value if takes_more else value.replace(parameters=parameters[1:])
         return functools.partial(value, self.__self__) if name in _TAKES_ARGUMENTS else value
 
     def __eq__(self, other: object) -> bool:

@@ -10,17 +10,24 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Callable, Hashable, Sequence
+from inspect import Signature
 from typing import Any, ClassVar, overload
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import PartitionSpec
 from typing_extensions import Unpack
 
-from typedfilter._axes import BY_RULE, Mapped, check_axes, map_arguments, place_outputs, split_outputs
+from typedfilter._axes import (
+    BY_RULE,
+    check_axes,
+    map_arguments,
+    mapped_signature,
+    place_outputs,
+    split_outputs,
+)
 from typedfilter._body import body_of
-from typedfilter._diagnose import better_error
+from typedfilter._devices import axis_spec, first_devices, moved_to, refuse_deleted, refuse_mesh
 from typedfilter._engine import JitOptions
 from typedfilter._hints import show
 from typedfilter._plan import Plan, check_jit, check_vmap
@@ -60,13 +67,16 @@ class Pmap(Compiling):
     def inside(self) -> tuple[Transform, ...]:
         return (OnDevices(self.in_axes, self.out_axes, self.axis_name, self.axis_size, check=self.check),)
 
+    def signature(self, plan: Plan) -> Signature:
+        return mapped_signature(plan)
+
     def build(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
         run = Compiling.build(self, wrapper, plan)
         donates = self.donate != "none" or any(param.hint.donate for param in plan.params)
 
         def call(*args: Any, **kwargs: Any) -> Any:
             if donates:
-                _refuse_deleted(plan, args, kwargs)
+                refuse_deleted(plan, args, kwargs)
             try:
                 return run(*args, **kwargs)
             except ValueError as error:
@@ -74,7 +84,7 @@ class Pmap(Compiling):
                 if "incompatible devices" not in str(error):
                     raise
             mapped = map_arguments(plan, self.in_axes, args, kwargs, self.axis_size)
-            moved, named = _moved(mapped, _mesh(plan, mapped.size, _UNNAMED))
+            moved, named = moved_to(mapped, first_devices(plan, mapped.size, _UNNAMED))
             return run(*moved, **named)
 
         return call
@@ -96,7 +106,7 @@ class OnDevices(Transform):
 
         def call(*args: Any, **kwargs: Any) -> Any:
             call = map_arguments(plan, self.in_axes, args, kwargs, self.axis_size)
-            _refuse_mesh(plan)
+            refuse_mesh(plan)
             how: list[Any] = []
 
             def one_device(arrays: Sequence[Any]) -> tuple[list[Any], list[Any]]:
@@ -106,10 +116,10 @@ class OnDevices(Transform):
                 return [jnp.expand_dims(array, 0) for array in mapped], whole
 
             pairs = zip(call.arrays, call.axes, strict=True)
-            specs = [_spec(axis, array.ndim, axis_name) for array, axis in pairs]
+            specs = [axis_spec(axis, array.ndim, axis_name) for array, axis in pairs]
             mapper = jax.shard_map(
                 one_device,
-                mesh=_mesh(plan, call.size, axis_name),
+                mesh=first_devices(plan, call.size, axis_name),
                 in_specs=(specs,),
                 out_specs=(PartitionSpec(axis_name), PartitionSpec()),
                 check_vma=False,
@@ -118,65 +128,6 @@ class OnDevices(Transform):
             return place_outputs(mapped, whole, how[-1])
 
         return call
-
-
-def _mesh(plan: Plan, size: int, axis_name: Hashable) -> Mesh:
-    devices = jax.local_devices()
-    if size <= len(devices):
-        return Mesh(np.array(devices[:size]), (axis_name,))
-    raise VmapAxisError(
-        f"is mapped over {size} devices, and there are {len(devices)}",
-        function=plan.function,
-        expected=f"a mapped axis of size {len(devices)} or less",
-        actual=f"size {size}",
-        fix="map fewer examples, and the rest with filter_vmap inside; on a CPU, set "
-        f"XLA_FLAGS=--xla_force_host_platform_device_count={size} before JAX starts",
-    )
-
-
-def _refuse_mesh(plan: Plan) -> None:
-    mesh = jax.sharding.get_abstract_mesh()
-    if mesh.empty:
-        return
-    raise VmapAxisError(
-        "can't be mapped over devices inside of a mesh (another map over devices, or jax.set_mesh)",
-        function=plan.function,
-        expected="no ambient mesh",
-        actual="a mesh with axes " + ", ".join(map(str, mesh.axis_names)),
-        fix="map with filter_vmap there, or annotate shardings for filter_jit",
-    )
-
-
-def _refuse_deleted(plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    # Up front: some JAX releases crash where a deleted array is split over several devices.
-    for leaf in jax.tree_util.tree_leaves((args, kwargs)):
-        if isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer) and leaf.is_deleted():
-            error = better_error(plan, RuntimeError("deleted"), args, kwargs)
-            if error is not None:
-                raise error
-
-
-def _spec(axis: int, ndim: int, axis_name: Hashable) -> PartitionSpec:
-    return PartitionSpec(*[None] * (axis % ndim), axis_name)
-
-
-def _moved(call: Mapped, mesh: Mesh) -> tuple[list[Any], dict[str, Any]]:
-    """The arguments of a call, those that are committed to other devices moved to where they are needed."""
-    (axis_name,) = mesh.axis_names
-    devices = set(mesh.devices.flat)
-
-    def move(array: Any, spec: PartitionSpec) -> Any:
-        concrete = isinstance(array, jax.Array) and not isinstance(array, jax.core.Tracer)
-        if concrete and array.committed and array.sharding.device_set != devices:
-            return jax.device_put(array, NamedSharding(mesh, spec))
-        return array
-
-    pairs = zip(call.arrays, call.axes, strict=True)
-    args, kwargs = call.join([move(array, _spec(axis, array.ndim, axis_name)) for array, axis in pairs])
-    moved: tuple[list[Any], dict[str, Any]] = jax.tree_util.tree_map(
-        lambda leaf: move(leaf, PartitionSpec()), (args, kwargs)
-    )
-    return moved
 
 
 def _check_options(plan: Plan, options: Pmap) -> None:

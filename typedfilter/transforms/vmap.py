@@ -8,12 +8,20 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Hashable
+from inspect import Signature
 from typing import Any, ClassVar, overload
 
 import jax
 from typing_extensions import Unpack
 
-from typedfilter._axes import BY_RULE, check_axes, map_arguments, place_outputs, split_outputs
+from typedfilter._axes import (
+    BY_RULE,
+    check_axes,
+    map_arguments,
+    mapped_signature,
+    place_outputs,
+    split_outputs,
+)
 from typedfilter._body import body_of
 from typedfilter._plan import Plan, check_vmap
 from typedfilter._signatures import P, R, SameDecorator, VmapKeywords
@@ -38,6 +46,9 @@ class Vmap(Transform):
         check_vmap(plan, in_axes=self.in_axes != BY_RULE, axis_size=self.axis_size)
         check_axes(plan, "in_axes", self.in_axes, self.name)
         check_axes(plan, "out_axes", self.out_axes, self.name)
+
+    def signature(self, plan: Plan) -> Signature:
+        return mapped_signature(plan)
 
     def build(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
         body = body_of(wrapper, plan)
