@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import typing_extensions
 
-from typedfilter._hints import Hint
+from typedfilter._hints import Hint, Role
 from typedfilter._plan import Param, Plan
 from typedfilter.check import _build, _compare, _dims, _sizes, _types
 from typedfilter.check._build import UnbuildableError
@@ -40,6 +40,7 @@ Case = dict[str, int]
 _PRODUCT = 24  # beyond this many combinations, only those that differ in one or two points are tried
 _MOST = 72
 _EMPTY = inspect.Parameter.empty
+_TRACED: Mapping[Any, Any] = {bool: True, int: 3, float: 0.5, complex: 0.5j}  # traced, so that any will do
 SELVES: tuple[Any, ...] = (typing.Self, typing_extensions.Self)
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
@@ -131,9 +132,10 @@ def _parameter(param: Param, example: Mapping[str, Any], apart: frozenset[str]) 
         raise UnbuildableError(
             f"`{name}` has no annotation", f"annotate it, or add @typedfilter.check.example({name}=...)"
         )
-    return Parameter(
-        name, param.kind, hint_type, _build.parameter_node(name, hint_type, param.default, apart)
-    )
+    if param.hint.role is Role.TRACED and hint_type in _TRACED and param.default is _EMPTY:
+        return Parameter(name, param.kind, hint_type, GivenNode(_TRACED[hint_type], name))
+    node = _build.parameter_node(name, hint_type, param.default, apart)
+    return Parameter(name, param.kind, hint_type, node)
 
 
 def _short(value: Any) -> str:
@@ -240,13 +242,21 @@ class Layout:
     origins: Mapping[str, str]
 
 
+class _Unsized:
+    """In the place of an array whose sizes are not known yet: enough for `{x.ndim}`."""
+
+    def __init__(self, leaf: Leaf) -> None:
+        self.ndim = len(leaf.axes)
+        self.dtype = leaf.dtype
+
+
 def layout_of(signature: Signature, case: Case) -> Layout:
     """Make the arguments of a case once, without arrays, to see which arrays and names it has.
 
     Raises:
         UnbuildableError: a `{...}` in a dimension string can't be evaluated.
     """
-    arguments = make_arguments(signature, Maker(case, lambda leaf: None, lambda stub: None))
+    arguments = make_arguments(signature, Maker(case, _Unsized, lambda stub: None))
     leaves: list[Leaf] = []
     results: list[Leaf] = []
     stubs: list[StubNode] = []
