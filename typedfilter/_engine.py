@@ -24,7 +24,7 @@ from typedfilter._donation import Quietly, quiet_from_here
 from typedfilter._fields import is_array_only_class
 from typedfilter._hints import Role
 from typedfilter._intern import Attached
-from typedfilter._pack import pack, pack_output, unpack
+from typedfilter._pack import Packer, pack, pack_output, unpack
 from typedfilter._plan import Param, Plan
 from typedfilter._shapes import checked, checks_off
 from typedfilter._sharding import placed, placing
@@ -188,12 +188,12 @@ class Engine:
 
     def converters(self, pattern: Pattern) -> tuple[list[tuple[int, Converter]], list[tuple[str, Converter]]]:
         """What to do with arguments that don't travel as they are, by position and by name."""
-        by_mode: dict[Mode, Converter] = {
-            Mode.PACKED: functools.partial(pack, self.kept),
-            Mode.KEYED: functools.partial(static_token, self.kept),
+        makers: dict[Mode, Callable[[], Converter]] = {
+            Mode.PACKED: lambda: Packer(self.kept),
+            Mode.KEYED: lambda: functools.partial(static_token, self.kept),
         }
-        positional = [(i, by_mode[mode]) for i, mode in enumerate(pattern.positional) if mode in by_mode]
-        return positional, [(name, by_mode[mode]) for name, mode in pattern.keyword if mode in by_mode]
+        positional = [(i, makers[mode]()) for i, mode in enumerate(pattern.positional) if mode in makers]
+        return positional, [(name, makers[mode]()) for name, mode in pattern.keyword if mode in makers]
 
     def donates(self, place: int | str) -> bool:
         """Whether the arrays of the argument at a position, or of that name, are donated."""

@@ -24,7 +24,7 @@ from typedfilter._tokens import Content, Kept, Token, strong, weaken
 from typedfilter.errors import TypedFilterError
 from typedfilter.filters import is_array, leaf_is_array_type
 
-__all__ = ["Packed", "pack", "pack_output", "unpack"]
+__all__ = ["Packed", "Packer", "pack", "pack_output", "unpack"]
 
 _config: Any = jax.config  # whose flags no type checker sees
 IsArrayType = Callable[[type], bool | None]
@@ -180,15 +180,27 @@ class _Layout:
         )
 
     def pack(self, kept: Kept, tree: Any, leaves: list[Any], treedef: PyTreeDef) -> Packed:
-        statics = self.take_others(leaves)
-        keyed = statics if self.exact else self.keyed(statics)
-        dicts = _exact_dict_keys(tree, self.dicts) if self.dicts else ()
-        part = self.parts.get((keyed, dicts))
+        key = self.part_key(tree, leaves)
+        part = self.parts.get(key)
         if part is None:
-            make = functools.partial(StaticPart, self, treedef, statics, dicts)
-            part = self.parts.get_or_add((keyed, dicts), make)
+            make = functools.partial(StaticPart, self, treedef, self.take_others(leaves), key[1])
+            part = self.parts.get_or_add(key, make)
         kept.keep(part)
         return Packed(self.take(leaves), part.token, part)
+
+    def pack_again(self, kept: Kept, tree: Any, leaves: list[Any]) -> Packed | None:
+        """As `pack`, where the static part is known already."""
+        part = self.parts.get(self.part_key(tree, leaves))
+        if part is None:
+            return None
+        kept.keep(part)
+        return Packed(self.take(leaves), part.token, part)
+
+    def part_key(self, tree: Any, leaves: list[Any]) -> tuple[Hashable, Hashable]:
+        """What tells the static part of a tree of this structure from others."""
+        statics = self.take_others(leaves)
+        keyed = statics if self.exact else self.keyed(statics)
+        return keyed, _exact_dict_keys(tree, self.dicts) if self.dicts else ()
 
 
 class _ByTypes:
@@ -217,18 +229,69 @@ def pack(kept: Kept, tree: Any, is_array_type: IsArrayType = leaf_is_array_type)
     Raises:
         TypeError: a leaf that is not an array is unhashable.
     """
+    if is_array_type is leaf_is_array_type:
+        return _pack(kept, tree)[0]
     leaves, treedef = tree_flatten(tree)
-    types = tuple(map(type, leaves))
-    if is_array_type is not leaf_is_array_type:
-        return _layout(tree, treedef, types, is_array_type).pack(kept, tree, leaves, treedef)
-    entry = _by_types.get((treedef, types))
+    return _layout(tree, treedef, tuple(map(type, leaves)), is_array_type).pack(kept, tree, leaves, treedef)
+
+
+def _pack(kept: Kept, tree: Any) -> tuple[Packed, _ByTypes]:
+    leaves, treedef = tree_flatten(tree)
+    key = treedef, tuple(map(type, leaves))
+    entry = _by_types.get(key)
     layout = None if entry is None else entry.layout()
-    if layout is None:
-        layout = _layout(tree, treedef, types, is_array_type)
-        layout.by_types.append(
-            _by_types.get_or_add((treedef, types), functools.partial(_ByTypes, (treedef, types), layout))
-        )
-    return layout.pack(kept, tree, leaves, treedef)
+    if entry is None or layout is None:
+        layout = _layout(tree, *key, leaf_is_array_type)
+        entry = _by_types.get_or_add(key, functools.partial(_ByTypes, key, layout))
+        layout.by_types.append(entry)
+    return layout.pack(kept, tree, leaves, treedef), entry
+
+
+class Packer:
+    """`pack` for one argument of a program, quicker where that has the structure of the call before.
+
+    To compare a tree with a structure takes JAX half the time that it takes to flatten one and look its
+    structure up. But where it finds a difference, its error quotes the tree: the `repr` of arrays, which has
+    to wait for them. So trees are compared after some calls of one structure only, and after each difference
+    sixteen times as many: a program whose structures change does not get there.
+    """
+
+    __slots__ = ("_entry", "_kept", "_patience", "_to_go")
+
+    def __init__(self, kept: Kept, patience: int = 4) -> None:
+        self._kept = kept
+        self._patience = patience
+        self._to_go = patience  # calls with the structure of `_entry`, until trees are compared with it
+        self._entry: Callable[[], _ByTypes | None] = lambda: None
+
+    def __call__(self, tree: Any) -> Packed:
+        if self._to_go <= 0:
+            packed = self._again(tree)
+            if packed is not None:
+                return packed
+        packed, entry = _pack(self._kept, tree)
+        if entry is not self._entry():
+            self._entry, self._to_go = weakref.ref(entry), self._patience
+        self._to_go -= 1
+        return packed
+
+    def _again(self, tree: Any) -> Packed | None:
+        """`tree` packed, if it differs from those before in its arrays only."""
+        entry = self._entry()
+        layout = None if entry is None else entry.layout()
+        if entry is None or layout is None:
+            return None
+        treedef, types = entry.key
+        try:
+            leaves = treedef.flatten_up_to(tree)
+        except Exception:  # a ValueError; or whatever the `repr` of a leaf raises
+            self._patience *= 16
+            self._to_go = self._patience
+            return None
+        # Of a class that was a leaf's there are leaves only: what is below one has another class.
+        if tuple(map(type, leaves)) != types:
+            return None
+        return layout.pack_again(self._kept, tree, leaves)
 
 
 def _layout(tree: Any, treedef: PyTreeDef, types: tuple[type, ...], is_array_type: IsArrayType) -> _Layout:
