@@ -389,7 +389,8 @@ class TypedfilterPlugin(Plugin):
         if ctx.type.args:
             first, *metadata = ctx.type.args
             marks = list(_written_marks(ctx, first))
-            if metadata and _is_text(metadata[0]):  # a type of jaxtyping: it is Annotated to type checkers
+            # A type of jaxtyping, such as Float[Array, "n"], is Annotated under another name to type checkers.
+            if metadata and _is_text(metadata[0]) and not ctx.type.name.endswith("Annotated"):
                 if marks:
                     name = ctx.type.name
                     _fail(ctx, f"{marks[0]} inside {name}[...] is not seen: write {marks[0]}[{name}[...]]")

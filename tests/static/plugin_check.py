@@ -149,6 +149,34 @@ def jacobian(x: str, w: Diff[Array]) -> tuple[dict[str, Array], str]:
     return {"a": w * 2}, x
 
 
+Weights = Donate[Diff[dict[str, Array]]]
+
+
+@pytree_dataclass
+class Scaler:
+    scale: Array
+
+    @filter_grad
+    def pull(self, x: Array, w: Weights) -> Array:
+        return (w["a"] * x * self.scale).sum()
+
+
+def accepted_marked_otherwise() -> None:
+    def annotated(x: str, w: Annotated[Diff[Array], "a note"]) -> Array:
+        return w.sum()
+
+    def axis(x: str, w: VmapAxis[0, Diff[Array]]) -> Array:
+        return w.sum()
+
+    def optional(x: str, w: Diff[Array] | None = None) -> Array:
+        return X.sum() if w is None else w.sum()
+
+    assert_type(Scaler(X).pull(X, {"a": X}), dict[str, Array])
+    assert_type(filter_grad(annotated)("x", X), Array)
+    assert_type(filter_grad(axis)("x", X), Array)
+    assert_type(filter_grad(optional)("x", X), Array | None)
+
+
 def accepted_jacobians() -> None:
     def product(x: str, w: Diff[dict[str, Array]]) -> Array:
         return w["a"] * 2
@@ -234,5 +262,6 @@ def rejected_functions(model: Model) -> None:
 if __name__ == "__main__":
     accepted_axes()
     accepted_gradients()
+    accepted_marked_otherwise()
     accepted_jacobians()
     accepted_functions()
