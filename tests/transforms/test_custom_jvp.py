@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
-from jaxtyping import Array, Float
+from beartype import beartype
+from jaxtyping import Array, Float, jaxtyped
 
 from typedfilter import (
     Diff,
@@ -346,6 +347,13 @@ def test_wrappers_look_like_the_function():
     assert pickle.loads(pickle.dumps(triple)) is triple
     copied = copy.deepcopy(filter_with_rule(jnp.sin))
     assert close(jax.grad(copied)(0.5), 1.0)
+
+
+def test_jaxtyped_and_hashing_work_on_top():
+    over = jaxtyped(typechecker=beartype)(triple)
+    assert close(over(2.0), 6.0)
+    assert close(jax.grad(over)(2.0), 100.0)
+    assert {triple: 1}[triple] == 1
 
 
 def test_wrappers_are_pytrees_with_their_rules():

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
-from jaxtyping import Array, Float, Int
+from beartype import beartype
+from jaxtyping import Array, Float, Int, jaxtyped
 
 from typedfilter import (
     AnnotationError,
@@ -383,6 +384,13 @@ def test_wrappers_look_like_the_function():
     assert inspect.signature(triple) == inspect.signature(triple.__wrapped__)
     assert pickle.loads(pickle.dumps(triple)) is triple
     assert close(jax.grad(copy.deepcopy(triple))(1.0), 100.0)
+
+
+def test_jaxtyped_and_hashing_work_on_top():
+    over = jaxtyped(typechecker=beartype)(triple)
+    assert close(over(2.0), 6.0)
+    assert close(jax.grad(over)(2.0), 100.0)
+    assert {triple: 1}[triple] == 1
 
 
 def test_wrappers_are_pytrees_with_their_rules():

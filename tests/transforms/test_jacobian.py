@@ -10,7 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import pytest
-from jaxtyping import Array, Float, Int
+from beartype import beartype
+from jaxtyping import Array, Float, Int, jaxtyped
 
 from typedfilter import (
     AnnotationError,
@@ -261,6 +262,13 @@ def test_wrappers_say_what_they_are(transform):
     assert wrapped.__wrapped__ is raised
     assert wrapped.__doc__ == "Raise x."
     assert inspect.signature(wrapped) == inspect.signature(raised)
+
+
+@pytest.mark.parametrize("transform", ALL)
+def test_jaxtyped_and_hashing_work_on_top(transform):
+    wrapped = transform(power)
+    assert same(jaxtyped(typechecker=beartype)(wrapped)(X), wrapped(X))
+    assert {wrapped: 1}[wrapped] == 1
 
 
 def test_wrappers_pickle_and_copy():
