@@ -275,6 +275,13 @@ def test_it_binds_like_a_function():
     assert model.total != Model(jnp.arange(3.0)).total
 
 
+def test_a_method_is_lowered_and_compiled_without_its_receiver():
+    model = Model(jnp.arange(3.0))
+    assert model.total.lower(jnp.ones(3)).compile()(jnp.ones(3)) == 3.0
+    assert len(model.total.trace(jnp.ones(3)).jaxpr.in_avals) == 2
+    assert model.total.eval_shape(jnp.ones(3)).shape == ()
+
+
 def test_static_and_class_methods_bind_inside_and_outside():
     for holder in (Model, Model(1.0)):
         assert holder.halve(4.0) == 2.0

@@ -79,28 +79,48 @@ class JitWrapper(Wrapper):
 
     __slots__ = ()
 
-    def lower(self, *args: Any, **kwargs: Any) -> Lowered:
+    def lower(self, /, *args: Any, **kwargs: Any) -> Lowered:
         """Trace and lower for these arguments.
 
         Arrays may be `jax.ShapeDtypeStruct`s; nothing is computed. What is static is fixed: the compiled
         program refuses to be called with anything else.
         """
-        ahead = _Ahead.of(self, args, kwargs)
-        return Lowered(ahead, ahead.jit.lower(*ahead.args, **ahead.kwargs))
+        return Stages(self).lower(*args, **kwargs)
 
-    def trace(self, *args: Any, **kwargs: Any) -> Traced:
+    def trace(self, /, *args: Any, **kwargs: Any) -> Traced:
         """Trace for these arguments, of which arrays may be `jax.ShapeDtypeStruct`s."""
-        ahead = _Ahead.of(self, args, kwargs)
-        return Traced(ahead, ahead.jit.trace(*ahead.args, **ahead.kwargs))
+        return Stages(self).trace(*args, **kwargs)
 
-    def eval_shape(self, *args: Any, **kwargs: Any) -> Any:
+    def eval_shape(self, /, *args: Any, **kwargs: Any) -> Any:
         """The result with a `jax.ShapeDtypeStruct` in the place of each array; nothing is computed."""
-        ahead = _Ahead.of(self, args, kwargs)
-        return ahead.jit.eval_shape(*ahead.args, **ahead.kwargs)
+        return Stages(self).eval_shape(*args, **kwargs)
 
     def clear_cache(self) -> None:
         """Forget every trace and compiled program of this function."""
         engine_of(self)[0].clear_cache()
+
+    def bound_stages(self, obj: Any) -> Stages:
+        """The stages of this callable as a method of `obj`."""
+        return Stages(self, obj)
+
+
+class Stages:
+    """`lower`, `trace` and `eval_shape` of a compiled callable, or of a method: then `obj` comes first."""
+
+    def __init__(self, wrapper: Wrapper, *obj: Any) -> None:
+        self._prepare = functools.partial(_Ahead.of, wrapper, obj)
+
+    def lower(self, /, *args: Any, **kwargs: Any) -> Lowered:
+        ahead = self._prepare(args, kwargs)
+        return Lowered(ahead, ahead.jit.lower(*ahead.args, **ahead.kwargs))
+
+    def trace(self, /, *args: Any, **kwargs: Any) -> Traced:
+        ahead = self._prepare(args, kwargs)
+        return Traced(ahead, ahead.jit.trace(*ahead.args, **ahead.kwargs))
+
+    def eval_shape(self, /, *args: Any, **kwargs: Any) -> Any:
+        ahead = self._prepare(args, kwargs)
+        return ahead.jit.eval_shape(*ahead.args, **ahead.kwargs)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,10 +135,13 @@ class _Ahead:
     kwargs: dict[str, Any]
 
     @classmethod
-    def of(cls, wrapper: Wrapper, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Ahead:
+    def of(
+        cls, wrapper: Wrapper, obj: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> _Ahead:
         plan = plan_of(wrapper.__wrapped__)
         wrapper.transform.check_plan(plan)
         engine, bound_args, bound_kwargs = engine_of(wrapper)
+        bound_args += obj
         pattern, positional, keyword = engine.prepare((*bound_args, *args), bound_kwargs | kwargs)
         return cls(engine, (bound_args, bound_kwargs), engine.jit(pattern), pattern, positional, keyword)
 

@@ -120,7 +120,7 @@ class Wrapper:
         def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def __init__(self, fn: Callable[..., Any], transform: Transform) -> None:
-        self._binds = type(fn) if isinstance(fn, (staticmethod, classmethod)) else types.FunctionType
+        self._binds: type = type(fn) if isinstance(fn, (staticmethod, classmethod)) else types.FunctionType
         self.__wrapped__ = fn.__func__ if isinstance(fn, (staticmethod, classmethod)) else fn
         self.transform = transform
         for name in _COPIED:
@@ -249,7 +249,7 @@ def _register(cls: type[Wrapper]) -> None:
             ((jax.tree_util.GetAttrKey("__wrapped__"), w.__wrapped__),),
             (w.transform, w._binds),
         ),
-        lambda aux, children: cls._rebuild(children[0], *aux),
+        lambda aux, children: cls._rebuild(next(iter(children)), *aux),
         lambda w: ((w.__wrapped__,), (w.transform, w._binds)),
     )
 
@@ -288,7 +288,7 @@ class BoundWrapper:
             parameters = list(value.parameters.values())
             takes_more = parameters and parameters[0].kind is inspect.Parameter.VAR_POSITIONAL
             return value if takes_more else value.replace(parameters=parameters[1:])
-        return functools.partial(value, self.__self__) if name in _TAKES_ARGUMENTS else value
+        return getattr(self.__func__.bound_stages(self.__self__), name) if name in _TAKES_ARGUMENTS else value
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, BoundWrapper):
@@ -308,7 +308,7 @@ class BoundWrapper:
 jax.tree_util.register_pytree_with_keys(
     BoundWrapper,
     lambda bound: (((jax.tree_util.GetAttrKey("__self__"), bound.__self__),), bound.__func__),
-    lambda func, children: BoundWrapper(func, children[0]),
+    lambda func, children: BoundWrapper(func, next(iter(children))),
     lambda bound: ((bound.__self__,), bound.__func__),
 )
 
