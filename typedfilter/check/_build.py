@@ -246,7 +246,7 @@ def _container(hint: Any, place: Place) -> Node | None:
     if typing_extensions.is_typeddict(hint):
         hints = typing_extensions.get_type_hints(hint)
         return _mapping({key: node(value, place.at(f'["{key}"]')) for key, value in hints.items()})
-    cls = origin or hint
+    cls: Any = origin or hint
     if _types.is_namedtuple(cls):
         fields = _types.fields_of(hint)
         items = [_field(cls, name, fields.get(name, Any), place) for name in cls._fields]

@@ -96,8 +96,9 @@ class Bindings:
 
     def copy(self) -> Bindings:
         """Bindings that can be added to without touching these."""
-        own = {"sizes": dict(self.sizes), "ranks": dict(self.ranks), "structures": dict(self.structures)}
-        return dataclasses.replace(self, **own)
+        return dataclasses.replace(
+            self, sizes=dict(self.sizes), ranks=dict(self.ranks), structures=dict(self.structures)
+        )
 
     def of_instance(self) -> Bindings:
         """Bindings for an instance that has names of its own."""

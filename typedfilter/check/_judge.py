@@ -33,7 +33,7 @@ def is_annotated(subject: Subject) -> bool:
     own = [p.hint.type for p in plan.params if p.hint.annotated]
     if any(map(_says_shape, (*own, plan.returns.type))):
         return True
-    returned = subject.cls if plan.returns.type in _layout.SELVES else plan.returns.type
+    returned = _layout.of_class(plan.returns, subject.cls).type
     return any(True for _ in _types.arrays_in(returned))
 
 

@@ -41,7 +41,7 @@ _PRODUCT = 24  # beyond this many combinations, only those that differ in one or
 _MOST = 72
 _EMPTY = inspect.Parameter.empty
 _TRACED: Mapping[Any, Any] = {bool: True, int: 3, float: 0.5, complex: 0.5j}  # traced, so that any will do
-SELVES: tuple[Any, ...] = (typing.Self, typing_extensions.Self)
+_SELVES: tuple[Any, ...] = (typing.Self, typing_extensions.Self)
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -95,7 +95,7 @@ def signature_of(
     elif subject.kind not in ("function", "static") and params:
         parameters.append(_receiver(subject, params.pop(0), apart))
     known = {param.name for param in params}
-    parameters += [_parameter(param, example, apart) for param in params]
+    parameters += [_parameter(_of_class(param, subject.cls), example, apart) for param in params]
     sizes = {name: size for name, size in example.items() if name not in known}
     for name, size in sizes.items():
         if not isinstance(size, int):
@@ -103,10 +103,18 @@ def signature_of(
                 f"the example names `{name}`, which is no parameter of {plan.function}",
                 "correct the name; a dimension takes an int",
             )
-    returns = subject.cls if subject.kind == "constructor" else _type_of("the return", plan.returns)
-    if returns in SELVES:
-        returns = subject.cls
+    constructor = subject.kind == "constructor"
+    returns = subject.cls if constructor else _type_of("the return", of_class(plan.returns, subject.cls))
     return Signature(subject, tuple(parameters), returns, tuple(sizes.items()), apart)
+
+
+def of_class(hint: Hint, cls: type | None) -> Hint:
+    """`hint`, with the class for `Self`."""
+    return dataclasses.replace(hint, type=cls) if cls is not None and hint.annotation in _SELVES else hint
+
+
+def _of_class(param: Param, cls: type | None) -> Param:
+    return dataclasses.replace(param, hint=of_class(param.hint, cls))
 
 
 def _receiver(subject: Subject, param: Param, apart: frozenset[str]) -> Parameter:
