@@ -129,7 +129,7 @@ class Wrapper:
                 self.__dict__[name] = value
         plan = plan_of(self.__wrapped__)
         transform.check_plan(plan)
-        self.__dict__["__signature__"] = transform.signature(plan)
+        self.__dict__["__signature__"] = _shown_signature(self, plan)
         self.__call__ = transform.build(self, plan) if plan.complete else functools.partial(_late_call, self)  # type: ignore[method-assign]  # a slot
 
     def __typedfilter_plan__(self) -> Plan:
@@ -151,7 +151,7 @@ class Wrapper:
         if name == "__globals__":  # jaxtyping evaluates strings in it
             return _globals_of(fn)
         if name == "__signature__" and callable(fn):
-            return self.transform.signature(plan_of(fn))
+            return _shown_signature(self, plan_of(fn))
         notes = {} if name.startswith("__") else _notes_on(fn)
         if name in notes:
             return notes[name]
@@ -203,9 +203,16 @@ def _late_call(wrapper: Wrapper, /, *args: Any, **kwargs: Any) -> Any:
     plan = plan_of(wrapper.__wrapped__, final=True)
     wrapper.transform.check_plan(plan)
     call = wrapper.transform.build(wrapper, plan)
-    wrapper.__dict__["__signature__"] = wrapper.transform.signature(plan)
+    wrapper.__dict__["__signature__"] = _shown_signature(wrapper, plan)
     wrapper.__call__ = call  # type: ignore[method-assign]  # a slot
     return call(*args, **kwargs)
+
+
+def _shown_signature(wrapper: Wrapper, plan: Plan) -> inspect.Signature:
+    fn = wrapper.__wrapped__
+    if isinstance(fn, Wrapper | BoundWrapper):  # shows less than its plan knows: outside of it, less holds
+        plan = dataclasses.replace(plan, signature=fn.__signature__)
+    return wrapper.transform.signature(plan)
 
 
 def _rewrap(cls: type[Wrapper], fn: Any, transform: Transform, binds: type | None) -> Wrapper:
