@@ -1,0 +1,262 @@
+"""How a verdict is reached: what is tried how often, whom it never blames, and what it never passes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jaxtyping import Array, Float, Int, PyTree
+
+import typedfilter
+from typedfilter import filter_jit
+from typedfilter.check import _progress, _verdict, check_shapes
+from typedfilter.check._sizes import Names
+
+
+def verdict(fn):
+    (result,) = check_shapes(fn)
+    return result
+
+
+def test_a_body_is_traced_once_with_symbols_and_at_a_handful_of_sizes():
+    shapes = []
+
+    def fn(x: Float[Array, "n m"]) -> Float[Array, "n"]:
+        shapes.append(x.shape)
+        return x.sum(axis=1)
+
+    assert verdict(fn).status == "proved"
+    symbolic = [shape for shape in shapes if not all(isinstance(size, int) for size in shape)]
+    assert [tuple(map(str, shape)) for shape in symbolic] == [("n", "m")]
+    assert len(shapes) <= 6
+    assert len(set(map(str, shapes))) == len(shapes)
+
+
+def test_a_constant_of_the_function_is_a_size_that_is_tried_and_so_is_the_next():
+    sizes = []
+
+    def fn(x: Float[Array, "n"]) -> Float[Array, "n"]:
+        sizes.append(x.shape[0])
+        return x * (x.shape[0] != 17)
+
+    verdict(fn)
+    assert {17, 18} <= {size for size in sizes if isinstance(size, int)}
+
+
+def test_without_a_name_one_trace_is_enough():
+    traces = []
+
+    def fn(x: Float[Array, "3 4"]) -> Float[Array, "4 3"]:
+        traces.append(x)
+        return x.T
+
+    assert verdict(fn).message == "its sizes are fixed"
+    assert len(traces) == 1
+
+
+def test_a_jitted_function_stays_usable_after_its_check():
+    @filter_jit
+    def fn(x: Float[Array, "n"]) -> Float[Array, "n"]:
+        return 2 * x
+
+    assert verdict(fn).status == "proved"
+    assert fn(jnp.ones(3)).tolist() == [2.0, 2.0, 2.0]
+
+
+def test_the_checks_of_the_library_may_be_off(monkeypatch):
+    monkeypatch.setenv("TYPEDFILTER_CHECK", "off")
+
+    @filter_jit
+    def fn(x: Float[Array, "n"]) -> Float[Array, "n"]:
+        return x[1:]
+
+    assert verdict(fn).status == "failed"
+
+
+@pytest.mark.parametrize("message", [1, 2])
+def test_a_value_of_an_array_is_asked_for_outside_of_a_transform_only(message):
+    def eager(x: Float[Array, "n"]) -> float:
+        return float(x.sum()) if message == 1 else x.sum().item()
+
+    assert verdict(eager).status == "skipped"
+    assert "value of an array" in verdict(eager).message
+    assert verdict(filter_jit(eager)).status == "failed"
+
+
+def test_a_function_that_needs_a_tree_of_its_own_is_not_blamed():
+    def fn(params: PyTree[Float[Array, "n"]], x: Float[Array, "n"]) -> Float[Array, "n"]:
+        return params["w"] * x
+
+    result = verdict(fn)
+    assert result.status == "skipped"
+    assert result.fix == "add @typedfilter.check.example with what it takes"
+
+
+def test_a_function_that_needs_two_elements_is_tried_with_two():
+    def fn(xs: list[Float[Array, "n"]]) -> Float[Array, "n"]:
+        a, b = xs
+        return a + b
+
+    def wrong(xs: list[Float[Array, "n"]]) -> Float[Array, "n"]:
+        a, b = xs
+        return jnp.concatenate([a, b])
+
+    assert verdict(fn).status == "proved"
+    assert verdict(wrong).status == "failed"
+
+
+def test_shapes_that_do_not_fit_are_no_excuse_where_a_list_is_of_any_length():
+    def fn(xs: list[Float[Array, "n"]], y: Float[Array, "m"]) -> Float[Array, "n"]:
+        return xs[0] + y
+
+    assert verdict(fn).status == "failed"
+
+
+def test_what_it_refuses_in_words_is_listed_and_not_blamed():
+    def fn(x: Float[Array, "n"]) -> Float[Array, "n"]:
+        if x.shape[0] == 1:
+            raise ValueError("more than one")
+        return x
+
+    result = verdict(fn)
+    assert result.status == "checked"
+    assert "it refuses n=1: ValueError: more than one" in result.message
+
+
+def test_an_error_deep_in_another_library_is_told_with_the_line_that_led_there():
+    def fn(x: Float[Array, "n"]) -> Float[Array, ""]:
+        return jnp.einsum("ij->", x)
+
+    frame = verdict(fn).frame
+    assert frame is not None
+    assert frame.file == __file__
+    assert frame.function == "fn"
+
+
+def test_many_choices_are_covered_one_and_two_at_a_time():
+    points = [_verdict._layout.Point(f"p{i}", ("a", "b", "c")) for i in range(6)]
+    cases = list(_verdict._layout.cases_of(points))
+    assert len(cases) <= 80
+    for i in range(6):
+        assert {f"p{i}": 2} in cases
+    assert {"p0": 1, "p1": 2} in cases
+
+
+def test_few_choices_are_covered_in_all_combinations():
+    points = [_verdict._layout.Point(f"p{i}", ("a", "b")) for i in range(4)]
+    assert len(list(_verdict._layout.cases_of(points))) == 16
+
+
+def test_names_with_given_sizes_are_not_varied():
+    names = Names(("n", "m"), fixed=(("n", 3),))
+    assert names.varied == ("m",)
+
+
+def test_an_internal_mistake_hides_no_other_verdict(monkeypatch, tmp_path):
+    from typedfilter.check import _run
+
+    (tmp_path / "two.py").write_text(
+        "from jaxtyping import Array, Float\n\n"
+        "def a(x: Float[Array, 'n']) -> Float[Array, 'n']:\n    return x\n\n"
+        "def b(x: Float[Array, 'n']) -> Float[Array, 'n']:\n    return x\n"
+    )
+    judge = _run.judge
+
+    def broken(subject):
+        if subject.name == "a":
+            raise RuntimeError("oh")
+        return judge(subject)
+
+    monkeypatch.setattr(_run, "judge", broken)
+    report = _run.run([str(tmp_path / "two.py")])
+    assert [result.status for result in report] == ["skipped", "proved"]
+    assert report.results[0].message == "the check itself failed: RuntimeError: oh"
+
+
+class Terminal:
+    def __init__(self):
+        self.text = ""
+
+    def isatty(self):
+        return True
+
+    def write(self, text):
+        self.text += text
+        return len(text)
+
+    def flush(self):
+        pass
+
+
+def test_progress_is_shown_after_a_second_on_a_terminal_only(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(_progress.time, "monotonic", lambda: clock[0])
+    monkeypatch.setitem(sys.modules, "rich.progress", None)  # as if it were not installed
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with _progress.Progress() as progress:
+        progress(0.1, "first")
+        assert terminal.text == ""
+        clock[0] = 1.5
+        progress(0.5, "second")
+        assert " 50% second" in terminal.text
+    assert terminal.text.endswith("\r")
+
+
+def test_progress_is_silent_where_nobody_watches(monkeypatch, capsys):
+    monkeypatch.setattr(_progress, "_PATIENCE", 0.0)
+    with _progress.Progress() as progress:
+        progress(0.5, "second")
+    assert capsys.readouterr().err == ""
+
+
+def test_64_bit_types_are_tried_where_they_are_enabled():
+    code = (
+        "import jax\n"
+        "from jaxtyping import Array, Float64, Int\n"
+        "from typedfilter.check import check_shapes\n"
+        "def f(x: Float64[Array, 'n']) -> Float64[Array, 'n']:\n    return x * 2\n"
+        "def g(x: Float64[Array, 'n']) -> Int[Array, 'n']:\n    return x\n"
+        "print(check_shapes(f).status, check_shapes(g).status)\n"
+    )
+    root = str(Path(str(typedfilter.__file__)).parent.parent)
+    for enabled, said in (("1", "proved failed"), ("0", "skipped skipped")):
+        environment = {**os.environ, "JAX_ENABLE_X64": enabled, "PYTHONPATH": root}
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment
+        )
+        assert done.stdout.strip() == said, done.stderr
+
+
+def test_a_signature_without_shapes_is_not_run():
+    ran = []
+
+    class Model:
+        w: Float[Array, "n"]
+
+    def save(model: Model) -> None:
+        ran.append(model)
+
+    def count(model: Model, k: int) -> int:
+        ran.append(model)
+        return k
+
+    from typedfilter.check import _judge, _subject
+
+    for fn in (save, count):
+        (subject,) = _subject.subjects_of(fn)
+        assert not _judge.is_annotated(subject)
+    assert not ran
+
+
+def test_keys_and_symbols_do_not_outlive_a_failure():
+    def fn(x: Float[Array, "n"], k: Int[Array, ""]) -> Float[Array, "n"]:
+        return x[k:]
+
+    with jax.checking_leaks():
+        assert verdict(fn).status == "failed"
