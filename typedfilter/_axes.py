@@ -126,7 +126,7 @@ def map_arguments(
     seen: _Size | None = None
     for place, value in [*enumerate(args), *kwargs.items()]:
         param = plan.positional(place) if isinstance(place, int) else plan.keyword(place)
-        spec = positional[place] if isinstance(place, int) else _by_name(in_axes, place)
+        spec = positional[place] if isinstance(place, int) else _by_name(plan, in_axes, place)
         leaf_axes = _argument_axes(plan, param, spec, value)
         taken, rest = split_at(value, [axis is not None for axis in leaf_axes])
         rests.append(rest)
@@ -175,13 +175,19 @@ def _by_position(plan: Plan, in_axes: Any, count: int) -> list[Any]:
     return [in_axes] * count
 
 
-def _by_name(in_axes: Any, name: str) -> Any:
-    return in_axes.get(name, BY_RULE) if isinstance(in_axes, dict) else BY_RULE
+def _by_name(plan: Plan, in_axes: Any, name: str) -> Any:
+    """The specification of an argument that is passed by name: that of its position, if it has one."""
+    if isinstance(in_axes, dict):
+        return in_axes.get(name, BY_RULE)
+    if not isinstance(in_axes, (tuple, list)):
+        return in_axes
+    at = next((i for i, param in enumerate(plan.positionals) if param.name == name), len(in_axes))
+    return in_axes[at] if at < len(in_axes) else BY_RULE
 
 
 def _argument_axes(plan: Plan, param: Param | None, spec: Any, value: Any) -> list[int | None]:
     """The axis of each leaf of one argument: the option, else the annotation, else the rule."""
-    is_leaf = leaf_is_array_type(type(value)) is True
+    is_leaf = is_array(value)
     leaves = [value] if is_leaf else jax.tree_util.tree_leaves(value)
     hint = None if param is None else param.hint
     name = "" if param is None else param.name
@@ -192,9 +198,16 @@ def _argument_axes(plan: Plan, param: Param | None, spec: Any, value: Any) -> li
     if hint is not None and hint.axis is not None:
         axis = hint.axis.axis
         return _only_arrays(plan, name, [axis] * len(leaves), leaves, axis)
-    if hint is not None and hint.role is Role.STATIC:
+    if hint is not None and (hint.role is Role.STATIC or (is_leaf and _is_number(hint, value))):
         return [None] * len(leaves)
     return _ruled(value, leaves)
+
+
+def _is_number(hint: Hint, array: Any) -> bool:
+    """Whether an array is what an outer transform has made of a Python number, which is broadcast."""
+    if array.ndim != 0 or hint.role not in (Role.TRACED, Role.ARRAYS):
+        return False
+    return hint.role is Role.TRACED or jax.typeof(array).weak_type
 
 
 def _ruled(tree: Any, leaves: Sequence[Any]) -> list[int | None]:

@@ -19,7 +19,7 @@ from typing import Any
 
 import jax
 
-from typedfilter import _diagnose
+from typedfilter import _callables, _diagnose
 from typedfilter._donation import Quietly, quiet_from_here
 from typedfilter._fields import is_array_only_class
 from typedfilter._hints import Role
@@ -115,17 +115,24 @@ class Engine:
         self.options = options
         self._body_of = functools.partial(_body, _weakly(root), links, bool(links and bound), plan, options)
         self.run = self._body_of()
+        self.stacked = bool(links)
         self.kept = Kept()
         self.table: dict[Any, Callable[..., Any]] = {}
         self.jits: dict[Pattern, Any] = {}
 
     @functools.cached_property
     def call(self) -> Callable[..., Any]:
-        """What a call of the wrapper enters: a function of the user's own signature."""
-        by_type = frozenset(p.name for p in self.plan.params if _needs_a_look(p))
+        """What a call of the wrapper enters: a function of the user's own signature.
+
+        Other transforms in between are to receive their arguments as the caller gives them: what is passed by
+        name, and what is left to its default, is not mapped as a positional argument is.
+        """
+        signature = _callables.ANYTHING if self.stacked else self.plan.signature
+        looks = [p.name for p in self.plan.params if _needs_a_look(p)]
+        by_type = frozenset(signature.parameters if self.stacked else looks)
         # The engine outlives its wrappers, and they hold this function: so it may hold the engine.
         call = write_shim(
-            self.plan.signature,
+            signature,
             by_type,
             table=self.table,
             first=self.first_call,
@@ -211,15 +218,17 @@ class Engine:
     ) -> tuple[Pattern, list[Any], dict[str, Any]]:
         """The pattern of a call that may hold `jax.ShapeDtypeStruct`s, and its arguments converted."""
         given = self.plan.signature.bind(*args, **kwargs)
-        given.apply_defaults()
-        pattern = self.pattern(given.args, given.kwargs, structs=True)
+        if not self.stacked:  # as `call` does
+            given.apply_defaults()
+            args, kwargs = given.args, given.kwargs
+        pattern = self.pattern(args, kwargs, structs=True)
         try:
             positional = [
-                self.convert(mode, value) for mode, value in zip(pattern.positional, given.args, strict=True)
+                self.convert(mode, value) for mode, value in zip(pattern.positional, args, strict=True)
             ]
-            keyword = {name: self.convert(mode, given.kwargs[name]) for name, mode in pattern.keyword}
+            keyword = {name: self.convert(mode, kwargs[name]) for name, mode in pattern.keyword}
         except Exception as error:
-            better = _diagnose.better_error(self.plan, error, given.args, given.kwargs)
+            better = _diagnose.better_error(self.plan, error, args, kwargs)
             if better is None:
                 raise
             raise better from None

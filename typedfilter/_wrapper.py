@@ -120,7 +120,7 @@ class Wrapper:
         def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def __init__(self, fn: Callable[..., Any], transform: Transform) -> None:
-        self._binds: type = type(fn) if isinstance(fn, (staticmethod, classmethod)) else types.FunctionType
+        self._binds = _binding(fn)
         self.__wrapped__ = fn.__func__ if isinstance(fn, (staticmethod, classmethod)) else fn
         self.transform = transform
         for name in _COPIED:
@@ -196,6 +196,13 @@ class Wrapper:
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         _register(cls)
+
+
+def _binding(fn: Any) -> type:
+    """As which kind of function a wrapper of `fn` binds to an instance; through a stack of wrappers, too."""
+    if isinstance(fn, (staticmethod, classmethod)):
+        return type(fn)
+    return fn._binds if isinstance(fn, Wrapper) else types.FunctionType
 
 
 def _late_call(wrapper: Wrapper, /, *args: Any, **kwargs: Any) -> Any:

@@ -487,8 +487,8 @@ def test_a_number_is_broadcast_where_it_becomes_an_array():
     def traced(x, rate: Traced[float]):
         return x * rate
 
-    for fn in (annotated, traced):
-        for rate in (2.0, jnp.float32(2), np.float32(2)):
+    for fn, rates in ((annotated, (2.0,)), (traced, (2.0, jnp.float32(2), np.float32(2)))):
+        for rate in rates:
             assert_allclose(filter_vmap(fn)(X, rate), X * 2)
             assert_allclose(filter_jit(filter_vmap(fn))(X, rate), X * 2)
             assert_allclose(filter_vmap(filter_jit(fn))(X, rate), X * 2)
