@@ -153,18 +153,24 @@ class _Ahead:
         """
         bound_args, bound_kwargs = self.bound
         pattern, positional, keyword = self.engine.prepare((*bound_args, *args), bound_kwargs | kwargs)
-        names = self.engine.plan.bind_names(len(positional), tuple(keyword))
-        before = zip(self.pattern.modes, (*self.args, *self.kwargs.values()), strict=True)
-        now = zip(pattern.modes, (*positional, *keyword.values()), strict=True)
-        for name, old, new in zip(names, before, now, strict=False):
-            if not _same_static(old, new):
-                raise self._differs(name, *_static_texts(old, new))
+        before = self._named(self.pattern, self.args, self.kwargs)
+        now = self._named(pattern, positional, keyword)
+        for name in [name for name in before if name in now]:  # what is missing or too much, JAX reports
+            if not _same_static(before[name], now[name]):
+                raise self._differs(name, *_static_texts(before[name], now[name]))
         static_at = self.pattern.at(*STATIC_MODES)
         static_names = self.pattern.named(*STATIC_MODES)
         return (
             [value for i, value in enumerate(positional) if i not in static_at],
             {name: value for name, value in keyword.items() if name not in static_names},
         )
+
+    def _named(
+        self, pattern: Pattern, args: list[Any], kwargs: dict[str, Any]
+    ) -> dict[str, tuple[Mode, Any]]:
+        """Each argument by its name, with how it travels: of named ones, the order does not matter."""
+        names = self.engine.plan.bind_names(len(args), tuple(kwargs))
+        return dict(zip(names, zip(pattern.modes, (*args, *kwargs.values()), strict=True), strict=True))
 
     def _differs(self, name: str, path: str, expected: str, actual: str) -> StaticArgumentError:
         return StaticArgumentError(
