@@ -1,0 +1,480 @@
+"""Ahead of time: `lower`, `trace`, `eval_shape`, `compile`, `clear_cache`, and export."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import Array
+from jax.export import deserialize, export
+from jaxtyping import Float
+from numpy.testing import assert_allclose
+
+import typedfilter as tf
+from typedfilter import Donate, Static, Traced, filter_grad, filter_jit, filter_value_and_grad, filter_vmap
+from typedfilter.pytree import pytree_dataclass
+
+X = jnp.arange(3.0)
+S = jax.ShapeDtypeStruct((3,), jnp.float32)
+
+
+class Pair(NamedTuple):
+    x: Any
+    label: Any
+
+
+@pytree_dataclass
+class Model:
+    weight: Any
+    activation: Any = jnp.sin
+    power: Static[Any] = 2
+
+    def __call__(self, x, n=1):
+        return self.activation(self.weight * x) ** self.power * n
+
+    @filter_jit
+    def apply(self, x, n=1):
+        return self(x, n)
+
+
+class Plain:
+    scale = 2.0
+    runs = 0
+
+    @filter_jit
+    def times(self, x, n: Static[int] = 1):
+        type(self).runs += 1
+        return x * self.scale * n, n
+
+    @filter_jit
+    @classmethod
+    def named(cls, x):
+        return cls.__name__, x
+
+    @staticmethod
+    @filter_jit
+    def static(x, n):
+        return x * n
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    value: Any
+
+
+def same(one: Any, two: Any) -> bool:
+    ones, one_def = jax.tree.flatten(one)
+    twos, two_def = jax.tree.flatten(two)
+    return one_def == two_def and all(
+        np.allclose(a, b) if tf.is_array(a) else type(a) is type(b) and a == b
+        for a, b in zip(ones, twos, strict=True)
+    )
+
+
+def direct(x: Float[Array, "n"], n: Static[int] = 2) -> Float[Array, "n"]:
+    return x * n
+
+
+def by_type(x, n=2):
+    return x * n, "static"
+
+
+def split(tree, n=2):
+    return tree["fn"](tree["x"]) * n, tree
+
+
+def many(a, /, *args, k: Traced[float], **kwargs):
+    return a, args, k * 2, kwargs
+
+
+TREE = {"x": X, "fn": jnp.cos, "name": "t", "pair": Pair(X, 1.5), "none": None}
+CALLS: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any]]] = {
+    "direct": (direct, (X, 3), {}),
+    "direct, by name": (direct, (), {"n": 3, "x": X}),
+    "direct, with a default": (direct, (X,), {}),
+    "by type": (by_type, (X, 3), {}),
+    "by type, by name": (by_type, (), {"n": 3, "x": X}),
+    "split": (split, (TREE,), {"n": 3}),
+    "split, with a default": (split, (TREE,), {}),
+    "numpy": (by_type, (np.arange(3.0, dtype="float32"), 2), {}),
+    "many": (many, (X, 2, X, "s"), {"k": 0.5, "z": X, "y": [X, 1]}),
+    "nothing traced": (by_type, (2, 3), {}),
+    "a model": (Model(X), (X,), {"n": 2}),
+    "a partial": (functools.partial(by_type, X), (3,), {}),
+    "a method": (Model(X).__call__, (X, 2), {}),
+    "a gradient": (filter_value_and_grad(lambda m, x: m(x).sum()), (Model(X), X), {}),
+    "a map": (filter_vmap(Model(jnp.float32(2))), (X, 3), {}),
+}
+
+
+def compiled(call: str) -> Any:
+    fn, args, kwargs = CALLS[call]
+    return filter_jit(fn).lower(*args, **kwargs).compile()
+
+
+def structs(tree: Any) -> Any:
+    def struct(leaf):
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) if tf.is_array(leaf) else leaf
+
+    return jax.tree.map(struct, tree)
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_compiled_program_is_called_with_the_original_arguments(call):
+    fn, args, kwargs = CALLS[call]
+    program = compiled(call)
+    for _ in range(2):
+        assert same(program(*args, **kwargs), filter_jit(fn)(*args, **kwargs))
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_structs_of_shape_and_dtype_may_stand_for_arrays(call):
+    fn, args, kwargs = CALLS[call]
+    s_args, s_kwargs = structs((args, kwargs))
+    f = filter_jit(fn)
+    expected = f(*args, **kwargs)
+    assert same(f.lower(*s_args, **s_kwargs).compile()(*args, **kwargs), expected)
+    assert same(f.trace(*s_args, **s_kwargs).lower().compile()(*args, **kwargs), expected)
+    shapes = f.eval_shape(*s_args, **s_kwargs)
+    assert jax.tree.structure(shapes) == jax.tree.structure(expected)
+    for shape, leaf in zip(jax.tree.leaves(shapes), jax.tree.leaves(expected), strict=True):
+        if tf.is_array(leaf):
+            assert (shape.shape, shape.dtype) == (leaf.shape, leaf.dtype)
+        else:
+            assert shape == leaf
+
+
+def test_nothing_is_computed_ahead_of_time():
+    runs = []
+
+    def body(x):
+        jax.debug.callback(lambda: runs.append(0))
+        return x
+
+    f = filter_jit(body)
+    f.eval_shape(X)
+    f.trace(X)
+    program = f.lower(X).compile()
+    jax.effects_barrier()
+    assert runs == []
+    program(X)
+    jax.effects_barrier()
+    assert runs == [0]
+
+
+def test_a_function_is_traced_once_for_all_stages_and_calls():
+    runs = []
+
+    @filter_jit
+    def f(x, n, tree):
+        runs.append(0)
+        return x * n
+
+    tree = {"x": X, "s": "s"}
+    f.lower(X, 2, tree).compile()(X, 2, tree)
+    f.trace(X, 2, tree)
+    f.eval_shape(X, 2, tree)
+    f(X, 2, tree)
+    f.lower(S, 2, structs(tree))
+    assert len(runs) == 1
+
+
+def test_a_struct_is_an_input_in_every_kind_of_argument():
+    f = filter_jit(lambda x, *args, **kwargs: (x, args, kwargs))
+    shapes = f.eval_shape(S, [S, "s"], k={"s": S, "n": 1})
+    assert [leaf for leaf in jax.tree.leaves(shapes) if leaf not in ("s", 1)] == [S, S, S]
+
+
+# --------------------------------------------------------------------------- another static value is refused
+
+OTHERS: dict[str, tuple[Any, tuple[Any, ...], tuple[Any, ...]]] = {
+    "a number": (by_type, (X, 2), (X, 5)),
+    "another type": (by_type, (X, 1), (X, 1.0)),
+    "a bool": (by_type, (X, 1), (X, True)),
+    "the sign of zero": (by_type, (X, 0.0), (X, -0.0)),
+    "below": (lambda x, t: x, (X, (1, 2)), (X, (1, 2.0))),
+    "a string": (lambda x, s: s, (X, "s"), (X, "t")),
+    "a leaf": (lambda tree: tree, ([X, "s"],), ([X, "t"],)),
+    "a leaf of another type": (lambda tree: tree, ({"a": 1, "x": X},), ({"a": True, "x": X},)),
+    "a structure": (lambda tree: tree, ([X, "s"],), ((X, "s"),)),
+    "a key": (lambda tree: tree, ({1: X, 2: "s"},), ({1.0: X, 2: "s"},)),
+    "an array where a static value was": (lambda x, y: x, (X, 2), (X, X)),
+    "a static value where an array was": (lambda x, y: x, (X, X), (X, 2)),
+    "an annotated value": (direct, (X, 2), (X, 3)),
+    "a default": (direct, (X,), (X, 3)),
+    "a field": (lambda m: m.power, (Model(X, power=2),), (Model(X, power=2.0),)),
+    "a function": (lambda x, f: f(x), (X, jnp.sin), (X, jnp.cos)),
+    "a dataclass": (lambda x, c: x, (X, Config((1,))), (X, Config((True,)))),
+    "none": (lambda x, y: x, (X, None), (X, 0)),
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_a_program_is_not_called_with_other_static_values(kind):
+    fn, args, others = OTHERS[kind]
+    f = filter_jit(fn)
+    program = f.lower(*args).compile()
+    first = program(*args)
+    with pytest.raises((tf.StaticArgumentError, TypeError)):
+        program(*others)
+    assert same(program(*args), first)
+    assert same(f(*others), filter_jit(fn)(*others))
+
+
+def test_equal_static_values_that_were_made_anew_are_accepted():
+    program = filter_jit(lambda x, t, tree: x * t[0]).lower(X, (2, Config("c")), [X, float("nan")]).compile()
+    assert same(program(X, (2, Config("c")), [X + 1, float("nan")]), X * 2)
+
+
+def test_what_is_left_to_a_default_may_be_given_and_the_other_way_round():
+    program = filter_jit(direct).lower(X, 2).compile()
+    for out in (program(X), program(X, 2), program(x=X), program(n=2, x=X)):
+        assert same(out, X * 2)
+
+
+def test_other_shapes_are_refused():
+    program = filter_jit(by_type).lower(X, 2).compile()
+    with pytest.raises(TypeError):
+        program(jnp.zeros(4), 2)
+    assert same(program(X, 2)[0], X * 2)
+
+
+def test_a_call_that_does_not_bind_is_refused():
+    f = filter_jit(by_type)
+    program = f.lower(X, 2).compile()
+    for call in (f.lower, f.trace, f.eval_shape, program):
+        with pytest.raises(TypeError):
+            call()
+        with pytest.raises(TypeError):
+            call(X, 2, 3)
+        with pytest.raises(TypeError):
+            call(X, m=3)
+
+
+def test_an_unhashable_static_value_is_refused_by_name():
+    f = filter_jit(lambda x, n: x)
+    program = f.lower(X, 1).compile()
+    for call in (f.lower, f.trace, f.eval_shape, program):
+        with pytest.raises(tf.StaticArgumentError, match="`n`"):
+            call(X, {1, 2})
+
+
+# -------------------------------------------------------------------------------------- the objects of stages
+
+
+def test_stages_know_what_those_of_jax_know():
+    traced = filter_jit(split).trace(TREE)
+    assert isinstance(traced.jaxpr, jax.extend.core.ClosedJaxpr)
+    lowered = traced.lower()
+    assert "cosine" in lowered.as_text() or "cos" in lowered.as_text()
+    assert isinstance(lowered.cost_analysis(), (dict, list))
+    program = lowered.compile()
+    assert "cosine" in program.as_text()
+    assert isinstance(program.cost_analysis(), (dict, list))
+    assert program.memory_analysis() is None or hasattr(program.memory_analysis(), "temp_size_in_bytes")
+    for stage in (traced, lowered, program):
+        assert "split" in repr(stage)
+
+
+def test_analyses_are_those_of_jax():
+    ours = filter_jit(direct).lower(X, 2)
+    theirs = jax.jit(direct, static_argnums=1).lower(X, 2)
+    assert ours.cost_analysis() == theirs.cost_analysis()
+    assert ours.compile().cost_analysis() == theirs.compile().cost_analysis()
+
+
+def test_programs_have_the_name_of_the_function():
+    assert "jit_direct" in filter_jit(direct).lower(X, 2).as_text()
+    assert "jit_split" in filter_jit(split).lower(TREE).as_text()
+
+
+def test_options_of_the_compiler_are_passed_on():
+    program = filter_jit(by_type).lower(X, 2).compile(compiler_options={"xla_cpu_enable_fast_math": True})
+    assert same(program(X, 2)[0], X * 2)
+
+
+# ------------------------------------------------------------------------------------------------- methods
+
+
+def test_methods_lower_trace_and_evaluate_shapes():
+    plain, model = Plain(), Model(X)
+    assert same(plain.times.lower(X, 3).compile()(X, 3), plain.times(X, 3))
+    assert same(plain.times.trace(X, n=3).lower().compile()(X, n=3), plain.times(X, 3))
+    assert plain.times.eval_shape(S, 3) == (S, 3)
+    assert same(model.apply.lower(S, 2).compile()(X, 2), model.apply(X, 2))
+    assert Model(S).apply.eval_shape(S) == S
+    assert same(Plain.static.lower(X, 2).compile()(X, 2), X * 2)
+    assert same(plain.static.lower(X, 2).compile()(X, 2), X * 2)
+    for owner in (plain, Plain):
+        assert owner.named.eval_shape(S) == ("Plain", S)
+        assert same(owner.named.lower(X).compile()(X), ("Plain", X))
+
+
+def test_a_method_is_compiled_for_its_instance():
+    program = Model(X).apply.lower(X).compile()
+    assert same(program(X), Model(X)(X))
+    with pytest.raises((tf.StaticArgumentError, TypeError)):
+        program(X, 3)
+
+
+def test_clear_cache_of_a_method_is_that_of_the_function():
+    plain = Plain()
+    Plain.runs = 0
+    plain.times(X)
+    plain.times(X)
+    plain.times.clear_cache()
+    plain.times(X)
+    assert Plain.runs == 2
+
+
+# ------------------------------------------------------------------------------------------------ clear_cache
+
+
+def test_after_clear_cache_every_program_is_traced_again_and_no_other_function_is():
+    runs, others = [], []
+
+    @filter_jit
+    def f(x, n, tree):
+        runs.append(n)
+        return x * n, tree
+
+    @filter_jit
+    def other(x):
+        others.append(0)
+        return x
+
+    def call_all():
+        for n in (1, 2, (3,)):
+            assert same(
+                f(X, n if isinstance(n, int) else 3, [X, "s"])[0], X * (n if isinstance(n, int) else 3)
+            )
+        f(X, 1, None)
+        other(X)
+
+    call_all()
+    call_all()
+    assert runs == [1, 2, 3, 1]
+    f.clear_cache()
+    call_all()
+    assert runs == [1, 2, 3, 1] * 2
+    assert others == [0]
+
+
+def test_clear_cache_holds_for_every_wrapper_of_the_function():
+    runs = []
+
+    def f(x):
+        runs.append(0)
+        return x
+
+    one, two = filter_jit(f), filter_jit(f)
+    one(X)
+    two.clear_cache()
+    one(X)
+    assert len(runs) == 2
+
+
+def test_clear_cache_works_before_any_call_and_on_stacks():
+    runs = []
+
+    def f(x):
+        runs.append(0)
+        return x.sum()
+
+    slope = filter_jit(filter_grad(f))
+    slope.clear_cache()
+    slope(X)
+    slope.clear_cache()
+    slope(X)
+    assert len(runs) == 2
+
+
+def test_a_compiled_program_outlives_clear_cache():
+    f = filter_jit(split)
+    program = f.lower(TREE).compile()
+    f.clear_cache()
+    assert same(program(TREE), split(TREE))
+
+
+# ---------------------------------------------------------------------------------------- donation and checks
+
+
+def test_donation_holds_ahead_of_time():
+    @filter_jit
+    def f(a: Donate[Any], b):
+        return a["x"] + b, a["s"]
+
+    a, b = X + 1, X + 2
+    program = f.lower({"x": S, "s": "s"}, S).compile()
+    out = program({"x": a, "s": "s"}, b)
+    assert (a.is_deleted(), b.is_deleted()) == (True, False)
+    assert same(out, (2 * X + 3, "s"))
+
+
+def test_lowering_does_not_donate():
+    @filter_jit
+    def f(a: Donate[Any]):
+        return a + 1
+
+    a = X + 1
+    f.lower(a).compile()
+    f.eval_shape(a)
+    assert not a.is_deleted()
+
+
+def test_shapes_are_checked_ahead_of_time():
+    f = filter_jit(direct)
+    for stage in (f.lower, f.trace, f.eval_shape):
+        with pytest.raises(tf.ShapeError):
+            stage(jax.ShapeDtypeStruct((3, 3), jnp.float32), 2)
+
+
+# --------------------------------------------------------------------------------------------------- export
+
+
+EXPORTED = {
+    "direct": filter_jit(direct),
+    "by type": filter_jit(lambda x: jnp.sin(x)),
+    "a stack": filter_jit(filter_grad(lambda x: x.sum())),
+    "a default": filter_jit(lambda x, n=2: x * n),
+    "a static value of a partial": filter_jit(functools.partial(direct, n=3)),
+}
+
+
+@pytest.mark.parametrize("kind", EXPORTED)
+def test_export_accepts_a_jitted_wrapper(kind):
+    f = EXPORTED[kind]
+    assert same(export(f)(S).call(X), f(X))
+    assert same(export(f)(X).call(X + 1), f(X + 1))
+
+
+def test_what_was_exported_can_be_saved_and_loaded():
+    pytest.importorskip("flatbuffers")
+    again = deserialize(export(filter_jit(direct))(S).serialize())
+    assert same(again.call(X), direct(X))
+
+
+@pytest.mark.xfail(
+    raises=ValueError, reason="the model travels as an argument, which the export asks for again"
+)
+def test_arrays_and_static_values_stay_what_they_are_in_a_model_that_is_exported():
+    assert same(export(filter_jit(Model(X)))(S).call(X), Model(X)(X))
+
+
+def test_export_accepts_symbolic_shapes():
+    (n,) = jax.export.symbolic_shape("n")
+    exported = export(filter_jit(lambda x: x * 2))(jax.ShapeDtypeStruct((n,), jnp.float32))
+    assert same(exported.call(jnp.ones(5)), jnp.full(5, 2.0))
+
+
+def test_jaxs_own_transforms_accept_a_jitted_wrapper():
+    f = filter_jit(lambda x, n=2: x * n)
+    assert jax.eval_shape(f, X) == S
+    assert jax.make_jaxpr(f)(X).out_avals[0].shape == (3,)
+    assert_allclose(jax.jit(f)(X), X * 2)
+    assert_allclose(jax.vmap(f)(X), X * 2)
