@@ -237,7 +237,7 @@ def _argument_axes(
         _axes._argument_axes(plan, plan.positional(i), positional[i], value) for i, value in enumerate(args)
     ]
     for name, value in kwargs.items():
-        out.append(_axes._argument_axes(plan, plan.keyword(name), _axes._by_name(in_axes, name), value))
+        out.append(_axes._argument_axes(plan, plan.keyword(name), _axes._by_name(plan, in_axes, name), value))
     return out
 
 
