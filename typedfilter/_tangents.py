@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from typedfilter._diagnose import brief
 from typedfilter._trees import PytreeError, flatten, is_leaf_def
 from typedfilter.errors import ShapeError, TypedFilterError
-from typedfilter.filters import is_array, is_array_like, is_inexact_array_like
+from typedfilter.filters import is_array, is_array_like, is_inexact_array, is_inexact_array_like
 
 __all__ = ["RETURNED", "Beside", "Undifferentiated", "is_float0"]
 
@@ -41,6 +41,7 @@ class Beside:
         owner: of the values.
         kind: what one of them is: a tangent, a cotangent, a gradient.
         prefix: where, in what a rule returns, the tangents are.
+        numbers: whether Python numbers have tangents, if no annotation says otherwise.
     """
 
     function: str
@@ -48,6 +49,7 @@ class Beside:
     owner: str
     kind: str
     prefix: str = ""
+    numbers: bool = False
 
     def leaves(self, values: Any, tangents: Any, mask: Sequence[bool]) -> list[jax.Array | None]:
         """The tangent of each leaf of `values`, as an array like it; `None` where it is zero.
@@ -120,7 +122,7 @@ class Beside:
 
     def _unwanted(self, path: str, value: Any, tangent: Any) -> ShapeError:
         reason = f"is {_leaf_text(value)}"
-        if is_inexact_array_like(value) or _is_inexact_struct(value):
+        if is_inexact_array_like(value) if self.numbers else is_inexact_array(value):
             reason = "is annotated as never differentiated"
         return self.error(
             ShapeError,
@@ -164,10 +166,6 @@ def _shape_and_dtype(value: Any) -> tuple[tuple[int, ...], Any]:
     if isinstance(value, jax.ShapeDtypeStruct):
         return value.shape, value.dtype
     return jnp.shape(value), jnp.result_type(value)
-
-
-def _is_inexact_struct(value: Any) -> bool:
-    return isinstance(value, jax.ShapeDtypeStruct) and jnp.issubdtype(value.dtype, jnp.inexact)
 
 
 def _path(tree: Any, index: int) -> str:

@@ -320,10 +320,40 @@ def test_arrays_of_a_module_under_a_rule_are_inputs(jit, of):
         jax.grad(lambda by: filter_with_rule(of(Scale(by)))(2.0))(3.0)
 
 
+def test_arrays_of_a_module_under_a_rule_can_be_mapped():
+    @pytree_dataclass
+    class Scale:
+        by: Float[Array, ""]
+
+        def __call__(self, x):
+            return self.by * x
+
+    out = jax.vmap(lambda by: filter_with_rule(Scale(by))(2.0))(jnp.arange(3.0))
+    assert close(out, 2 * jnp.arange(3.0))
+
+
 def filter_with_rule(fn: Any) -> Any:
     ruled = filter_custom_jvp(fn)
     ruled.def_jvp(lambda primals, tangents: (ruled(*primals), tangents[0]))
     return ruled
+
+
+@pytest.mark.parametrize("jit", [lambda f: f, jax.jit, filter_jit])
+def test_frozen_arrays_of_a_module_under_a_rule_are_constants(jit):
+    @pytree_dataclass
+    class Scale:
+        by: NoDiff[Float[Array, ""]]
+
+        def __call__(self, x):
+            return self.by * x
+
+    def ruled(by: Any, x: Any) -> Any:
+        f = filter_custom_jvp(Scale(by))
+        f.def_jvp(lambda primals, tangents: (4 * primals[0], 9 * tangents[0]))
+        return f(x)
+
+    assert close(jax.grad(jit(lambda by: ruled(by, 2.0)))(jnp.array(4.0)), 0.0)
+    assert close(jax.grad(jit(lambda x: ruled(jnp.array(4.0), x)))(jnp.array(2.0)), 9.0)
 
 
 def test_a_rule_defined_after_jit_was_applied_is_found():

@@ -359,8 +359,28 @@ def test_arrays_of_a_module_under_rules_are_inputs(jit):
         return f
 
     assert close(jit(lambda by, x: jax.grad(ruled(by))(x))(jnp.array(2.0), jnp.array(3.0)), 9.0)
+    assert close(jax.vmap(jit(lambda by: ruled(by)(2.0)))(jnp.arange(3.0)), 2 * jnp.arange(3.0))
     with pytest.raises(ShapeError, match=r"argument `self\.by` is differentiated"):
         jax.grad(lambda by: ruled(by)(2.0))(3.0)
+
+
+@pytest.mark.parametrize("jit", [lambda f: f, jax.jit, filter_jit])
+def test_frozen_arrays_of_a_module_under_a_rule_are_constants(jit):
+    @pytree_dataclass
+    class Scale:
+        by: NoDiff[Float[Array, ""]]
+
+        def __call__(self, x):
+            return self.by * x
+
+    def ruled(by: Any, x: Any) -> Any:
+        f = filter_custom_vjp(Scale(by))
+        f.def_fwd(lambda perturbed, x: (Scale(jnp.array(4.0))(x), None))
+        f.def_bwd(lambda residuals, grad, perturbed, x: 9 * grad)
+        return f(x)
+
+    assert close(jax.grad(jit(lambda by: ruled(by, 2.0)))(jnp.array(4.0)), 0.0)
+    assert close(jax.grad(jit(lambda x: ruled(jnp.array(4.0), x)))(jnp.array(2.0)), 9.0)
 
 
 def test_rules_defined_after_jit_was_applied_are_found():

@@ -66,6 +66,8 @@ class CustomVjp(Transform):
             def forward(*primals: Any) -> tuple[Carried, Carried]:
                 perturbed = _perturbed(operands, args[0], [primal.perturbed for primal in primals])
                 values = concrete([primal.value for primal in primals])
+                if not any(jax.tree_util.tree_leaves(perturbed)):  # only what is frozen is differentiated
+                    return outcome.primal(values), Carried.of(None)
                 args_, kwargs_, _ = operands.join(values)
                 applied = _Applied(fwd, perturbed, plan)
                 value = function.checks(applied)(*args_, **kwargs_)
@@ -170,6 +172,8 @@ def _pulled_back(
     rule: Callable[..., Any], operands: Operands, saved: Any, cotangent: Carried
 ) -> tuple[Any, ...]:
     """The gradient of each array of a call, `None` for zero."""
+    if saved is None:
+        return (None,) * len(operands.arrays)
     residuals, perturbed, (first, *args), kwargs = saved
     grad_out = cotangent.rest.with_none([None if is_zero(one) else one for one in cotangent.arrays])
     found = rule(residuals, grad_out, perturbed, first, *args, **kwargs)
@@ -178,11 +182,10 @@ def _pulled_back(
         for place, kind in zip(operands.rest.taken_at, operands.kinds, strict=True)
         if kind is Kind.DERIVED
     }
-    flags = jax.tree_util.tree_leaves(perturbed)
+    count = len(jax.tree_util.tree_leaves(perturbed))
     beside = Beside(f"{operands.plan.function}.def_bwd", RETURNED, operands.plan.bind_names(1)[0], "gradient")
-    gradients = beside.leaves(first, found, [place in derived for place in range(len(flags))])
-    wanted = [gradient if flag else None for gradient, flag in zip(gradients, flags, strict=True)]
-    return tuple(wanted[place] if place < len(wanted) else None for place in operands.rest.taken_at)
+    gradients = beside.leaves(first, found, [place in derived for place in range(count)])
+    return tuple(gradients[place] if place < count else None for place in operands.rest.taken_at)
 
 
 @overload

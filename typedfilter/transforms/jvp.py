@@ -74,7 +74,7 @@ def filter_jvp(fn: Any, primals: Any, tangents: Any, **kwargs: Any) -> Any:  # t
     plan = plan_of(fn, final=True)
     _refuse_other_than_sequences(plan, primals, tangents)
     args = tuple(primals)
-    beside = Beside(plan.function, "tangents", "primals", "tangent")
+    beside = Beside(plan.function, "tangents", "primals", "tangent", numbers=True)
     directions = beside.leaves(args, tuple(tangents), _mask(plan, args))
     along = [direction for direction in directions if direction is not None]
     taken, rest = split(args, lambda _: [direction is not None for direction in directions])
