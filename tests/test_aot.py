@@ -460,7 +460,7 @@ def test_what_was_exported_can_be_saved_and_loaded():
 
 
 @pytest.mark.xfail(
-    raises=ValueError, reason="the model travels as an argument, which the export asks for again"
+    raises=ValueError, reason="the model is an argument of the export"
 )
 def test_arrays_and_static_values_stay_what_they_are_in_a_model_that_is_exported():
     assert same(export(filter_jit(Model(X)))(S).call(X), Model(X)(X))
