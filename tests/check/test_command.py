@@ -428,3 +428,14 @@ def test_nothing_is_compiled_and_no_array_is_left_by_a_check_of_the_whole_corpus
     words = [sys.executable, str(script), str(corpus)]
     done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_shapes_of_the_demo_hold(capsys):
+    for package in ("optax", "sklearn", "rich"):
+        pytest.importorskip(package)
+    folder = Path(str(typedfilter.__file__)).parent / "demo"
+    status, results = results_of(capsys, str(folder))
+    verdicts = [result["status"] for result in results]
+    assert status == 0
+    assert verdicts.count("proved") >= 5
+    assert not {"failed"} & set(verdicts)

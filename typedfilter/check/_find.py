@@ -55,9 +55,7 @@ class Source:
         try:
             with self.active():
                 module = self._imported()
-                found = [
-                    s for s in subjects_of(module) if self._is_asked_for(s.name) and _judge.is_annotated(s)
-                ]
+                found = [s for s in subjects_of(module) if self._is_asked_for(s.name) and _is_to_be_judged(s)]
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # whatever user code does when it is imported, sys.exit() included
@@ -108,6 +106,13 @@ class Source:
         if _leads_to(name, self.path):
             return importlib.import_module(name)
         return _from_file(f"_typedfilter_{self.path.stem}", self.path)
+
+
+def _is_to_be_judged(subject: Subject) -> bool:
+    try:
+        return _judge.is_annotated(subject)
+    except Exception:  # the verdict says what is wrong with it; the rest of the file is judged
+        return True
 
 
 def _package_root(path: Path) -> Path:
