@@ -20,6 +20,7 @@ from typing import Any
 import jax
 
 from typedfilter import _callables, _diagnose
+from typedfilter._compat import NAMED_STATICS_ARE_EXACT
 from typedfilter._donation import Quietly, quiet_from_here
 from typedfilter._fields import is_array_only_class
 from typedfilter._hints import Role
@@ -147,7 +148,7 @@ class Engine:
         """How these arguments travel, filled into the places of the signature."""
         positional = tuple(_mode(self.plan.positional(i), value, structs) for i, value in enumerate(args))
         keyword = tuple(
-            (name, _mode(self.plan.keyword(name), value, structs)) for name, value in kwargs.items()
+            (name, _named(_mode(self.plan.keyword(name), value, structs))) for name, value in kwargs.items()
         )
         return Pattern(positional, keyword)
 
@@ -284,6 +285,10 @@ def _mode(param: Param | None, value: Any, structs: bool) -> Mode:
         if not jax.tree_util.all_leaves([value]):
             return Mode.PACKED
     return Mode.STATIC if is_raw(cls) else Mode.KEYED
+
+
+def _named(mode: Mode) -> Mode:
+    return Mode.KEYED if mode is Mode.STATIC and not NAMED_STATICS_ARE_EXACT else mode
 
 
 Converter = Callable[[Any], Any]

@@ -1,0 +1,15 @@
+"""What differs between the releases of JAX that are supported: the only place that knows of versions.
+
+Floor 0.
+"""
+
+from __future__ import annotations
+
+import jax
+
+__all__ = ["NAMED_STATICS_ARE_EXACT"]
+
+NAMED_STATICS_ARE_EXACT = jax.__version_info__ >= (0, 9)
+"""Whether `jax.jit` tells static arguments that are passed by name apart by their classes, too.
+
+Before, it did that by position only: `f(n=1)` and `f(n=True)` ran one program."""
