@@ -140,10 +140,11 @@ def agree(one: Any, two: Any) -> None:
 
 
 def shown(tree: Any) -> Any:
-    """Every leaf as text; of a struct its shape and dtype, without its weak type."""
+    """The structure, and every leaf as text; of a struct its shape and dtype, without its weak type."""
     is_struct = lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct)
     text = lambda leaf: f"{leaf.dtype}{leaf.shape}" if is_struct(leaf) else repr(leaf)
-    return jax.tree_util.tree_map(text, tree)
+    leaves, treedef = jax.tree_util.tree_flatten(tree)
+    return list(map(text, leaves)), treedef
 
 
 def applied(transform: Callable[..., Any], fun: Callable[..., Any], tree: Any) -> Any:

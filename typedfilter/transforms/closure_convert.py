@@ -164,5 +164,7 @@ def _values(bound: inspect.BoundArguments) -> list[Any]:
 
 
 def _itself(const: Any) -> Any:
-    """A constant as the function closed over it: JAX puts NumPy arrays into a class of its own."""
-    return np.asarray(const) if hasattr(const, "__array__") and not isinstance(const, jax.Array) else const
+    """A constant as the function closed over it; NumPy arrays, which JAX may put into a class of its own."""
+    if isinstance(const, jax.Array) or not hasattr(const, "__array__"):
+        return const
+    return np.asarray(const, jax.dtypes.canonicalize_dtype(const.dtype))
