@@ -8,27 +8,30 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.tree_util import PyTreeDef, tree_flatten, tree_leaves
 
 from typedfilter._diagnose import brief
 from typedfilter._fields import leaf_marks
 from typedfilter._hints import Hint, Role
 from typedfilter._plan import Param, Plan
-from typedfilter._split import Rest, split_at
+from typedfilter._split import Rest, split_leaves
 from typedfilter.errors import VmapAxisError
-from typedfilter.filters import IfArray, is_array, leaf_is_array_type
+from typedfilter.filters import IfArray, is_array
 
 __all__ = [
     "BY_RULE",
     "Mapped",
+    "argument_axes",
     "check_axes",
     "map_arguments",
     "mapped_signature",
     "place_outputs",
+    "result_axes",
     "split_outputs",
 ]
 
@@ -48,7 +51,7 @@ def check_axes(plan: Plan, option: str, axes: Any, transform: str) -> None:
     Raises:
         VmapAxisError: when the decorator runs.
     """
-    for leaf in jax.tree_util.tree_leaves(axes):
+    for leaf in tree_leaves(axes):
         if isinstance(leaf, bool) or not (isinstance(leaf, int) or callable(leaf)):
             raise VmapAxisError(
                 f"has {option}={axes!r}, of which {leaf!r} is no axis",
@@ -80,7 +83,7 @@ def mapped_signature(plan: Plan) -> inspect.Signature:
     return plan.signature.replace(parameters=parameters, return_annotation=inspect.Signature.empty)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(slots=True)
 class Mapped:
     """The arguments of a call: mapped arrays as one flat list, and everything else."""
 
@@ -101,15 +104,6 @@ class Mapped:
         return values[:positional], dict(zip(self.names, values[positional:], strict=True))
 
 
-@dataclasses.dataclass(frozen=True)
-class _Size:
-    """Where a mapped size was seen first: in a leaf, or in the option `axis_size`."""
-
-    leaf: _Leaf | None
-    axis: int
-    size: int
-
-
 def map_arguments(
     plan: Plan, in_axes: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], axis_size: int | None
 ) -> Mapped:
@@ -119,24 +113,47 @@ def map_arguments(
         VmapAxisError: an axis is out of range, sizes disagree, nothing is mapped, or `in_axes` is not a
             prefix of the arguments.
     """
-    positional = _by_position(plan, in_axes, len(args))
     arrays: list[Any] = []
     axes: list[int] = []
     rests: list[Rest] = []
-    seen: _Size | None = None
-    for place, value in [*enumerate(args), *kwargs.items()]:
-        param = plan.positional(place) if isinstance(place, int) else plan.keyword(place)
-        spec = positional[place] if isinstance(place, int) else _by_name(plan, in_axes, place)
-        leaf_axes = _argument_axes(plan, param, spec, value)
-        taken, rest = split_at(value, [axis is not None for axis in leaf_axes])
+    for leaves, treedef, leaf_axes in argument_axes(plan, in_axes, args, kwargs):
+        taken, rest = split_leaves(leaves, treedef, [axis is not None for axis in leaf_axes])
         rests.append(rest)
         arrays += taken
-        for at, array in zip(rest.taken_at, taken, strict=True):
-            axis = leaf_axes[at]
-            seen = _same_size(plan, _Leaf(plan, place, value, at), array, axis, seen, axis_size)
-            axes.append(axis)
-    size = _mapped_size(plan, seen, axis_size)
+        axes += [axis for axis in leaf_axes if axis is not None]
+    size = _common_size(arrays, axes, axis_size)
+    if size is None:
+        given: list[tuple[int | str, Any]] = [*enumerate(args), *kwargs.items()]
+        places = zip(given, rests, strict=True)
+        named = [_Leaf(plan, place, value, at) for (place, value), rest in places for at in rest.taken_at]
+        raise _size_error(plan, named, arrays, axes, axis_size)
     return Mapped(arrays, axes, size, tuple(rests), tuple(kwargs))
+
+
+def argument_axes(
+    plan: Plan, in_axes: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> Iterator[tuple[list[Any], PyTreeDef, list[int | None]]]:
+    """For each argument of a call its leaves, its structure, and the axis of each leaf."""
+    for i, (spec, value) in enumerate(zip(_by_position(plan, in_axes, len(args)), args, strict=True)):
+        leaves, treedef = tree_flatten(value)
+        yield leaves, treedef, _leaf_axes(plan, plan.positional(i), spec, value, leaves)
+    for name, value in kwargs.items():
+        leaves, treedef = tree_flatten(value)
+        spec = _by_name(plan, in_axes, name)
+        yield leaves, treedef, _leaf_axes(plan, plan.keyword(name), spec, value, leaves)
+
+
+def _common_size(arrays: Sequence[Any], axes: Sequence[int], size: int | None) -> int | None:
+    """The size of every mapped axis; `None` if there is none, or more than one."""
+    for array, axis in zip(arrays, axes, strict=True):
+        shape = array.shape
+        if not -len(shape) <= axis < len(shape):
+            return None
+        if size is None:
+            size = shape[axis]
+        elif shape[axis] != size:
+            return None
+    return size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,20 +202,18 @@ def _by_name(plan: Plan, in_axes: Any, name: str) -> Any:
     return in_axes[at] if at < len(in_axes) else BY_RULE
 
 
-def _argument_axes(plan: Plan, param: Param | None, spec: Any, value: Any) -> list[int | None]:
+def _leaf_axes(
+    plan: Plan, param: Param | None, spec: Any, value: Any, leaves: Sequence[Any]
+) -> list[int | None]:
     """The axis of each leaf of one argument: the option, else the annotation, else the rule."""
-    is_leaf = is_array(value)
-    leaves = [value] if is_leaf else jax.tree_util.tree_leaves(value)
     hint = None if param is None else param.hint
     name = "" if param is None else param.name
     if spec is not BY_RULE and spec != BY_RULE:
-        if is_leaf and (spec is None or type(spec) is int):
-            return [spec]
         return _only_arrays(plan, name, _spread(plan, "in_axes", name, spec, value), leaves, spec)
     if hint is not None and hint.axis is not None:
         axis = hint.axis.axis
         return _only_arrays(plan, name, [axis] * len(leaves), leaves, axis)
-    if hint is not None and (hint.role is Role.STATIC or (is_leaf and _is_number(hint, value))):
+    if hint is not None and (hint.role is Role.STATIC or (is_array(value) and _is_number(hint, value))):
         return [None] * len(leaves)
     return _ruled(value, leaves)
 
@@ -212,9 +227,9 @@ def _is_number(hint: Hint, array: Any) -> bool:
 
 def _ruled(tree: Any, leaves: Sequence[Any]) -> list[int | None]:
     """By the rule: arrays along their first axis, or that of the field they are in; the rest not at all."""
-    mapped = [0 if is_array(leaf) else None for leaf in leaves]
+    mapped: list[int | None] = [0 if is_array(leaf) else None for leaf in leaves]
     if len(leaves) == 1 and leaves[0] is tree:  # no class around it, hence no field that is marked
-        return mapped  # type: ignore[return-value]  # list is invariant
+        return mapped
     if not any(axis == 0 for axis in mapped):
         return [None] * len(leaves)
     marks = leaf_marks(tree)
@@ -226,10 +241,12 @@ def _ruled(tree: Any, leaves: Sequence[Any]) -> list[int | None]:
 
 def _spread(plan: Plan, option: str, name: str, spec: Any, tree: Any) -> list[int | None]:
     """A prefix of axes over all leaves of a tree; callables are asked for each leaf."""
+    if spec is None or type(spec) is int:
+        return [spec] * len(tree_leaves(tree))
     out: list[int | None] = []
 
     def below(axis: Any, subtree: Any) -> None:
-        leaves = jax.tree_util.tree_leaves(subtree)
+        leaves = tree_leaves(subtree)
         out.extend(axis(leaf) if callable(axis) else axis for leaf in leaves)
 
     try:
@@ -250,8 +267,9 @@ def _only_arrays(
     plan: Plan, name: str, axes: list[int | None], leaves: Sequence[Any], spec: Any
 ) -> list[int | None]:
     """Drop the axes of leaves that are no arrays; refuse them where there is nothing but such leaves."""
-    dropped = [axis if is_array(leaf) else None for axis, leaf in zip(axes, leaves, strict=True)]
-    if any(axis is not None for axis in axes) and not any(map(is_array, leaves)):
+    arrays = list(map(is_array, leaves))
+    dropped = [axis if array else None for axis, array in zip(axes, arrays, strict=True)]
+    if not any(arrays) and any(axis is not None for axis in axes):
         raise VmapAxisError(
             f"can't be mapped over axis {spec!r}: it is {brief(leaves[0])}",
             function=plan.function,
@@ -263,41 +281,34 @@ def _only_arrays(
     return dropped
 
 
-def _same_size(
-    plan: Plan, leaf: _Leaf, array: Any, axis: int, seen: _Size | None, axis_size: int | None
-) -> _Size:
-    ndim = array.ndim
-    if not -ndim <= axis < ndim:
-        raise VmapAxisError(
-            f"has no axis {axis} to map over: it is {brief(array)}",
-            function=plan.function,
-            parameter=str(leaf),
-            expected=f"at least {axis + 1 if axis >= 0 else -axis} dimensions",
-            actual=brief(array),
-            fix="map another axis, or broadcast it: VmapAxis[None], or None in in_axes",
-        )
-    size = array.shape[axis]
-    if seen is None:
-        seen = _Size(None, 0, axis_size) if axis_size is not None else _Size(leaf, axis, size)
-    if size == seen.size:
-        return seen
-    other = f"axis {seen.axis} of `{seen.leaf}`" if seen.leaf is not None else "axis_size"
-    raise VmapAxisError(
-        f"has size {size} along axis {axis}, but {other} has size {seen.size}",
-        function=plan.function,
-        parameter=str(leaf),
-        expected=f"size {seen.size} along axis {axis}",
-        actual=brief(array),
-        fix="map axes of one size, or broadcast one of the two (VmapAxis[None], or None in in_axes)",
-    )
-
-
-def _mapped_size(plan: Plan, seen: _Size | None, axis_size: int | None) -> int:
-    if seen is not None:
-        return seen.size
-    if axis_size is not None:
-        return axis_size
-    raise VmapAxisError(
+def _size_error(
+    plan: Plan, leaves: Sequence[_Leaf], arrays: Sequence[Any], axes: Sequence[int], size: int | None
+) -> VmapAxisError:
+    """What is wrong with axes that have no common size."""
+    other = "axis_size"
+    for leaf, array, axis in zip(leaves, arrays, axes, strict=True):
+        if not -array.ndim <= axis < array.ndim:
+            return VmapAxisError(
+                f"has no axis {axis} to map over: it is {brief(array)}",
+                function=plan.function,
+                parameter=str(leaf),
+                expected=f"at least {axis + 1 if axis >= 0 else -axis} dimensions",
+                actual=brief(array),
+                fix="map another axis, or broadcast it: VmapAxis[None], or None in in_axes",
+            )
+        found = array.shape[axis]
+        if size is None:
+            size, other = found, f"axis {axis} of `{leaf}`"
+        elif found != size:
+            return VmapAxisError(
+                f"has size {found} along axis {axis}, but {other} has size {size}",
+                function=plan.function,
+                parameter=str(leaf),
+                expected=f"size {size} along axis {axis}",
+                actual=brief(array),
+                fix="map axes of one size, or broadcast one of the two (VmapAxis[None], or None in in_axes)",
+            )
+    return VmapAxisError(
         "got no array to map over",
         function=plan.function,
         expected="at least one array with a mapped axis, or axis_size",
@@ -310,20 +321,25 @@ def _mapped_size(plan: Plan, seen: _Size | None, axis_size: int | None) -> int:
 
 def split_outputs(plan: Plan, out_axes: Any, out: Any) -> tuple[list[Any], list[Any], tuple[Any, ...]]:
     """A result inside the map: the arrays that get an axis, the arrays that don't, and how to place them."""
-    leaves, treedef = jax.tree_util.tree_flatten(out)
-    hint: Hint = plan.returns
-    if out_axes is not BY_RULE and out_axes != BY_RULE:
-        axes = _spread(plan, "out_axes", "return", out_axes, out)
-    elif hint.axis is not None:
-        axes = [hint.axis.axis] * len(leaves)
-    else:
-        axes = _ruled(out, leaves)
+    leaves, treedef = tree_flatten(out)
+    axes = result_axes(plan, out_axes, out, leaves)
+    if None not in axes and all(map(is_array, leaves)):
+        return leaves, [], (treedef, ["mapped"] * len(leaves), axes, [])
     groups: dict[str, list[Any]] = {"mapped": [], "whole": [], "other": []}
     kinds = []
     for leaf, axis in zip(leaves, axes, strict=True):
         kinds.append("other" if not is_array(leaf) else "whole" if axis is None else "mapped")
         groups[kinds[-1]].append(leaf)
     return groups["mapped"], groups["whole"], (treedef, kinds, axes, groups["other"])
+
+
+def result_axes(plan: Plan, out_axes: Any, out: Any, leaves: Sequence[Any]) -> list[int | None]:
+    """The axis of each leaf of a result."""
+    if out_axes is not BY_RULE and out_axes != BY_RULE:
+        return _spread(plan, "out_axes", "return", out_axes, out)
+    if plan.returns.axis is not None:
+        return [plan.returns.axis.axis] * len(leaves)
+    return _ruled(out, leaves)
 
 
 def place_outputs(mapped: Sequence[Any], whole: Sequence[Any], how: tuple[Any, ...]) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 from jax.tree_util import PyTreeDef, tree_flatten
 
-__all__ = ["Carried", "Rest", "join_leaves", "split", "split_at"]
+__all__ = ["Carried", "Rest", "join_leaves", "split", "split_leaves"]
 
 
 def join_leaves(total: int, *parts: tuple[Sequence[int], Iterable[Any]]) -> list[Any]:
@@ -53,16 +53,11 @@ class Rest:
 def split(tree: Any, take: Callable[[list[Any]], Sequence[bool]]) -> tuple[list[Any], Rest]:
     """The leaves that `take(leaves)` says, as a flat list, and the rest; `rest.join` is the inverse."""
     leaves, treedef = tree_flatten(tree)
-    return _split(leaves, treedef, take(leaves))
+    return split_leaves(leaves, treedef, take(leaves))
 
 
-def split_at(tree: Any, mask: Sequence[bool]) -> tuple[list[Any], Rest]:
-    """As `split`, with the choice already made, leaf by leaf."""
-    leaves, treedef = tree_flatten(tree)
-    return _split(leaves, treedef, mask)
-
-
-def _split(leaves: list[Any], treedef: PyTreeDef, mask: Sequence[bool]) -> tuple[list[Any], Rest]:
+def split_leaves(leaves: list[Any], treedef: PyTreeDef, mask: Sequence[bool]) -> tuple[list[Any], Rest]:
+    """As `split`, of a tree that is flattened already, with the choice made leaf by leaf."""
     taken_at = [i for i, taken in enumerate(mask) if taken]
     if len(taken_at) == len(leaves):
         return leaves, Rest(treedef, taken_at, (), ())

@@ -14,7 +14,7 @@ from typing import Any
 
 import jax
 
-from typedfilter import _axes
+from typedfilter._axes import argument_axes, result_axes
 from typedfilter._plan import plan_of
 from typedfilter._targets import Targets
 from typedfilter._wrapper import Wrapper
@@ -119,10 +119,9 @@ def _mapped_axes(wrapper: Wrapper, arguments: Arguments, leaves: Sequence[Any]) 
     transform = wrapper.transform
     assert isinstance(transform, Vmap)
     args, kwargs = arguments
-    axes = _argument_axes(plan_of(wrapper.__wrapped__), transform.in_axes, args, kwargs)
     by_id: dict[int, int | None] = {}
-    for value, each in zip([*args, *kwargs.values()], axes, strict=True):
-        by_id |= {id(leaf): axis for leaf, axis in zip(jax.tree.leaves(value), each, strict=True)}
+    for found, _, axes in argument_axes(plan_of(wrapper.__wrapped__), transform.in_axes, args, kwargs):
+        by_id |= {id(leaf): axis for leaf, axis in zip(found, axes, strict=True)}
     return tuple(by_id.get(id(leaf)) for leaf in leaves)
 
 
@@ -162,7 +161,7 @@ def inner_result(
 
 def _unmapped(out: Any, level: Level, transform: Vmap, size: Size) -> Any:
     leaves, treedef = jax.tree.flatten(out)
-    axes = _result_axes(plan_of(level.wrapper.__wrapped__), transform.out_axes, out)
+    axes = result_axes(plan_of(level.wrapper.__wrapped__), transform.out_axes, out, leaves)
     return jax.tree.unflatten(treedef, [_without_axis(x, a, size) for x, a in zip(leaves, axes, strict=True)])
 
 
@@ -224,27 +223,3 @@ def check_result(value: Any, returns: Any, bindings: _dims.Bindings) -> None:
         if bindings.apart or not repeated:
             raise
         _compare.check(value, returns, dataclasses.replace(bindings, apart=repeated, known=bindings.sizes))
-
-
-# The two below ask `_axes` for what it works out inside a call.
-
-
-def _argument_axes(
-    plan: Any, in_axes: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> list[list[int | None]]:
-    positional = _axes._by_position(plan, in_axes, len(args))
-    out = [
-        _axes._argument_axes(plan, plan.positional(i), positional[i], value) for i, value in enumerate(args)
-    ]
-    for name, value in kwargs.items():
-        out.append(_axes._argument_axes(plan, plan.keyword(name), _axes._by_name(plan, in_axes, name), value))
-    return out
-
-
-def _result_axes(plan: Any, out_axes: Any, out: Any) -> list[int | None]:
-    leaves = jax.tree.leaves(out)
-    if out_axes != _axes.BY_RULE:
-        return _axes._spread(plan, "out_axes", "return", out_axes, out)
-    if plan.returns.axis is not None:
-        return [plan.returns.axis.axis] * len(leaves)
-    return _axes._ruled(out, leaves)
