@@ -406,7 +406,7 @@ def test_a_name_that_is_positional_only_may_be_a_keyword_of_the_rest():
 
 
 def test_a_default_is_not_checked():
-    def fn(x: Float[Array, "n"] = None) -> None: ...  # type: ignore[assignment]  # as many people write it
+    def fn(x: Float[Array, "n"] = None) -> None: ...  # as many people write it
 
     assert accepts(fn)
     assert accepts(fn, None)

@@ -58,8 +58,8 @@ def test_a_key_error_of_the_function_is_the_users_own():
         return {"a": x}[name]
 
     for _ in range(2):
-        with pytest.raises(KeyError, match="^'b'"):
+        with pytest.raises(KeyError, match=r"^'b'"):
             f(jnp.ones(2), "b")
     assert f(jnp.ones(2), "a").tolist() == [1.0, 1.0]
-    with pytest.raises(KeyError, match="^'b'"):
+    with pytest.raises(KeyError, match=r"^'b'"):
         f(jnp.ones(2), "b")

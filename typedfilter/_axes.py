@@ -13,13 +13,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.tree_util import PyTreeDef, tree_flatten, tree_leaves
+from jax.tree_util import tree_flatten, tree_leaves
 
 from typedfilter._diagnose import brief
 from typedfilter._fields import leaf_marks
 from typedfilter._hints import Hint, Role
 from typedfilter._plan import Param, Plan
 from typedfilter._split import Rest, split_leaves
+from typedfilter._trees import Treedef
 from typedfilter.errors import VmapAxisError
 from typedfilter.filters import IfArray, is_array
 
@@ -132,7 +133,7 @@ def map_arguments(
 
 def argument_axes(
     plan: Plan, in_axes: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> Iterator[tuple[list[Any], PyTreeDef, list[int | None]]]:
+) -> Iterator[tuple[list[Any], Treedef, list[int | None]]]:
     """For each argument of a call its leaves, its structure, and the axis of each leaf."""
     for i, (spec, value) in enumerate(zip(_by_position(plan, in_axes, len(args)), args, strict=True)):
         leaves, treedef = tree_flatten(value)

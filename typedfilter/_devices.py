@@ -9,6 +9,7 @@ from collections.abc import Hashable
 from typing import Any
 
 import jax
+import jax.core
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 

@@ -14,13 +14,14 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
 import jax
-from jax.tree_util import PyTreeDef, tree_flatten
+from jax.tree_util import tree_flatten
 
 from typedfilter._fields import leaf_marks
 from typedfilter._intern import InternTable
 from typedfilter._keys import exact_key, is_self_exact
 from typedfilter._split import Rest, split
 from typedfilter._tokens import Content, Kept, Token, strong, weaken
+from typedfilter._trees import Treedef
 from typedfilter.errors import TypedFilterError
 from typedfilter.filters import is_array, leaf_is_array_type
 
@@ -35,9 +36,7 @@ class StaticPart(Content):
 
     __slots__ = ("layout", "statics", "treedef")
 
-    def __init__(
-        self, layout: _Layout, treedef: PyTreeDef, statics: tuple[Any, ...], dicts: Hashable
-    ) -> None:
+    def __init__(self, layout: _Layout, treedef: Treedef, statics: tuple[Any, ...], dicts: Hashable) -> None:
         super().__init__(None)
         self.layout = layout  # which lives as long as a part of it does
         self.treedef = treedef
@@ -161,7 +160,7 @@ class _Layout:
         "taken_at",
     )
 
-    def __init__(self, tree: Any, key: tuple[PyTreeDef, tuple[type | None, ...]]) -> None:
+    def __init__(self, tree: Any, key: tuple[Treedef, tuple[type | None, ...]]) -> None:
         self.key = key
         self.taken_at = [i for i, kind in enumerate(key[1]) if kind is None]
         self.others_at = [i for i, kind in enumerate(key[1]) if kind is not None]
@@ -179,7 +178,7 @@ class _Layout:
             [exact_key(v) if inexact else v for v, inexact in zip(statics, self.inexact, strict=True)]
         )
 
-    def pack(self, kept: Kept, tree: Any, leaves: list[Any], treedef: PyTreeDef) -> Packed:
+    def pack(self, kept: Kept, tree: Any, leaves: list[Any], treedef: Treedef) -> Packed:
         key = self.part_key(tree, leaves)
         part = self.parts.get(key)
         if part is None:
@@ -208,7 +207,7 @@ class _ByTypes:
 
     __slots__ = ("__weakref__", "key", "layout")
 
-    def __init__(self, key: tuple[PyTreeDef, tuple[type, ...]], layout: _Layout) -> None:
+    def __init__(self, key: tuple[Treedef, tuple[type, ...]], layout: _Layout) -> None:
         self.key = key
         self.layout = weakref.ref(layout)
 
@@ -294,7 +293,7 @@ class Packer:
         return layout.pack_again(self._kept, tree, leaves)
 
 
-def _layout(tree: Any, treedef: PyTreeDef, types: tuple[type, ...], is_array_type: IsArrayType) -> _Layout:
+def _layout(tree: Any, treedef: Treedef, types: tuple[type, ...], is_array_type: IsArrayType) -> _Layout:
     marks = leaf_marks(tree)
     kinds = tuple(
         kind if mark.static or (is_array_type(kind) is False and not mark.traced) else None

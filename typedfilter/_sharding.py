@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 import jax
+import jax.core
 from jax.sharding import AxisType, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from typedfilter._hints import Hint

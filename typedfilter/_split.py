@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
-from jax.tree_util import PyTreeDef, tree_flatten
+from jax.tree_util import tree_flatten
+
+from typedfilter._trees import Treedef
 
 __all__ = ["Carried", "Rest", "join_leaves", "split", "split_leaves"]
 
@@ -30,12 +32,12 @@ class Rest:
     __slots__ = ("__weakref__", "others", "others_at", "taken_at", "treedef")
 
     def __init__(
-        self, treedef: PyTreeDef, taken_at: Sequence[int], others_at: Sequence[int], others: Sequence[Any]
+        self, treedef: Treedef, taken_at: Sequence[int], others_at: Sequence[int], others: Sequence[Any]
     ) -> None:
-        self.treedef = treedef
-        self.taken_at = taken_at
-        self.others_at = others_at
-        self.others = others
+        self.treedef: Treedef = treedef
+        self.taken_at: Sequence[int] = taken_at
+        self.others_at: Sequence[int] = others_at
+        self.others: Sequence[Any] = others
 
     def join(self, taken: Iterable[Any]) -> Any:
         """The tree, with `taken` in the place of the leaves that were taken."""
@@ -56,7 +58,7 @@ def split(tree: Any, take: Callable[[list[Any]], Sequence[bool]]) -> tuple[list[
     return split_leaves(leaves, treedef, take(leaves))
 
 
-def split_leaves(leaves: list[Any], treedef: PyTreeDef, mask: Sequence[bool]) -> tuple[list[Any], Rest]:
+def split_leaves(leaves: list[Any], treedef: Treedef, mask: Sequence[bool]) -> tuple[list[Any], Rest]:
     """As `split`, of a tree that is flattened already, with the choice made leaf by leaf."""
     taken_at = [i for i, taken in enumerate(mask) if taken]
     if len(taken_at) == len(leaves):

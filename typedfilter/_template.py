@@ -49,13 +49,13 @@ class Template:
     def __init__(self, tree: Any, mask: Sequence[bool]) -> None:
         found, treedef = jax.tree_util.tree_flatten_with_path(tree)
         self.treedef: Any = treedef
-        self.paths = [path for path, _ in found]
-        self.mask = mask
-        self.leaves = [
+        self.paths: list[Any] = [path for path, _ in found]
+        self.mask: Sequence[bool] = mask
+        self.leaves: list[Any] = [
             as_struct(leaf) if is_array else leaf for (_, leaf), is_array in zip(found, mask, strict=True)
         ]
-        self.structs = [leaf for leaf, is_array in zip(self.leaves, mask, strict=True) if is_array]
-        self.dict_keys = _dict_keys(self.paths)
+        self.structs: list[Any] = [leaf for leaf, is_array in zip(self.leaves, mask, strict=True) if is_array]
+        self.dict_keys: Any = _dict_keys(self.paths)
 
     @functools.cached_property
     def key(self) -> Hashable:

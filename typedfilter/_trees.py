@@ -13,9 +13,11 @@ import jax
 
 from typedfilter.errors import TypedFilterError
 
-__all__ = ["IsLeaf", "PytreeError", "flatten", "is_leaf_def", "not_a_prefix", "zip_trees"]
+__all__ = ["IsLeaf", "PytreeError", "Treedef", "flatten", "is_leaf_def", "not_a_prefix", "zip_trees"]
 
 IsLeaf: TypeAlias = "Callable[[Any], bool] | None"
+Treedef: TypeAlias = Any
+"""JAX's `PyTreeDef`, of which type checkers see no attributes."""
 
 
 class PytreeError(TypedFilterError, ValueError):

@@ -121,8 +121,8 @@ class Wrapper:
 
     def __init__(self, fn: Callable[..., Any], transform: Transform) -> None:
         self._binds = _binding(fn)
-        self.__wrapped__ = fn.__func__ if isinstance(fn, (staticmethod, classmethod)) else fn
-        self.transform = transform
+        self.__wrapped__: Any = fn.__func__ if isinstance(fn, (staticmethod, classmethod)) else fn
+        self.transform: Transform = transform
         for name in _COPIED:
             value = getattr(fn, name, None)
             if isinstance(value, str):

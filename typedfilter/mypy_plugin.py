@@ -389,7 +389,7 @@ class TypedfilterPlugin(Plugin):
         if ctx.type.args:
             first, *metadata = ctx.type.args
             marks = list(_written_marks(ctx, first))
-            # A type of jaxtyping, such as Float[Array, "n"], is Annotated under another name to type checkers.
+            # A type of jaxtyping, such as Float[Array, "n"], is Annotated by another name to type checkers.
             if metadata and _is_text(metadata[0]) and not ctx.type.name.endswith("Annotated"):
                 if marks:
                     name = ctx.type.name

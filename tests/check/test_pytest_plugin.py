@@ -33,7 +33,7 @@ CODE = """
 PLUGIN = (
     []
     if any(e.name == "typedfilter" for e in entry_points(group="pytest11"))
-    else ["-p", "typedfilter.check.pytest_plugin"]
+    else ["-p", "typedfilter_pytest"]
 )
 
 
@@ -41,7 +41,7 @@ def run_pytest(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "pytest", *PLUGIN, "-p", "no:cacheprovider", "-rs", *words],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'stubs'}"},
         capture_output=True,
         text=True,
         check=False,

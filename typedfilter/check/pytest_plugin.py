@@ -1,6 +1,6 @@
 """The pytest plugin: `pytest --typedfilter-check PATH` makes each annotated function an item.
 
-Floor 5. JAX and the rest of the check are imported only where the option is used.
+Floor 5. The option is in the package `typedfilter_pytest`, which brings this module in where it is used.
 """
 
 from __future__ import annotations
@@ -15,17 +15,6 @@ if TYPE_CHECKING:
     from typedfilter.check._find import Source
     from typedfilter.check._report import Result, Unreadable
     from typedfilter.check._subject import Subject
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """The option `--typedfilter-check`."""
-    parser.getgroup("typedfilter").addoption(
-        "--typedfilter-check",
-        action="append",
-        default=[],
-        metavar="PATH",
-        help="prove the shapes of the annotated functions in a file, folder or module; may be given again",
-    )
 
 
 @pytest.hookimpl(tryfirst=True)  # before -k and -m choose among the items

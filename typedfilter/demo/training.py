@@ -7,13 +7,13 @@ reads as the mathematics of one model, and is checked as such.
 from __future__ import annotations
 
 from collections import Counter
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
-from jaxtyping import Float, Int, Key, PyTree
+from jaxtyping import Float, Int, Key
 
 from typedfilter import (
     Donate,
@@ -39,7 +39,7 @@ class TrainState:
     """What a step consumes and makes anew."""
 
     model: MLP
-    moments: PyTree[Float[Array, "..."] | Int[Array, "..."]]  # optax's
+    moments: Any  # optax's
 
 
 @filter_jit

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, overload
 
 import jax
+import jax.core
 import numpy as np
 from jax import Array, ShapeDtypeStruct
 

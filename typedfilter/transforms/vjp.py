@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, overload
+from typing import Any, overload
 
 import jax
 import jax.numpy as jnp
@@ -18,11 +18,10 @@ from typedfilter._signatures import Aux, NoAux, R, Ts, WithAux
 from typedfilter._split import Rest, join_leaves, split
 from typedfilter._tangents import Beside, Undifferentiated
 from typedfilter._targets import can_differentiate, split_aux
+from typedfilter._trees import Treedef
 from typedfilter.filters import is_array, is_inexact_array
 
 __all__ = ["filter_vjp"]
-
-Treedef: TypeAlias = Any  # JAX's PyTreeDef, of which type checkers see no attributes
 
 
 @overload
