@@ -96,9 +96,7 @@ def _key(by_type: list[tuple[str, Kind]]) -> str:
     pieces = []
     for name, kind in by_type:
         if kind is Kind.VAR_POSITIONAL:
-            pieces.append(
-                f"*_tf_map(_tf_type, {name}), None"
-            )  # None ends *args
+            pieces.append(f"*_tf_map(_tf_type, {name}), None")  # None ends *args
         elif kind is Kind.VAR_KEYWORD:
             pieces.append(f"*{name}, *_tf_map(_tf_type, {name}.values())")
         else:
