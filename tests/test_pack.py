@@ -163,4 +163,4 @@ def test_leaves_are_hardly_ever_shown_however_often_structures_change():
         for tree in itertools.chain([steady] * 30, [changed] * 3):
             fn(tree)
     assert len(seen) == 2
-    assert Shy.shown - before <= 2
+    assert Shy.shown - before <= 3

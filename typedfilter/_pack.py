@@ -252,7 +252,7 @@ class Packer:
     To compare a tree with a structure takes JAX half the time that it takes to flatten one and look its
     structure up. But where it finds a difference, its error quotes the tree: the `repr` of arrays, which has
     to wait for them. So trees are compared after some calls of one structure only, and after each difference
-    sixteen times as many: a program whose structures change does not get there.
+    four times as many: a program whose structures keep changing does not get there.
     """
 
     __slots__ = ("_entry", "_kept", "_patience", "_to_go")
@@ -284,7 +284,7 @@ class Packer:
         try:
             leaves = treedef.flatten_up_to(tree)
         except Exception:  # a ValueError; or whatever the `repr` of a leaf raises
-            self._patience *= 16
+            self._patience *= 4
             self._to_go = self._patience
             return None
         # Of a class that was a leaf's there are leaves only: what is below one has another class.
