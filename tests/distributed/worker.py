@@ -1,0 +1,99 @@
+"""One of two processes that train one model together. Run by `test_two_processes.py`, not by pytest.
+
+Usage: worker.py RANK PORT. Prints one line of JSON: what this process has in the end.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jaxtyping import Float
+
+from typedfilter import (
+    Donate,
+    NoDiff,
+    Static,
+    filter_jit,
+    filter_pmap,
+    filter_shard,
+    filter_value_and_grad,
+    pytree_dataclass,
+)
+
+set_mesh = getattr(jax, "set_mesh", None) or jax.sharding.use_mesh  # the name before JAX 0.7.1
+traces: list[str] = []
+
+
+@pytree_dataclass
+class Model:
+    weight: Float[Array, "n"]
+    offset: Float[Array, ""]
+    frozen: NoDiff[Float[Array, ""]]
+    power: Static[int] = 1
+
+
+Rows = Annotated[Float[Array, "b n"], PartitionSpec("data")]
+Targets = Annotated[Float[Array, "b"], PartitionSpec("data")]
+
+
+def loss(model: Model, x: Float[Array, "b n"], y: Float[Array, "b"]) -> Float[Array, ""]:
+    return jnp.mean((x @ model.weight + model.offset + model.frozen - y) ** (2 * model.power))
+
+
+@filter_jit
+def step(
+    model: Donate[Model], x: Rows, y: Targets, rate: Static[float]
+) -> Annotated[tuple[Model, Float[Array, ""]], PartitionSpec()]:
+    traces.append("step")
+    value, grads = filter_value_and_grad(loss)(model, x, y)
+    new = jax.tree_util.tree_map(
+        lambda p, g: p - rate * g, (model.weight, model.offset), (grads.weight, grads.offset)
+    )
+    return Model(*new, model.frozen, model.power), value
+
+
+def data() -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    x = random.normal(size=(16, 3)).astype(np.float32)
+    return x, x @ np.array([1.0, -2.0, 3.0], np.float32) + 0.5
+
+
+def main(rank: int, port: str) -> None:
+    # After the imports: none of them may have started JAX, or it is too late for this.
+    jax.distributed.initialize(f"127.0.0.1:{port}", num_processes=2, process_id=rank)
+    mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,))
+    mine = slice(8 * rank, 8 * rank + 8)
+    rows = NamedSharding(mesh, PartitionSpec("data"))
+    x, y = (jax.make_array_from_process_local_data(rows, array[mine]) for array in data())
+    model = Model(jnp.zeros(3), jnp.array(0.0), jnp.array(0.25))
+    model = filter_shard(model, NamedSharding(mesh, PartitionSpec()))
+    losses = []
+    with set_mesh(mesh):
+        for _ in range(50):
+            model, value = step(model, x, y, 0.1)
+            losses.append(float(value))
+    on_my_devices = filter_pmap(lambda x: jax.lax.psum(x, "i"), axis_name="i")(np.arange(2.0) + rank)
+    report = {
+        "processes": jax.process_count(),
+        "devices": [jax.local_device_count(), jax.device_count()],
+        "weight": np.asarray(model.weight.addressable_data(0)).tolist(),
+        "offset": float(model.offset.addressable_data(0)),
+        "frozen": float(model.frozen.addressable_data(0)),
+        "losses": losses,
+        "traces": traces,
+        "spread": len(model.weight.sharding.device_set),
+        "sum of mine": np.asarray(on_my_devices).tolist(),
+    }
+    print(json.dumps(report))
+    jax.distributed.shutdown()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2])
