@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from typedfilter._sharding import no_placement
 from typedfilter.check import _compare, _dims, _layout, _nodes, _stack, _types
 from typedfilter.check._compare import MismatchError, StubError
 from typedfilter.check._dims import Bindings, Size
@@ -84,7 +85,8 @@ def run(plan: Plan, sizes: Mapping[str, Size]) -> None:
         bindings.arguments = arguments
         _stack.check_result(inner, plan.signature.returns, bindings)
 
-    jax.eval_shape(body, *structs)
+    with no_placement():  # shapes are asked for on no device, so there is no mesh either
+        jax.eval_shape(body, *structs)
 
 
 def _on_its_own(plan: Plan) -> Plan:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from typedfilter import (
@@ -25,6 +26,14 @@ from typedfilter.pytree import pytree_dataclass
 class Params:
     w: Float[Array, "n m"]
     b: NoDiff[Float[Array, "m"]]
+
+
+# proved
+@filter_jit
+def split_over_devices(
+    x: Annotated[Float[Array, "b n"], PartitionSpec("data")],
+) -> Annotated[Float[Array, "b"], PartitionSpec("data")]:
+    return x.sum(1)
 
 
 # proved
