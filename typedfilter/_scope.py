@@ -221,6 +221,24 @@ def _enclosing_locals(qualname: str, module: Mapping[str, Any]) -> dict[str, Any
     frame = inspect.currentframe() if prefixes else None
     while frame is not None:
         if frame.f_globals is module and frame.f_code.co_qualname in prefixes:
-            found = {**frame.f_locals, **found}  # inner frames win
+            found = {**_locals_of(frame), **found}  # inner frames win
         frame = frame.f_back
     return found
+
+
+def _locals_of(frame: types.FrameType) -> dict[str, Any]:
+    """The locals of a frame that is running, so that asking for them keeps nothing alive.
+
+    Before Python 3.13 a frame keeps the dictionary that it answers with, and in it whatever the function
+    drops afterwards: the first parameters of a training loop, say. So it is emptied, unless somebody else
+    has it: `locals()` gives out the same one.
+    """
+    answer = frame.f_locals
+    found = dict(answer)
+    is_function = frame.f_code.co_flags & inspect.CO_OPTIMIZED  # that of a class body is the namespace itself
+    if sys.version_info < (3, 13) and is_function and sys.getrefcount(answer) <= _UNSHARED:
+        answer.clear()
+    return found
+
+
+_UNSHARED = 3  # the frame, the variable, and the argument of getrefcount
