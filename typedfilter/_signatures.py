@@ -13,12 +13,25 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
-from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, TypeAlias, TypedDict, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    Literal,
+    ParamSpec,
+    Protocol,
+    TypeAlias,
+    TypedDict,
+    overload,
+)
 
 from jax import Array, ShapeDtypeStruct
-from jax.extend.core import ClosedJaxpr
 from jax.typing import ArrayLike
 from typing_extensions import TypeVar, TypeVarTuple
+
+if TYPE_CHECKING:
+    from jax.extend.core import ClosedJaxpr  # at run time it would load all of Pallas
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")

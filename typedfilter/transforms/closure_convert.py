@@ -14,7 +14,6 @@ from typing import Any, overload
 
 import jax
 import numpy as np
-from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
 from typedfilter._lift import Lifted, stands_for_array, take_arrays
 from typedfilter._plan import Plan, plan_of
@@ -92,6 +91,8 @@ class ClosureConverted:
         self.__signature__: inspect.Signature = program.plan.signature
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        from jax.extend.core import ClosedJaxpr, jaxpr_as_fun  # here: it loads all of Pallas
+
         arrays = self.program.arrays_of(args, kwargs)
         run = jaxpr_as_fun(ClosedJaxpr(self.program.jaxpr, self.consts))
         return self.program.out.join(run(*arrays))
