@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import gc
 import warnings
+import weakref
 from typing import Annotated
 
 import equinox as eqx
@@ -21,6 +23,7 @@ from typedfilter import (
     DonationError,
     ShapeError,
     StaticArgumentError,
+    Traced,
     VmapAxis,
     VmapAxisError,
     filter_grad,
@@ -121,6 +124,40 @@ def test_keys_are_mapped():
     )
 
 
+def with_default(x, y=2.0):
+    return x * y
+
+
+def with_array_default(x, y=np.arange(3.0)):  # noqa: B008 (never written to)
+    return x * y
+
+
+def with_numbers(x: Float[Array, ""], y: Float[Array, ""], z: Traced[float]):
+    return x * y + z
+
+
+def variadic(*xs, scale=1):
+    return sum(xs) * scale
+
+
+@pytest.mark.parametrize(
+    ("f", "options", "args", "kwargs"),
+    [
+        (with_default, {}, (X,), {}),
+        (with_default, {"in_axes": (0,)}, (X,), {}),
+        (with_default, {"in_axes": (0, None)}, (X,), {"y": X}),
+        (with_array_default, {}, (X,), {}),
+        (with_numbers, {}, (X, 2.0, 3.0), {}),
+        (variadic, {}, (X, X, X), {"scale": 2}),
+        (variadic, {"in_axes": (0, None, 0)}, (X, jnp.array(1.0), X), {}),
+        (lambda x, n: x, {}, (X, None), {}),
+    ],
+    ids=["default", "fewer axes", "by name", "array default", "numbers", "variadic", "variadic axes", "none"],
+)
+def test_it_maps_what_vmap_maps(f, options, args, kwargs):
+    assert same(filter_pmap(f, **options)(*args, **kwargs), filter_vmap(f, **options)(*args, **kwargs))
+
+
 # Compilation -------------------------------------------------------------------------------------------
 
 
@@ -208,6 +245,19 @@ def test_arrays_that_are_committed_elsewhere_are_moved():
 def test_results_of_more_devices_are_arguments_for_fewer():
     wide = filter_pmap(lambda x: x)(X)
     assert same(filter_pmap(lambda x: x + 1)(wide[:2]), X[:2] + 1)
+
+
+def test_a_dropped_function_is_freed():
+    def made():
+        kept = jnp.arange(4.0)
+        f = lambda x: x * kept
+        filter_pmap(f)(X)
+        filter_pmap(f, donate="all")(X + 0)
+        return weakref.ref(f), weakref.ref(kept)
+
+    refs = [ref for _ in range(3) for ref in made()]
+    gc.collect()
+    assert [ref() for ref in refs] == [None] * 6
 
 
 # Donation ------------------------------------------------------------------------------------------------
