@@ -697,3 +697,11 @@ def test_local_classes_are_shown_without_where_they_are_defined():
 
     assert show(list[Inner]) == "list[Inner]"
     assert show(jax.ShapeDtypeStruct) == "ShapeDtypeStruct"
+
+
+@pytest.mark.parametrize(
+    "bare",
+    [typing.Callable, typing.List, typing.Dict, typing.Tuple, typing.Type, typing.Hashable, typing.Sized],
+)
+def test_names_of_typing_may_stand_without_arguments(bare):
+    assert parse(bare).type is bare

@@ -125,6 +125,9 @@ class Reader:
         if annotation is VmapAxis or (isinstance(annotation, type) and issubclass(annotation, Marker)):
             name = show(annotation)
             self.refuse(f"`{name}` alone says neither axis nor type", _fix_for_bare(name))
+        if isinstance(annotation, type) and issubclass(annotation, jaxtyping.AbstractDtype):
+            name = show(annotation)
+            self.refuse(f"`{name}` alone says neither array nor shape", f"write {name}[Array, '...']")
         if is_array_class(annotation):
             return self._array(annotation)
         if isinstance(annotation, type(jaxtyping.PyTree)) and hasattr(annotation, "leaftype"):
@@ -196,7 +199,7 @@ class Reader:
         return Union[kinds], marked[0] if marked else ()  # noqa: UP007 (the members are not known here)
 
     def _generic(self, annotation: Any, origin: Any) -> Any:
-        old = annotation.__args__
+        old = getattr(annotation, "__args__", ())  # typing.Callable and typing.List alone have none
         new = tuple(self._inside(arg) for arg in old)
         if isinstance(origin, Unknown):
             return self._unknown(origin)

@@ -592,3 +592,12 @@ def test_a_contradiction_behind_a_forward_reference_is_refused_at_the_first_call
         assert text(lambda: jitted(1)).startswith("f(): argument `x` is annotated Donate[int], but ")
     finally:
         del globals()["WaitsForIt"]
+
+
+def test_a_dtype_of_jaxtyping_without_array_and_shape_is_refused():
+    def fn(x: Float): ...
+
+    assert text(lambda: tf.filter_jit(fn)) == (
+        "fn(): argument `x` is annotated Float, but `Float` alone says neither array nor shape\n"
+        "  fix: write Float[Array, '...']"
+    )

@@ -551,3 +551,19 @@ def test_gradients_for_each_example():
     assert_allclose(grads.weight, M)
     assert grads.activation is None
     assert_allclose(filter_jit(filter_vmap(filter_grad(loss), in_axes=(None, 0)))(model, M).weight, M)
+
+
+def test_a_result_without_an_axis_that_differs_between_examples_is_named():
+    expected = (
+        "f(): the return value has no axis (None), but differs between the mapped examples\n"
+        "  expected: a value that does not depend on mapped arguments\n"
+        "  fix: give it an axis: VmapAxis[0], or 0 in out_axes"
+    )
+
+    def f(x):
+        return x
+
+    for mapped in (filter_vmap(f, out_axes=None), filter_jit(filter_vmap(f, out_axes=None))):
+        with pytest.raises(tf.VmapAxisError) as caught:
+            mapped(jnp.ones(3))
+        assert str(caught.value) == expected
