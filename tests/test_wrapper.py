@@ -6,6 +6,7 @@ import copy
 import functools
 import inspect
 import pickle
+from typing import Any
 
 import cloudpickle
 import jax
@@ -69,7 +70,7 @@ def square(x, y=2.0):
     return jnp.sum(x**y)
 
 
-square.note = "kept"
+vars(square)["note"] = "kept"
 
 
 @filter_jit
@@ -154,7 +155,7 @@ def test_it_takes_attributes_as_a_function_does(transform):
     wrapper = transform(square)
     wrapper.note = "mine"
     assert wrapper.note == "mine"
-    assert square.note == "kept"
+    assert vars(square)["note"] == "kept"
 
 
 # Copies and pickles --------------------------------------------------------------------------------------
@@ -216,7 +217,7 @@ def test_copies_are_equal_to_it(transform):
 
 
 def test_a_deep_copy_has_its_own_module():
-    wrapper = filter_jit(Scale(jnp.ones(3)))
+    wrapper: Any = filter_jit(Scale(jnp.ones(3)))
     copied = copy.deepcopy(wrapper)
     assert copied.__wrapped__ is not wrapper.__wrapped__
     assert copied.__wrapped__.factor is not wrapper.__wrapped__.factor

@@ -68,7 +68,7 @@ class Callable_:
         return energy(w, x)
 
 
-CALLABLES = {
+CALLABLES: dict[str, Any] = {
     "function": energy,
     "lambda": lambda w, x: energy(w, x),
     "jax.jit": jax.jit(energy),

@@ -6,7 +6,7 @@ import functools
 import gc
 import warnings
 import weakref
-from typing import Annotated
+from typing import Annotated, Any
 
 import equinox as eqx
 import jax
@@ -169,7 +169,8 @@ def counting(fun, **options):
         traces.append(args)
         return fun(*args, **kwargs)
 
-    return filter_pmap(counted, **options), traces
+    wrapper: Any = filter_pmap(counted, **options)
+    return wrapper, traces
 
 
 def test_it_is_traced_once_a_compilation():
@@ -213,13 +214,14 @@ def test_models_are_mapped_leaf_by_leaf():
 
 def test_the_arrays_of_a_callable_module_stay_inputs():
     model = eqx.nn.Linear(2, 3, key=jax.random.key(0))
-    f = filter_pmap(model)
+    f: Any = filter_pmap(model)
     assert np.allclose(f(jnp.ones((8, 2))), jax.vmap(model)(jnp.ones((8, 2))), rtol=1e-6)
     assert f.trace(jnp.ones((8, 2))).jaxpr.consts == []
 
 
 def test_lower_compiles_ahead_and_takes_the_original_arguments():
-    compiled = filter_pmap(lambda x, n: x * n).lower(jax.ShapeDtypeStruct((8,), jnp.float32), 2).compile()
+    f: Any = filter_pmap(lambda x, n: x * n)
+    compiled = f.lower(jax.ShapeDtypeStruct((8,), jnp.float32), 2).compile()
     assert same(compiled(X, 2), 2 * X)
     with pytest.raises(StaticArgumentError):
         compiled(X, 2.0)

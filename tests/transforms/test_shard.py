@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -69,7 +71,7 @@ def test_a_partition_spec_is_of_the_ambient_mesh(mesh, spec, make):
 
 
 def test_whatever_is_no_array_stays_as_it_is():
-    tree = {"x": numbers(), "n": 1, "f": jnp.tanh, "none": None, "words": np.array(["a"])}
+    tree: dict[str, Any] = {"x": numbers(), "n": 1, "f": jnp.tanh, "none": None, "words": np.array(["a"])}
     moved = filter_shard(tree, DEVICES[1])
     assert moved.pop("x").devices() == {DEVICES[1]}
     tree.pop("x")
