@@ -25,7 +25,7 @@ from typedfilter._donation import Quietly, quiet_from_here
 from typedfilter._fields import is_array_only_class
 from typedfilter._hints import Role
 from typedfilter._intern import Attached
-from typedfilter._pack import Packer, pack, pack_output, unpack
+from typedfilter._pack import PackedResult, Packer, pack, pack_output, unpack, unpack_result
 from typedfilter._plan import Param, Plan
 from typedfilter._shapes import checked, checks_off
 from typedfilter._sharding import placed, placing
@@ -114,7 +114,10 @@ class Engine:
         self.plan = plan
         self.bound = bound
         self.options = options
-        self._body_of = functools.partial(_body, _weakly(root), links, bool(links and bound), plan, options)
+        self.returns_arrays = plan.returns.role in (Role.ARRAYS, Role.TRACED) and not links
+        self._body_of = functools.partial(
+            _body, _weakly(root), links, bool(links and bound), plan, options, self.returns_arrays
+        )
         self.run = self._body_of()
         self.stacked = bool(links)
         self.kept = Kept()
@@ -135,9 +138,12 @@ class Engine:
         call = write_shim(
             signature,
             by_type,
+            not self.returns_arrays,
             table=self.table,
             first=self.first_call,
             explain=functools.partial(_diagnose.better_error, self.plan),
+            packed=PackedResult,
+            unpack=unpack_result,
         )
         call.__name__ = call.__qualname__ = self.plan.function  # for Python's own errors about arguments
         return call
@@ -168,7 +174,7 @@ class Engine:
     def first_call(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A call with arguments of classes that were not seen before."""
         try:
-            return self.program(key, args, kwargs)(*args, **kwargs)
+            return unpack_result(self.program(key, args, kwargs)(*args, **kwargs))
         except Exception as error:
             better = _diagnose.better_error(self.plan, error, args, kwargs)
             if better is None:
@@ -321,7 +327,12 @@ def _weakly(root: Any) -> Callable[[], Any]:
 
 
 def _body(
-    root: Callable[[], Any], links: tuple[Link, ...], has_bound: bool, plan: Plan, options: JitOptions
+    root: Callable[[], Any],
+    links: tuple[Link, ...],
+    has_bound: bool,
+    plan: Plan,
+    options: JitOptions,
+    returns_arrays: bool,
 ) -> Callable[..., Any]:
     """What `jax.jit` traces: the function on what was packed or interned on the way in."""
     results: list[Any] = []  # lives as long as the programs that return them: JAX drops these with `run`
@@ -341,7 +352,7 @@ def _body(
             fn = placed(root(), plan, checked(root(), plan))
         with placing(), contextlib.nullcontext() if options.check else checks_off():
             out = fn(*args, **kwargs)
-        return pack_output(results, out)
+        return out if returns_arrays else pack_output(results, out)
 
     run.__name__ = run.__qualname__ = _identifier(plan.function)
     run.__signature__ = plan.signature  # type: ignore[attr-defined]  # by it JAX names arguments

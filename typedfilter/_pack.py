@@ -25,7 +25,7 @@ from typedfilter._trees import Treedef
 from typedfilter.errors import TypedFilterError
 from typedfilter.filters import is_array, leaf_is_array_type
 
-__all__ = ["Packed", "Packer", "pack", "pack_output", "unpack"]
+__all__ = ["Packed", "PackedResult", "Packer", "pack", "pack_output", "unpack", "unpack_result"]
 
 _config: Any = jax.config  # whose flags no type checker sees
 IsArrayType = Callable[[type], bool | None]
@@ -103,7 +103,11 @@ class _ResultRest:
 
 
 class PackedResult:
-    """What a traced body returns where that is not only arrays. JAX rebuilds it as what it was made of."""
+    """What a traced body returns where that is not only arrays.
+
+    To JAX it holds nothing but arrays, in whatever way JAX takes it apart: a program whose result has other
+    leaves is called by way of Python each time.
+    """
 
     __slots__ = ("arrays", "token")
 
@@ -112,20 +116,25 @@ class PackedResult:
         self.token = token
 
 
-def _rebuilt(token: Token, arrays: Sequence[Any]) -> Any:
-    found: _ResultRest | None = token.get()
+jax.tree_util.register_pytree_node(
+    PackedResult,
+    lambda packed: (packed.arrays, packed.token),
+    lambda token, arrays: PackedResult(arrays, token),
+)
+
+
+def unpack_result(value: Any) -> Any:
+    """What a body returned; anything that is not packed comes back as it is."""
+    if type(value) is not PackedResult:
+        return value
+    found: _ResultRest | None = value.token.get()
     if found is None:
         raise TypedFilterError(
             "a program returned what belongs to a function that is gone",
-            expected="the function, or its jitted wrapper, to live as long as what was exported from it",
+            expected="the function, or its jitted wrapper, to live as long as what was compiled from it",
             fix="keep a reference to the jitted function",
         )
-    return found.rest.join(arrays)
-
-
-# JAX flattens a result while it traces and rebuilds it at every call, and does nothing else with it. So the
-# second may make what the first was made of, and a compiled call costs no look at its result.
-jax.tree_util.register_pytree_node(PackedResult, lambda packed: (packed.arrays, packed.token), _rebuilt)
+    return found.rest.join(value.arrays)
 
 
 def pack_output(results: list[Any], tree: Any) -> Any:

@@ -21,7 +21,7 @@ NAME = "_typedfilter_call"
 _TEMPLATE = """\
 def {name}({signature}):
     try:
-        return _tf_table[{key}]({call})
+        {finish}
     except Exception as _tf_error:
         if _tf_type(_tf_error) is not _tf_keyerror or {key} in _tf_table:
             _tf_better = _tf_explain(_tf_error, ({positional}), {{{keywords}}})
@@ -30,18 +30,28 @@ def {name}({signature}):
             raise _tf_better from None
     return _tf_first({key}, ({positional}), {{{keywords}}})
 """
+_FINISH = "return _tf_table[{key}]({call})"
+_FINISH_PACKED = """\
+_tf_out = _tf_table[{key}]({call})
+        return _tf_out if _tf_type(_tf_out) is not _tf_packed else _tf_unpack(_tf_out)"""
 
 
-def write_shim(signature: inspect.Signature, by_type: frozenset[str], **names: Any) -> Callable[..., Any]:
+def write_shim(
+    signature: inspect.Signature, by_type: frozenset[str], may_be_packed: bool, **names: Any
+) -> Callable[..., Any]:
     """A function of this signature that calls `table[key]`, or `first` if that is not there.
 
     Args:
         signature: of the user's function.
         by_type: the parameters whose classes decide which program runs: together they are the key.
-        names: `table`, `first(key, args, kwargs)`, and `explain(error, args, kwargs)`.
+        may_be_packed: the result may be an instance of `packed`, and then has to be unpacked.
+        names: `table`, `first(key, args, kwargs)`, `explain(error, args, kwargs)`, `packed`, and
+            `unpack(result)`.
     """
     parameters = list(signature.parameters.values())
-    source = _source(tuple((p.name, p.kind, p.default is not p.empty) for p in parameters), by_type)
+    source = _source(
+        tuple((p.name, p.kind, p.default is not p.empty) for p in parameters), by_type, may_be_packed
+    )
     namespace = {f"_tf_{name}": value for name, value in names.items()}
     namespace |= {"_tf_keyerror": KeyError, "_tf_type": type, "_tf_map": map}  # parameters may be named so
     namespace |= {f"_tf_default_{p.name}": p.default for p in parameters if p.default is not p.empty}
@@ -56,13 +66,16 @@ def _compiled(source: str) -> CodeType:
 
 
 @functools.lru_cache(maxsize=1024)
-def _source(parameters: tuple[tuple[str, Kind, bool], ...], by_type: frozenset[str]) -> str:
+def _source(
+    parameters: tuple[tuple[str, Kind, bool], ...], by_type: frozenset[str], may_be_packed: bool
+) -> str:
     positional = [
         _star(name, kind) for name, kind, _ in parameters if kind not in (Kind.KEYWORD_ONLY, Kind.VAR_KEYWORD)
     ]
     keywords = [(name, kind) for name, kind, _ in parameters if kind in (Kind.KEYWORD_ONLY, Kind.VAR_KEYWORD)]
     passed = [f"{name}={name}" if kind is Kind.KEYWORD_ONLY else f"**{name}" for name, kind in keywords]
     key = _key([(name, kind) for name, kind, _ in parameters if name in by_type])
+    call = ", ".join(positional + passed)
     return _TEMPLATE.format(
         name=NAME,
         signature=_signature(parameters),
@@ -71,7 +84,7 @@ def _source(parameters: tuple[tuple[str, Kind, bool], ...], by_type: frozenset[s
         keywords=", ".join(
             f"{name!r}: {name}" if kind is Kind.KEYWORD_ONLY else f"**{name}" for name, kind in keywords
         ),
-        call=", ".join(positional + passed),
+        finish=(_FINISH_PACKED if may_be_packed else _FINISH).format(key=key, call=call),
     )
 
 

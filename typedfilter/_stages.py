@@ -16,7 +16,7 @@ import jax
 
 from typedfilter._engine import STATIC_MODES, Engine, JitOptions, Mode, Pattern, engine_for
 from typedfilter._keys import exact_key, static_problem
-from typedfilter._pack import Packed, unpack
+from typedfilter._pack import Packed, unpack, unpack_result
 from typedfilter._plan import Plan, plan_of
 from typedfilter._wrapper import Bind, Transform, Wrapper, unwind
 from typedfilter.errors import StaticArgumentError
@@ -120,7 +120,7 @@ class Stages:
 
     def eval_shape(self, /, *args: Any, **kwargs: Any) -> Any:
         ahead = self._prepare(args, kwargs)
-        return ahead.jit.eval_shape(*ahead.args, **ahead.kwargs)
+        return unpack_result(ahead.jit.eval_shape(*ahead.args, **ahead.kwargs))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,7 +229,7 @@ class _Stage:
         self._stage = stage
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._stage, name)
+        return unpack_result(getattr(self._stage, name))  # `out_info` may be packed
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__.lower()} {self._ahead.engine.plan.function}>"
@@ -256,4 +256,4 @@ class Compiled(_Stage):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         positional, keyword = self._ahead.dynamic(args, kwargs)
-        return self._stage(*positional, **keyword)
+        return unpack_result(self._stage(*positional, **keyword))
