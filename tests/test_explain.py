@@ -14,7 +14,6 @@ import pytest
 from jax import Array
 from jaxtyping import Float, Int
 
-from typedfilter import _engine
 from typedfilter._effects import Effect
 from typedfilter.annotations import Diff, Donate, NoDiff, Static, Traced
 from typedfilter.explain import Explanation, explain
@@ -423,10 +422,25 @@ def test_only_what_is_jitted_has_a_call_path():
     assert explain(filter_vmap(loss)).path is None
 
 
-def test_the_call_path_is_what_the_engine_says(monkeypatch: pytest.MonkeyPatch):
-    def path_of(wrapper: Any, args: Any, kwargs: Any) -> tuple[str, str]:
-        assert (wrapper, args, kwargs) == (smooth, (), {})
-        return "direct", "every argument is arrays or static"
+def test_the_call_path_is_direct_where_annotations_say_everything():
+    assert explain(smooth).path == ("direct", "every argument is an array or static by its annotation")
 
-    monkeypatch.setattr(_engine, "path_of", path_of, raising=False)
-    assert str(explain(smooth)).endswith("\ncall path: direct (every argument is arrays or static)")
+
+def test_the_call_path_is_by_type_where_classes_decide():
+    @filter_jit
+    def fn(x, n): ...
+
+    reason = "the classes of `x`, `n` decide: no annotation says what they hold"
+    assert explain(fn).path == ("by type", reason)
+    reason = "the classes of `x`, `n` decide, one look-up a call"
+    assert explain(fn, jnp.zeros(2), 3).path == ("by type", reason)
+
+
+def test_the_call_path_is_split_where_arrays_and_other_leaves_are_mixed():
+    @filter_jit
+    def fn(x, model): ...
+
+    fix = "a pytree_dataclass with arrays, and Static fields for the rest, is not taken apart"
+    reason = f"`model` may mix arrays with other leaves: {fix}"
+    assert explain(fn, jnp.zeros(2), [jnp.zeros(2), "a"]).path == ("split", reason)
+    assert str(explain(fn, jnp.zeros(2), [jnp.zeros(2), "a"])).count(f"call path: split ({reason})") == 1

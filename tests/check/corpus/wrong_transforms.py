@@ -52,7 +52,7 @@ def nothing_mapped(x: Float[Array, "n"]) -> Float[Array, "n"]:
     return x
 
 
-# failed: None
+# failed: does not depend on mapped arguments
 @filter_vmap(out_axes=None)
 def unmapped_result(x: Float[Array, "n"]) -> Float[Array, "n"]:
     return x
