@@ -42,6 +42,10 @@ COMMANDS = {
         "typedfilter.explain_command",
         "print what happens to each parameter of a function under its transforms, and why",
     ),
+    "bench": Command(
+        "typedfilter.bench.command",
+        "measure what typedfilter costs, side by side with jax.jit, jax.vmap, jax.grad and Equinox",
+    ),
 }
 
 

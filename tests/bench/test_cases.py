@@ -1,0 +1,166 @@
+"""What the benchmark compares: like with like, and with the targets that we set ourselves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from typedfilter.bench import _process
+from typedfilter.bench._cases import CASES
+from typedfilter.bench._rows import OURS, Lab, Row
+from typedfilter.bench._timing import Call, Timer, Times
+
+
+class Canned(Timer):
+    """Calls every contender once, and says that ours took 1 s and all others 2 s."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.results: dict[str, Any] = {}
+
+    def calls(self, contenders: Mapping[str, Call], rounds: int) -> Times:
+        self.results = {name: jax.device_get(call()) for name, call in contenders.items()}
+        return {name: [1.0 if name == OURS else 2.0] * rounds for name in contenders}
+
+    def first_calls(self, makers: Mapping[str, Callable[[], Call]], rounds: int) -> Times:
+        self.results = {name: make()() for name, make in makers.items()}
+        return {name: [1.0 if name == OURS else 2.0] * rounds for name in makers}
+
+    def once(self, call: Call) -> tuple[float, float]:
+        call()
+        return 1.0, 4.0
+
+
+def rows_of(name: str, equinox: Any = None) -> list[Row]:
+    return CASES[name].run(Lab(Canned(), equinox, 3))
+
+
+timed = pytest.mark.parametrize(
+    "name",
+    [
+        "annotated",
+        "flat",
+        "tree",
+        "module",
+        "dataclass",
+        "checks",
+        "vmap",
+        "vmap-checked",
+        "grad",
+        "grad-checked",
+    ],
+)
+
+
+@timed
+@pytest.mark.parametrize("with_equinox", [False, True])
+def test_all_contenders_compute_the_same(name: str, with_equinox: bool):
+    equinox = pytest.importorskip("equinox") if with_equinox else None
+    timer = Canned()
+    CASES[name].run(Lab(timer, equinox, 1))
+    ours, *others = timer.results.values()
+    assert others
+    for theirs in others:
+        assert jax.tree.structure(ours) == jax.tree.structure(theirs)
+        jax.tree.map(np.testing.assert_allclose, ours, theirs)
+
+
+@timed
+def test_a_row_says_our_time_in_terms_of_the_other(name: str):
+    for row in rows_of(name):
+        assert (row.case, row.value, row.ours, row.theirs) == (name, 0.5, 1.0, 2.0)
+
+
+def test_the_targets_are_those_that_we_set():
+    equinox = pytest.importorskip("equinox")
+    names = ("annotated", "flat", "tree", "module", "dataclass", "checks", "vmap", "grad", "first-call")
+    rows = [row for name in names for row in rows_of(name, equinox)]
+    assert {(row.case, row.against): row.target for row in rows if row.target} == {
+        ("annotated", "jax.jit"): 1.05,
+        ("annotated", "equinox.filter_jit"): 0.5,
+        ("flat", "jax.jit"): 1.25,
+        ("flat", "equinox.filter_jit"): 0.2,
+        ("tree", "jax.jit"): 1.6,
+        ("tree", "equinox.filter_jit"): 0.5,
+        ("module", "jax.jit"): 1.15,
+        ("module", "equinox.filter_jit"): 0.5,
+        ("dataclass", "jax.jit"): 1.05,
+        ("checks", "check=False"): 1.02,
+        ("vmap", "jax.vmap"): 1.15,
+        ("grad", "jax.grad"): 1.15,
+        ("first-call", "jax.jit(jax.grad)"): 1.1,
+    }
+
+
+def test_what_bounds_a_module_against_equinox_is_measured_too():
+    *_, bound = rows_of("module", pytest.importorskip("equinox"))
+    assert (bound.what, bound.value, bound.target) == (
+        "jax.jit over the arrays of that module, itself",
+        1.0,
+        None,
+    )
+
+
+def test_both_first_calls_lower_the_same_number_of_arguments():
+    timer = Canned()
+    CASES["first-call"].run(Lab(timer, None, 1))
+    counts = [len(jax.tree.leaves(lowered.out_info)) for lowered in timer.results.values()]
+    assert counts == [512, 512]
+
+
+def test_the_number_of_leaves_has_a_row_a_size_and_one_for_the_growth():
+    *sizes, ours, theirs = rows_of("leaves")
+    assert [int(row.what.split()[-2]) for row in sizes] == [16, 64, 256, 1024, 4096, 16384]
+    assert ours.value == pytest.approx(0)
+    assert ours.target == 1.1
+    assert (theirs.against, theirs.target) == ("jax.jit", None)
+
+
+def test_dispatch_compares_when_a_call_returns_with_when_it_is_ready():
+    ours, by_hand = rows_of("dispatch")
+    assert (ours.value, ours.ours, ours.theirs, ours.target) == (0.25, 1.0, 4.0, 0.1)
+    assert by_hand.target is None
+
+
+def test_what_stays_allocated_is_counted():
+    kept: list[object] = []
+    leaky, *_ = _process._left_over("m", "each", lambda number: kept.append([number, object()]), 1000, 0.0)
+    clean, *_ = _process._left_over("m", "each", lambda number: [number, object()], 1000, 0.0)
+    assert 2 <= leaky.value <= 5
+    assert leaky.met is False
+    assert abs(clean.value) < 0.1
+
+
+def test_memory_that_the_system_does_not_tell_has_no_row(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(_process, "_resident_bytes", lambda: None)
+    assert len(_process._left_over("m", "each", lambda number: None, 10, 0.0)) == 1
+
+
+def test_the_import_is_timed_in_a_process_of_its_own():
+    cpu, wall = CASES["import"].run(Lab(Timer(), None, 1))
+    assert (cpu.unit, wall.unit, cpu.target, wall.target) == ("s", "s", 0.1, None)
+    assert cpu.value > 0
+    assert wall.value > 0
+
+
+@pytest.mark.parametrize(
+    ("value", "target", "met"),
+    [
+        (1.05, 1.05, True),
+        (1.0549, 1.05, True),
+        (1.0551, 1.05, False),
+        (-0.001, 0.0, True),
+        (math.inf, 1.0, False),
+    ],
+)
+def test_a_target_is_met_to_the_digits_that_are_shown(value: float, target: float, met: bool):
+    assert Row("case", "what", value, target=target).met is met
+
+
+def test_without_a_target_nothing_is_met_or_missed():
+    assert Row("case", "what", 1.0).met is None

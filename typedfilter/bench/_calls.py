@@ -1,0 +1,157 @@
+"""Compiled calls: what `filter_jit` costs on top of `jax.jit`, by what its arguments are.
+
+The functions do next to nothing with their arguments, so that it is the call that is measured.
+"""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+from typedfilter import Static, Traced, filter_jit, is_array, partition
+from typedfilter.bench._models import (
+    Model,
+    as_nodes,
+    dataclass_model,
+    equinox_mlp,
+    mixed_tree,
+    model,
+    python_module,
+)
+from typedfilter.bench._rows import OURS, Row, of_calls
+from typedfilter.bench._timing import Call, Times, ratio
+
+__all__ = ["CASES"]
+
+JAX, EQUINOX = "jax.jit", "equinox.filter_jit"
+LEAVES = 258
+
+
+def _annotated(equinox: Any) -> dict[str, Call]:
+    def fn(
+        x: Float[Array, "b n"], y: Float[Array, "n"], rate: Traced[float], n: Static[int]
+    ) -> Float[Array, ""]:
+        return (x * n + y).sum() * rate
+
+    x, y = jnp.ones((8, 4)), jnp.ones(4)
+    ours, by_hand = filter_jit(fn), jax.jit(fn, static_argnames="n")
+    contenders: dict[str, Call] = {OURS: lambda: ours(x, y, 0.1, 2), JAX: lambda: by_hand(x, y, 0.1, 2)}
+    if equinox is not None:
+        theirs = equinox.filter_jit(fn)
+        contenders[EQUINOX] = lambda: theirs(x, y, 0.1, 2)
+    return contenders
+
+
+def _flat(equinox: Any) -> dict[str, Call]:
+    def fn(x: Any, n: Any) -> Any:
+        return x * n
+
+    x = jnp.ones((8, 4))
+    ours, by_hand = filter_jit(fn), jax.jit(fn, static_argnames="n")
+    contenders: dict[str, Call] = {OURS: lambda: ours(x, 2), JAX: lambda: by_hand(x, 2)}
+    if equinox is not None:
+        theirs = equinox.filter_jit(fn)
+        contenders[EQUINOX] = lambda: theirs(x, 2)
+    return contenders
+
+
+def _on_trees(equinox: Any, ours_gets: Any, jax_gets: Any) -> dict[str, Call]:
+    def fn(tree: Any, x: Any) -> Any:
+        return x + 1
+
+    x = jnp.ones((8, 4))
+    ours, by_hand = filter_jit(fn), jax.jit(fn)
+    contenders: dict[str, Call] = {OURS: lambda: ours(ours_gets, x), JAX: lambda: by_hand(jax_gets, x)}
+    if equinox is not None:
+        theirs = equinox.filter_jit(fn)
+        contenders[EQUINOX] = lambda: theirs(ours_gets, x)
+    return contenders
+
+
+def _tree(equinox: Any) -> dict[str, Call]:
+    tree = mixed_tree(LEAVES)
+    return _on_trees(equinox, tree, as_nodes(tree))
+
+
+def _module(equinox: Any) -> dict[str, Call]:
+    layers = LEAVES // 2 - 1
+    module = python_module(layers) if equinox is None else equinox_mlp(equinox, layers)
+    return _on_trees(equinox, module, partition(module, is_array)[0])
+
+
+def _bound(times: Times) -> list[Row]:
+    """What our time could be at best: `jax.jit` flattens the same module, and does nothing else."""
+    if EQUINOX not in times:
+        return []
+    return [
+        Row(
+            "module",
+            "jax.jit over the arrays of that module, itself",
+            ratio(times[JAX], times[EQUINOX]),
+            against=EQUINOX,
+            theirs=statistics.median(times[EQUINOX]),
+        )
+    ]
+
+
+def _dataclass(equinox: Any) -> dict[str, Call]:
+    def fn(model: Model, x: Float[Array, "b n"]) -> Float[Array, "b n"]:
+        return x + 1
+
+    def by_hand_fn(model: Any, x: Any) -> Any:
+        return x + 1
+
+    x = jnp.ones((8, 4))
+    ours, by_hand = filter_jit(fn), jax.jit(by_hand_fn)
+    ours_gets, jax_gets = model(LEAVES // 2), dataclass_model(LEAVES // 2)
+    return {OURS: lambda: ours(ours_gets, x), JAX: lambda: by_hand(jax_gets, x)}
+
+
+def _checks(equinox: Any) -> dict[str, Call]:
+    def fn(x: Float[Array, "b n"], y: Float[Array, "n"], n: Static[int]) -> Float[Array, "b n"]:
+        return x * n + y
+
+    x, y = jnp.ones((8, 4)), jnp.ones(4)
+    on, off = filter_jit(fn), filter_jit(fn, check=False)
+    return {OURS: lambda: on(x, y, 2), UNCHECKED: lambda: off(x, y, 2)}
+
+
+UNCHECKED = "check=False"
+_TWICE_AS_FAST = 0.5
+
+CASES = (
+    of_calls(
+        "annotated",
+        "compiled call of a function whose annotations say all",
+        _annotated,
+        {JAX: 1.05, EQUINOX: _TWICE_AS_FAST},
+    ),
+    of_calls(
+        "flat", "compiled call with an array and an int, not annotated", _flat, {JAX: 1.25, EQUINOX: 0.2}
+    ),
+    of_calls(
+        "tree",
+        f"compiled call with a pytree of {LEAVES} leaves: arrays, functions, ints",
+        _tree,
+        {JAX: 1.6, EQUINOX: _TWICE_AS_FAST},
+    ),
+    of_calls(
+        "module",
+        f"compiled call with a module of {LEAVES} leaves that is flattened in Python",
+        _module,
+        {JAX: 1.15, EQUINOX: _TWICE_AS_FAST},
+        extra=_bound,
+    ),
+    of_calls(
+        "dataclass",
+        f"compiled call with a pytree_dataclass model of {LEAVES} arrays and as many static fields",
+        _dataclass,
+        {JAX: 1.05},
+    ),
+    of_calls("checks", "compiled call with shape checks, against one without", _checks, {UNCHECKED: 1.02}),
+)

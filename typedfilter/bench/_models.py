@@ -1,0 +1,138 @@
+"""The pytrees that are passed to what is measured: of many leaves, each in the ways that JAX users have.
+
+Knows nothing of timing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+from typedfilter import Static, pytree_dataclass
+
+__all__ = [
+    "DataclassLayer",
+    "Layer",
+    "Model",
+    "PlainModel",
+    "as_nodes",
+    "dataclass_model",
+    "equinox_mlp",
+    "mixed_tree",
+    "model",
+    "python_module",
+]
+
+
+def mixed_tree(leaves: int) -> dict[str, tuple[Array, object]]:
+    """`leaves` leaves: half of them arrays, the others functions and ints in turn."""
+    return {f"layer{i:05d}": (jnp.ones(2), jnp.tanh if i % 2 else i) for i in range(leaves // 2)}
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass
+class Node:
+    """How one passes a value that is no array to `jax.jit` by hand: as a static field."""
+
+    array: Any
+    value: Any = dataclasses.field(metadata={"static": True})
+
+
+def as_nodes(tree: dict[str, tuple[Array, object]]) -> dict[str, Node]:
+    """The same leaves as `mixed_tree`, those that are no arrays in static fields."""
+    return {name: Node(*pair) for name, pair in tree.items()}
+
+
+# ---------------------------------------------------------------------------- modules flattened in Python
+
+
+class PythonModule:
+    """A module whose flattening is Python code, as that of many libraries is."""
+
+    def __init__(self, **fields: Any) -> None:
+        self.__dict__.update(fields)
+
+
+def _flatten(module: PythonModule) -> tuple[tuple[Any, ...], tuple[str, ...]]:
+    return tuple(module.__dict__.values()), tuple(module.__dict__)
+
+
+def _unflatten(names: tuple[str, ...], children: Any) -> PythonModule:
+    module = object.__new__(PythonModule)
+    module.__dict__.update(zip(names, children, strict=True))
+    return module
+
+
+def _flatten_with_keys(module: PythonModule) -> tuple[list[tuple[Any, Any]], tuple[str, ...]]:
+    children, names = _flatten(module)
+    return [(jax.tree_util.GetAttrKey(name), c) for name, c in zip(names, children, strict=True)], names
+
+
+jax.tree_util.register_pytree_with_keys(PythonModule, _flatten_with_keys, _unflatten, _flatten)
+
+
+def python_module(layers: int) -> PythonModule:
+    """A multi-layer perceptron: two arrays a layer, and two activation functions."""
+    linear = [PythonModule(weight=jnp.ones((4, 4)), bias=jnp.ones(4)) for _ in range(layers)]
+    return PythonModule(layers=tuple(linear), activation=jax.nn.relu, final_activation=jnp.tanh)
+
+
+def equinox_mlp(equinox: Any, layers: int) -> Any:
+    """Equinox's own multi-layer perceptron, of the same leaves."""
+    return equinox.nn.MLP(4, 4, 4, layers - 1, key=jax.random.key(0))
+
+
+# ------------------------------------------------------------------------------- models that are annotated
+
+
+@pytree_dataclass
+class Layer:
+    """A layer as typedfilter wants it: what is static says so."""
+
+    weight: Float[Array, "out in"]
+    bias: Float[Array, "out"]
+    activation: Static[Callable[[Array], Array]]
+    width: Static[int]
+
+
+@pytree_dataclass
+class Model:
+    """Layers of arrays, and nothing that a call would have to look at."""
+
+    layers: tuple[Layer, ...]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass
+class DataclassLayer:
+    """The same layer for JAX alone."""
+
+    weight: Float[Array, "out in"]
+    bias: Float[Array, "out"]
+    activation: Callable[[Array], Array] = dataclasses.field(metadata={"static": True})
+    width: int = dataclasses.field(metadata={"static": True})
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass
+class PlainModel:
+    """The same model for JAX alone."""
+
+    layers: tuple[DataclassLayer, ...]
+
+
+def model(layers: int) -> Model:
+    """Two arrays a layer, and two static fields."""
+    return Model(tuple(Layer(jnp.ones((4, 4)), jnp.ones(4), jax.nn.relu, i) for i in range(layers)))
+
+
+def dataclass_model(layers: int) -> PlainModel:
+    """The same in classes registered with `jax.tree_util.register_dataclass`."""
+    made = [DataclassLayer(jnp.ones((4, 4)), jnp.ones(4), jax.nn.relu, i) for i in range(layers)]
+    return PlainModel(tuple(made))
