@@ -174,7 +174,8 @@ class Engine:
     def first_call(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A call with arguments of classes that were not seen before."""
         try:
-            return unpack_result(self.program(key, args, kwargs)(*args, **kwargs))
+            program = self.program(key, args, kwargs)  # held until its result is unpacked
+            return unpack_result(program(*args, **kwargs))
         except Exception as error:
             better = _diagnose.better_error(self.plan, error, args, kwargs)
             if better is None:
@@ -252,7 +253,7 @@ class Engine:
             jitted.clear_cache()
         self.table.clear()
         self.jits.clear()
-        self.kept.contents.clear()
+        self.kept = Kept()  # a call that runs just now has the old one
         self.run = self._body_of()
 
 

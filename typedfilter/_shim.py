@@ -31,8 +31,10 @@ def {name}({signature}):
     return _tf_first({key}, ({positional}), {{{keywords}}})
 """
 _FINISH = "return _tf_table[{key}]({call})"
+# The program is held until its result is unpacked: the rest of that lives as long as the program does.
 _FINISH_PACKED = """\
-_tf_out = _tf_table[{key}]({call})
+_tf_program = _tf_table[{key}]
+        _tf_out = _tf_program({call})
         return _tf_out if _tf_type(_tf_out) is not _tf_packed else _tf_unpack(_tf_out)"""
 
 

@@ -18,6 +18,7 @@ from typedfilter._engine import STATIC_MODES, Engine, JitOptions, Mode, Pattern,
 from typedfilter._keys import exact_key, static_problem
 from typedfilter._pack import Packed, unpack, unpack_result
 from typedfilter._plan import Plan, plan_of
+from typedfilter._tokens import Kept
 from typedfilter._wrapper import Bind, Transform, Wrapper, unwind
 from typedfilter.errors import StaticArgumentError
 from typedfilter.filters import is_array_or_struct
@@ -133,6 +134,7 @@ class _Ahead:
     pattern: Pattern
     args: list[Any]
     kwargs: dict[str, Any]
+    kept: Kept  # so that static values are known again after the engine has forgotten them
 
     @classmethod
     def of(
@@ -143,7 +145,8 @@ class _Ahead:
         engine, bound_args, bound_kwargs = engine_of(wrapper)
         bound_args += obj
         pattern, positional, keyword = engine.prepare((*bound_args, *args), bound_kwargs | kwargs)
-        return cls(engine, (bound_args, bound_kwargs), engine.jit(pattern), pattern, positional, keyword)
+        bound = bound_args, bound_kwargs
+        return cls(engine, bound, engine.jit(pattern), pattern, positional, keyword, engine.kept)
 
     def dynamic(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """The traced arguments of another call, whose static ones must be those of this one.

@@ -17,6 +17,7 @@ from typing import Any
 
 from typedfilter._intern import InternTable, PerObject
 from typedfilter._keys import ByClass, exact_key
+from typedfilter.errors import TypedFilterError
 
 __all__ = ["Content", "Kept", "Token", "Weak", "is_raw", "static_token", "strong", "weaken"]
 
@@ -36,10 +37,17 @@ class Token:
     def value(self) -> Any:
         """The static argument that this stands for."""
         found = self.get()
+        if found is None:
+            raise TypedFilterError(
+                "a static value was forgotten before the function was traced with it",
+                expected=f"at most {Kept.limit} static arguments in one call",
+                fix="put many static values into one tuple or frozen dataclass",
+            )
         return found.value if type(found) is StaticValue else found
 
     def __repr__(self) -> str:
-        return repr(self.value())
+        found = self.get()
+        return repr(found.value if type(found) is StaticValue else found)
 
 
 class Content:
@@ -63,7 +71,7 @@ class Content:
 class Kept:
     """The contents that one engine keeps alive, so that it recognises them at the next call.
 
-    Bounded: an engine that has seen more than `limit` different static parts starts again, and traces again.
+    Bounded: of more than `limit` different static parts, those seen first are forgotten, and traced again.
     """
 
     __slots__ = ("__weakref__", "contents")
@@ -75,8 +83,8 @@ class Kept:
     def keep(self, content: Content) -> None:
         if content in self.contents:
             return
-        if len(self.contents) >= self.limit:
-            self.contents.clear()
+        if len(self.contents) >= self.limit:  # the oldest goes: the others may be of calls that run just now
+            self.contents.pop(next(iter(self.contents)), None)
         self.contents[content] = None
         content.keepers = [ref for ref in content.keepers if ref() is not None]
         content.keepers.append(weakref.ref(self))
