@@ -26,6 +26,7 @@ from typedfilter import (
     filter_value_and_grad,
     filter_vmap,
 )
+from typedfilter._tokens import Kept
 from typedfilter.pytree import pytree_dataclass
 
 X = jnp.arange(3.0)
@@ -366,6 +367,29 @@ def test_a_static_value_is_freed_with_the_function(carry, donate):
         jax.block_until_ready(f(X + 0, carry(thing)))
 
     assert alive(watched(use)) == 0
+
+
+def test_of_very_many_static_values_those_seen_first_are_forgotten_and_traced_again(monkeypatch):
+    monkeypatch.setattr(Kept, "limit", 4)
+    runs = []
+
+    @filter_jit
+    def f(x, rate):
+        runs.append(rate)
+        return x * rate
+
+    rates = [0.5, 1.5, 2.5, 3.5, 4.5]
+    for rate in (*rates, 4.5, 3.5, 0.5, 4.5):
+        assert f(X, rate)[1] == rate
+    assert runs == [*rates, 0.5]
+
+
+def test_a_call_with_more_static_values_than_can_be_kept_says_so(monkeypatch):
+    monkeypatch.setattr(Kept, "limit", 4)
+    f = filter_jit(lambda x, *values: values)
+    assert f(X, 0.5, 1.5, 2.5) == (0.5, 1.5, 2.5)
+    with pytest.raises(tf.TypedFilterError, match="a static value was forgotten"):
+        f(X, 0.5, 1.5, 2.5, 3.5, 4.5, 5.5)
 
 
 def test_a_static_result_is_freed_by_clear_cache():

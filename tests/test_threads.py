@@ -1,0 +1,252 @@
+"""Many threads at once: first calls, static values made anew, caches cleared, warning filters left alone."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import Array
+from jaxtyping import Float
+
+from typedfilter import Static, filter_grad, filter_jit, filter_vmap
+from typedfilter.pytree import pytree_dataclass
+
+X = jnp.arange(3.0)
+THREADS = 8
+
+
+@pytest.fixture(autouse=True)
+def _switch_often() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(before)
+
+
+def at_once(task: Callable[[int], Any]) -> list[Any]:
+    """What `task(i)` returns in each of many threads that start together; raises what one of them raised."""
+    barrier = threading.Barrier(THREADS)
+
+    def run(i: int) -> Any:
+        barrier.wait()
+        return task(i)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(run, range(THREADS)))
+
+
+@pytree_dataclass
+class Model:
+    weight: Any
+    power: Static[Any] = 2
+
+    def __call__(self, x):
+        return (self.weight * x) ** self.power
+
+
+def test_first_calls_of_one_function_give_each_thread_its_own_result():
+    runs = []
+
+    @filter_jit
+    def f(x, n, tree):
+        runs.append(n)
+        return x * n, tree["name"], tree["x"] + n
+
+    def task(i):
+        return [f(X + i, n, {"x": X, "name": f"{n}"}) for n in range(4)]
+
+    for i, outs in enumerate(at_once(task)):
+        for n, (product, name, total) in enumerate(outs):
+            assert name == f"{n}"
+            np.testing.assert_allclose(product, (X + i) * n)
+            np.testing.assert_allclose(total, X + n)
+    traced = len(runs)
+    at_once(task)
+    assert len(runs) == traced
+    assert set(runs) == set(range(4))
+
+
+def test_first_calls_of_new_wrappers_of_one_function():
+    runs = []
+
+    def loss(w, x, n):
+        runs.append(n)
+        return (w["w"] * x * n).sum()
+
+    def task(i):
+        grad = filter_jit(filter_grad(loss))({"w": X, "s": "s"}, X + i, 2)
+        value = filter_jit(loss)({"w": X, "s": "s"}, X + i, 2)
+        mapped = filter_jit(filter_vmap(loss, in_axes=(None, None, None), axis_size=2))({"w": X}, X + i, 2)
+        return grad["w"], value, mapped
+
+    for i, (grad, value, mapped) in enumerate(at_once(task)):
+        np.testing.assert_allclose(grad, (X + i) * 2)
+        np.testing.assert_allclose(value, (X * (X + i) * 2).sum())
+        np.testing.assert_allclose(mapped, [value, value])
+    traced = len(runs)
+    at_once(task)
+    assert len(runs) == traced
+
+
+def test_static_values_that_are_made_anew_in_every_thread_are_recognised():
+    runs = []
+
+    @filter_jit
+    def f(model, key: Static[Any], *rest):
+        runs.append(0)
+        return model(X)
+
+    def task(i):
+        for _ in range(50):
+            f(Model(X + i, (2, float("nan"))[0]), (1, float("nan"), "".join(["a", "b"])), [1.5, ("s",)])
+        return len(runs)
+
+    at_once(task)
+    traced = len(runs)
+    assert traced <= THREADS
+    at_once(task)
+    assert len(runs) == traced
+
+
+def test_threads_that_pass_different_values_of_one_type_get_their_own():
+    f = filter_jit(lambda x, n, tree: (x * n, n, tree["f"]))
+
+    def task(i):
+        value = [1, 1.0, True, -0.0, 0.0, 0, False, 2][i]
+        return all(repr(f(X, value, {"x": X, "f": value})[1:]) == repr((value, value)) for _ in range(50))
+
+    assert at_once(task) == [True] * THREADS
+
+
+def test_forward_references_are_resolved_by_whichever_thread_comes_first():
+    @filter_jit
+    def f(x: Float[Array, "n"], n: Static[Late]):
+        return x * n
+
+    class Late(int): ...
+
+    for i, out in enumerate(at_once(lambda i: f(X, Late(i)))):
+        np.testing.assert_allclose(out, X * i)
+
+
+def test_caches_may_be_cleared_while_others_call():
+    f = filter_jit(lambda x, n, tree: (x * n, tree["name"]))
+
+    def task(i):
+        for n in range(10):
+            out, name = f(X, n % 3, {"x": X, "name": "n"})
+            np.testing.assert_allclose(out, X * (n % 3))
+            assert name == "n"
+            if i == 0:
+                f.clear_cache()
+
+    at_once(task)
+
+
+def test_functions_are_made_jitted_and_dropped_in_every_thread():
+    def task(i):
+        for n in range(5):
+            f = filter_jit(lambda x, tree, n=n: (x * i + n, tree))
+            out, tree = f(X, {"i": i, "x": X})
+            np.testing.assert_allclose(out, X * i + n)
+            assert tree["i"] == i
+
+    at_once(task)
+
+
+def test_donated_arguments_of_every_thread_are_its_own():
+    @filter_jit(donate="all")
+    def f(state, n):
+        return {"x": state["x"] * n, "name": state["name"]}
+
+    def task(i):
+        state = {"x": X + i, "name": f"{i % 2}"}
+        for _ in range(20):
+            state = f(state, 1)
+        return state
+
+    for i, state in enumerate(at_once(task)):
+        np.testing.assert_allclose(state["x"], X + i)
+        assert state["name"] == f"{i % 2}"
+
+
+# ------------------------------------------------------------------------------------------- warning filters
+
+
+def unused(x):
+    """Its result has no use for the buffer of its argument."""
+    return x[:2], "s"
+
+
+def test_filters_are_as_before_after_quiet_donations_in_many_threads():
+    before = list(warnings.filters)
+
+    def task(i):
+        for _ in range(3):
+            filter_jit(lambda x: unused(x), donate="all")(X + i)  # a new function: each call compiles
+
+    at_once(task)
+    assert list(warnings.filters) == before
+
+
+def test_filters_that_others_add_or_remove_meanwhile_stay_added_or_removed():
+    added = threading.Event()
+
+    def f(x):
+        warnings.filterwarnings("ignore", message="added while tracing")
+        added.set()
+        return unused(x)
+
+    before = list(warnings.filters)
+    with warnings.catch_warnings():
+        filter_jit(f, donate="all")(X + 0)
+        assert added.is_set()
+        (new,) = [entry for entry in warnings.filters if entry not in before]
+        assert "added while tracing" in str(new)
+    assert list(warnings.filters) == before
+
+
+def test_an_exception_while_tracing_leaves_the_filters_as_before():
+    before = list(warnings.filters)
+
+    def f(x):
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        filter_jit(f, donate="all")(X + 0)
+    assert list(warnings.filters) == before
+
+
+def test_a_compiled_call_does_nothing_about_warnings(monkeypatch):
+    f = filter_jit(unused, donate="all")
+    f(X + 0)
+
+    def forbidden(*args, **kwargs):
+        raise AssertionError("a compiled call touched the filters")
+
+    for name in ("filterwarnings", "simplefilter", "catch_warnings", "warn"):
+        monkeypatch.setattr(warnings, name, forbidden)
+    f(X + 0)
+
+
+def test_a_thread_that_is_to_be_warned_is_warned():
+    """Quiet calls that have compiled keep no other function quiet."""
+    quiet = filter_jit(unused, donate="all")
+    quiet(X + 0)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        filter_jit(lambda x: unused(x), donate="warn")(X + 0)
+    assert any("donated buffers were not usable" in str(warning.message) for warning in caught)
+
+
+def test_nothing_is_left_to_be_computed_wrongly():
+    """Whatever the threads did: the functions still work."""
+    jax.block_until_ready([filter_jit(unused, donate="all")(X + 0)[0], filter_vmap(lambda x: x)(X)])
