@@ -478,7 +478,7 @@ class Annotated:
 
 
 def test_a_model_that_is_exported_is_the_first_argument_of_the_program():
-    # One that is annotated: mixed with anything else, arrays travel in a node that only a jitted call can make.
+    # One that is annotated: mixed leaves travel in a node that only a jitted call can make.
     assert same(export(filter_jit(Annotated(X)))(S).call(Annotated(X + 1), X), Annotated(X + 1)(X))
 
 
