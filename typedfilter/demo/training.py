@@ -68,7 +68,7 @@ def train_step(
     state: Donate[TrainState],
     images: Annotated[Float[Array, "batch pixels"], VmapAxis[None]],
     labels: Annotated[Int[Array, "batch"], VmapAxis[None]],
-    learning_rate: Annotated[Traced[float], VmapAxis[None]],
+    learning_rate: Traced[float],
     optimiser: Static[optax.GradientTransformation],
 ) -> tuple[TrainState, Float[Array, ""]]:
     """One step of the optimiser down the gradient of the loss, for each model."""
