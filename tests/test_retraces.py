@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import weakref
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import pytest
 from jax import Array
 from jaxtyping import Float
 
-from typedfilter._engine import TraceEvent, trace_observers
+from typedfilter._engine import Identity, TraceEvent, trace_observers
 from typedfilter.annotations import Static, Traced
 from typedfilter.retraces import log_retraces
 from typedfilter.transforms.jit import filter_jit
@@ -109,6 +110,34 @@ def test_a_trace_for_no_visible_reason_says_so(logged: Logged):
     assert logged() == ["step() is traced again (2 times now): no argument differs from an earlier trace"]
 
 
+def test_functions_of_one_name_are_told_apart(logged: Logged):
+    with log_retraces():
+        for fn in (lambda x: x, lambda x: x + 1):
+            filter_jit(fn)(jnp.zeros(3))
+        assert logged() == []
+        filter_jit(fn)(jnp.zeros(4))
+    (message,) = logged()
+    assert message.endswith("<lambda>() is traced again (2 times now): `x` f32[3] -> f32[4]")
+
+
+def test_options_make_another_function_of_one(logged: Logged):
+    def step(x):
+        return x
+
+    with log_retraces():
+        filter_jit(step)(jnp.zeros(3))
+        filter_jit(step, check=False)(jnp.zeros(4))
+    assert logged() == []
+
+
+def test_nothing_is_remembered_of_a_function_that_is_gone():
+    with log_retraces() as logging_:
+        for _ in range(3):
+            filter_jit(lambda x: x)(jnp.zeros(3))
+        gc.collect()
+        assert len(logging_._traces) == 0
+
+
 def test_long_values_are_cut(logged: Logged):
     @new
     def step(text):
@@ -167,10 +196,11 @@ def test_nothing_that_was_seen_is_kept_alive(logged: Logged):
 
     with log_retraces():
         (observer,) = trace_observers
+        identity = Identity()
         for _ in range(2):
             tag = Tag()
             seen = weakref.ref(tag)
-            observer(TraceEvent("step", {"tag": tag}))
+            observer(TraceEvent("step", {"tag": tag}, identity))
             del tag
             assert seen() is None
     assert len(logged()) == 1

@@ -34,7 +34,7 @@ from typedfilter._tokens import Kept, Token, is_raw, static_token
 from typedfilter._wrapper import Link, rewind
 from typedfilter.filters import leaf_is_array_type
 
-__all__ = ["Engine", "Mode", "Pattern", "TraceEvent", "engine_for", "trace_observers"]
+__all__ = ["Engine", "Identity", "Mode", "Pattern", "TraceEvent", "engine_for", "trace_observers"]
 
 
 class Mode(enum.Enum):
@@ -82,16 +82,19 @@ class JitOptions:
         return self.donate in ("all", "all-except-first")
 
 
+class Identity:
+    """Stands for a function with one set of options, as long as that is there; compared by identity."""
+
+    __slots__ = ("__weakref__",)
+
+
 @dataclasses.dataclass(frozen=True)
 class TraceEvent:
-    """A function is being traced; `arguments` are what its body receives, by name.
-
-    `identity` is the same object for all traces of one function with one set of options.
-    """
+    """A function is being traced; `arguments` are what its body receives, by name."""
 
     function: str
     arguments: dict[str, Any]
-    identity: object = None
+    identity: Identity
 
 
 trace_observers: list[Callable[[TraceEvent], None]] = []
@@ -116,7 +119,7 @@ class Engine:
         self.options = options
         self.returns_arrays = plan.returns.role in (Role.ARRAYS, Role.TRACED) and not links
         self._body_of = functools.partial(
-            _body, _weakly(root), links, bool(links and bound), plan, options, self.returns_arrays
+            _body, _weakly(root), links, bool(links and bound), plan, options, self.returns_arrays, Identity()
         )
         self.run = self._body_of()
         self.stacked = bool(links)
@@ -334,10 +337,10 @@ def _body(
     plan: Plan,
     options: JitOptions,
     returns_arrays: bool,
+    identity: Identity,
 ) -> Callable[..., Any]:
     """What `jax.jit` traces: the function on what was packed or interned on the way in."""
     results: list[Any] = []  # lives as long as the programs that return them: JAX drops these with `run`
-    identity = object()
 
     def run(*args: Any, **kwargs: Any) -> Any:
         args = tuple([_open(value) for value in args])
@@ -369,7 +372,7 @@ def _identifier(function: str) -> str:
     return function.rpartition(".")[2].strip("<>") or "function"
 
 
-def _tell(plan: Plan, identity: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def _tell(plan: Plan, identity: Identity, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     names = plan.bind_names(len(args), tuple(kwargs))
     event = TraceEvent(plan.function, dict(zip(names, (*args, *kwargs.values()), strict=True)), identity)
     for observer in tuple(trace_observers):

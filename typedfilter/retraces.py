@@ -9,12 +9,13 @@ from __future__ import annotations
 import collections
 import logging
 import threading
+import weakref
 from types import TracebackType
 from typing import Any
 
 import jax
 
-from typedfilter._engine import TraceEvent, trace_observers
+from typedfilter._engine import Identity, TraceEvent, trace_observers
 from typedfilter._shape_nodes import steps
 from typedfilter._shape_text import describe
 
@@ -27,13 +28,21 @@ _logger = logging.getLogger("typedfilter")
 Seen = dict[str, dict[str, str]]  # by argument, the leaves of it by path, each as text
 
 
+class _Traces:
+    """The traces of one function."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.latest: collections.deque[Seen] = collections.deque(maxlen=_REMEMBERED)
+
+
 class Undo:
     """Ends the logging when called, or at the end of a `with` block."""
 
     def __init__(self, level: int) -> None:
         self._level = level
-        self._seen: dict[str, collections.deque[Seen]] = {}
-        self._counts: collections.Counter[str] = collections.Counter()
+        # By identity, not by name: every lambda is called <lambda>.
+        self._traces: weakref.WeakKeyDictionary[Identity, _Traces] = weakref.WeakKeyDictionary()
         self._lock = threading.Lock()  # traces in several threads; at trace time a lock is nothing
         self._observer = self._observe
         trace_observers.append(self._observer)
@@ -54,12 +63,12 @@ class Undo:
     def _observe(self, event: TraceEvent) -> None:
         now = {name: _leaves(value) for name, value in event.arguments.items()}
         with self._lock:
-            earlier = self._seen.setdefault(event.function, collections.deque(maxlen=_REMEMBERED))
-            self._counts[event.function] += 1
-            count = self._counts[event.function]
+            traces = self._traces.setdefault(event.identity, _Traces())
+            traces.count += 1
+            count = traces.count
             # Against the most similar of the earlier traces, the latest of equals.
-            changes = min((_changes(old, now) for old in reversed(earlier)), key=len, default=None)
-            earlier.append(now)
+            changes = min((_changes(old, now) for old in reversed(traces.latest)), key=len, default=None)
+            traces.latest.append(now)
         if changes is not None:
             nothing = ["no argument differs from an earlier trace"]
             _logger.log(
