@@ -62,16 +62,30 @@ def check_axes(plan: Plan, option: str, axes: Any, transform: str) -> None:
                 fix=f"see the documentation of {transform}",
             )
     if option == "in_axes" and isinstance(axes, dict):
-        for name in axes:
-            if not isinstance(name, str) or plan.keyword(name) is None:
-                names = ", ".join(p.name for p in plan.params)
-                raise VmapAxisError(
-                    f"has no parameter {name!r}, which in_axes names",
-                    function=plan.function,
-                    expected=f"names among: {names}",
-                    actual=repr(name),
-                    fix="correct the name in in_axes",
-                )
+        _check_names(plan, axes)
+    if option == "in_axes" and isinstance(axes, (tuple, list)):
+        count = len(plan.positionals)
+        if len(axes) > count and plan.var_positional is None:
+            raise VmapAxisError(
+                f"takes {count} positional arguments, but in_axes has {len(axes)} entries",
+                function=plan.function,
+                expected="no more entries than positional arguments",
+                actual=f"in_axes={axes!r}",
+                fix="drop the entries that are too many, or give in_axes as a dictionary by name",
+            )
+
+
+def _check_names(plan: Plan, axes: Mapping[Any, Any]) -> None:
+    known = [param.name for param in plan.params]
+    for name in axes:
+        if name not in known and (plan.var_keyword is None or not isinstance(name, str)):
+            raise VmapAxisError(
+                f"has no parameter {name!r}, which in_axes names",
+                function=plan.function,
+                expected=f"names among: {', '.join(known)}",
+                actual=repr(name),
+                fix="correct the name in in_axes",
+            )
 
 
 def mapped_signature(plan: Plan) -> inspect.Signature:
@@ -183,7 +197,7 @@ def _by_position(plan: Plan, in_axes: Any, count: int) -> list[Any]:
     if isinstance(in_axes, (tuple, list)):
         if len(in_axes) < count:
             raise VmapAxisError(
-                f"got {count} positional arguments, but in_axes has {len(in_axes)} entries",
+                f"got {count} positional arguments, but in_axes has only {len(in_axes)}",
                 function=plan.function,
                 expected=f"one entry of in_axes for each of {count} arguments",
                 actual=f"in_axes={in_axes!r}",
@@ -196,7 +210,8 @@ def _by_position(plan: Plan, in_axes: Any, count: int) -> list[Any]:
 def _by_name(plan: Plan, in_axes: Any, name: str) -> Any:
     """The specification of an argument that is passed by name: that of its position, if it has one."""
     if isinstance(in_axes, dict):
-        return in_axes.get(name, BY_RULE)
+        param = plan.keyword(name)
+        return in_axes.get(name, BY_RULE if param is None else in_axes.get(param.name, BY_RULE))
     if not isinstance(in_axes, (tuple, list)):
         return in_axes
     at = next((i for i, param in enumerate(plan.positionals) if param.name == name), len(in_axes))
@@ -247,8 +262,8 @@ def _spread(plan: Plan, option: str, name: str, spec: Any, tree: Any) -> list[in
     out: list[int | None] = []
 
     def below(axis: Any, subtree: Any) -> None:
-        leaves = tree_leaves(subtree)
-        out.extend(axis(leaf) if callable(axis) else axis for leaf in leaves)
+        leaves: list[Any] = tree_leaves(subtree)
+        out.extend([axis(leaf) for leaf in leaves] if callable(axis) else [axis] * len(leaves))
 
     try:
         jax.tree_util.tree_map(below, spec, tree, is_leaf=lambda node: node is None)
@@ -286,23 +301,23 @@ def _size_error(
     plan: Plan, leaves: Sequence[_Leaf], arrays: Sequence[Any], axes: Sequence[int], size: int | None
 ) -> VmapAxisError:
     """What is wrong with axes that have no common size."""
-    other = "axis_size"
+    other = "axis_size is"
     for leaf, array, axis in zip(leaves, arrays, axes, strict=True):
         if not -array.ndim <= axis < array.ndim:
             return VmapAxisError(
                 f"has no axis {axis} to map over: it is {brief(array)}",
                 function=plan.function,
                 parameter=str(leaf),
-                expected=f"at least {axis + 1 if axis >= 0 else -axis} dimensions",
+                expected=f"at least {_dimensions(axis + 1 if axis >= 0 else -axis)}",
                 actual=brief(array),
                 fix="map another axis, or broadcast it: VmapAxis[None], or None in in_axes",
             )
         found = array.shape[axis]
         if size is None:
-            size, other = found, f"axis {axis} of `{leaf}`"
+            size, other = found, f"axis {axis} of `{leaf}` has size"
         elif found != size:
             return VmapAxisError(
-                f"has size {found} along axis {axis}, but {other} has size {size}",
+                f"has size {found} along axis {axis}, but {other} {size}",
                 function=plan.function,
                 parameter=str(leaf),
                 expected=f"size {size} along axis {axis}",
@@ -317,6 +332,10 @@ def _size_error(
     )
 
 
+def _dimensions(count: int) -> str:
+    return f"{count} dimension" + ("s" if count != 1 else "")
+
+
 # ------------------------------------------------------------------------------------------------ results
 
 
@@ -324,6 +343,8 @@ def split_outputs(plan: Plan, out_axes: Any, out: Any) -> tuple[list[Any], list[
     """A result inside the map: the arrays that get an axis, the arrays that don't, and how to place them."""
     leaves, treedef = tree_flatten(out)
     axes = result_axes(plan, out_axes, out, leaves)
+    if any(axes):
+        _check_result_axes(plan, axes, leaves)
     if None not in axes and all(map(is_array, leaves)):
         return leaves, [], (treedef, ["mapped"] * len(leaves), axes, [])
     groups: dict[str, list[Any]] = {"mapped": [], "whole": [], "other": []}
@@ -332,6 +353,19 @@ def split_outputs(plan: Plan, out_axes: Any, out: Any) -> tuple[list[Any], list[
         kinds.append("other" if not is_array(leaf) else "whole" if axis is None else "mapped")
         groups[kinds[-1]].append(leaf)
     return groups["mapped"], groups["whole"], (treedef, kinds, axes, groups["other"])
+
+
+def _check_result_axes(plan: Plan, axes: Sequence[int | None], leaves: Sequence[Any]) -> None:
+    for axis, leaf in zip(axes, leaves, strict=True):
+        if axis is not None and is_array(leaf) and not -leaf.ndim - 1 <= axis <= leaf.ndim:
+            raise VmapAxisError(
+                f"has no place for a mapped axis {axis}: of one example it is {brief(leaf)}",
+                function=plan.function,
+                parameter="return",
+                expected=f"an axis from {-leaf.ndim - 1} to {leaf.ndim}",
+                actual=str(axis),
+                fix="give another axis in out_axes, or in VmapAxis on the return annotation",
+            )
 
 
 def result_axes(plan: Plan, out_axes: Any, out: Any, leaves: Sequence[Any]) -> list[int | None]:

@@ -189,6 +189,15 @@ def test_variadic_arguments_are_named_in_in_axes_by_the_parameter():
     assert filter_vmap(f, in_axes={"args": 1, "k": None})(X, M.T, M.T, k=M) == ((), [(4,), (4,)], (3, 4))
 
 
+def test_parameters_of_every_kind_are_named_in_in_axes():
+    def f(a, /, b, *, c, **kwargs):
+        return a.shape, b.shape, c.shape, kwargs["k"].shape
+
+    mapped = filter_vmap(f, in_axes={"a": 1, "b": None, "c": 1, "kwargs": None})
+    assert mapped(M.T, X, c=M.T, k=M) == ((4,), (3,), (4,), (3, 4))
+    assert filter_vmap(f, in_axes={"a": 1, "k": 1})(M.T, M, c=M, k=M.T) == ((4,), (4,), (4,), (4,))
+
+
 def test_a_callable_is_asked_for_every_leaf_and_none_broadcasts():
     asked = []
 
@@ -212,6 +221,7 @@ def test_a_callable_is_asked_for_every_leaf_and_none_broadcasts():
         ({"out_axes": "0"}, "no axis"),
         ({"out_axes": (0, 1.5)}, "no axis"),
         ({"in_axes": {"z": 0}}, "no parameter"),
+        ({"in_axes": (0, 0, 0)}, "3 entries"),
     ],
 )
 def test_what_is_no_axis_is_refused_when_the_decorator_runs(options, message):

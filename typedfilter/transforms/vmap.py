@@ -70,7 +70,9 @@ class Vmap(Transform):
             try:
                 mapped, whole = mapper(tuple(call.axes), call.size)(call.arrays, carried)
             except ValueError as error:
-                if "out_axes" not in str(error) or "None" not in str(error):  # as JAX's releases word it
+                # As the releases of JAX word it.
+                text = "" if isinstance(error, VmapAxisError) else str(error)
+                if "out_axes" not in text or "None" not in text:
                     raise
                 raise _unmapped(plan) from None
             return place_outputs(mapped, whole, carried.back)
