@@ -17,6 +17,7 @@ from typedfilter import _raised
 from typedfilter._hints import Hint, Role, show
 from typedfilter._keys import static_problem
 from typedfilter._plan import Param, Plan
+from typedfilter._shape_text import array_text
 from typedfilter.errors import DonationError, ShapeError, StaticArgumentError, TypedFilterError
 from typedfilter.filters import is_array, is_array_like
 
@@ -66,7 +67,7 @@ def brief(value: object) -> str:
     """A value in a few words, for messages."""
     if is_array(value):
         aval = jax.typeof(value)
-        return f"an array {aval.str_short()}"
+        return f"an array {array_text(aval.dtype, aval.shape)}"
     text = repr(value)
     text = text if len(text) <= 60 else text[:57] + "..."
     return f"{type(value).__name__} {text}"
@@ -134,7 +135,7 @@ def _donated_fault(plan: Plan, name: str, hint: Hint, value: Any) -> TypedFilter
                 "was donated to an earlier call, and its memory is gone",
                 function=plan.function,
                 parameter=path,
-                actual=f"a deleted array {leaf.aval.str_short()}",
+                actual=f"a deleted array {array_text(leaf.dtype, leaf.shape)}",
                 fix="use the result of that call in its place, or pass a copy (jax.numpy.copy) to it",
             )
     return None

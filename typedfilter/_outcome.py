@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from typedfilter._diagnose import brief
 from typedfilter._keys import exact_key
 from typedfilter._rules import Carried
+from typedfilter._shape_text import array_text
 from typedfilter._tangents import RETURNED
 from typedfilter._trees import flatten, is_leaf_def
 from typedfilter.errors import ShapeError
@@ -142,7 +143,7 @@ def _one_level(node: Any) -> tuple[list[Any], list[Any], Any]:
 
 def _text(value: Any) -> str:
     if isinstance(value, jax.ShapeDtypeStruct):
-        return f"an array {value.dtype}[{','.join(map(str, value.shape))}]"
+        return f"an array {array_text(value.dtype, value.shape)}"
     if value is None or is_leaf_def(flatten(value)[1]):
         return "None" if value is None else brief(value)
     return f"{type(value).__name__} of {len(_one_level(value)[0])}"

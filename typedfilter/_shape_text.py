@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import jax
@@ -278,11 +279,11 @@ def describe(value: Any) -> str:
     if value is None:
         return "None"
     if isinstance(value, np.ndarray):
-        return f"numpy {_short(value.dtype)}{_shape_suffix(value.shape)}"
+        return f"numpy {array_text(value.dtype, value.shape)}"
     if isinstance(value, np.generic):
         return f"a numpy {value.dtype}"
     if isinstance(value, jax.Array | jax.ShapeDtypeStruct):
-        return f"{_short(value.dtype)}{_shape_suffix(value.shape)}"
+        return array_text(value.dtype, value.shape)
     name = type(value).__name__
     if isinstance(value, tuple | list | dict) and type(value).__module__ == "builtins":
         return f"a {name} of {len(value)}"
@@ -296,6 +297,11 @@ def _evidence(value: Any, found: str) -> str:
     return text if len(text) <= _REPR_LIMIT else f"{text[:_REPR_LIMIT]}..."
 
 
+def array_text(dtype: Any, shape: Sequence[Any]) -> str:
+    """An array as messages show it: `f32[3,4]`."""
+    return _short(dtype) + _shape_suffix(shape)
+
+
 def _short(dtype: Any) -> str:
     name = str(dtype)
     for long, short in (("bfloat", "bf"), ("float", "f"), ("uint", "u"), ("int", "i"), ("complex", "c")):
@@ -304,7 +310,7 @@ def _short(dtype: Any) -> str:
     return name
 
 
-def _shape_suffix(shape: tuple[int, ...]) -> str:
+def _shape_suffix(shape: Sequence[Any]) -> str:
     return f"[{','.join(map(str, shape))}]"
 
 

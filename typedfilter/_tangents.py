@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from typedfilter._diagnose import brief
+from typedfilter._shape_text import array_text
 from typedfilter._trees import PytreeError, flatten, is_leaf_def
 from typedfilter.errors import ShapeError, TypedFilterError
 from typedfilter.filters import is_array, is_array_like, is_inexact_array, is_inexact_array_like
@@ -200,7 +201,7 @@ def _leaf_text(leaf: Any) -> str:
 def _fitting(value: Any) -> str:
     """What a tangent of `value` is."""
     shape, dtype = _shape_and_dtype(value)
-    return f"an array {dtype}[{','.join(map(str, shape))}]"
+    return f"an array {array_text(dtype, shape)}"
 
 
 def _is_none(node: object) -> bool:

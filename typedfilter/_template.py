@@ -18,6 +18,7 @@ import numpy as np
 from typedfilter._diagnose import brief
 from typedfilter._keys import exact_key
 from typedfilter._lift import as_struct, is_passed
+from typedfilter._shape_text import array_text
 
 __all__ = ["Difference", "Template", "same_static", "struct_text", "structure_text"]
 
@@ -111,11 +112,11 @@ def same_static(one: Any, two: Any) -> bool:
 
 
 def struct_text(leaf: Any, batch: Sequence[int] = ()) -> str:
-    """The dtype and shape of an array or what stands for one: `float32[3,2]`."""
+    """The dtype and shape of an array or what stands for one: `f32[3,2]`."""
     dtype = leaf.dtype
     if isinstance(dtype, np.dtype) and not jnp.issubdtype(dtype, jax.dtypes.extended):
         dtype = jax.dtypes.canonicalize_dtype(dtype)
-    return f"{dtype}[{','.join(map(str, (*batch, *leaf.shape)))}]"
+    return array_text(dtype, (*batch, *leaf.shape))
 
 
 def _as_array(wanted: Any, leaf: Any) -> Any:

@@ -53,7 +53,7 @@ def f(x: Any, y: Any = None) -> Any:
     ("primals", "tangents", "name", "found"),
     [
         (2.0, (1.0,), "primals", "float 2.0"),
-        (ONES, (1.0,), "primals", "an array float32[2]"),
+        (ONES, (1.0,), "primals", "an array f32[2]"),
         ((2.0,), 1.0, "tangents", "float 1.0"),
         ((2.0,), {"x": 1.0}, "tangents", "dict {'x': 1.0}"),
         ((2.0,), None, "tangents", "NoneType None"),
@@ -101,15 +101,15 @@ def test_tangents_of_another_structure():
 @pytest.mark.parametrize(
     ("primal", "tangent", "expected", "found"),
     [
-        (ONES, jnp.ones(3), "an array float32[2]", "an array float32[3]"),
-        (ONES, 1.0, "an array float32[2]", "float 1.0"),
-        (ONES, jnp.arange(2), "an array float32[2]", "an array int32[2]"),
-        (ONES, ONES.astype(jnp.bfloat16), "an array float32[2]", "an array bfloat16[2]"),
-        (ONES, (1.0, 1.0), "an array float32[2]", "tuple of 2"),
-        (ONES, "a", "an array float32[2]", "str 'a'"),
-        (2.0, 1, "an array float32[]", "int 1"),
-        (2.0, 1j, "an array float32[]", "complex 1j"),
-        (2j, np.ones(()), "an array complex64[]", "an array float32[]"),
+        (ONES, jnp.ones(3), "an array f32[2]", "an array f32[3]"),
+        (ONES, 1.0, "an array f32[2]", "float 1.0"),
+        (ONES, jnp.arange(2), "an array f32[2]", "an array i32[2]"),
+        (ONES, ONES.astype(jnp.bfloat16), "an array f32[2]", "an array bf16[2]"),
+        (ONES, (1.0, 1.0), "an array f32[2]", "tuple of 2"),
+        (ONES, "a", "an array f32[2]", "str 'a'"),
+        (2.0, 1, "an array f32[]", "int 1"),
+        (2.0, 1j, "an array f32[]", "complex 1j"),
+        (2j, np.ones(()), "an array c64[]", "an array f32[]"),
     ],
 )
 def test_tangents_that_do_not_fit_their_primal(primal, tangent, expected, found):
@@ -122,7 +122,7 @@ def test_tangents_that_do_not_fit_their_primal(primal, tangent, expected, found)
 
 
 @pytest.mark.parametrize(
-    ("primal", "shown"), [(2, "int 2"), ("a", "str 'a'"), (jnp.arange(2), "an array int32[2]")]
+    ("primal", "shown"), [(2, "int 2"), ("a", "str 'a'"), (jnp.arange(2), "an array i32[2]")]
 )
 def test_tangents_of_what_is_not_differentiated(primal, shown):
     assert text(ShapeError, filter_jvp, f, ([primal],), ([1.0],)) == lines(
@@ -160,9 +160,9 @@ def test_cotangents_that_do_not_match_the_result():
         "fix: give it the structure of out, with None where there is no cotangent",
     )
     assert text(ShapeError, pull, {"y": (jnp.ones(3), None), "n": None}) == lines(
-        "<lambda>(): argument `cotangent['y'][0]` does not fit `out['y'][0]`: it is an array float32[3]",
-        "expected: an array float32[2], or None if the cotangent is zero",
-        "found: an array float32[3]",
+        "<lambda>(): argument `cotangent['y'][0]` does not fit `out['y'][0]`: it is an array f32[3]",
+        "expected: an array f32[2], or None if the cotangent is zero",
+        "found: an array f32[3]",
         "fix: give the cotangent the shape and dtype of what it belongs to",
     )
     assert text(ShapeError, pull, {"y": (ONES, 1.0), "n": None}) == lines(
@@ -178,14 +178,14 @@ def test_has_aux_without_a_pair():
     assert text(ShapeError, filter_vjp, f, ONES, has_aux=True) == lines(
         "f(): the return value is not a pair, which filter_vjp(has_aux=True) needs",
         "expected: (value, auxiliary data)",
-        "found: an array float32[2]",
+        "found: an array f32[2]",
         "fix: return such a pair, or leave has_aux out",
     )
     for transform in (filter_jacfwd, filter_jacrev, filter_hessian):
         assert text(ShapeError, transform(f, has_aux=True), ONES) == lines(
             f"f(): the return value is not a pair, which {transform.__name__}(has_aux=True) needs",
             "expected: (value, auxiliary data)",
-            "found: an array float32[2]",
+            "found: an array f32[2]",
             "fix: return such a pair, or leave has_aux out",
         )
 
@@ -203,9 +203,9 @@ def test_jacobians_of_what_they_can_not_differentiate(transform):
         "fix: pass a floating-point array (jax.numpy.asarray), or mark another argument as Diff[...]",
     )
     assert text(ShapeError, transform(f), {"w": 1j * ONES}) == lines(
-        f"f(): argument `x['w']` can't be differentiated by {name}: it is an array complex64[2]",
+        f"f(): argument `x['w']` can't be differentiated by {name}: it is an array c64[2]",
         "expected: a real array",
-        "found: an array complex64[2]",
+        "found: an array c64[2]",
         "fix: pass real and imaginary parts; or use filter_jvp, which takes complex tangents",
     )
     assert text(ShapeError, transform(f)) == lines(
@@ -218,14 +218,13 @@ def test_jacobians_of_what_they_can_not_differentiate(transform):
 def test_reverse_mode_of_a_complex_result(transform):
     assert text(ShapeError, transform(lambda x: {"y": x * 1j}), ONES) == lines(
         f"<lambda>(): the return value can't be differentiated by {transform.__name__}: "
-        "at ['y'] it holds an array complex64[2]",
+        "at ['y'] it holds an array c64[2]",
         "expected: real arrays",
-        "found: an array complex64[2]",
+        "found: an array c64[2]",
         "fix: return real and imaginary parts; or use filter_vjp, which takes complex cotangents",
     )
     assert text(ShapeError, transform(lambda x: x * 1j), ONES).startswith(
-        f"<lambda>(): the return value can't be differentiated by {transform.__name__}: "
-        "it is an array complex64[2]"
+        f"<lambda>(): the return value can't be differentiated by {transform.__name__}: it is an array c64[2]"
     )
 
 
@@ -313,7 +312,7 @@ def test_a_differentiated_keyword_argument_of_a_jvp(jit):
         "f(): argument `by['w']` is differentiated, but filter_custom_jvp has no derivative with respect to "
         "it",
         "expected: an array that nothing is differentiated with respect to",
-        "found: a derivative with respect to an array float32[]",
+        "found: a derivative with respect to an array f32[]",
         "fix: pass it by position, or through jax.lax.stop_gradient",
     )
 
@@ -324,7 +323,7 @@ def test_a_differentiated_argument_of_a_vjp_that_is_not_the_first(jit):
     assert text(ShapeError, jax.grad(jit(lambda y: ruled(1.0, 2.0, y))), jnp.array(2.0)) == lines(
         "f(): argument `ys[1]` is differentiated, but filter_custom_vjp has no derivative with respect to it",
         "expected: an array that nothing is differentiated with respect to",
-        "found: a derivative with respect to an array float32[]",
+        "found: a derivative with respect to an array f32[]",
         "fix: pack it into the first argument, as a tuple; or pass it through jax.lax.stop_gradient",
     )
 
@@ -334,7 +333,7 @@ def test_rules_that_return_no_pair():
     assert text(ShapeError, filter_jvp, jvp, (ONES,), (ONES,)) == lines(
         "f.def_jvp(): the return value is not a pair, which a JVP rule must return",
         "expected: (primal_out, tangent_out)",
-        "found: an array float32[2]",
+        "found: an array f32[2]",
         "fix: return the result and its tangent",
     )
     vjp = with_vjp(lambda x: x, lambda p, x: 3, lambda r, g, p, x: g)
@@ -365,9 +364,9 @@ def test_rules_that_return_another_static_result(jit):
 def test_rules_that_return_another_structure_or_shape():
     for value, at, expected, found in (
         ({"y": ONES, "s": "a"}, "[0]", "tuple of 2", "dict of 2"),
-        ((ONES, "a"), "[0][0]", "an array float32[]", "an array float32[2]"),
-        (("a", ONES), "[0][0]", "an array float32[]", "str 'a'"),
-        ((1j, "a"), "[0][0]", "an array float32[]", "complex 1j"),
+        ((ONES, "a"), "[0][0]", "an array f32[]", "an array f32[2]"),
+        (("a", ONES), "[0][0]", "an array f32[]", "str 'a'"),
+        ((1j, "a"), "[0][0]", "an array f32[]", "complex 1j"),
     ):
         vjp = with_vjp(lambda x: (x.sum(), "a"), lambda p, x, value=value: (value, None), f)
         assert text(ShapeError, filter_vjp, vjp, ONES) == lines(
@@ -386,9 +385,9 @@ def test_rules_that_return_another_structure_or_shape():
             ShapeError,
             lines(
                 "f.def_jvp(): the return value at [1]['y'] does not fit `primal_out['y']`: it is an array "
-                "float32[3]",
-                "expected: an array float32[2], or None if the tangent is zero",
-                "found: an array float32[3]",
+                "f32[3]",
+                "expected: an array f32[2], or None if the tangent is zero",
+                "found: an array f32[3]",
                 "fix: give the tangent the shape and dtype of what it belongs to",
             ),
         ),
@@ -428,9 +427,9 @@ def test_tangents_that_a_rule_returns(tangent, kind, message):
             {"w": jnp.ones(3), "s": None},
             ShapeError,
             lines(
-                "f.def_bwd(): the return value at ['w'] does not fit `x['w']`: it is an array float32[3]",
-                "expected: an array float32[2], or None if the gradient is zero",
-                "found: an array float32[3]",
+                "f.def_bwd(): the return value at ['w'] does not fit `x['w']`: it is an array f32[3]",
+                "expected: an array f32[2], or None if the gradient is zero",
+                "found: an array f32[3]",
                 "fix: give the gradient the shape and dtype of what it belongs to",
             ),
         ),
@@ -441,7 +440,7 @@ def test_tangents_that_a_rule_returns(tangent, kind, message):
                 "f.def_bwd(): the return value at ['s'] is a gradient for what is not differentiated: "
                 "`x['s']` is str 'a'",
                 "expected: None",
-                "found: an array float32[2]",
+                "found: an array f32[2]",
                 "fix: put None in its place; only floating-point and complex arrays have a gradient",
             ),
         ),

@@ -69,8 +69,8 @@ class TestClosures:
         check(
             lambda: filter_closure_convert(affine, X)(jnp.ones(4)),
             "affine(): argument `x` differs in shape from the example that the function was converted for",
-            "  expected: float32[3]",
-            "  found: an array float32[4]",
+            "  expected: f32[3]",
+            "  found: an array f32[4]",
             self.AGAIN,
         )
 
@@ -79,8 +79,8 @@ class TestClosures:
             lambda: filter_closure_convert(same, {"a": (X, 1)})({"a": (jnp.ones(3, jnp.int32), 1)}),
             "same(): argument `tree['a'][0]` differs in dtype from the example "
             "that the function was converted for",
-            "  expected: float32[3]",
-            "  found: an array int32[3]",
+            "  expected: f32[3]",
+            "  found: an array i32[3]",
             self.AGAIN,
         )
 
@@ -98,7 +98,7 @@ class TestClosures:
         check(
             lambda: filter_closure_convert(affine, X)("x"),
             "affine(): argument `x` differs in type from the example that the function was converted for",
-            "  expected: float32[3]",
+            "  expected: f32[3]",
             "  found: str 'x'",
             self.AGAIN,
         )
@@ -149,8 +149,8 @@ class TestCallbacks:
         check(
             lambda: returned({"a": np.ones(2, np.float32)}, {"a": F32}),
             "host(): the return value differs in shape from what result_shape_dtypes declares at `['a']`",
-            "  expected: float32[]",
-            "  found: an array float32[2]",
+            "  expected: f32[]",
+            "  found: an array f32[2]",
             self.FIX,
         )
 
@@ -158,7 +158,7 @@ class TestCallbacks:
         check(
             lambda: returned(1, F32),
             "host(): the return value differs in type from what result_shape_dtypes declares",
-            "  expected: float32[]",
+            "  expected: f32[]",
             "  found: int 1",
             self.FIX,
         )
@@ -209,7 +209,7 @@ class TestDeviceMaps:
             lambda: filter_pmap(scale)(jnp.ones(4), jnp.ones(3)),
             "scale(): argument `y` has size 3 along axis 0, but axis 0 of `x` has size 4",
             "  expected: size 4 along axis 0",
-            "  found: an array float32[3]",
+            "  found: an array f32[3]",
             "  fix: map axes of one size, or broadcast one of the two (VmapAxis[None], or None in in_axes)",
         )
 
@@ -265,7 +265,7 @@ class TestDeviceMaps:
         check(
             lambda: f(x),
             "scale(): argument `x` was donated to an earlier call, and its memory is gone",
-            "  found: a deleted array float32[2]",
+            "  found: a deleted array f32[2]",
             "  fix: use the result of that call in its place, or pass a copy (jax.numpy.copy) to it",
         )
 
