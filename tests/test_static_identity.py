@@ -172,7 +172,7 @@ class Recorder:
             for _ in range(8):  # what is called again and again may take a shorter way
                 said, back = self.call(value)
                 assert said == describe(value)
-            assert describe(back) == describe(value) or "np." in said  # NumPy's come back as arrays
+                assert describe(back) == describe(value) or "np." in said  # NumPy's come back as arrays
         assert self.runs == len(values)
 
 

@@ -262,8 +262,9 @@ def _spread(plan: Plan, option: str, name: str, spec: Any, tree: Any) -> list[in
     out: list[int | None] = []
 
     def below(axis: Any, subtree: Any) -> None:
-        leaves: list[Any] = tree_leaves(subtree)
-        out.extend([axis(leaf) for leaf in leaves] if callable(axis) else [axis] * len(leaves))
+        for leaf in tree_leaves(subtree):
+            chosen: Any = axis(leaf) if callable(axis) else axis
+            out.append(chosen)
 
     try:
         jax.tree_util.tree_map(below, spec, tree, is_leaf=lambda node: node is None)

@@ -83,7 +83,7 @@ class RaisingEq:
         return "RaisingEq()"
 
 
-class ArrayEq(RaisingEq):
+class ArrayEq:
     def __eq__(self, other):
         return np.array([True, False])
 
