@@ -3,8 +3,8 @@
 Floor 3. An engine decides from the plan, and from the classes of what the plan leaves open, how each
 argument travels: as it is (`TRACED`), as a static argument (`STATIC`), as a static argument behind its
 interned key (`KEYED`), or as one packed node (`PACKED`). For each such pattern there is one `jax.jit`
-object; all of them trace the same body. An engine never holds the function that it runs, so that it can
-live exactly as long as that function does.
+object, with a body of its own. An engine never holds the function that it runs, so that it can live exactly
+as long as that function does.
 """
 
 from __future__ import annotations
@@ -121,7 +121,6 @@ class Engine:
         self._body_of = functools.partial(
             _body, _weakly(root), links, bool(links and bound), plan, options, self.returns_arrays, Identity()
         )
-        self.run = self._body_of()
         self.stacked = bool(links)
         self.kept = Kept()
         self.table: dict[Any, Callable[..., Any]] = {}
@@ -157,7 +156,7 @@ class Engine:
         """How these arguments travel, filled into the places of the signature."""
         positional = tuple(_mode(self.plan.positional(i), value, structs) for i, value in enumerate(args))
         keyword = tuple(
-            (name, _named(_mode(self.plan.keyword(name), value, structs))) for name, value in kwargs.items()
+            (name, _named(_mode(self.plan.keyword(name), kwargs[name], structs))) for name in sorted(kwargs)
         )
         return Pattern(positional, keyword)
 
@@ -189,7 +188,8 @@ class Engine:
         """The `jax.jit` object for a pattern."""
         found = self.jits.get(pattern)
         if found is None:
-            found = self.jits.setdefault(pattern, jax.jit(self.run, **self.jit_options(pattern)))
+            # Each a body of its own: JAX takes f(0, x) and f(x, 0) for one call if `f` is one function.
+            found = self.jits.setdefault(pattern, jax.jit(self._body_of(), **self.jit_options(pattern)))
         return found
 
     def jit_options(self, pattern: Pattern) -> dict[str, Any]:
@@ -257,7 +257,6 @@ class Engine:
         self.table.clear()
         self.jits.clear()
         self.kept = Kept()  # a call that runs just now has the old one
-        self.run = self._body_of()
 
 
 _engines: Attached[dict[Any, Engine]] = Attached("__typedfilter_engines__", dict)
