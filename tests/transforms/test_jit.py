@@ -10,8 +10,9 @@ import inspect
 import operator
 import pickle
 import re
+import subprocess
+import sys
 import warnings
-from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import equinox
@@ -1007,21 +1008,25 @@ def test_an_unknown_option_fails_where_it_is_given():
 
 # ---------------------------------------------------------------------------------------- calls do not wait
 
+# In a process of its own: on JAX 0.7 some of what other tests do makes the whole process wait for results.
+DISPATCH = """
+import jax, jax.numpy as jnp
+from typedfilter import filter_jit
 
 def long(x, n):
     return jax.lax.fori_loop(0, 1000, lambda _, y: y @ x, x), n, "static"
 
-
-LONG_CALLS: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
+for f, args in [
     (filter_jit(long), (2,)),
     (filter_jit(long, donate="all"), ([1, "s"],)),
-    (filter_jit(lambda x, tree: filter_jit(long)(x, tree["n"])), ({"n": 1, "y": X},)),
-]
-
-
-@pytest.mark.parametrize(("f", "args"), LONG_CALLS)
-def test_a_call_returns_before_its_result_is_ready(f, args):
+    (filter_jit(lambda x, tree: filter_jit(long)(x, tree["n"])), ({"n": 1, "y": jnp.ones(3)},)),
+]:
     jax.block_until_ready(f(jnp.eye(300), *args))  # compiles
     x = jax.block_until_ready(jnp.eye(300) + 0)
-    out = f(x, *args)
-    assert not out[0].is_ready()
+    print(f(x, *args)[0].is_ready())
+"""
+
+
+def test_a_call_returns_before_its_result_is_ready():
+    done = subprocess.run([sys.executable, "-c", DISPATCH], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["False", "False", "False"], done.stderr
