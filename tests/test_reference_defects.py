@@ -222,8 +222,8 @@ class RaisingEq:
         return 1
 
 
-class ArrayEq(RaisingEq):
-    def __eq__(self, other):
+class ArrayEq:
+    def __eq__(self, other) -> Any:
         return np.array([True, False])
 
     def __hash__(self):

@@ -258,7 +258,12 @@ def arrays(x: Float[Array, "n"], xs: list[Float[Array, "n"]] | None = None, *, k
     ("call", "argument", "expected", "found"),
     [
         (lambda: arrays("s"), "x", "Float[Array, 'n']", "str 's'"),
-        (lambda: arrays(X, [X, "s"]), "xs[1]", "list[Float[Array, 'n']] | None", "str 's'"),
+        (
+            lambda: arrays(X, [X, "s"]),  # type: ignore[list-item]  # that is the point
+            "xs[1]",
+            "list[Float[Array, 'n']] | None",
+            "str 's'",
+        ),
         (lambda: arrays(X, k="s"), "k", "Traced[float]", "str 's'"),
         (lambda: arrays(X, k=jnp.sin), "k", "Traced[float]", f"{type(jnp.sin).__name__} {jnp.sin!r}"[:80]),
     ],
@@ -593,7 +598,7 @@ def test_a_loss_that_is_no_real_scalar(transform):
 
 def test_a_pair_where_a_scalar_must_be():
     with pytest.raises(tf.ShapeError) as e:
-        filter_grad(lambda x: (x.sum(), 1))(X)
+        filter_grad(lambda x: (x.sum(), 1))(X)  # type: ignore[return-value]  # that is the point
     lines = str(e.value).splitlines()
     assert "the return value can't be differentiated by filter_grad: it is tuple (" in lines[0]
     assert lines[-1] == "  fix: pass has_aux=True, so that only the first of the pair is differentiated"
