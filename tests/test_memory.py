@@ -536,6 +536,15 @@ def test_eager_maps_and_gradients_leave_nothing_behind():
     assert growth(step, 100) < 50
 
 
+def test_calls_without_jit_leave_nothing_behind():
+    def step():
+        with jax.disable_jit():
+            split(model(), 1.5)
+            by_type(X, 2)
+
+    assert growth(step, 100) < 50
+
+
 def test_errors_leave_nothing_behind():
     def step():
         for call in (lambda: by_type(X, {1}), lambda: direct("s", 1), lambda: split([X, {1}], 1)):

@@ -214,6 +214,27 @@ def test_filters_that_others_add_or_remove_meanwhile_stay_added_or_removed():
     assert list(warnings.filters) == before
 
 
+def test_what_is_done_ahead_of_time_is_quiet_and_leaves_the_filters_as_before():
+    before = list(warnings.filters)
+    for stage in ("lower", "trace", "eval_shape"):
+        f = filter_jit(lambda x: unused(x), donate="all")
+        done = getattr(f, stage)(X)
+        assert list(warnings.filters) == before
+        if stage == "trace":
+            done = done.lower()
+        if stage != "eval_shape":
+            done.compile()(X + 0, *())  # warnings are errors here
+        assert list(warnings.filters) == before
+
+
+def test_a_quiet_function_inside_of_another_leaves_that_quiet():
+    before = list(warnings.filters)
+    inner = filter_jit(lambda x: unused(x), donate="all")
+    outer = filter_jit(lambda x, y: (inner(y)[0], x[:2], inner.eval_shape(y)[1]), donate="all")
+    outer(X + 0, X + 0)  # warnings are errors here
+    assert list(warnings.filters) == before
+
+
 def test_an_exception_while_tracing_leaves_the_filters_as_before():
     before = list(warnings.filters)
 

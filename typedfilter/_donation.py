@@ -7,12 +7,13 @@ filters of the process replaced as a whole, which would undo what other threads 
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
-__all__ = ["Quietly", "loud_again", "quiet_from_here"]
+__all__ = ["Quietly", "quiet_from_here", "quietly"]
 
 _MESSAGE = "Some donated buffers were not usable"
 
@@ -42,7 +43,15 @@ class _Silence:
 
 
 _silence = _Silence()
-_here = threading.local()
+
+
+class _Here(threading.local):
+    """How often this thread has asked for silence. Calls nest: one is traced inside of another."""
+
+    count = 0
+
+
+_here = _Here()
 
 
 class Quietly:
@@ -54,20 +63,33 @@ class Quietly:
         self.call = call
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        before = _here.count
         try:
             return self.call(*args, **kwargs)
         finally:
-            if getattr(_here, "count", 0):
-                loud_again()
+            if _here.count > before:
+                _loud_again(before)
+
+
+@contextlib.contextmanager
+def quietly(wanted: bool) -> Generator[None]:
+    """As `Quietly`, for what traces or lowers without a call; silent all along if `wanted`."""
+    before = _here.count
+    if wanted:
+        quiet_from_here()
+    try:
+        yield
+    finally:
+        _loud_again(before)
 
 
 def quiet_from_here() -> None:
-    """Ignore JAX's warning until `loud_again()`."""
-    _here.count = getattr(_here, "count", 0) + 1
+    """Ignore JAX's warning until the call that this thread is in ends."""
+    _here.count += 1
     _silence.begin()
 
 
-def loud_again() -> None:
-    """Undo every `quiet_from_here()` of this thread."""
-    count, _here.count = _here.count, 0
-    _silence.end(count)
+def _loud_again(count: int) -> None:
+    """Undo every `quiet_from_here()` of this thread since there were `count`."""
+    times, _here.count = _here.count - count, count
+    _silence.end(times)

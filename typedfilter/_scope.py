@@ -10,6 +10,7 @@ import ast
 import builtins
 import inspect
 import sys
+import threading
 import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Union
@@ -68,6 +69,10 @@ class _Attributes(ast.NodeTransformer):
         return node
 
     visit_Lambda = visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _as_it_is  # noqa: N815
+
+
+# What annotations are made of (jaxtyping's classes, say) can't always be made by several threads at once.
+_EVALUATING = threading.RLock()
 
 
 class Scope:
@@ -129,7 +134,9 @@ class Scope:
         try:
             tree = ast.fix_missing_locations(_Attributes().visit(_expression(text)))
             # Real globals: a lambda in the metadata (beartype's validators) looks names up when called.
-            return eval(compile(tree, "<annotation>", "eval"), self._module, _Names(self))
+            code = compile(tree, "<annotation>", "eval")
+            with _EVALUATING:
+                return eval(code, self._module, _Names(self))
         except Exception as error:
             problem = f"has an annotation that can't be read: {text!r}"
             if isinstance(error, AnnotationError):  # VmapAxis["x"]

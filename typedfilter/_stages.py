@@ -7,6 +7,7 @@ transforms do that compile.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Any
 
 import jax
 
+from typedfilter._donation import quietly
 from typedfilter._engine import STATIC_MODES, Engine, JitOptions, Mode, Pattern, engine_for
 from typedfilter._keys import exact_key, static_problem
 from typedfilter._pack import Packed, unpack, unpack_result
@@ -113,15 +115,18 @@ class Stages:
 
     def lower(self, /, *args: Any, **kwargs: Any) -> Lowered:
         ahead = self._prepare(args, kwargs)
-        return Lowered(ahead, ahead.jit.lower(*ahead.args, **ahead.kwargs))
+        with ahead.quietly():
+            return Lowered(ahead, ahead.jit.lower(*ahead.args, **ahead.kwargs))
 
     def trace(self, /, *args: Any, **kwargs: Any) -> Traced:
         ahead = self._prepare(args, kwargs)
-        return Traced(ahead, ahead.jit.trace(*ahead.args, **ahead.kwargs))
+        with ahead.quietly():
+            return Traced(ahead, ahead.jit.trace(*ahead.args, **ahead.kwargs))
 
     def eval_shape(self, /, *args: Any, **kwargs: Any) -> Any:
         ahead = self._prepare(args, kwargs)
-        return unpack_result(ahead.jit.eval_shape(*ahead.args, **ahead.kwargs))
+        with ahead.quietly():
+            return unpack_result(ahead.jit.eval_shape(*ahead.args, **ahead.kwargs))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,6 +152,10 @@ class _Ahead:
         pattern, positional, keyword = engine.prepare((*bound_args, *args), bound_kwargs | kwargs)
         bound = bound_args, bound_kwargs
         return cls(engine, bound, engine.jit(pattern), pattern, positional, keyword, engine.kept)
+
+    def quietly(self) -> contextlib.AbstractContextManager[None]:
+        """Without JAX's warning about donated buffers, if it is not wanted."""
+        return quietly(self.engine.options.quiet)
 
     def dynamic(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """The traced arguments of another call, whose static ones must be those of this one.
@@ -243,7 +252,8 @@ class Traced(_Stage):
 
     def lower(self, **options: Any) -> Lowered:
         """Lower for the platform at hand, or as `jax.stages.Traced.lower` says."""
-        return Lowered(self._ahead, self._stage.lower(**options))
+        with self._ahead.quietly():
+            return Lowered(self._ahead, self._stage.lower(**options))
 
 
 class Lowered(_Stage):

@@ -463,6 +463,34 @@ def test_a_typed_model_traces_once_for_each_structure():
     assert runs == [2, 3]
 
 
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["x", "rate", "scale"], meta_fields=[])
+@dataclasses.dataclass
+class Registered:
+    """Of which JAX takes every field for data; the markers say more."""
+
+    x: Any
+    rate: Traced[float]
+    scale: Static[Any]
+
+
+def test_markers_hold_for_the_fields_of_classes_that_others_registered():
+    runs = []
+
+    @filter_jit
+    def f(tree):
+        node = tree["node"]
+        runs.append(node.scale)
+        assert isinstance(node.rate, jax.Array)
+        assert not isinstance(node.scale, jax.Array)
+        return node.x * node.rate * node.scale
+
+    for rate in (0.5, 1.5):
+        for scale in (np.float32(2), np.float32(3), 2):
+            node = Registered(X, rate, scale)
+            np.testing.assert_allclose(f({"node": node, "s": "s"}), X * rate * scale)
+    assert runs == [2, 3, 2]
+
+
 def test_a_forward_reference_is_resolved_at_the_first_call():
     @filter_jit
     def f(x, n: Static[Later]):
