@@ -71,7 +71,7 @@ class _Attributes(ast.NodeTransformer):
     visit_Lambda = visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _as_it_is  # noqa: N815
 
 
-# What annotations are made of (jaxtyping's classes, say) can't always be made by several threads at once.
+# CPython 3.11 counts the depth of its parser for all threads together, and fails where two are at it.
 _EVALUATING = threading.RLock()
 
 
@@ -132,11 +132,10 @@ class Scope:
             AnnotationError: `text` is no expression, or evaluating it raised.
         """
         try:
-            tree = ast.fix_missing_locations(_Attributes().visit(_expression(text)))
-            # Real globals: a lambda in the metadata (beartype's validators) looks names up when called.
-            code = compile(tree, "<annotation>", "eval")
             with _EVALUATING:
-                return eval(code, self._module, _Names(self))
+                tree = ast.fix_missing_locations(_Attributes().visit(_expression(text)))
+                # Real globals: a lambda in the metadata (beartype's validators) looks names up when called.
+                return eval(compile(tree, "<annotation>", "eval"), self._module, _Names(self))
         except Exception as error:
             problem = f"has an annotation that can't be read: {text!r}"
             if isinstance(error, AnnotationError):  # VmapAxis["x"]
