@@ -13,7 +13,9 @@ import warnings
 from collections.abc import Callable, Generator
 from typing import Any
 
-__all__ = ["Quietly", "quiet_from_here", "quietly"]
+import jax
+
+__all__ = ["Caution", "Quietly", "quiet_from_here", "quietly"]
 
 _MESSAGE = "Some donated buffers were not usable"
 
@@ -54,21 +56,39 @@ class _Here(threading.local):
 _here = _Here()
 
 
+class Caution:
+    """Whether a program may be lowered by a call that does not trace it, since that was done before."""
+
+    __slots__ = ("needed",)
+
+    def __init__(self) -> None:
+        self.needed = False
+
+
 class Quietly:
     """Calls a jitted function whose body says `quiet_from_here()` when it is traced."""
 
-    __slots__ = ("call",)
+    __slots__ = ("call", "caution")
 
-    def __init__(self, call: Callable[..., Any]) -> None:
+    def __init__(self, call: Callable[..., Any], caution: Caution) -> None:
         self.call = call
+        self.caution = caution
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        if self.caution.needed:
+            with quietly(True):
+                return self.call(*args, **kwargs)
         before = _here.count
+        out: Any = None
         try:
-            return self.call(*args, **kwargs)
+            out = self.call(*args, **kwargs)
+            return out
         finally:
             if _here.count > before:
                 _loud_again(before)
+                leaves = jax.tree_util.tree_leaves(out)
+                if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):  # it is lowered some time later
+                    self.caution.needed = True
 
 
 @contextlib.contextmanager

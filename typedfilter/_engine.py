@@ -21,7 +21,7 @@ import jax
 
 from typedfilter import _callables, _diagnose
 from typedfilter._compat import NAMED_STATICS_ARE_EXACT
-from typedfilter._donation import Quietly, quiet_from_here
+from typedfilter._donation import Caution, Quietly, quiet_from_here
 from typedfilter._fields import is_array_only_class
 from typedfilter._hints import Role
 from typedfilter._intern import Attached
@@ -123,6 +123,7 @@ class Engine:
         )
         self.stacked = bool(links)
         self.kept = Kept()
+        self.caution = Caution()
         self.table: dict[Any, Callable[..., Any]] = {}
         self.jits: dict[Pattern, Any] = {}
 
@@ -167,7 +168,7 @@ class Engine:
         if Mode.KEYED in pattern.modes or Mode.PACKED in pattern.modes:
             call = functools.partial(_converting, call, *self.converters(pattern))
         if self.options.quiet:
-            call = Quietly(call)
+            call = Quietly(call, self.caution)
         if len(self.table) >= _MAX_TABLE:
             self.table.clear()
         self.table[key] = call

@@ -155,6 +155,7 @@ class _Ahead:
 
     def quietly(self) -> contextlib.AbstractContextManager[None]:
         """Without JAX's warning about donated buffers, if it is not wanted."""
+        self.engine.caution.needed = True
         return quietly(self.engine.options.quiet)
 
     def dynamic(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
