@@ -223,7 +223,17 @@ def test_what_is_done_ahead_of_time_is_quiet_and_leaves_the_filters_as_before():
         if stage == "trace":
             done = done.lower()
         if stage != "eval_shape":
-            done.compile()(X + 0, *())  # warnings are errors here
+            done.compile()(X + 0)  # warnings are errors here
+        f(X + 0)
+        assert list(warnings.filters) == before
+
+
+def test_a_function_that_was_traced_inside_of_another_is_quiet_when_it_is_called_itself():
+    before = list(warnings.filters)
+    for outer in (jax.make_jaxpr, jax.jit, filter_jit, lambda f: lambda x: jax.eval_shape(f, x)):
+        f = filter_jit(lambda x: unused(x)[0], donate="all")
+        outer(lambda x, f=f: f(x))(X)
+        f(X + 0)  # warnings are errors here
         assert list(warnings.filters) == before
 
 
