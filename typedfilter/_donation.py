@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 import jax
+import jax.core
 
 __all__ = ["Caution", "Quietly", "quiet_from_here", "quietly"]
 
