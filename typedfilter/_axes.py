@@ -18,6 +18,7 @@ from jax.tree_util import tree_flatten, tree_leaves
 from typedfilter._diagnose import brief
 from typedfilter._fields import leaf_marks
 from typedfilter._hints import Hint, Role
+from typedfilter._per_argument import PerArgument
 from typedfilter._plan import Param, Plan
 from typedfilter._split import Rest, split_leaves
 from typedfilter._trees import Treedef
@@ -28,6 +29,7 @@ __all__ = [
     "BY_RULE",
     "Mapped",
     "argument_axes",
+    "axis_option",
     "check_axes",
     "map_arguments",
     "mapped_signature",
@@ -61,31 +63,17 @@ def check_axes(plan: Plan, option: str, axes: Any, transform: str) -> None:
                 actual=brief(leaf),
                 fix=f"see the documentation of {transform}",
             )
-    if option == "in_axes" and isinstance(axes, dict):
-        _check_names(plan, axes)
-    if option == "in_axes" and isinstance(axes, (tuple, list)):
-        count = len(plan.positionals)
-        if len(axes) > count and plan.var_positional is None:
-            raise VmapAxisError(
-                f"takes {count} positional arguments, but in_axes has {len(axes)} entries",
-                function=plan.function,
-                expected="no more entries than positional arguments",
-                actual=f"in_axes={axes!r}",
-                fix="drop the entries that are too many, or give in_axes as a dictionary by name",
-            )
+    if option == "in_axes":
+        _per_argument(plan, axes).check()
 
 
-def _check_names(plan: Plan, axes: Mapping[Any, Any]) -> None:
-    known = [param.name for param in plan.params]
-    for name in axes:
-        if name not in known and (plan.var_keyword is None or not isinstance(name, str)):
-            raise VmapAxisError(
-                f"has no parameter {name!r}, which in_axes names",
-                function=plan.function,
-                expected=f"names among: {', '.join(known)}",
-                actual=repr(name),
-                fix="correct the name in in_axes",
-            )
+def _per_argument(plan: Plan, in_axes: Any) -> PerArgument:
+    return PerArgument(plan, "in_axes", in_axes, BY_RULE, VmapAxisError)
+
+
+def axis_option(plan: Plan, in_axes: Any, param: Param) -> Any:
+    """What `in_axes` says of a parameter; `BY_RULE` where it says nothing."""
+    return _per_argument(plan, in_axes).of(param)
 
 
 def mapped_signature(plan: Plan) -> inspect.Signature:
@@ -149,13 +137,13 @@ def argument_axes(
     plan: Plan, in_axes: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> Iterator[tuple[list[Any], Treedef, list[int | None]]]:
     """For each argument of a call its leaves, its structure, and the axis of each leaf."""
-    for i, (spec, value) in enumerate(zip(_by_position(plan, in_axes, len(args)), args, strict=True)):
+    given = _per_argument(plan, in_axes)
+    for i, (spec, value) in enumerate(zip(given.by_position(len(args)), args, strict=True)):
         leaves, treedef = tree_flatten(value)
         yield leaves, treedef, _leaf_axes(plan, plan.positional(i), spec, value, leaves)
     for name, value in kwargs.items():
         leaves, treedef = tree_flatten(value)
-        spec = _by_name(plan, in_axes, name)
-        yield leaves, treedef, _leaf_axes(plan, plan.keyword(name), spec, value, leaves)
+        yield leaves, treedef, _leaf_axes(plan, plan.keyword(name), given.by_name(name), value, leaves)
 
 
 def _common_size(arrays: Sequence[Any], axes: Sequence[int], size: int | None) -> int | None:
@@ -186,36 +174,6 @@ class _Leaf:
             name = self.plan.bind_names(name + 1, ())[name]
         path, _ = jax.tree_util.tree_flatten_with_path(self.value)[0][self.at]
         return name + jax.tree_util.keystr(path)
-
-
-def _by_position(plan: Plan, in_axes: Any, count: int) -> list[Any]:
-    """The specification of each positional argument; `BY_RULE` where `in_axes` leaves it open."""
-    if isinstance(in_axes, dict):
-        names = plan.bind_names(count, ())
-        starred = [plan.positional(i).name for i in range(count)]
-        return [in_axes.get(s, in_axes.get(n, BY_RULE)) for n, s in zip(names, starred, strict=True)]
-    if isinstance(in_axes, (tuple, list)):
-        if len(in_axes) < count:
-            raise VmapAxisError(
-                f"got {count} positional arguments, but in_axes has only {len(in_axes)}",
-                function=plan.function,
-                expected=f"one entry of in_axes for each of {count} arguments",
-                actual=f"in_axes={in_axes!r}",
-                fix="add the missing axes, or give in_axes as a dictionary by name",
-            )
-        return list(in_axes[:count])
-    return [in_axes] * count
-
-
-def _by_name(plan: Plan, in_axes: Any, name: str) -> Any:
-    """The specification of an argument that is passed by name: that of its position, if it has one."""
-    if isinstance(in_axes, dict):
-        param = plan.keyword(name)
-        return in_axes.get(name, BY_RULE if param is None else in_axes.get(param.name, BY_RULE))
-    if not isinstance(in_axes, (tuple, list)):
-        return in_axes
-    at = next((i for i, param in enumerate(plan.positionals) if param.name == name), len(in_axes))
-    return in_axes[at] if at < len(in_axes) else BY_RULE
 
 
 def _leaf_axes(

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from typedfilter._placement import placed
 from typedfilter._plan import Plan
 from typedfilter._shapes import checked, checks_off
-from typedfilter._sharding import placed
 from typedfilter._wrapper import Wrapper
 
 __all__ = ["body_for", "body_of"]

@@ -12,10 +12,12 @@ from typing import Any, NamedTuple
 
 import jax
 
-from typedfilter._axes import BY_RULE
+from typedfilter._axes import BY_RULE, axis_option
 from typedfilter._fields import is_array_only_class, leaf_marks
 from typedfilter._hints import Differentiable, Hint, Role
+from typedfilter._placement import in_shardings
 from typedfilter._plan import Param, Plan
+from typedfilter._sharding import places_text
 from typedfilter._targets import can_differentiate
 from typedfilter._wrapper import Transform
 from typedfilter.filters import is_array, is_array_or_struct
@@ -57,7 +59,8 @@ class Stage:
         return cls(transform.name, transform.options, plan)
 
     def __str__(self) -> str:
-        options = ", ".join(f"{name}={value!r}" for name, value in self.options.items())
+        shown = [(name, value) for name, value in self.options.items() if name not in _PLACING]
+        options = ", ".join(f"{name}={value!r}" for name, value in shown)
         return f"{self.transform}({options})" if options else self.transform
 
     @property
@@ -101,11 +104,24 @@ def _jit(stage: Stage, param: Param) -> _What:
     if hint.role is Role.STATIC:
         return "static", (hint.why,)
     whole = hint.role is not Role.AUTO or (isinstance(hint.type, type) and is_array_only_class(hint.type))
-    what = "traced" if whole else BY_LEAF
+    placed, why = _placed(
+        stage, "in_shardings", hint, in_shardings(stage.plan, stage.options.get("in_shardings")).of(param)
+    )
+    what = ("traced" if whole else BY_LEAF) + placed
     if not _donates(stage, param):
-        return what, (hint.why,)
+        return what, (hint.why, *why)
     option = () if hint.donate else (f"donate={stage.options['donate']!r}",)
-    return f"{what}, donated", (hint.why, *option)
+    return f"{what}, donated", (hint.why, *why, *option)
+
+
+_PLACING = ("in_shardings", "out_shardings")  # are told where they matter: they would be long
+
+
+def _placed(stage: Stage, option: str, hint: Hint, places: Any) -> _What:
+    """Whether arrays are placed, and by which option; an annotation speaks for itself."""
+    if stage.transform != "filter_jit" or (places is None and hint.sharding is None):
+        return "", ()
+    return ", placed", () if places is None else (f"{option}={places_text(places)}",)
 
 
 def _donates(stage: Stage, param: Param) -> bool:
@@ -127,7 +143,9 @@ def _jit_leaves(stage: Stage, param: Param, value: Any) -> list[str]:
 
 
 def _jit_returns(stage: Stage) -> _What:
-    return "traced" if _returns_arrays(stage.plan) else BY_LEAF, _why(stage.plan.returns)
+    returns = stage.plan.returns
+    placed, why = _placed(stage, "out_shardings", returns, stage.options.get("out_shardings"))
+    return ("traced" if _returns_arrays(stage.plan) else BY_LEAF) + placed, (*_why(returns), *why)
 
 
 def _returns_arrays(plan: Plan) -> bool:
@@ -185,14 +203,7 @@ def _axis(axis: Any) -> str:
 
 def _vmap_option(stage: Stage, param: Param) -> Any:
     """What `in_axes` says about a parameter; `BY_RULE` where it says nothing."""
-    in_axes = stage.options.get("in_axes", BY_RULE)
-    if isinstance(in_axes, dict):
-        return in_axes.get(param.name, BY_RULE)
-    if isinstance(in_axes, tuple | list):
-        index = stage.plan.params.index(param)
-        by_position = param.kind is not param.kind.KEYWORD_ONLY and not param.variadic
-        return in_axes[index] if by_position and index < len(in_axes) else BY_RULE
-    return in_axes
+    return axis_option(stage.plan, stage.options.get("in_axes", BY_RULE), param)
 
 
 def _vmap(stage: Stage, param: Param) -> _What:

@@ -26,9 +26,9 @@ from typedfilter._fields import is_array_only_class
 from typedfilter._hints import Role
 from typedfilter._intern import Attached
 from typedfilter._pack import PackedResult, Packer, pack, pack_output, unpack, unpack_result
+from typedfilter._placement import Shardings, placed, placing
 from typedfilter._plan import Param, Plan
 from typedfilter._shapes import checked, checks_off
-from typedfilter._sharding import placed, placing
 from typedfilter._shim import write_shim
 from typedfilter._tokens import Kept, Token, is_raw, static_token
 from typedfilter._wrapper import Link, rewind
@@ -75,6 +75,7 @@ class JitOptions:
     check: bool = True
     inline: bool = False
     keep_unused: bool = False
+    shardings: Shardings | None = None
 
     @property
     def quiet(self) -> bool:
@@ -119,7 +120,7 @@ class Engine:
         self.options = options
         self.returns_arrays = plan.returns.role in (Role.ARRAYS, Role.TRACED) and not links
         self._body_of = functools.partial(
-            _body, _weakly(root), links, bool(links and bound), plan, options, self.returns_arrays, Identity()
+            _body, _weakly(root), links, bound, plan, options, self.returns_arrays, Identity()
         )
         self.stacked = bool(links)
         self.kept = Kept()
@@ -333,7 +334,7 @@ def _weakly(root: Any) -> Callable[[], Any]:
 def _body(
     root: Callable[[], Any],
     links: tuple[Link, ...],
-    has_bound: bool,
+    bound: int,
     plan: Plan,
     options: JitOptions,
     returns_arrays: bool,
@@ -350,10 +351,11 @@ def _body(
         if options.quiet:
             quiet_from_here()
         if links:
-            bound, args = (args[0], args[1:]) if has_bound else ((), args)
-            fn = rewind(root(), links, bound)
+            values, args, own = (args[0], args[1:], plan.without_first()) if bound else ((), args, plan)
+            fn = rewind(root(), links, values)
+            fn = placed(fn, own, fn, options.shardings)
         else:
-            fn = placed(root(), plan, checked(root(), plan))
+            fn = placed(root(), plan, checked(root(), plan), options.shardings, bound)
         with placing(), contextlib.nullcontext() if options.check else checks_off():
             out = fn(*args, **kwargs)
         return out if returns_arrays else pack_output(results, out)

@@ -1,29 +1,37 @@
-"""Where arrays live: on a device, or split over a mesh, by option or by annotation.
+"""Where arrays live: on a device, or split over a mesh.
 
 Floor 3. Concrete arrays are moved; traced ones are constrained, which is all that a program can ask for. A
 `PartitionSpec` is about the ambient mesh (`jax.set_mesh`). Of a mesh, `Auto` axes take constraints and
-`Explicit` ones a reshard.
+`Explicit` ones a reshard. Knows nothing of functions and their annotations.
 """
 
 from __future__ import annotations
 
-import contextlib
-import contextvars
 import functools
-import types
-from collections.abc import Callable, Generator
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.core
-from jax.sharding import AxisType, NamedSharding, PartitionSpec, SingleDeviceSharding
+from jax.sharding import AxisType, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
-from typedfilter._hints import Hint
+from typedfilter._diagnose import brief
 from typedfilter._lift import is_passed
-from typedfilter._plan import Plan
-from typedfilter.errors import AnnotationError, ShapeError
+from typedfilter._shape_text import array_text
+from typedfilter._template import structure_text
 
-__all__ = ["mesh_problem", "no_placement", "place", "placed", "placing", "rank_problem"]
+__all__ = [
+    "NoPrefixError",
+    "fit_problem",
+    "is_place",
+    "mesh_problem",
+    "no_place",
+    "place",
+    "place_tree",
+    "places_text",
+    "prefix_texts",
+]
 
 
 def place(array: Any, target: Any) -> Any:
@@ -79,8 +87,7 @@ def mesh_problem(spec: PartitionSpec) -> dict[str, str] | None:
             "expected": f"an ambient mesh for {spec_text(spec)}",
             "fix": "call it inside `with jax.set_mesh(mesh):`",
         }
-    named = [name for entry in spec for name in (entry if isinstance(entry, tuple) else (entry,))]
-    missing = [name for name in named if isinstance(name, str) and name not in mesh.axis_names]
+    missing = [name for entry in spec for name in _names(entry) if name not in mesh.axis_names]
     if not missing:
         return None
     return {
@@ -91,13 +98,30 @@ def mesh_problem(spec: PartitionSpec) -> dict[str, str] | None:
     }
 
 
-def spec_text(spec: PartitionSpec) -> str:
-    """A `PartitionSpec` as it is written: its own repr differs between JAX releases."""
-    return f"PartitionSpec({', '.join(map(repr, spec))})"
+def fit_problem(target: Any, array: Any, even: bool) -> dict[str, str] | None:
+    """Why `array` can't be placed by `target`, as the fields of an error; `None` if it can.
+
+    Args:
+        target: a place.
+        array: an array.
+        even: whether every device must get the same. What JAX can't share evenly it leaves whole, and says
+            nothing: that will do for a constraint inside of a program, not for what was asked of a result.
+    """
+    if isinstance(target, PartitionSpec):
+        sizes = jax.sharding.get_abstract_mesh().shape
+        return mesh_problem(target) or _split_problem(target, sizes, array, even)
+    if isinstance(target, NamedSharding):
+        return _split_problem(target.spec, target.mesh.shape, array, even)
+    return None
 
 
-def rank_problem(spec: PartitionSpec, array: Any) -> dict[str, str] | None:
-    """Why `array` can't be split by `spec`, as the fields of an error; `None` if it can."""
+def _split_problem(
+    spec: PartitionSpec, sizes: Mapping[str, int], array: Any, even: bool
+) -> dict[str, str] | None:
+    return _rank_problem(spec, array) or (_size_problem(spec, sizes, array) if even else None)
+
+
+def _rank_problem(spec: PartitionSpec, array: Any) -> dict[str, str] | None:
     if len(spec) <= array.ndim:
         return None
     return {
@@ -108,74 +132,124 @@ def rank_problem(spec: PartitionSpec, array: Any) -> dict[str, str] | None:
     }
 
 
-# ------------------------------------------------------------------------------------------- annotations
-
-_active: contextvars.ContextVar[bool | None] = contextvars.ContextVar("typedfilter_placing", default=None)
-
-
-@contextlib.contextmanager
-def placing() -> Generator[None]:
-    """Bodies inside honour their `PartitionSpec`s: they are being compiled."""
-    token = _active.set(True if _active.get() is None else _active.get())
-    try:
-        yield
-    finally:
-        _active.reset(token)
+def _size_problem(spec: PartitionSpec, sizes: Mapping[str, int], array: Any) -> dict[str, str] | None:
+    for axis, (entry, size) in enumerate(zip(spec, array.shape, strict=False)):
+        parts = math.prod(sizes[name] for name in _names(entry))
+        if size % parts:
+            return {
+                "problem": f"has size {size} along axis {axis}, which is split into {parts} equal parts",
+                "expected": f"a multiple of {parts} along axis {axis}, for {spec_text(spec)}",
+                "actual": array_text(array.dtype, array.shape),
+                "fix": "pad that axis, or leave it whole: None in the PartitionSpec",
+            }
+    return None
 
 
-@contextlib.contextmanager
-def no_placement() -> Generator[None]:
-    """No body inside honours its `PartitionSpec`s: for traces that ask for shapes only, on no device."""
-    token = _active.set(False)
-    try:
-        yield
-    finally:
-        _active.reset(token)
+def _names(entry: Any) -> list[str]:
+    """The axes of the mesh in one entry of a `PartitionSpec`."""
+    names = entry if isinstance(entry, tuple) else (entry,)
+    return [name for name in names if isinstance(name, str)]
 
 
-def placed(fn: Callable[..., Any], plan: Plan, body: Callable[..., Any]) -> Callable[..., Any]:
-    """`body`, with arguments and result sharded as the annotations of `fn` say, while it is compiled.
+def spec_text(spec: PartitionSpec) -> str:
+    """A `PartitionSpec` as it is written: its own repr differs between JAX releases."""
+    return f"PartitionSpec({', '.join(map(repr, spec))})"
 
-    `body` itself where they say nothing, or where `fn` is one of our wrappers: a `PartitionSpec` is about
-    what the user's function receives, whatever axes the transforms around it add.
+
+def places_text(places: Any) -> str:
+    """A pytree of places in short, for people: of a mesh, what it is called and how long it is."""
+    shown = jax.tree_util.tree_map(_Shown, places, is_leaf=is_place)
+    return repr(shown)
+
+
+class _Shown:
+    """Has the repr of a place in short."""
+
+    def __init__(self, place: Any) -> None:
+        self.text = str(place)
+        if isinstance(place, PartitionSpec | NamedSharding):
+            self.text = spec_text(place if isinstance(place, PartitionSpec) else place.spec)
+        if isinstance(place, NamedSharding):
+            axes = ", ".join(f"{name}={size}" for name, size in place.mesh.shape.items())
+            self.text += f" of {axes}"
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+# ---------------------------------------------------------------------------------------- pytrees of places
+
+
+class NoPrefixError(ValueError):
+    """Places are given in a structure that is no prefix of that of the arrays."""
+
+
+_PLACES = (jax.Device, Sharding, PartitionSpec)
+
+
+def is_place(node: Any) -> bool:
+    """Whether an array can be put there; `None` leaves arrays where they are."""
+    return node is None or isinstance(node, _PLACES)
+
+
+def no_place(places: Any) -> tuple[str, dict[str, str]] | None:
+    """The first leaf of a pytree that is no place: its path, and the fields of an error; or `None`."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(places, is_leaf=is_place):
+        if not is_place(leaf):
+            return jax.tree_util.keystr(path), {
+                "problem": f"is {brief(leaf)}, which is no place for an array",
+                "expected": "a jax.Device, a jax.sharding.Sharding, a PartitionSpec, or a pytree of these",
+                "actual": brief(leaf),
+                "fix": "of a mesh, pass jax.sharding.NamedSharding(mesh, PartitionSpec(...))",
+            }
+    return None
+
+
+def place_tree(
+    tree: Any, places: Any, refuse: Callable[[str, dict[str, str]], Exception], *, even: bool = False
+) -> Any:
+    """`tree` with its arrays placed; what is no array stays as it is.
+
+    Args:
+        tree: any pytree.
+        places: a pytree of places, whose structure is a prefix of that of `tree`.
+        refuse: makes an exception of the path of an array, and the fields of an error.
+        even: whether to refuse what can't be shared evenly.
+
+    Raises:
+        NoPrefixError: `places` is no prefix.
     """
-    hinted = any(param.hint.sharding is not None for param in plan.params)
-    if not (hinted or plan.returns.sharding is not None) or _is_wrapped(fn):
-        return body
-
-    def call(*args: Any, **kwargs: Any) -> Any:
-        if not _active.get():
-            return body(*args, **kwargs)
-        names = plan.bind_names(len(args), tuple(kwargs))
-        hints: list[Hint | None] = [plan.positional(i).hint for i in range(len(args))]
-        for name in kwargs:
-            param = plan.keyword(name)
-            hints.append(None if param is None else param.hint)
-        values = list(map(functools.partial(_shard, plan), names, hints, [*args, *kwargs.values()]))
-        out = body(*values[: len(args)], **dict(zip(kwargs, values[len(args) :], strict=True)))
-        return _shard(plan, "return", plan.returns, out)
-
-    return call
-
-
-def _is_wrapped(fn: Any) -> bool:
-    while isinstance(fn, functools.partial | types.MethodType):
-        fn = fn.func if isinstance(fn, functools.partial) else fn.__func__
-    return hasattr(type(fn), "__typedfilter_plan__")
-
-
-def _shard(plan: Plan, name: str, hint: Hint | None, value: Any) -> Any:
-    if hint is None or hint.sharding is None:
-        return value
-    spec = hint.sharding
-    problem = mesh_problem(spec)
-    if problem is not None:
-        raise AnnotationError(function=plan.function, parameter=name, **problem)
-    found, treedef = jax.tree_util.tree_flatten_with_path(value)
+    found, treedef = jax.tree_util.tree_flatten_with_path(tree)
+    targets = _spread(places, tree)
     leaves: list[Any] = []
-    for path, leaf in found:
-        problem = rank_problem(spec, leaf) if is_passed(leaf) else None
+    for (path, leaf), target in zip(found, targets, strict=True):
+        if target is None or not is_passed(leaf):
+            leaves.append(leaf)
+            continue
+        problem = fit_problem(target, leaf, even)
         if problem is not None:
-            raise ShapeError(function=plan.function, parameter=name + jax.tree_util.keystr(path), **problem)
-        leaves.append(place(leaf, spec) if is_passed(leaf) else leaf)
+            raise refuse(jax.tree_util.keystr(path), problem)
+        leaves.append(place(leaf, target))
     return jax.tree_util.tree_unflatten(treedef, leaves)
+
+
+def prefix_texts(places: Any, tree: Any) -> dict[str, str]:
+    """What to expect, and what was found, where `places` is no prefix of `tree`."""
+    return {
+        "expected": f"a prefix of {structure_text(jax.tree_util.tree_structure(tree))}",
+        "actual": structure_text(jax.tree_util.tree_structure(places, is_leaf=is_place)),
+    }
+
+
+def _spread(places: Any, tree: Any) -> list[Any]:
+    """A prefix of places over all leaves of a tree."""
+    out: list[Any] = []
+
+    def below(target: Any, subtree: Any) -> None:
+        out.extend([target] * len(jax.tree_util.tree_leaves(subtree)))
+
+    try:
+        jax.tree_util.tree_map(below, places, tree, is_leaf=is_place)
+    except ValueError as error:
+        raise NoPrefixError(str(error)) from None
+    return out

@@ -12,7 +12,7 @@ differentiated (`D`), so that `params - lr * grads` type-checks.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -27,6 +27,7 @@ from typing import (
 )
 
 from jax import Array, ShapeDtypeStruct
+from jax.sharding import PartitionSpec, Sharding
 from jax.typing import ArrayLike
 from typing_extensions import TypeVar, TypeVarTuple
 
@@ -53,6 +54,25 @@ Scalar: TypeAlias = ArrayLike
 
 Axes: TypeAlias = Any
 """A prefix pytree of `int`, `None` and callables `leaf -> int | None`; for `in_axes` also a `dict`."""
+
+
+class DeviceLike(Protocol):
+    """A `jax.Device`, of which pyright can't tell that it is a class."""
+
+    @property
+    def platform(self) -> str: ...
+    @property
+    def device_kind(self) -> str: ...
+
+
+Place: TypeAlias = DeviceLike | Sharding | PartitionSpec
+"""Where arrays can be put; a `PartitionSpec` is about the ambient mesh."""
+
+InShardings: TypeAlias = Place | tuple[Any, ...] | list[Any] | Mapping[str, Any] | None
+"""One place for all arguments, or prefix pytrees of places, by position or by the names of parameters."""
+
+OutShardings: TypeAlias = Any
+"""A prefix pytree of places."""
 
 Donation: TypeAlias = Literal["all", "all-except-first", "warn", "warn-except-first", "none"]
 """Which arguments `filter_jit` donates, and whether JAX's warnings about unusable buffers are shown."""
@@ -107,6 +127,8 @@ class JitKeywords(TypedDict, total=False):
     check: bool
     inline: bool
     keep_unused: bool
+    in_shardings: InShardings
+    out_shardings: OutShardings
 
 
 class Compiled(Protocol[P, R_co]):

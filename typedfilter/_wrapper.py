@@ -80,6 +80,9 @@ class Transform:
     def __hash__(self) -> int:
         return hash(self.key)
 
+    def __deepcopy__(self, memo: Any) -> Self:
+        return self  # nobody changes it; and the devices of a mesh can't be copied before JAX 0.8
+
     def __reduce__(self) -> tuple[Any, ...]:
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return _remake, (type(self), values)

@@ -487,7 +487,7 @@ def test_axes_that_are_too_few_or_too_many():
         "two(): got 2 positional arguments, but in_axes has only 1",
         "  expected: one entry of in_axes for each of 2 arguments",
         "  found: in_axes=(0,)",
-        "  fix: add the missing axes, or give in_axes as a dictionary by name",
+        "  fix: add the missing entries, or give in_axes as a dictionary by name",
     )
     check(
         tf.VmapAxisError,

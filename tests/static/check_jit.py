@@ -9,6 +9,7 @@ from typing import Any, Protocol, overload
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.sharding import SingleDeviceSharding
 from jaxtyping import Float
 from typing_extensions import Self, TypeVar, assert_type
 
@@ -16,6 +17,7 @@ from typedfilter import Donate, Static, Traced, filter_jit, pytree_dataclass
 
 T = TypeVar("T")
 X = jnp.arange(3.0)
+SPLIT = SingleDeviceSharding(jax.devices()[0])
 
 
 @filter_jit
@@ -58,6 +60,9 @@ def accepted_functions() -> None:
     assert_type(double(X), Array)
     assert_type(filter_jit(plain)(X), Array)
     assert_type(filter_jit(plain, donate="none", check=False)(X), Array)
+    assert_type(filter_jit(plain, in_shardings=SPLIT, out_shardings=SPLIT)(X), Array)
+    assert_type(filter_jit(plain, in_shardings=(None,), out_shardings=SPLIT).lower(X).compile()(X), Array)
+    assert_type(filter_jit(in_shardings={"x": SPLIT})(plain)(X), Array)
     assert_type(filter_jit(functools.partial(plain, X))(), Array)
     assert_type(filter_jit(filter_jit(plain))(X), Array)
     assert_type(scale.__wrapped__(X), Array)
@@ -180,6 +185,9 @@ def rejected_options() -> None:
     filter_jit(plain, static_argnums=0)  # type: ignore[call-overload]
     filter_jit(donate=True)  # type: ignore[call-overload]
     filter_jit(3)  # type: ignore[call-overload]
+    filter_jit(plain, in_shardings="data")  # type: ignore[call-overload]
+    filter_jit(plain, in_shardings=8)  # type: ignore[call-overload]
+    filter_jit(plain, out_sharding=SPLIT)  # type: ignore[call-overload]
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from typedfilter._sharding import no_placement
+from typedfilter._placement import no_placement
 from typedfilter.check import _compare, _dims, _layout, _nodes, _stack, _types
 from typedfilter.check._compare import MismatchError, StubError
 from typedfilter.check._dims import Bindings, Size

@@ -14,8 +14,21 @@ from typing import Any, ClassVar, overload
 from typing_extensions import Unpack
 
 from typedfilter._engine import JitOptions
+from typedfilter._placement import Shardings, check_shardings
 from typedfilter._plan import Plan, check_jit
-from typedfilter._signatures import C, Donation, Gradual, JitDecorator, JitKeywords, Jitted, M, P, R
+from typedfilter._signatures import (
+    C,
+    Donation,
+    Gradual,
+    InShardings,
+    JitDecorator,
+    JitKeywords,
+    Jitted,
+    M,
+    OutShardings,
+    P,
+    R,
+)
 from typedfilter._stages import Compiling
 from typedfilter.errors import AnnotationError
 
@@ -32,6 +45,8 @@ class Jit(Compiling):
     donate: Donation = "none"
     inline: bool = False
     keep_unused: bool = False
+    in_shardings: Any = None
+    out_shardings: Any = None
 
     def check_plan(self, plan: Plan) -> None:
         if self.donate not in _DONATIONS:
@@ -43,12 +58,15 @@ class Jit(Compiling):
                 fix="pass one of these, or annotate single arguments as Donate[...]",
             )
         check_jit(plan, self.donate)
+        check_shardings(plan, self.in_shardings, self.out_shardings)
 
     def plan(self, inner: Plan) -> Plan:
         return inner
 
     def jit_options(self) -> JitOptions:
-        return JitOptions(self.donate, self.check, self.inline, self.keep_unused)
+        unplaced = self.in_shardings is None and self.out_shardings is None
+        shardings = None if unplaced else Shardings.of(self.in_shardings, self.out_shardings)
+        return JitOptions(self.donate, self.check, self.inline, self.keep_unused, shardings)
 
 
 @overload
@@ -68,6 +86,8 @@ def filter_jit(
     check: bool = True,
     inline: bool = False,
     keep_unused: bool = False,
+    in_shardings: InShardings = None,
+    out_shardings: OutShardings = None,
 ) -> Any:
     """Compile a function with `jax.jit`, with annotations instead of `static_argnums`.
 
@@ -83,6 +103,12 @@ def filter_jit(
         check: check shapes, dtypes and types while tracing. A compiled call is not slowed down by it.
         inline: as in `jax.jit`.
         keep_unused: as in `jax.jit`.
+        in_shardings: where the arrays of the arguments are to be: one place for all of them, a tuple of
+            places by position, or a dictionary by the names of parameters. A place is what `filter_shard`
+            takes: a `jax.sharding.Sharding`, a `PartitionSpec` of the ambient mesh (`jax.set_mesh`), a
+            device, or a pytree of these that is a prefix of the argument; `None` leaves arrays where they
+            are. It takes precedence over a `PartitionSpec` in the annotation.
+        out_shardings: the same for the result.
 
     Returns:
         A callable with the signature of `fun`, which also has `lower`, `trace`, `eval_shape` and
@@ -94,5 +120,5 @@ def filter_jit(
         ShapeError: an argument is not what its annotation says (at the call, while tracing).
         DonationError: an array that was donated to an earlier call is passed again.
     """
-    transform = Jit(donate, inline, keep_unused, check=check)
+    transform = Jit(donate, inline, keep_unused, in_shardings, out_shardings, check=check)
     return transform.wrap if fun is None else transform.wrap(fun)
