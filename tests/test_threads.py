@@ -116,6 +116,24 @@ def test_static_values_that_are_made_anew_in_every_thread_are_recognised():
     assert len(runs) == traced
 
 
+def test_a_call_that_comes_between_the_look_and_the_answer_of_another_does_no_harm():
+    """What another thread can do at any moment, done by the hash of a class: at each moment in turn."""
+
+    class Meddling(type):
+        hashed = 0
+
+        def __hash__(cls):
+            Meddling.hashed += 1
+            if Meddling.hashed == moment:
+                f(cls())
+            return 7
+
+    for moment in range(1, 9):
+        Meddling.hashed = 0
+        f = filter_jit(lambda value: 1)
+        assert f(Meddling("Value", (), {})()) == 1
+
+
 def test_threads_that_pass_different_values_of_one_type_get_their_own():
     f = filter_jit(lambda x, n, tree: (x * n, n, tree["f"]))
 

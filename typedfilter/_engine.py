@@ -29,7 +29,7 @@ from typedfilter._pack import PackedResult, Packer, pack, pack_output, unpack, u
 from typedfilter._placement import Shardings, placed, placing
 from typedfilter._plan import Param, Plan
 from typedfilter._shapes import checked, checks_off
-from typedfilter._shim import write_shim
+from typedfilter._shim import Programs, write_shim
 from typedfilter._tokens import Kept, Token, is_raw, static_token
 from typedfilter._wrapper import Link, rewind
 from typedfilter.filters import leaf_is_array_type
@@ -125,7 +125,7 @@ class Engine:
         self.stacked = bool(links)
         self.kept = Kept()
         self.caution = Caution()
-        self.table: dict[Any, Callable[..., Any]] = {}
+        self.table = Programs(self.first_call)
         self.jits: dict[Pattern, Any] = {}
 
     @functools.cached_property
@@ -144,7 +144,6 @@ class Engine:
             by_type,
             not self.returns_arrays,
             table=self.table,
-            first=self.first_call,
             explain=functools.partial(_diagnose.better_error, self.plan),
             packed=PackedResult,
             unpack=unpack_result,
@@ -175,16 +174,10 @@ class Engine:
         self.table[key] = call
         return call
 
-    def first_call(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def first_call(self, key: Any, /, *args: Any, **kwargs: Any) -> Any:
         """A call with arguments of classes that were not seen before."""
-        try:
-            program = self.program(key, args, kwargs)  # held until its result is unpacked
-            return unpack_result(program(*args, **kwargs))
-        except Exception as error:
-            better = _diagnose.better_error(self.plan, error, args, kwargs)
-            if better is None:
-                raise
-            raise better from None
+        program = self.program(key, args, kwargs)  # held until its result is unpacked
+        return unpack_result(program(*args, **kwargs))
 
     def jit(self, pattern: Pattern) -> Any:
         """The `jax.jit` object for a pattern."""

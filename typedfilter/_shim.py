@@ -13,7 +13,7 @@ from collections.abc import Callable
 from types import CodeType
 from typing import Any
 
-__all__ = ["NAME", "write_shim"]
+__all__ = ["NAME", "Programs", "write_shim"]
 
 Kind = inspect._ParameterKind
 NAME = "_typedfilter_call"
@@ -23,12 +23,10 @@ def {name}({signature}):
     try:
         {finish}
     except Exception as _tf_error:
-        if _tf_type(_tf_error) is not _tf_keyerror or {key} in _tf_table:
-            _tf_better = _tf_explain(_tf_error, ({positional}), {{{keywords}}})
-            if _tf_better is None:
-                raise
-            raise _tf_better from None
-    return _tf_first({key}, ({positional}), {{{keywords}}})
+        _tf_better = _tf_explain(_tf_error, ({positional}), {{{keywords}}})
+        if _tf_better is None:
+            raise
+        raise _tf_better from None
 """
 _FINISH = "return _tf_table[{key}]({call})"
 # The program is held until its result is unpacked: the rest of that lives as long as the program does.
@@ -38,24 +36,40 @@ _tf_program = _tf_table[{key}]
         return _tf_out if _tf_type(_tf_out) is not _tf_packed else _tf_unpack(_tf_out)"""
 
 
+class Programs(dict[Any, Callable[..., Any]]):
+    """What to call, by the classes of the arguments; what is not there yet is made when it is called.
+
+    So that a miss is no exception: that could not be told from one of the user's where another thread fills
+    the table at the same moment.
+    """
+
+    __slots__ = ("first",)
+
+    def __init__(self, first: Callable[..., Any]) -> None:
+        super().__init__()
+        self.first = first
+
+    def __missing__(self, key: Any) -> Callable[..., Any]:
+        return functools.partial(self.first, key)
+
+
 def write_shim(
     signature: inspect.Signature, by_type: frozenset[str], may_be_packed: bool, **names: Any
 ) -> Callable[..., Any]:
-    """A function of this signature that calls `table[key]`, or `first` if that is not there.
+    """A function of this signature that calls `table[key]`.
 
     Args:
         signature: of the user's function.
         by_type: the parameters whose classes decide which program runs: together they are the key.
         may_be_packed: the result may be an instance of `packed`, and then has to be unpacked.
-        names: `table`, `first(key, args, kwargs)`, `explain(error, args, kwargs)`, `packed`, and
-            `unpack(result)`.
+        names: `table` (`Programs`), `explain(error, args, kwargs)`, `packed`, and `unpack(result)`.
     """
     parameters = list(signature.parameters.values())
     source = _source(
         tuple((p.name, p.kind, p.default is not p.empty) for p in parameters), by_type, may_be_packed
     )
     namespace = {f"_tf_{name}": value for name, value in names.items()}
-    namespace |= {"_tf_keyerror": KeyError, "_tf_type": type, "_tf_map": map}  # parameters may be named so
+    namespace |= {"_tf_type": type, "_tf_map": map}  # parameters may be named so
     namespace |= {f"_tf_default_{p.name}": p.default for p in parameters if p.default is not p.empty}
     exec(_compiled(source), namespace)
     shim: Callable[..., Any] = namespace.pop(NAME)
