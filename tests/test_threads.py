@@ -120,16 +120,16 @@ def test_a_call_that_comes_between_the_look_and_the_answer_of_another_does_no_ha
     """What another thread can do at any moment, done by the hash of a class: at each moment in turn."""
 
     class Meddling(type):
-        hashed = 0
+        before = 0
 
         def __hash__(cls):
-            Meddling.hashed += 1
-            if Meddling.hashed == moment:
+            Meddling.before -= 1
+            if Meddling.before == 0:
                 f(cls())
             return 7
 
     for moment in range(1, 9):
-        Meddling.hashed = 0
+        Meddling.before = moment
         f = filter_jit(lambda value: 1)
         assert f(Meddling("Value", (), {})()) == 1
 
