@@ -99,6 +99,17 @@ def test_the_plugin_knows_markers_of_modules_that_mypy_read_from_its_cache(folde
         assert '"dict[str, Array]"' in found[0].text
 
 
+@pytest.mark.parametrize("settings", ["[mypy-jax.*]\nfollow_imports = skip", "follow_imports = skip"])
+def test_the_plugin_works_where_mypy_is_told_to_skip_imports(folder: Path, settings: str):
+    (folder / "program.py").write_text(
+        "from jax import Array\n"
+        "from typedfilter import Diff, Static, VmapAxis, filter_grad, filter_jacfwd, filter_jit\n"
+        "def f(x: VmapAxis[1], n: Static[Array], w: Diff[dict[str, float]]) -> float: return 1.0\n"
+        "filter_grad(f), filter_jacfwd(f), filter_jit(f).lower(1)\n"
+    )
+    assert checkers.run_mypy(folder, plugin=True, strict=False, settings=settings + "\n") == []
+
+
 def test_pyright_accepts_and_rejects_what_the_programs_say(folder: Path):
     assert_only_the_guard(checkers.run_pyright(with_guard(CHECKED, folder)))
 
