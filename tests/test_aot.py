@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.extend
@@ -18,7 +18,12 @@ from numpy.testing import assert_allclose
 
 import typedfilter as tf
 from typedfilter import Donate, Static, Traced, filter_grad, filter_jit, filter_value_and_grad, filter_vmap
+from typedfilter._stages import site_of
 from typedfilter.pytree import pytree_dataclass
+
+if TYPE_CHECKING:  # else, tests define them late
+    State = Array
+    Rate = float
 
 X = jnp.arange(3.0)
 S = jax.ShapeDtypeStruct((3,), jnp.float32)
@@ -442,6 +447,51 @@ def test_shapes_are_checked_ahead_of_time():
     for stage in (f.lower, f.trace, f.eval_shape):
         with pytest.raises(tf.ShapeError):
             stage(jax.ShapeDtypeStruct((3, 3), jnp.float32), 2)
+
+
+# ---------------------------------------------------------------------------------- names defined later
+
+
+EARLY: dict[str, Any] = {
+    "explain": lambda f, x: tf.explain(f),
+    "explain with arguments": lambda f, x: tf.explain(f, x, 1.0),
+    "lower": lambda f, x: f.lower(x, 1.0),
+    "eval_shape": lambda f, x: f.eval_shape(x, 1.0),
+    "clear_cache": lambda f, x: f.clear_cache(),
+}
+
+
+@pytest.mark.parametrize("early", EARLY)
+def test_a_look_before_a_name_is_defined_does_not_lose_the_marker_in_it(early, monkeypatch):
+    @filter_jit
+    def step(state: State, rate: Rate):
+        runs.append(1)
+        return state * rate
+
+    runs: list[int] = []
+    state = jnp.ones(3)
+    EARLY[early](step, state)
+    monkeypatch.setitem(globals(), "State", Donate[Array])
+    monkeypatch.setitem(globals(), "Rate", Traced[float])
+    runs.clear()
+    assert_allclose(step(state, 2.0), 2 * X**0)
+    assert state.is_deleted()
+    assert [step(jnp.ones(3), rate)[0] for rate in (3.0, 4.0)] == [3, 4]
+    assert runs == [1]
+
+
+def test_clear_cache_also_forgets_what_was_traced_before_a_name_was_defined(monkeypatch):
+    @filter_jit
+    def step(state: State):
+        return state
+
+    step.lower(S)
+    monkeypatch.setitem(globals(), "State", Array)
+    step.lower(S)
+    engines = site_of(step)[0].engines()
+    assert [len(engine.jits) for engine in engines] == [1, 1]
+    step.clear_cache()
+    assert [len(engine.jits) for engine in engines] == [0, 0]
 
 
 # --------------------------------------------------------------------------------------------------- export

@@ -10,7 +10,7 @@ from typing import Any
 
 from typedfilter._engine import Mode
 from typedfilter._hints import Role
-from typedfilter._stages import engine_of
+from typedfilter._stages import site_of
 from typedfilter._wrapper import BoundWrapper, Wrapper
 
 __all__ = ["path_of"]
@@ -28,7 +28,8 @@ def path_of(wrapper: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | Non
     if isinstance(wrapper, BoundWrapper):
         wrapper, args = wrapper.__func__, (wrapper.__self__, *args)
     assert isinstance(wrapper, Wrapper)
-    engine, bound_args, bound_kwargs = engine_of(wrapper)
+    site, bound_args, bound_kwargs = site_of(wrapper)
+    engine = site.lone_engine()  # to look at: the names in annotations may still be defined
     params = engine.plan.params
     left_open = [param.name for param in params if param.hint.role is Role.AUTO]
     if not left_open:

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 
 from typedfilter._donation import quietly
-from typedfilter._engine import STATIC_MODES, Engine, JitOptions, Mode, Pattern, engine_for
+from typedfilter._engine import STATIC_MODES, Engine, JitOptions, Mode, Pattern, Site
 from typedfilter._keys import exact_key, static_problem
 from typedfilter._pack import Packed, unpack, unpack_result
 from typedfilter._plan import Plan, plan_of
@@ -25,7 +25,7 @@ from typedfilter._wrapper import Bind, Transform, Wrapper, unwind
 from typedfilter.errors import StaticArgumentError
 from typedfilter.filters import is_array_or_struct
 
-__all__ = ["Compiling", "JitWrapper", "engine_of"]
+__all__ = ["Compiling", "JitWrapper", "engine_of", "site_of"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -51,6 +51,12 @@ class Compiling(Transform):
 
 def engine_of(wrapper: Wrapper) -> tuple[Engine, tuple[Any, ...], dict[str, Any]]:
     """The engine of a jitted callable, and what is bound in front of the arguments of a call."""
+    site, args, kwargs = site_of(wrapper)
+    return site.engine(), args, kwargs
+
+
+def site_of(wrapper: Wrapper) -> tuple[Site, tuple[Any, ...], dict[str, Any]]:
+    """What the engine of a jitted callable is made of, and what is bound in front of the arguments."""
     transform = wrapper.transform
     assert isinstance(transform, Compiling)
     options = transform.jit_options()
@@ -62,19 +68,15 @@ def engine_of(wrapper: Wrapper) -> tuple[Engine, tuple[Any, ...], dict[str, Any]
         # What is bound below another transform travels as one argument, in front of all others.
         plan = plan_of(wrapper.__wrapped__)
         if not unwound.bound:
-            return engine_for(unwound.root, unwound.links, plan, 0, options), (), {}
-        return (
-            engine_for(unwound.root, unwound.links, plan.with_first("bound"), 1, options),
-            (unwound.bound,),
-            {},
-        )
+            return Site(unwound.root, unwound.links, plan, 0, options), (), {}
+        return Site(unwound.root, unwound.links, plan.with_first("bound"), 1, options), (unwound.bound,), {}
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
     values = iter(unwound.bound)
     for bind in binds:
         args += [next(values) for _ in range(bind.positional)]
         kwargs |= {name: next(values) for name in bind.names}
-    return engine_for(unwound.root, (), plan_of(unwound.root), len(args), options), tuple(args), kwargs
+    return Site(unwound.root, (), plan_of(unwound.root), len(args), options), tuple(args), kwargs
 
 
 class JitWrapper(Wrapper):
@@ -100,7 +102,8 @@ class JitWrapper(Wrapper):
 
     def clear_cache(self) -> None:
         """Forget every trace and compiled program of this function."""
-        engine_of(self)[0].clear_cache()
+        for engine in site_of(self)[0].engines():
+            engine.clear_cache()
 
     def bound_stages(self, obj: Any) -> Stages:
         """The stages of this callable as a method of `obj`."""
