@@ -480,6 +480,24 @@ def test_a_look_before_a_name_is_defined_does_not_lose_the_marker_in_it(early, m
     assert runs == [1]
 
 
+@pytest.mark.parametrize("stage", ["lower", "trace", "eval_shape", "__call__"])
+def test_a_marker_that_is_not_imported_is_refused_and_honoured_once_it_is(stage, monkeypatch):
+    def double(x, n):
+        return x * n
+
+    double.__annotations__ = {"n": "late.Traced[int]"}
+    f = filter_jit(double)
+    with pytest.raises(tf.AnnotationError) as raised:
+        getattr(f, stage)(X, 2)
+    assert str(raised.value) == (
+        "double(): argument `n` has an annotation in which `late.Traced` is not found, "
+        "and a marker may hide in it\n"
+        "  fix: import it also at run time, not only under `if TYPE_CHECKING`"
+    )
+    monkeypatch.setitem(globals(), "late", tf)
+    getattr(f, stage)(X, 2)
+
+
 def test_clear_cache_also_forgets_what_was_traced_before_a_name_was_defined(monkeypatch):
     @filter_jit
     def step(state: State):

@@ -24,7 +24,6 @@ from typedfilter._compat import NAMED_STATICS_ARE_EXACT
 from typedfilter._donation import Caution, Quietly, quiet_from_here
 from typedfilter._fields import is_array_only_class
 from typedfilter._hints import Role
-from typedfilter._intern import Attached
 from typedfilter._pack import PackedResult, Packer, pack, pack_output, unpack, unpack_result
 from typedfilter._placement import Shardings, placed, placing
 from typedfilter._plan import Param, Plan
@@ -34,7 +33,7 @@ from typedfilter._tokens import Kept, Token, is_raw, static_token
 from typedfilter._wrapper import Link, rewind
 from typedfilter.filters import leaf_is_array_type
 
-__all__ = ["Engine", "Identity", "Mode", "Pattern", "Site", "TraceEvent", "trace_observers"]
+__all__ = ["Engine", "Identity", "Mode", "Pattern", "TraceEvent", "trace_observers"]
 
 
 class Mode(enum.Enum):
@@ -252,45 +251,6 @@ class Engine:
         self.table.clear()
         self.jits.clear()
         self.kept = Kept()  # a call that runs just now has the old one
-
-
-_engines: Attached[dict[tuple[Any, ...], Engine]] = Attached("__typedfilter_engines__", dict)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Site:
-    """What an engine is made of: a function (`root` with `links` around it), its plan and its options."""
-
-    root: Callable[..., Any]
-    links: tuple[Link, ...]
-    plan: Plan
-    bound: int
-    options: JitOptions
-
-    def engine(self) -> Engine:
-        """The engine of this function, shared by all who jit it with the same options.
-
-        Names that are not defined yet are a part of the key: with them, the plan is another one.
-        """
-        engines = _engines.of(self.root)
-        hints = (self.plan.returns, *(param.hint for param in self.plan.params))
-        key = *self._key, tuple([name for hint in hints for name in hint.unresolved])
-        found = engines.get(key)
-        if found is None:
-            found = engines.setdefault(key, self.lone_engine())
-        return found
-
-    def lone_engine(self) -> Engine:
-        """An engine that nobody else will find, for a look at what it would do."""
-        return Engine(self.root, self.links, self.plan, self.bound, self.options)
-
-    def engines(self) -> list[Engine]:
-        """All that `engine` has made for this function and these options, whatever was defined then."""
-        return [engine for key, engine in tuple(_engines.of(self.root).items()) if key[:-1] == self._key]
-
-    @property
-    def _key(self) -> tuple[Any, ...]:
-        return self.links, self.bound, self.options
 
 
 # ------------------------------------------------------------------------------------------ one argument

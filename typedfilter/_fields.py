@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 from jax.tree_util import GetAttrKey, tree_flatten, tree_flatten_with_path
 
-from typedfilter._hints import UNIONS, Hint, Role, class_hints, role_of, show
+from typedfilter._hints import UNIONS, Hint, Role, class_hints, refuse_lost_marker, role_of, show
 from typedfilter.annotations import AxisSpec
 from typedfilter.errors import AnnotationError
 
@@ -60,13 +60,16 @@ def field_hints(cls: type) -> dict[str, Hint]:
 
 
 def _refuse_on_field(cls: type, name: str, hint: Hint) -> None:
-    owner = cls.__qualname__.rpartition("<locals>.")[2]
     if hint.donate or hint.sharding is not None:
         what = "Donate" if hint.donate else "a PartitionSpec"
         problem = f"is annotated {show(hint.annotation)}, but {what} is for whole arguments, not for fields"
         raise AnnotationError(
-            problem, function=owner, parameter=name, fix="put it on the parameter of the function"
+            problem, function=_name(cls), parameter=name, fix="put it on the parameter of the function"
         )
+
+
+def _name(cls: type) -> str:
+    return cls.__qualname__.rpartition("<locals>.")[2]
 
 
 def has_marks(cls: type) -> bool:
@@ -78,21 +81,11 @@ def _marked_fields(cls: type) -> dict[str, Hint]:
     known = _marked.get(cls)
     if known is None:
         hints = field_hints(cls)
-        _refuse_lost_markers(cls, hints)
+        for name, hint in hints.items():
+            refuse_lost_marker(hint, _name(cls), name)
         known = {name: hint for name, hint in hints.items() if NO_MARK.within(hint) != NO_MARK}
         _marked[cls] = known
     return known
-
-
-def _refuse_lost_markers(cls: type, hints: dict[str, Hint]) -> None:
-    for name, hint in hints.items():
-        if hint.opaque:
-            owner = cls.__qualname__.rpartition("<locals>.")[2]
-            problem = (
-                f"has an annotation in which `{hint.opaque[0]}` is not found, and a marker may hide in it"
-            )
-            fix = "import it also at run time, not only under `if TYPE_CHECKING`"
-            raise AnnotationError(problem, function=owner, parameter=name, fix=fix)
 
 
 def leaf_marks(tree: Any) -> list[LeafMark]:

@@ -41,6 +41,7 @@ __all__ = [
     "is_array_class",
     "named",
     "parse",
+    "refuse_lost_marker",
     "role_of",
     "show",
 ]
@@ -116,6 +117,17 @@ def parse(annotation: Any, scope: Scope | None = None) -> Hint:
         unresolved=tuple(reader.unresolved),
         opaque=tuple(reader.opaque),
     )
+
+
+def refuse_lost_marker(hint: Hint, function: str, parameter: str) -> None:
+    """Raise `AnnotationError` where a marker may hide behind a name that will not be found any more."""
+    if hint.opaque:
+        raise AnnotationError(
+            f"has an annotation in which `{hint.opaque[0]}` is not found, and a marker may hide in it",
+            function=function,
+            parameter=parameter,
+            fix="import it also at run time, not only under `if TYPE_CHECKING`",
+        )
 
 
 def _why(reader: Reader, role: Role, marked: bool) -> str:

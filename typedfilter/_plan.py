@@ -19,14 +19,23 @@ from jax.sharding import PartitionSpec
 
 from typedfilter import _callables as callables
 from typedfilter._conflicts import check_grad, check_jit, check_names, check_vmap
-from typedfilter._hints import Hint, Role, class_hints, named, parse, show
+from typedfilter._hints import Hint, Role, class_hints, named, parse, refuse_lost_marker, show
 from typedfilter._intern import PerObject
 from typedfilter._plan_model import Param, Plan
 from typedfilter._scope import Scope
 from typedfilter.annotations import Marker
 from typedfilter.errors import AnnotationError
 
-__all__ = ["Param", "Plan", "check_grad", "check_jit", "check_names", "check_vmap", "plan_of"]
+__all__ = [
+    "Param",
+    "Plan",
+    "check_grad",
+    "check_jit",
+    "check_names",
+    "check_vmap",
+    "plan_of",
+    "refuse_lost_markers",
+]
 
 
 def plan_of(fn: Any, *, final: bool = False) -> Plan:
@@ -45,7 +54,7 @@ def plan_of(fn: Any, *, final: bool = False) -> Plan:
     """
     plan = _plan_of(fn, final)
     if final:
-        _refuse_lost_markers(plan)
+        refuse_lost_markers(plan)
     return plan
 
 
@@ -87,7 +96,7 @@ def _of_function(fn: Any, final: bool, owner: type | None = None) -> Plan:
         return _resolved(name, callables.ANYTHING, Scope(), has_signature=False)
     scope = Scope.of_function(fn, owner, before.kept if before is not None else None)
     plan = _resolved(name, signature, scope)
-    if final:
+    if final and not any(hint.opaque for hint in _hints(plan)):  # else it is refused, until it is mended
         plan = dataclasses.replace(plan, complete=True, kept={})
     _remember(fn, plan, before)
     return plan
@@ -124,6 +133,10 @@ def _resolved(
     return Plan(name, tuple(params), returns, signature, has_signature, complete, kept)
 
 
+def _hints(plan: Plan) -> tuple[Hint, ...]:
+    return plan.returns, *(param.hint for param in plan.params)
+
+
 def _returned(annotation: Any, scope: Scope) -> Hint:
     hint = parse(annotation, scope)
     if hint.donate or hint.static_marker or hint.role is Role.TRACED or hint.diff is not None:
@@ -133,14 +146,10 @@ def _returned(annotation: Any, scope: Scope) -> Hint:
     return hint
 
 
-def _refuse_lost_markers(plan: Plan) -> None:
+def refuse_lost_markers(plan: Plan) -> None:
+    """Raise `AnnotationError` where a marker may hide behind a name that is not defined."""
     for name, hint in (*((param.name, param.hint) for param in plan.params), ("return", plan.returns)):
-        if hint.opaque:
-            problem = (
-                f"has an annotation in which `{hint.opaque[0]}` is not found, and a marker may hide in it"
-            )
-            fix = "import it also at run time, not only under `if TYPE_CHECKING`"
-            raise AnnotationError(problem, function=plan.function, parameter=name, fix=fix)
+        refuse_lost_marker(hint, plan.function, name)
 
 
 # The cache ----------------------------------------------------------------------------------------------
@@ -159,7 +168,7 @@ def _cached(fn: Any) -> Plan | None:
 def _remember(fn: Any, plan: Plan, before: Plan | None) -> None:
     # While a decorator runs, nothing refers to the function yet. So what is not complete may be held then.
     first_part = before is None and not plan.complete
-    hints = (plan.returns, *(param.hint for param in plan.params))
+    hints = _hints(plan)
     defaults = [param.default for param in plan.params]
     alone = all(_is_global(hint.annotation) and _is_global(hint.type) for hint in hints)
     if first_part or (alone and not plan.kept and all(map(_is_plain, defaults))):

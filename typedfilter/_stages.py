@@ -16,16 +16,56 @@ from typing import Any
 import jax
 
 from typedfilter._donation import quietly
-from typedfilter._engine import STATIC_MODES, Engine, JitOptions, Mode, Pattern, Site
+from typedfilter._engine import STATIC_MODES, Engine, JitOptions, Mode, Pattern
+from typedfilter._intern import Attached
 from typedfilter._keys import exact_key, static_problem
 from typedfilter._pack import Packed, unpack, unpack_result
-from typedfilter._plan import Plan, plan_of
+from typedfilter._plan import Plan, plan_of, refuse_lost_markers
 from typedfilter._tokens import Kept
-from typedfilter._wrapper import Bind, Transform, Wrapper, unwind
+from typedfilter._wrapper import Bind, Link, Transform, Wrapper, unwind
 from typedfilter.errors import StaticArgumentError
 from typedfilter.filters import is_array_or_struct
 
 __all__ = ["Compiling", "JitWrapper", "engine_of", "site_of"]
+
+
+_engines: Attached[dict[tuple[Any, ...], Engine]] = Attached("__typedfilter_engines__", dict)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Site:
+    """What an engine is made of: a function (`root` with `links` around it), its plan and its options."""
+
+    root: Callable[..., Any]
+    links: tuple[Link, ...]
+    plan: Plan
+    bound: int
+    options: JitOptions
+
+    def engine(self) -> Engine:
+        """The engine of this function, shared by all who jit it with the same options.
+
+        Names that are not defined yet are a part of the key: with them, the plan is another one.
+        """
+        engines = _engines.of(self.root)
+        hints = (self.plan.returns, *(param.hint for param in self.plan.params))
+        key = *self._key, tuple([name for hint in hints for name in hint.unresolved])
+        found = engines.get(key)
+        if found is None:
+            found = engines.setdefault(key, self.lone_engine())
+        return found
+
+    def lone_engine(self) -> Engine:
+        """An engine that nobody else will find, for a look at what it would do."""
+        return Engine(self.root, self.links, self.plan, self.bound, self.options)
+
+    def engines(self) -> list[Engine]:
+        """All that `engine` has made for this function and these options, whatever was defined then."""
+        return [engine for key, engine in tuple(_engines.of(self.root).items()) if key[:-1] == self._key]
+
+    @property
+    def _key(self) -> tuple[Any, ...]:
+        return self.links, self.bound, self.options
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -149,6 +189,7 @@ class _Ahead:
         cls, wrapper: Wrapper, obj: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> _Ahead:
         plan = plan_of(wrapper.__wrapped__)
+        refuse_lost_markers(plan)  # a name that may hide none can still be defined before the first call
         wrapper.transform.check_plan(plan)
         engine, bound_args, bound_kwargs = engine_of(wrapper)
         bound_args += obj
