@@ -38,7 +38,6 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-AnyArray: TypeAlias = "jax.Array | np.ndarray[Any, Any] | np.generic"
 
 
 # --- predicates ---------------------------------------------------------------------------------------------
@@ -70,12 +69,14 @@ leaf_is_array_type: Callable[[type], bool | None] = ByClass(_leaf_is_array_type)
 """What `is_array` says of every instance of exactly this class; `None` if it depends on the instance."""
 
 
-def is_array(element: Any) -> TypeGuard[AnyArray]:
+def is_array(element: Any) -> TypeGuard[jax.Array]:
     """Whether `element` is an array that JAX can trace.
 
     True for JAX arrays, tracers included, and for NumPy arrays and scalars of a boolean, integer, floating
     or complex dtype (bfloat16, float8 and the like too). NumPy arrays of objects, strings, dates or records
     are not arrays here: JAX has no such types.
+
+    To type checkers it is a `jax.Array` then: what is usual with arrays works alike for NumPy's.
     """
     known = leaf_is_array_type(type(element))
     if known is not None:
@@ -94,7 +95,7 @@ def is_array_like(element: Any) -> bool:
     )
 
 
-def is_inexact_array(element: Any) -> TypeGuard[AnyArray]:
+def is_inexact_array(element: Any) -> TypeGuard[jax.Array]:
     """Whether `element` is an array (`is_array`) of a floating or complex dtype."""
     return is_array(element) and _is_inexact(element.dtype)
 
@@ -108,7 +109,7 @@ def is_inexact_array_like(element: Any) -> bool:
     )
 
 
-def is_array_or_struct(element: Any) -> TypeGuard[AnyArray | jax.ShapeDtypeStruct]:
+def is_array_or_struct(element: Any) -> TypeGuard[jax.Array | jax.ShapeDtypeStruct]:
     """Whether `element` is an array (`is_array`) or a `jax.ShapeDtypeStruct`."""
     return is_array(element) or isinstance(element, jax.ShapeDtypeStruct)
 
