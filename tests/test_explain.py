@@ -16,10 +16,12 @@ from jaxtyping import Float, Int
 
 from typedfilter._effects import Effect
 from typedfilter.annotations import Diff, Donate, NoDiff, Static, Traced
+from typedfilter.errors import VmapAxisError
 from typedfilter.explain import Explanation, explain
 from typedfilter.pytree import pytree_dataclass
 from typedfilter.transforms.grad import filter_grad, filter_value_and_grad
 from typedfilter.transforms.jit import filter_jit
+from typedfilter.transforms.tracing import filter_make_jaxpr
 from typedfilter.transforms.vmap import filter_vmap
 from typedfilter.vmap_axis import VmapAxis
 
@@ -188,6 +190,138 @@ def test_marked_gradients():
         "  b     0.5           differentiated",
         "  c     f32[2]  8 B   constant",
     )
+
+
+def cells(fun: Any, *args: Any, **kwargs: Any) -> dict[str, tuple[str, ...]]:
+    """The effects of each leaf of a call, by its path."""
+    return {row.path: row.effects for row in explain(fun, *args, **kwargs).leaves or ()}
+
+
+@pytree_dataclass
+class Pendulum:
+    length: Float[Array, ""]
+    gravity: Traced[float]
+
+
+@pytree_dataclass
+class Labelled:
+    parts: Any
+    gravity: Traced[float]
+
+
+def test_a_field_annotated_traced_is_traced_wherever_its_class_is():
+    def fn(pendulum, labelled):
+        seen.extend(jax.tree.leaves((pendulum, labelled)))
+
+    seen: list[Any] = []
+    args = Pendulum(jnp.ones(()), 9.8), Labelled([jnp.ones(2), "a", 2.0], 9.8)
+    jitted = filter_jit(fn)
+    jitted(*args)
+    shown = cells(jitted, *args)
+    assert list(shown.values()) == [
+        ("traced",) if isinstance(leaf, jax.core.Tracer) else ("static",) for leaf in seen
+    ]
+    assert shown == {
+        "pendulum.length": ("traced",),
+        "pendulum.gravity": ("traced",),
+        "labelled.parts[0]": ("traced",),
+        "labelled.parts[1]": ("static",),
+        "labelled.parts[2]": ("static",),
+        "labelled.gravity": ("traced",),
+    }
+
+
+def test_what_an_outer_transform_made_of_a_number_is_broadcast():
+    def fn(rate: Traced[float], offset: Float[Array, ""], x: Float[Array, ""]) -> Float[Array, ""]:
+        return rate * x + offset
+
+    mapped = filter_vmap(fn)
+    args = jnp.array(2.0), jnp.asarray(1.0, dtype=float), jnp.arange(3.0)
+    weak = args[0], jax.lax.full_like(1.0, 1.0), args[2]
+    assert weak[1].weak_type
+    assert list(mapped(*weak)) == [1.0, 3.0, 5.0]
+    assert cells(mapped, *weak) == {"rate": ("broadcast",), "offset": ("broadcast",), "x": ("axis 0",)}
+
+
+def test_an_inner_map_is_asked_about_what_is_left_of_an_array():
+    def fn(rate: Traced[float], x: Float[Array, ""]) -> Float[Array, ""]:
+        return rate * x
+
+    twice = filter_vmap(filter_vmap(fn))
+    args = jnp.arange(2.0), jnp.ones((2, 3))
+    assert twice(*args).tolist() == [[0, 0, 0], [1, 1, 1]]
+    assert cells(twice, *args) == {"rate": ("axis 0", "broadcast"), "x": ("axis 0", "axis 0")}
+
+
+def test_structs_are_mapped_and_differentiated_like_arrays():
+    def fn(x: Annotated[Float[Array, "n"], VmapAxis[1]], /, y: Any) -> Float[Array, ""]:
+        return x.sum()
+
+    struct = jax.ShapeDtypeStruct((3, 2), jnp.float32)
+    stacked = filter_jit(filter_vmap(filter_grad(fn)))
+    assert cells(stacked, struct, y=struct) == {
+        "x": ("traced", "axis 1", "differentiated"),
+        "y": ("traced", "axis 0", "constant"),
+    }
+
+
+def test_each_of_several_arguments_under_a_star_has_its_own_axis():
+    mapped = filter_vmap(lambda first, *rest: first, in_axes=(0, None, 1))
+    args = jnp.ones(2), jnp.ones(3), jnp.ones((3, 2))
+    assert cells(mapped, *args) == {"first": ("axis 0",), "rest[0]": ("broadcast",), "rest[1]": ("axis 1",)}
+
+
+def test_of_arguments_under_a_star_the_first_is_differentiated():
+    assert cells(filter_grad(lambda *xs: xs[0] * xs[1]), jnp.ones(()), jnp.ones(())) == {
+        "xs[0]": ("differentiated",),
+        "xs[1]": ("constant",),
+    }
+
+
+def test_arguments_that_are_bound_shift_no_axes():
+    mapped = filter_vmap(lambda a, b, *, c: a, in_axes=(None, 1))
+    args = jnp.ones((3, 2)), jnp.ones(2)
+    assert cells(functools.partial(mapped, jnp.ones(5)), args[0], c=args[1]) == {
+        "b": ("axis 1",),
+        "c": ("axis 0",),
+    }
+
+    class Trainer:
+        @filter_jit
+        @filter_vmap(in_axes={"x": 1})
+        def step(self, x, y):
+            return x
+
+    assert cells(Trainer().step, *args) == {"x": ("traced", "axis 1"), "y": ("traced", "axis 0")}
+
+
+def test_what_is_left_to_its_default_is_filled_in_where_the_function_is():
+    ones = jnp.ones(3)
+
+    def fn(x=ones, y=ones):
+        return (x * y).sum()
+
+    assert cells(filter_jit(fn), jnp.zeros(3)) == {"x": ("traced",), "y": ("traced",)}
+    stacked = filter_jit(filter_vmap(filter_grad(fn)))
+    assert cells(stacked, y=jnp.zeros(3)) == {
+        "x": ("static", "broadcast", "differentiated"),
+        "y": ("traced", "axis 0", "constant"),
+    }
+
+
+def test_a_jaxpr_is_asked_in_its_own_way():
+    made = filter_make_jaxpr(lambda pendulum, n: pendulum)
+    assert cells(made, Pendulum(jax.ShapeDtypeStruct((), jnp.float32), 9.8), 3) == {
+        "pendulum.length": ("traced",),
+        "pendulum.gravity": ("static",),
+        "n": ("static",),
+    }
+
+
+def test_axes_that_do_not_fit_are_an_error_of_the_explanation_too():
+    mapped = filter_vmap(lambda x: x, in_axes={"x": (0, None)})
+    with pytest.raises(VmapAxisError, match=r"argument `x` does not fit in_axes=\(0, None\)"):
+        explain(mapped, jnp.ones(3))
 
 
 def test_a_gradient_with_auxiliary_data():

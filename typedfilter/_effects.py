@@ -1,4 +1,4 @@
-"""What each transform does to a parameter, to one leaf of an argument and to the result, in a few words.
+"""What each transform does to a parameter and to the result, in a few words.
 
 Floor 5. Reads plans and options as the transforms do; transforms nothing. A transform that has no entry in
 `_FAMILIES` passes its arguments on.
@@ -10,21 +10,18 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import jax
-
 from typedfilter._axes import BY_RULE, axis_option
-from typedfilter._fields import is_array_only_class, leaf_marks
+from typedfilter._fields import is_array_only_class
 from typedfilter._hints import Differentiable, Hint, Role
 from typedfilter._placement import in_shardings
 from typedfilter._plan import Param, Plan
 from typedfilter._sharding import places_text
-from typedfilter._targets import can_differentiate
 from typedfilter._wrapper import Transform
-from typedfilter.filters import is_array, is_array_or_struct
 
-__all__ = ["Effect", "Stage", "legend"]
+__all__ = ["BY_LEAF", "PASSED_ON", "Effect", "Stage", "axis_text", "donates", "legend"]
 
 BY_LEAF = "by leaf"
+PASSED_ON = "passed on"
 _What = tuple[str, tuple[str, ...]]
 
 
@@ -41,7 +38,6 @@ class _Family(NamedTuple):
     """Transforms that do the same to arguments."""
 
     parameter: Callable[[Stage, Param], _What]
-    leaves: Callable[[Stage, Param, Any], Sequence[str]]
     returns: Callable[[Stage], _What]
     rule: str  # what `BY_LEAF` stands for
 
@@ -71,20 +67,13 @@ class Stage:
         """What happens to the parameter of that name."""
         param = self._param(name)
         if param is None or self.family is None:
-            return Effect(self.transform, "passed on")
+            return Effect(self.transform, PASSED_ON)
         return Effect(self.transform, *self.family.parameter(self, param))
-
-    def leaves(self, name: str, value: Any) -> Sequence[str]:
-        """What happens to each leaf of an argument of that name."""
-        param = self._param(name)
-        if param is None or self.family is None:
-            return ["passed on"] * len(jax.tree.leaves(value))
-        return self.family.leaves(self, param, value)
 
     def returns(self) -> Effect:
         """What happens to the result."""
         if self.family is None:
-            return Effect(self.transform, "passed on")
+            return Effect(self.transform, PASSED_ON)
         return Effect(self.transform, *self.family.returns(self))
 
     def _param(self, name: str) -> Param | None:
@@ -108,7 +97,7 @@ def _jit(stage: Stage, param: Param) -> _What:
         stage, "in_shardings", hint, in_shardings(stage.plan, stage.options.get("in_shardings")).of(param)
     )
     what = ("traced" if whole else BY_LEAF) + placed
-    if not _donates(stage, param):
+    if not donates(stage, param):
         return what, (hint.why, *why)
     option = () if hint.donate else (f"donate={stage.options['donate']!r}",)
     return f"{what}, donated", (hint.why, *why, *option)
@@ -124,22 +113,13 @@ def _placed(stage: Stage, option: str, hint: Hint, places: Any) -> _What:
     return ", placed", () if places is None else (f"{option}={places_text(places)}",)
 
 
-def _donates(stage: Stage, param: Param) -> bool:
+def donates(stage: Stage, param: Param) -> bool:
+    """Whether arrays of a parameter are given to a compiled function, by annotation or by option."""
     if param.hint.donate:
         return True
     option = str(stage.options.get("donate", "none"))
     first = param is stage.plan.params[0]
     return option != "none" and not (first and option.endswith("except-first"))
-
-
-def _jit_leaves(stage: Stage, param: Param, value: Any) -> list[str]:
-    donated = ", donated" if _donates(stage, param) else ""
-    whole = param.hint.role in (Role.ARRAYS, Role.TRACED)
-    static = param.hint.role is Role.STATIC
-    return [
-        f"traced{donated}" if not static and (whole or is_array_or_struct(leaf)) else "static"
-        for leaf in jax.tree.leaves(value)
-    ]
 
 
 def _jit_returns(stage: Stage) -> _What:
@@ -177,13 +157,6 @@ def _grad(stage: Stage, param: Param) -> _What:
     return "differentiated" if hint.differentiable is Differentiable.ALWAYS else BY_LEAF, (why,)
 
 
-def _grad_leaves(stage: Stage, param: Param, value: Any) -> list[str]:
-    leaves = jax.tree.leaves(value)
-    if param not in _targets(stage.plan):
-        return ["constant"] * len(leaves)
-    return ["differentiated" if yes else "constant" for yes in can_differentiate(leaves, value, param)]
-
-
 def _grad_returns(stage: Stage) -> _What:
     names = ", ".join(f"`{param.name}`" for param in _targets(stage.plan))
     parts = [f"gradient of {names}"]
@@ -197,7 +170,8 @@ def _grad_returns(stage: Stage) -> _What:
 # -------------------------------------------------------------------------------------------- filter_vmap
 
 
-def _axis(axis: Any) -> str:
+def axis_text(axis: Any) -> str:
+    """What becomes of an array by its axis."""
     return "broadcast" if axis is None else f"axis {axis}"
 
 
@@ -211,7 +185,7 @@ def _vmap(stage: Stage, param: Param) -> _What:
     if option != BY_RULE:
         return _option_text(option, "in_axes")
     if hint.axis is not None:
-        return _axis(hint.axis.axis), (hint.why,)
+        return axis_text(hint.axis.axis), (hint.why,)
     if hint.role is Role.STATIC:
         return "broadcast", (hint.why,)
     return "axis 0" if hint.role is Role.ARRAYS else BY_LEAF, (hint.why,)
@@ -219,33 +193,7 @@ def _vmap(stage: Stage, param: Param) -> _What:
 
 def _option_text(axes: Any, option: str) -> _What:
     simple = axes is None or isinstance(axes, int)
-    return _axis(axes) if simple else BY_LEAF, (f"{option}={axes!r}",)
-
-
-def _vmap_leaves(stage: Stage, param: Param, value: Any) -> list[str]:
-    option, hint = _vmap_option(stage, param), param.hint
-    leaves = jax.tree.leaves(value)
-    if option != BY_RULE:
-        axes = _spread(option, value, leaves)
-    elif hint.axis is not None:
-        axes = [hint.axis.axis] * len(leaves)
-    elif hint.role is Role.STATIC:
-        axes = [None] * len(leaves)
-    else:
-        axes = [0 if mark.axis is None else mark.axis.axis for mark in leaf_marks(value)]
-    return [_axis(axis if is_array(leaf) else None) for axis, leaf in zip(axes, leaves, strict=True)]
-
-
-def _spread(axes: Any, value: Any, leaves: Sequence[Any]) -> list[Any]:
-    """A prefix of axes over the leaves of a value; callables are asked."""
-    # A callable for None: to JAX, None is a tree without leaves.
-    asked = jax.tree.map(lambda axis: axis if callable(axis) else lambda _: axis, axes, is_leaf=_is_none)
-    whole = jax.tree.leaves(jax.tree.broadcast(asked, value))
-    return [axis(leaf) for axis, leaf in zip(whole, leaves, strict=True)]
-
-
-def _is_none(node: object) -> bool:
-    return node is None
+    return axis_text(axes) if simple else BY_LEAF, (f"{option}={axes!r}",)
 
 
 def _vmap_returns(stage: Stage) -> _What:
@@ -253,16 +201,15 @@ def _vmap_returns(stage: Stage) -> _What:
     if option != BY_RULE:
         return _option_text(option, "out_axes")
     if hint.axis is not None:
-        return _axis(hint.axis.axis), (hint.why,)
+        return axis_text(hint.axis.axis), (hint.why,)
     return "axis 0" if _returns_arrays(stage.plan) else BY_LEAF, _why(hint)
 
 
-_JIT = _Family(_jit, _jit_leaves, _jit_returns, "traces arrays, the rest is static")
-_GRAD = _Family(_grad, _grad_leaves, _grad_returns, "differentiates floating-point arrays")
-_VMAP = _Family(_vmap, _vmap_leaves, _vmap_returns, "maps axis 0 of arrays, broadcasts the rest")
+_JIT = _Family(_jit, _jit_returns, "traces arrays, the rest is static")
+_GRAD = _Family(_grad, _grad_returns, "differentiates floating-point arrays")
+_VMAP = _Family(_vmap, _vmap_returns, "maps axis 0 of arrays, broadcasts the rest")
 _FAMILIES: dict[str, _Family] = {
     "filter_jit": _JIT,
-    "filter_eval_shape": _JIT,
     "filter_make_jaxpr": _JIT,
     "filter_grad": _GRAD,
     "filter_value_and_grad": _GRAD,

@@ -1,7 +1,7 @@
 """`explain`: what a stack of transforms does to every parameter, and why.
 
-Floor 5. Walks a stack from the outside in, and lets `_effects` say what each transform does; the answer is a
-value that prints as a table. Calls nothing: neither the function nor JAX.
+Floor 5. Walks a stack from the outside in, and lets `_effects` and `_leaf_effects` say what each transform does;
+the answer is a value that prints as a table. Computes nothing, and never calls the function.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import types
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
 
 from typedfilter._captured import Captured, captured_by, size_of
 from typedfilter._effects import BY_LEAF, Effect, Stage, legend
+from typedfilter._leaf_effects import Call, leaf_effects
 from typedfilter._path import path_of
 from typedfilter._plan import Param, Plan, plan_of
 from typedfilter._shape_nodes import steps
@@ -116,9 +117,11 @@ def explain(fun: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Explanatio
 
     Raises:
         AnnotationError: the annotations of `fun` contradict each other.
+        VmapAxisError: the axes that are given for arguments don't fit them.
         TypeError: the arguments don't fit the signature of `fun`.
     """
-    stages = tuple(_stages(fun))
+    links = tuple(_links(fun))
+    stages = tuple(link for link in links if isinstance(link, Stage))
     plan = plan_of(fun)
     shown = stages or tuple(Stage(name, {}, plan) for name in _UNDECORATED)
     given = bool(args or kwargs)
@@ -129,20 +132,24 @@ def explain(fun: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Explanatio
         returns=ParameterRow("return", tuple(stage.returns() for stage in shown)),
         bound=tuple(describe(value) for value in unwind(fun).bound),
         path=_path(fun, stages, args, kwargs),
-        leaves=tuple(_leaves(plan, shown, args, kwargs)) if given else None,
+        leaves=tuple(_leaves(plan, [links] if stages else [[stage] for stage in shown], Call(args, kwargs)))
+        if given
+        else None,
         captured=captured_by(fun),
     )
 
 
-def _stages(fun: Any) -> Iterator[Stage]:
-    """The transforms of a stack, outermost first, seen through methods and partials between them."""
+def _links(fun: Any) -> Iterator[Stage | Call]:
+    """The transforms of a stack, from the outside in, and what methods and partials between them bind."""
     while True:
         if isinstance(fun, Wrapper):
             yield Stage.of(fun.transform, plan_of(fun.__wrapped__))
             fun = fun.__wrapped__
         elif isinstance(fun, BoundWrapper | types.MethodType):
+            yield Call((fun.__self__,))
             fun = fun.__func__
         elif isinstance(fun, functools.partial):
+            yield Call(fun.args, fun.keywords)
             fun = fun.func
         else:
             return
@@ -157,23 +164,20 @@ def _path(fun: Any, stages: Sequence[Stage], args: Any, kwargs: Any) -> tuple[st
     return path_of(fun, args, kwargs) if jitted else None
 
 
-def _leaves(
-    plan: Plan, stages: Sequence[Stage], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Iterator[LeafRow]:
-    bound = plan.signature.bind(*args, **kwargs)
-    bound.apply_defaults()
-    for param in plan.params:
-        for name, value in _values(param, bound.arguments[param.name]):
-            effects = [stage.leaves(param.name, value) for stage in stages]
-            flat = jax.tree_util.tree_leaves_with_path(value)
-            for (path, leaf), *cells in zip(flat, *effects, strict=True):
-                yield LeafRow(name + steps(path), _brief(leaf), size_of(leaf), tuple(cells))
-
-
-def _values(param: Param, value: Any) -> Iterable[tuple[str, Any]]:
-    if param.kind is param.kind.VAR_POSITIONAL:
-        return [(f"{param.name}[{index}]", one) for index, one in enumerate(value)]
-    return value.items() if param.kind is param.kind.VAR_KEYWORD else [(param.name, value)]
+def _leaves(plan: Plan, stacks: Sequence[Sequence[Stage | Call]], call: Call) -> Iterator[LeafRow]:
+    """Each leaf of a call, in the order of the parameters, with what each stack does to it."""
+    given = plan.signature.bind(*call.args, **call.kwargs).arguments
+    left = [param for param in plan.params if param.name not in given and not param.variadic]
+    defaults = [(param, param.default) for param in left]
+    params = [*map(plan.positional, range(len(call.args))), *map(plan.keyword, call.kwargs), *left]
+    names = plan.bind_names(len(call.args), [*call.kwargs, *(param.name for param in left)])
+    values = [*call.values, *(value for _, value in defaults)]
+    columns = [column for links in stacks for column in leaf_effects(links, call, defaults)]
+    rows = zip(params, names, values, *columns, strict=True)
+    for _, name, value, *effects in sorted(rows, key=lambda row: plan.params.index(row[0])):
+        flat = jax.tree_util.tree_leaves_with_path(value)
+        for (path, leaf), *cells in zip(flat, *effects, strict=True):
+            yield LeafRow(name + steps(path), _brief(leaf), size_of(leaf), tuple(cells))
 
 
 def _brief(leaf: Any) -> str:
