@@ -15,6 +15,7 @@ import enum
 import functools
 import weakref
 from collections.abc import Callable, Sequence
+from inspect import Parameter
 from typing import Any
 
 import jax
@@ -112,10 +113,17 @@ class Engine:
     """Runs one function (`root` with `links` around it) under `jax.jit`, by one set of options."""
 
     def __init__(
-        self, root: Callable[..., Any], links: tuple[Link, ...], plan: Plan, bound: int, options: JitOptions
+        self,
+        root: Callable[..., Any],
+        links: tuple[Link, ...],
+        plan: Plan,
+        bound: int,
+        options: JitOptions,
+        named: tuple[str, ...] = (),
     ) -> None:
         self.plan = plan
-        self.bound = bound
+        self.bound = bound  # so many arguments are bound by position,
+        self.named = named  # and these by name: they are there for every call
         self.options = options
         self.returns_arrays = plan.returns.role in (Role.ARRAYS, Role.TRACED) and not links
         self._body_of = functools.partial(
@@ -214,7 +222,12 @@ class Engine:
             return True
         if self.options.donate == "none" or (isinstance(place, int) and place < self.bound):
             return False
-        return "except-first" not in self.options.donate or place != self.bound
+        if param is not None and param.name in self.named:
+            return False
+        left = self.plan.params[min(self.bound, len(self.plan.positionals)) :]
+        if "except-first" not in self.options.donate or not left or param is not left[0]:
+            return True
+        return left[0].kind is Parameter.VAR_POSITIONAL and place != self.bound
 
     # ------------------------------------------------------------------------------------- ahead of time
 
@@ -257,8 +270,7 @@ class Engine:
 
 
 def _needs_a_look(param: Param) -> bool:
-    variadic = param.kind in (param.kind.VAR_POSITIONAL, param.kind.VAR_KEYWORD)
-    return variadic or param.hint.role in (Role.AUTO, Role.STATIC)
+    return param.variadic or param.hint.role in (Role.AUTO, Role.STATIC)
 
 
 def _mode(param: Param | None, value: Any, structs: bool) -> Mode:

@@ -41,6 +41,7 @@ class Site:
     plan: Plan
     bound: int
     options: JitOptions
+    named: tuple[str, ...] = ()  # what is bound by name; only where that makes a difference
 
     def engine(self) -> Engine:
         """The engine of this function, shared by all who jit it with the same options.
@@ -57,7 +58,7 @@ class Site:
 
     def lone_engine(self) -> Engine:
         """An engine that nobody else will find, for a look at what it would do."""
-        return Engine(self.root, self.links, self.plan, self.bound, self.options)
+        return Engine(self.root, self.links, self.plan, self.bound, self.options, self.named)
 
     def engines(self) -> list[Engine]:
         """All that `engine` has made for this function and these options, whatever was defined then."""
@@ -65,7 +66,7 @@ class Site:
 
     @property
     def _key(self) -> tuple[Any, ...]:
-        return self.links, self.bound, self.options
+        return self.links, self.bound, self.options, self.named
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -116,7 +117,9 @@ def site_of(wrapper: Wrapper) -> tuple[Site, tuple[Any, ...], dict[str, Any]]:
     for bind in binds:
         args += [next(values) for _ in range(bind.positional)]
         kwargs |= {name: next(values) for name in bind.names}
-    return Site(unwound.root, (), plan_of(unwound.root), len(args), options), tuple(args), kwargs
+    named = () if options.donate == "none" else tuple(sorted(kwargs))
+    site = Site(unwound.root, (), plan_of(unwound.root), len(args), options, named)
+    return site, tuple(args), kwargs
 
 
 class JitWrapper(Wrapper):

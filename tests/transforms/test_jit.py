@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import equinox
@@ -25,7 +26,7 @@ from jax import Array
 from jaxtyping import Float, Int
 
 import typedfilter as tf
-from typedfilter import Donate, NoDiff, Static, Traced, filter_jit
+from typedfilter import Donate, NoDiff, Static, Traced, filter_checkpoint, filter_jit
 from typedfilter.pytree import pytree_dataclass
 
 X = jnp.arange(3.0)
@@ -754,6 +755,62 @@ def test_the_donate_option_donates_what_it_says(donate):
     out = filter_jit(f, donate=donate)({"x": a, "n": "a"}, b, c={"x": c, "n": "c"})
     assert deleted(a, b, c) == DONATIONS[donate]
     assert same(out, (jnp.full(3, 2.0), jnp.full(3, 3.0), jnp.full(3, 4.0), "c"))
+
+
+SPARING: dict[str, Callable[..., Any]] = {
+    "a function": lambda f: filter_jit(f, donate="all-except-first"),
+    "a stack": lambda f: filter_jit(filter_checkpoint(f), donate="all-except-first"),
+    "ahead of time": lambda f: (
+        lambda *args, **kwargs: (
+            filter_jit(f, donate="all-except-first").lower(*args, **kwargs).compile()(*args, **kwargs)
+        )
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", SPARING)
+def test_all_but_the_first_argument_spares_that_by_name_too(kind):
+    a, b, c = fresh(3)
+    SPARING[kind](lambda a, b, *, c: (a + 1, b + 1, c + 1))(c=c, b=b, a=a)
+    assert deleted(a, b, c) == [False, True, True]
+
+
+@pytest.mark.parametrize("kind", SPARING)
+def test_all_but_the_first_argument_spares_one_that_is_keyword_only(kind):
+    a, b = fresh(2)
+    SPARING[kind](lambda *, b, a: (a + 1, b + 1))(a=a, b=b)
+    assert deleted(a, b) == [True, False]
+
+
+@pytest.mark.parametrize("kind", SPARING)
+def test_all_but_the_first_argument_spares_the_first_of_many(kind):
+    a, b, c = fresh(3)
+    SPARING[kind](lambda *xs, c: (xs[0] + 1, xs[1] + 1, c + 1))(a, b, c=c)
+    assert deleted(a, b, c) == [False, True, True]
+    a, b, c = fresh(3)
+    SPARING[kind](functools.partial(lambda *xs: [x + 1 for x in xs], 1, 2))(a, b)
+    assert deleted(a, b, c) == [False, True, False]
+
+
+def test_all_but_the_first_argument_of_a_bound_method_spares_that():
+    class Trainer:
+        def step(self, state, batch):
+            return state + 1, batch + 1
+
+    state, batch = fresh(2)
+    filter_jit(Trainer().step, donate="all-except-first")(state, batch)
+    assert deleted(state, batch) == [False, True]
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+def test_what_a_partial_binds_is_not_donated_by_option(by_name):
+    def f(a, b):
+        return a + 1, b + 1
+
+    a, b = fresh(2)
+    bound = functools.partial(f, b=a) if by_name else functools.partial(f, a)
+    filter_jit(bound, donate="all")(b)
+    assert deleted(a, b) == [False, True]
 
 
 def test_all_but_the_first_of_a_method_spares_its_instance():
