@@ -32,6 +32,7 @@ def source(tmp_path: Path) -> Path:
         textwrap.dedent(
             """
             import helper_of_targets
+            from typedfilter import Donate, Static
 
             def double(n: int) -> int:
                 return 2 * n
@@ -41,6 +42,18 @@ def source(tmp_path: Path) -> Path:
                     return 2 * n
 
             number = 3
+
+            def contra(n: Donate[Static[int]]) -> int:
+                return n
+
+            class Moody:
+                def __getattr__(self, name):
+                    raise RuntimeError("not today")
+
+                def __call__(self, n):
+                    return n
+
+            moody = Moody()
 
             if __name__ == "__main__":
                 raise SystemExit("the guard ran")
@@ -148,6 +161,8 @@ def test_a_file_named_like_an_imported_module_does_not_replace_it(tmp_path: Path
         ("{source}::number", "'number' of {source} is not callable: it is of type int"),
         ("no_such.module:f", "there is no module 'no_such'"),
         ("os.nowhere:f", "there is no module 'os.nowhere'"),
+        ("{source}::moody.run", "{source}::moody.run can't be looked at: RuntimeError: not today"),
+        ("{source}::moody", "{source}::moody can't be looked at: RuntimeError: not today"),
     ],
 )
 def test_a_target_that_names_nothing_says_which_part(
@@ -155,6 +170,17 @@ def test_a_target_that_names_nothing_says_which_part(
 ):
     assert status_of("explain", target.format(source=source)) == 2
     assert capsys.readouterr().err == f"typedfilter explain: {complaint.format(source=source)}\n"
+
+
+def test_annotations_that_contradict_each_other_are_a_message(
+    source: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert status_of("explain", f"{source}::contra") == 2
+    assert capsys.readouterr().err == (
+        "typedfilter explain: contra(): argument `n` is annotated Donate[Static[int]], but what is static "
+        "holds no arrays to donate\n"
+        "  fix: drop Donate\n"
+    )
 
 
 @pytest.mark.parametrize("statement", ["1 / 0", "import no_such_of_targets", "raise SystemExit(0)"])

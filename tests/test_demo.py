@@ -139,7 +139,8 @@ def test_the_picture_shows_mistakes_first_and_one_curve_a_model(
     digits = Digits(jnp.zeros((40, 64)), jnp.arange(40) % 10)
     predicted = np.arange(40) % 10
     predicted[39] = 3
-    plot.save(tmp_path / "x.png", np.ones((5, 2)), digits, predicted)
+    with plot.open_picture(tmp_path / "x.png") as file:
+        plot.save(file, np.ones((5, 2)), digits, predicted)
 
     curve, *grid = figures[0].axes
     assert len(curve.lines) == 2
@@ -175,8 +176,11 @@ def test_a_picture_that_can_not_be_saved_is_refused_before_training(
     for path, problem in {
         tmp_path / "digits": f"the name must end in one of .{kinds}",
         tmp_path / "digits.docx": f"the name must end in one of .{kinds}",
-        tmp_path / "nowhere" / "digits.png": f"there is no folder {tmp_path / 'nowhere'}",
-        tmp_path / "taken.png": "can't be written",
+        tmp_path / "nowhere" / "digits.png": "No such file or directory",
+        tmp_path / "taken.png": "Is a directory",
+        Path(
+            "/proc/digits.png"
+        ): "No such file or directory",  # a folder that lets nobody write, root neither
     }.items():
         assert main(["demo", "--plot", str(path)]) == 2
         out, err = capsys.readouterr()

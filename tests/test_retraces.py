@@ -161,6 +161,13 @@ def test_it_logs_at_the_level_that_is_asked_for(caplog: pytest.LogCaptureFixture
     assert [(record.name, record.levelname) for record in caplog.records] == [("typedfilter", "INFO")]
 
 
+def test_a_level_that_is_no_number_is_refused_at_once():
+    with pytest.raises(TypeError) as e:
+        log_retraces("high")
+    assert str(e.value) == "log_retraces() takes a level such as logging.INFO, which is a number, not 'high'"
+    assert trace_observers == []
+
+
 def test_it_ends_by_a_call_or_with_its_block(logged: Logged):
     @new
     def step(x):

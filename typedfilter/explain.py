@@ -1,7 +1,7 @@
 """`explain`: what a stack of transforms does to every parameter, and why.
 
-Floor 5. Walks a stack from the outside in, and lets `_effects` and `_leaf_effects` say what each transform does;
-the answer is a value that prints as a table. Computes nothing, and never calls the function.
+Floor 5. Walks a stack from the outside in, and lets `_effects` and `_leaf_effects` say what each transform
+does; the answer is a value that prints as a table. Computes nothing, and never calls the function.
 """
 
 from __future__ import annotations

@@ -6,11 +6,13 @@ Floor 6. Knows how a target is spelled and how to import it; knows nothing of pl
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import importlib
 import importlib.util
 import sys
 import traceback
+from collections.abc import Generator
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -42,15 +44,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print `explain` of the target; 2 if there is no such target."""
-    from typedfilter import explain
+    """Print `explain` of the target; 2 if there is no such target, or annotations contradict each other."""
+    from typedfilter import TypedFilterError, explain
 
     try:
         target = load_target(args.target)
-    except TargetError as error:
+        with _asking(args.target):
+            explained = str(explain(target))
+    except (TargetError, TypedFilterError) as error:
         print(f"typedfilter explain: {error}", file=sys.stderr)
         return 2
-    print(explain(target))
+    print(explained)
     return 0
 
 
@@ -66,13 +70,26 @@ def load_target(text: str) -> Any:
     module = _import_file(Path(where)) if where.endswith(".py") else _import_module(where)
     found: Any = module
     for part in name.split("."):
-        try:
-            found = getattr(found, part)
-        except AttributeError:
-            raise TargetError(f"{where} has no {name!r}{_nearest(part, found)}") from None
+        with _asking(text):
+            try:
+                found = getattr(found, part)
+            except AttributeError:
+                raise TargetError(f"{where} has no {name!r}{_nearest(part, found)}") from None
     if not callable(found):
         raise TargetError(f"{name!r} of {where} is not callable: it is of type {type(found).__name__}")
     return found
+
+
+@contextlib.contextmanager
+def _asking(target: str) -> Generator[None]:
+    """Objects of the user run code of theirs when they are asked for an attribute: say what that raised."""
+    try:
+        yield
+    except Exception as error:
+        raised_at = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)][-1]
+        if isinstance(error, TargetError) or Path(raised_at).is_relative_to(Path(__file__).parent):
+            raise
+        raise TargetError(f"{target} can't be looked at: {type(error).__name__}: {error}") from None
 
 
 def _nearest(name: str, owner: object) -> str:

@@ -92,7 +92,15 @@ def log_retraces(level: int = logging.WARNING) -> Undo:
 
     Returns:
         What ends the logging: call it, or use it as a context manager.
+
+    Raises:
+        TypeError: `level` is no number.
     """
+    # Here, and not by `logging` in the middle of somebody's trace.
+    if not isinstance(level, int):  # pyright: ignore[reportUnnecessaryIsInstance] # who has no types
+        raise TypeError(
+            f"log_retraces() takes a level such as logging.INFO, which is a number, not {level!r}"
+        )
     return Undo(level)
 
 

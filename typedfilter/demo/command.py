@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -34,13 +35,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, and show what happened; 2 if the plot could not be saved where it is asked for."""
+    """Train, and show what happened; 2 if the plot can't be saved where it is asked for."""
     from typedfilter.demo import plot, session
 
-    if args.plot is not None and (problem := plot.problem(args.plot)):
-        print(f"typedfilter demo: --plot {args.plot}: {problem}", file=sys.stderr)
+    try:
+        opened = contextlib.nullcontext() if args.plot is None else plot.open_picture(args.plot)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        print(f"typedfilter demo: --plot {args.plot}: {why}", file=sys.stderr)
         return 2
-    session.run(steps=args.steps, ensemble=args.ensemble, seed=args.seed, picture=args.plot)
+    with opened as picture:
+        session.run(steps=args.steps, ensemble=args.ensemble, seed=args.seed, picture=picture)
     return 0
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,24 +11,29 @@ from matplotlib.figure import Figure
 
 from typedfilter.demo.digits import SIDE, Digits
 
-__all__ = ["problem", "save"]
+__all__ = ["open_picture", "save"]
 
 ROWS, COLUMNS = 5, 6
 
 
-def problem(path: Path) -> str | None:
-    """Why no picture can be saved at `path`, so that a run need not end with it."""
+def open_picture(path: Path) -> BinaryIO:
+    """The file that a picture will go into: opened before training, so that a mistake costs none.
+
+    Raises:
+        ValueError: the name does not say which kind of picture.
+        OSError: it can't be written.
+    """
     kinds = Figure().canvas.get_supported_filetypes()
-    if path.suffix[1:].lower() not in kinds:
-        return f"the name must end in one of .{', .'.join(sorted(kinds))}"
-    if not path.parent.is_dir():
-        return f"there is no folder {path.parent}"
-    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
-        return "can't be written"
-    return None
+    if _kind(path) not in kinds:
+        raise ValueError(f"the name must end in one of .{', .'.join(sorted(kinds))}")
+    return path.open("wb")
 
 
-def save(path: Path, losses: np.ndarray, digits: Digits, predicted: np.ndarray) -> None:
+def _kind(path: Path) -> str:
+    return path.suffix[1:].lower()
+
+
+def save(file: BinaryIO, losses: np.ndarray, digits: Digits, predicted: np.ndarray) -> None:
     """Draw `losses` [steps, ensemble] and the first `digits` with what was `predicted`, mistakes first."""
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     left, right = figure.subfigures(1, 2, squeeze=False).flat
@@ -38,7 +43,7 @@ def save(path: Path, losses: np.ndarray, digits: Digits, predicted: np.ndarray) 
     order = np.argsort(predicted == labels, kind="stable")
     for axes, index in zip(right.subplots(ROWS, COLUMNS).flat, order, strict=False):
         _draw_digit(axes, np.asarray(digits.images[index]), int(labels[index]), int(predicted[index]))
-    figure.savefig(path, dpi=150)
+    figure.savefig(file, format=_kind(Path(file.name)), dpi=150)
 
 
 def _draw_curve(axes: Axes, losses: np.ndarray) -> None:

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from pathlib import Path
+from typing import BinaryIO
 
 import jax
 import jax.numpy as jnp
@@ -39,7 +39,7 @@ class Outcome:
     steps_per_second: float | None  # of all others, if there are any
 
 
-def run(steps: int, ensemble: int, seed: int, picture: Path | None = None) -> None:
+def run(steps: int, ensemble: int, seed: int, picture: BinaryIO | None = None) -> None:
     """Train `ensemble` models for `steps` steps and print what the annotations did for them."""
     TRACES.clear()
     console = Console(highlight=False)
@@ -60,7 +60,7 @@ def run(steps: int, ensemble: int, seed: int, picture: Path | None = None) -> No
         from typedfilter.demo import plot
 
         plot.save(picture, outcome.losses, test, scores.mean(axis=0).argmax(axis=-1))
-        console.print(f"\nPlot: {picture}")
+        _plain(console, f"\nPlot: {picture.name}")
 
 
 def fit(data: Digits, steps: int, ensemble: int, seed: int, report: Callable[[int, Array], None]) -> Outcome:
