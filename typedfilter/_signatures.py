@@ -29,7 +29,7 @@ from typing import (
 from jax import Array, ShapeDtypeStruct
 from jax.sharding import PartitionSpec, Sharding
 from jax.typing import ArrayLike
-from typing_extensions import TypeVar, TypeVarTuple
+from typing_extensions import TypeVar, TypeVarTuple, dataclass_transform
 
 if TYPE_CHECKING:
     from jax.extend.core import ClosedJaxpr  # at run time it would load all of Pallas
@@ -79,6 +79,20 @@ Donation: TypeAlias = Literal["all", "all-except-first", "warn", "warn-except-fi
 
 PmapDonation: TypeAlias = Literal["all", "warn", "none"]
 """Which arguments `filter_pmap` donates, and whether JAX's warnings about unusable buffers are shown."""
+
+
+Class = TypeVar("Class", bound=type)
+
+
+@dataclass_transform(eq_default=False)
+def attributes(*, init: Literal[False]) -> Callable[[Class], Class]:
+    """For a class with `__call__: F`: what is annotated in it are attributes of its instances.
+
+    pyright asks for it where it compares the class with a protocol, or else takes `__call__` for a method and
+    its first parameter for `self`. It believes it of the fields of dataclasses only.
+    """
+    del init
+    return lambda cls: cls
 
 
 Fn: TypeAlias = Callable[Concatenate[D, P], R]
@@ -131,32 +145,42 @@ class JitKeywords(TypedDict, total=False):
     out_shardings: OutShardings
 
 
-class Compiled(Protocol[P, R_co]):
+@attributes(init=False)
+class Compiled(ABC, Generic[F_co]):
     """A compiled program; called with the original arguments, static ones included."""
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+    __call__: F_co
+
+    @abstractmethod
     def as_text(self) -> str | None:
         """The compiled program as text."""
 
+    @abstractmethod
     def cost_analysis(self) -> Any:
         """The compiler's estimate of the cost, by name."""
 
+    @abstractmethod
     def memory_analysis(self) -> Any:
         """The compiler's account of the memory that the program needs."""
 
 
-class Lowered(Protocol[P, R_co]):
+class Lowered(ABC, Generic[F_co]):
     """A program that is traced and lowered for one choice of static arguments and shapes."""
 
-    def compile(self) -> Compiled[P, R_co]:
+    @abstractmethod
+    def compile(self) -> Compiled[F_co]:
         """Compile, once."""
-        raise NotImplementedError
 
+    @abstractmethod
     def as_text(self) -> str:
         """The program as StableHLO text."""
-        raise NotImplementedError
+
+    @abstractmethod
+    def cost_analysis(self) -> Any:
+        """An estimate of the cost before optimization, by name."""
 
 
+@attributes(init=False)
 class Jitted(ABC, Generic[F_co]):
     """What `filter_jit` makes of a function of type `F`: called as `F` is, with the same result."""
 
@@ -166,9 +190,9 @@ class Jitted(ABC, Generic[F_co]):
     __qualname__: str
 
     @overload
-    def lower(self: Jitted[Callable[P, R]], *args: P.args, **kwargs: P.kwargs) -> Lowered[P, R]: ...
+    def lower(self: Jitted[Callable[P, R]], *args: P.args, **kwargs: P.kwargs) -> Lowered[F_co]: ...
     @overload
-    def lower(self: Jitted[Callable[P, R]], *args: Any, **kwargs: Any) -> Lowered[P, R]: ...
+    def lower(self, *args: Any, **kwargs: Any) -> Lowered[F_co]: ...
     @abstractmethod
     def lower(self, *args: Any, **kwargs: Any) -> Any:
         """Trace and lower for these arguments; arrays may be `jax.ShapeDtypeStruct`."""
@@ -291,6 +315,7 @@ class HessianAuxDecorator(Protocol):
     def __call__(self, fun: Fn[D, P, tuple[Any, Aux]], /) -> Fn[D, P, tuple[Any, Aux]]: ...
 
 
+@attributes(init=False)
 class CustomJvpFunction(ABC, Generic[F_co]):
     """What `filter_custom_jvp` makes of a function of type `F`."""
 

@@ -48,6 +48,19 @@ def plain(x: Array) -> Array:
     return x + 1
 
 
+@filter_jit
+def generic(tree: T, n: Static[int] = 1) -> T:
+    return tree
+
+
+class Scaling(Protocol):
+    def __call__(self, x: Float[Array, " n"], by: Static[int] = 2) -> Float[Array, " n"]: ...
+
+
+class Renamed(Protocol):
+    def __call__(self, y: Array) -> Array: ...
+
+
 def accepted_functions() -> None:
     assert_type(scale(X), Array)
     assert_type(scale(X, 3), Array)
@@ -76,6 +89,8 @@ def accepted_unknown_parameters(gradual: Callable[..., Array] = plain) -> None:
 def accepted_as_callables() -> None:
     one: Callable[[Array], Array] = scale
     many: Callable[..., Array] = scale
+    protocol: Scaling = scale
+    print(protocol(X, by=3))
     print(one(X), many(X, by=2), jax.vmap(filter_jit(plain))(X), list(map(filter_jit(plain), [X])))
 
 
@@ -86,7 +101,10 @@ def accepted_ahead_of_time() -> None:
     assert_type(
         scale.lower(jax.ShapeDtypeStruct((3,), jnp.float32), 3, shift=1.0).compile()(X, 3, shift=1.0), Array
     )
-    print(scale.trace(X), scale.eval_shape(X))
+    assert_type(generic.lower("a").compile()("a"), str)
+    assert_type(generic.lower((X, X), n=2).compile()((X, X), n=2), tuple[Array, Array])
+    compiled: Scaling = lowered.compile()
+    print(compiled, scale.trace(X), scale.eval_shape(X))
     scale.clear_cache()
 
 
@@ -169,7 +187,10 @@ def rejected_calls() -> None:
     text: str = scale(X)  # type: ignore[assignment]
     scale.lower(X).compile()("x")  # type: ignore[arg-type]
     scale.lowre(X)  # type: ignore[attr-defined]
-    print(text)
+    generic.lower("a").compile()("a", "b")  # type: ignore[arg-type]
+    protocol: Renamed = scale  # type: ignore[assignment]
+    number: int = generic.lower("a").compile()("a")  # type: ignore[assignment]
+    print(text, protocol, number)
 
 
 def rejected_methods(linear: Linear) -> None:
