@@ -351,6 +351,30 @@ def test_a_plain_function_shows_what_transforms_would_do():
     )
 
 
+def test_a_class_without_parameters_has_nothing_to_differentiate():
+    class Empty: ...
+
+    assert table(Empty).splitlines()[:3] == [
+        "Empty: not transformed; what transforms would do",
+        "  parameter  filter_jit  filter_grad               filter_vmap  why",
+        "  return     by leaf     nothing to differentiate  by leaf      annotated Empty",
+    ]
+
+
+@pytest.mark.parametrize("transform", [jax.jit, jax.vmap, jax.checkpoint, jax.custom_jvp])
+def test_what_jax_has_transformed_is_said_to_be_wrapped(transform: Any):
+    first = str(explain(transform(loss))).splitlines()[0]
+    assert first == "loss: wrapped by jax, which is not looked into; what transforms would do"
+
+
+def test_a_decorator_from_the_package_of_the_function_is_part_of_it():
+    @functools.wraps(loss)
+    def decorated(*args: Any) -> Any:
+        return loss(*args)
+
+    assert explain(decorated).outside == "not transformed"
+
+
 def test_a_callable_model_is_bound():
     assert table(filter_jit(model()), jnp.ones(3)) == lines(
         "Model.__call__: filter_jit",
@@ -564,7 +588,7 @@ def test_the_call_path_is_by_type_where_classes_decide():
     @filter_jit
     def fn(x, n): ...
 
-    reason = "the classes of `x`, `n` decide: no annotation says what they hold"
+    reason = "the classes of `x`, `n` decide: the signature does not say that they hold arrays only"
     assert explain(fn).path == ("by type", reason)
     reason = "the classes of `x`, `n` decide, one look-up a call"
     assert explain(fn, jnp.zeros(2), 3).path == ("by type", reason)

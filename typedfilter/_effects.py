@@ -159,7 +159,7 @@ def _grad(stage: Stage, param: Param) -> _What:
 
 def _grad_returns(stage: Stage) -> _What:
     names = ", ".join(f"`{param.name}`" for param in _targets(stage.plan))
-    parts = [f"gradient of {names}"]
+    parts = [f"gradient of {names}" if names else "nothing to differentiate"]
     if stage.transform == "filter_value_and_grad":
         parts = ["value and aux" if stage.options.get("has_aux") else "value", *parts]
     elif stage.options.get("has_aux"):

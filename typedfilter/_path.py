@@ -1,6 +1,8 @@
-"""Which of the three ways a call of a compiled function takes, and why (design, section 4).
+"""Which of the three ways a call of a compiled function takes, and why.
 
-Floor 3. Reads what the engine decides; decides nothing itself. For people: `explain` shows it.
+Floor 3. The ways are: directly into `jax.jit`, where annotations say everything; by the classes of arguments,
+where they don't; and with a pytree taken apart, where it may mix arrays with other leaves. Reads what the
+engine decides; decides nothing itself. For people: `explain` shows it.
 """
 
 from __future__ import annotations
@@ -35,7 +37,10 @@ def path_of(wrapper: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | Non
     if not left_open:
         return "direct", "every argument is an array or static by its annotation"
     if not given:
-        return "by type", f"the classes of {_names(left_open)} decide: no annotation says what they hold"
+        return (
+            "by type",
+            f"the classes of {_names(left_open)} decide: the signature leaves open what is an array",
+        )
     pattern, positional, keyword = engine.prepare((*bound_args, *args), bound_kwargs | (kwargs or {}))
     names = engine.plan.bind_names(len(positional), tuple(keyword))
     mixed = [name for name, mode in zip(names, pattern.modes, strict=True) if mode is Mode.PACKED]

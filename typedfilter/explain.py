@@ -27,7 +27,7 @@ __all__ = ["Explanation", "LeafRow", "ParameterRow", "explain"]
 
 LARGE = 1 << 20
 _UNDECORATED = ("filter_jit", "filter_grad", "filter_vmap")
-_PLAIN = "not transformed; what transforms would do"
+_WOULD = "what transforms would do"
 _BAKED = "is baked into the program; pass it as an argument"
 _REPR_LIMIT = 40
 
@@ -82,6 +82,7 @@ class Explanation:
         leaves: a row for each leaf of the arguments, where arguments were given.
         captured: every array that the function closes over, largest first.
         large: the text lists captured arrays of at least so many bytes.
+        outside: of a function without transforms of `typedfilter`, whether another package wraps it.
     """
 
     function: str
@@ -93,6 +94,7 @@ class Explanation:
     leaves: tuple[LeafRow, ...] | None = None
     captured: tuple[Captured, ...] = ()
     large: int = LARGE
+    outside: str = "not transformed"
 
     @property
     def constants(self) -> tuple[Captured, ...]:
@@ -136,6 +138,7 @@ def explain(fun: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Explanatio
         if given
         else None,
         captured=captured_by(fun),
+        outside=_outside(fun),
     )
 
 
@@ -153,6 +156,16 @@ def _links(fun: Any) -> Iterator[Stage | Call]:
             fun = fun.func
         else:
             return
+
+
+def _outside(fun: Any) -> str:
+    """Whether another package than that of the function is around it: `jax.jit`, `jax.vmap`, say."""
+    if not hasattr(fun, "__wrapped__"):
+        return "not transformed"
+    code = fun.__globals__["__name__"] if isinstance(fun, types.FunctionType) else type(fun).__module__
+    package = code.partition(".")[0].replace("jaxlib", "jax")
+    own = (getattr(fun, "__module__", None) or "").partition(".")[0]
+    return "not transformed" if package == own else f"wrapped by {package}, which is not looked into"
 
 
 def _parameter(param: Param, stages: Sequence[Stage]) -> ParameterRow:
@@ -195,7 +208,7 @@ def _brief(leaf: Any) -> str:
 def _text(explained: Explanation) -> Iterator[str]:
     stages = explained.stack
     names = [effect.transform for effect in explained.returns.effects]
-    yield f"{explained.function}: {' of '.join(map(str, stages)) or _PLAIN}"
+    yield f"{explained.function}: {' of '.join(map(str, stages)) or f'{explained.outside}; {_WOULD}'}"
     rows = [*explained.parameters, explained.returns]
     cells = [[row.name, *(effect.what for effect in row.effects), _reasons(row)] for row in rows]
     yield from _table(["parameter", *names, "why"], cells)
