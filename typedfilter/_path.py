@@ -37,10 +37,8 @@ def path_of(wrapper: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | Non
     if not left_open:
         return "direct", "every argument is an array or static by its annotation"
     if not given:
-        return (
-            "by type",
-            f"the classes of {_names(left_open)} decide: the signature leaves open what is an array",
-        )
+        reason = "the signature does not say that they hold arrays only"
+        return "by type", f"the classes of {_names(left_open)} decide: {reason}"
     pattern, positional, keyword = engine.prepare((*bound_args, *args), bound_kwargs | (kwargs or {}))
     names = engine.plan.bind_names(len(positional), tuple(keyword))
     mixed = [name for name, mode in zip(names, pattern.modes, strict=True) if mode is Mode.PACKED]
