@@ -16,7 +16,7 @@ import pytest
 from jax import Array
 from jaxtyping import Float
 
-from typedfilter import Static, filter_grad, filter_jit, filter_vmap
+from typedfilter import Static, _donation, filter_grad, filter_jit, filter_vmap
 from typedfilter.pytree import pytree_dataclass
 
 X = jnp.arange(3.0)
@@ -284,6 +284,71 @@ def test_a_compiled_call_does_nothing_about_warnings(monkeypatch):
     for name in ("filterwarnings", "simplefilter", "catch_warnings", "warn"):
         monkeypatch.setattr(warnings, name, forbidden)
     f(X + 0)
+
+
+AHEAD: dict[str, Callable[[Any], Any]] = {
+    "lower": lambda f: f.lower(X),
+    "lower and compile": lambda f: f.lower(X).compile(),
+    "trace": lambda f: f.trace(X),
+    "trace and lower": lambda f: f.trace(X).lower(),
+    "eval_shape": lambda f: [f.eval_shape(X), f.eval_shape(X)],
+    "inside of another": lambda f: jax.make_jaxpr(f)(X),
+    "forgotten": lambda f: [f.eval_shape(X), f.eval_shape(X[1:]), f.clear_cache()],
+    "for other shapes": lambda f: [f.eval_shape(X), f.lower(X[1:]), f(X[1:] + 0), f(jnp.ones(7))],
+}
+
+
+@pytest.mark.parametrize("ahead", AHEAD)
+def test_a_compiled_call_does_nothing_about_warnings_whatever_was_done_ahead_of_time(ahead, monkeypatch):
+    f = filter_jit(lambda x: (jnp.arange(2) * 2.0, unused(x)[0]), donate="all")
+    AHEAD[ahead](f)
+    f(X + 0)  # warnings are errors here
+    monkeypatch.setattr(_donation, "_silence", None)
+    f(X + 0)
+
+
+def test_what_was_traced_ahead_of_time_is_quiet_at_each_of_its_first_calls():
+    def body(x):
+        with jax.ensure_compile_time_eval():
+            jax.jit(lambda: jnp.ones(2))()  # compiled and run while `body` is traced
+        return unused(x)
+
+    f = filter_jit(body, donate="all")
+    f.eval_shape(X)
+    f.eval_shape(X[1:])
+    for x in (X, X[1:], X[2:], X):
+        f(x + 0)  # warnings are errors here
+
+
+def test_a_filter_of_the_users_own_stays_in_place():
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Some donated buffers were not usable")
+        warnings.simplefilter("error", DeprecationWarning)
+        before = list(warnings.filters)
+        filter_jit(lambda x: unused(x), donate="all")(X + 0)
+        assert list(warnings.filters) == before
+
+
+def test_filters_that_others_replace_meanwhile_are_as_before():
+    inner = filter_jit(lambda x: unused(x), donate="all")
+
+    def f(x):
+        with warnings.catch_warnings(), jax.ensure_compile_time_eval():
+            warnings.simplefilter("error")
+            inner(X + 0)  # quiet, under filters that are newer than ours
+        return unused(x)
+
+    before = list(warnings.filters)
+    filter_jit(f, donate="all")(X + 0)
+    assert list(warnings.filters) == before
+
+
+def test_filters_that_others_put_back_later_are_as_before():
+    other = warnings.catch_warnings()
+    before = list(warnings.filters)
+    filter_jit(lambda x: (other.__enter__(), unused(x))[1], donate="all")(X + 0)
+    other.__exit__(None, None, None)
+    assert list(warnings.filters) == before
 
 
 def test_a_thread_that_is_to_be_warned_is_warned():

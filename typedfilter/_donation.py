@@ -2,12 +2,15 @@
 
 Floor 1. JAX warns while it lowers, which is right after it traced. So a filter for that one message goes
 in when a call traces, and out when that call ends: a compiled call does nothing, and at no time are the
-filters of the process replaced as a whole, which would undo what other threads do to them meanwhile.
+filters of the process replaced as a whole, which would undo what other threads do to them meanwhile. What
+was traced before it is called (ahead of time, or inside of another function) is counted until it is lowered.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import re
 import threading
 import warnings
 from collections.abc import Callable, Generator
@@ -15,10 +18,12 @@ from typing import Any
 
 import jax
 import jax.core
+import jax.monitoring
 
-__all__ = ["Caution", "Quietly", "quiet_from_here", "quietly"]
+__all__ = ["Caution", "Quietly", "quiet_from_here", "traced_up_to_here"]
 
-_MESSAGE = "Some donated buffers were not usable"
+# A group that nobody else would write: a filter that is equal to a user's own could not be told from that.
+_ENTRY = ("ignore", re.compile("(?:Some donated buffers were not usable)"), Warning, None, 0)
 
 
 class _Silence:
@@ -27,43 +32,69 @@ class _Silence:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._needed = 0
-        self._entry: Any = None
+        self._lists: list[Any] = []  # where it stands; others may replace the filters as a whole meanwhile
 
     def begin(self) -> None:
         with self._lock:
             self._needed += 1
-            if self._needed == 1:
-                warnings.filterwarnings("ignore", message=_MESSAGE)
-                self._entry = warnings.filters[0]
+            filters: Any = warnings.filters
+            if not any(filters is known for known in self._lists):
+                self._lists.append(filters)
+                filters.insert(0, _ENTRY)
 
     def end(self, times: int) -> None:
         with self._lock:
             self._needed -= times
-            filters: Any = warnings.filters
-            # Another thread may have put older filters back as a whole, and ours went with that.
-            if self._needed == 0 and self._entry in filters:
-                filters.remove(self._entry)
+            if self._needed == 0:
+                now: Any = warnings.filters
+                for filters in (now, *self._lists):
+                    with contextlib.suppress(ValueError):
+                        while True:
+                            filters.remove(_ENTRY)
+                self._lists.clear()
 
 
 _silence = _Silence()
 
 
 class _Here(threading.local):
-    """How often this thread has asked for silence. Calls nest: one is traced inside of another."""
+    """What this thread is doing. Calls nest: one is traced inside of another."""
 
-    count = 0
+    count = 0  # how often it has asked for silence
+    lowered = False  # whether it has lowered anything since it last traced a body
 
 
 _here = _Here()
 
 
 class Caution:
-    """Whether a program may be lowered by a call that does not trace it, since that was done before."""
+    """How many traces of a function a call may lower that does not trace them, since that was done before."""
 
-    __slots__ = ("needed",)
+    __slots__ = ("pending",)
 
     def __init__(self) -> None:
-        self.needed = False
+        self.pending = 0
+
+    def traced_only(self) -> None:
+        """There is a trace that was not lowered."""
+        self.pending += 1
+
+    @contextlib.contextmanager
+    def quietly(self) -> Generator[None]:
+        """Silence for a call that may lower without a trace, or for what is done without a call."""
+        _listen()
+        before = _here.count
+        quiet_from_here()
+        _here.lowered = False
+        try:
+            yield
+            traced = _here.count > before + 1
+            if traced and not _here.lowered:
+                self.traced_only()
+            elif _here.lowered and not traced:
+                self.pending = max(0, self.pending - 1)
+        finally:
+            _loud_again(before)
 
 
 class Quietly:
@@ -76,8 +107,8 @@ class Quietly:
         self.caution = caution
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        if self.caution.needed:
-            with quietly(True):
+        if self.caution.pending:
+            with self.caution.quietly():
                 return self.call(*args, **kwargs)
         before = _here.count
         out: Any = None
@@ -89,19 +120,7 @@ class Quietly:
                 _loud_again(before)
                 leaves = jax.tree_util.tree_leaves(out)
                 if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):  # it is lowered some time later
-                    self.caution.needed = True
-
-
-@contextlib.contextmanager
-def quietly(wanted: bool) -> Generator[None]:
-    """As `Quietly`, for what traces or lowers without a call; silent all along if `wanted`."""
-    before = _here.count
-    if wanted:
-        quiet_from_here()
-    try:
-        yield
-    finally:
-        _loud_again(before)
+                    self.caution.traced_only()
 
 
 def quiet_from_here() -> None:
@@ -110,7 +129,22 @@ def quiet_from_here() -> None:
     _silence.begin()
 
 
+def traced_up_to_here() -> None:
+    """The body of a quiet function is traced: what is lowered from now on is that function."""
+    _here.lowered = False
+
+
 def _loud_again(count: int) -> None:
     """Undo every `quiet_from_here()` of this thread since there were `count`."""
     times, _here.count = _here.count - count, count
     _silence.end(times)
+
+
+@functools.cache
+def _listen() -> None:
+    jax.monitoring.register_event_duration_secs_listener(_on_event)
+
+
+def _on_event(event: str, duration_secs: float, **_: Any) -> None:
+    if event == "/jax/core/compile/jaxpr_to_mlir_module_duration":
+        _here.lowered = True

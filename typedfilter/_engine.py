@@ -22,7 +22,7 @@ import jax
 
 from typedfilter import _callables, _diagnose
 from typedfilter._compat import NAMED_STATICS_ARE_EXACT
-from typedfilter._donation import Caution, Quietly, quiet_from_here
+from typedfilter._donation import Caution, Quietly, quiet_from_here, traced_up_to_here
 from typedfilter._fields import is_array_only_class
 from typedfilter._hints import Role
 from typedfilter._pack import PackedResult, Packer, pack, pack_output, unpack, unpack_result
@@ -263,6 +263,7 @@ class Engine:
             jitted.clear_cache()
         self.table.clear()
         self.jits.clear()
+        self.caution.pending = 0
         self.kept = Kept()  # a call that runs just now has the old one
 
 
@@ -347,6 +348,8 @@ def _body(
             fn = placed(root(), plan, checked(root(), plan), options.shardings, bound)
         with placing(), contextlib.nullcontext() if options.check else checks_off():
             out = fn(*args, **kwargs)
+        if options.quiet:
+            traced_up_to_here()
         return out if returns_arrays else pack_output(results, out)
 
     run.__name__ = run.__qualname__ = _identifier(plan.function)

@@ -15,7 +15,6 @@ from typing import Any
 
 import jax
 
-from typedfilter._donation import quietly
 from typedfilter._engine import STATIC_MODES, Engine, JitOptions, Mode, Pattern
 from typedfilter._intern import Attached
 from typedfilter._keys import exact_key, static_problem
@@ -202,8 +201,7 @@ class _Ahead:
 
     def quietly(self) -> contextlib.AbstractContextManager[None]:
         """Without JAX's warning about donated buffers, if it is not wanted."""
-        self.engine.caution.needed = True
-        return quietly(self.engine.options.quiet)
+        return self.engine.caution.quietly() if self.engine.options.quiet else contextlib.nullcontext()
 
     def dynamic(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """The traced arguments of another call, whose static ones must be those of this one.
