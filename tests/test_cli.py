@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,11 @@ def test_help_lists_every_command_with_what_it_does(capsys: pytest.CaptureFixtur
     out = " ".join(capsys.readouterr().out.split())
     for name, command in COMMANDS.items():
         assert f"{name} {command.help}" in out
+
+
+def test_version_is_that_of_the_installed_package(capsys: pytest.CaptureFixture[str]):
+    assert status_of("--version") == 0
+    assert capsys.readouterr().out == f"typedfilter {metadata.version('typedfilter')}\n"
 
 
 @every_command

@@ -78,6 +78,9 @@ def _parser(chosen: Command | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="typedfilter", description="Typed, annotation-driven JAX transforms.", allow_abbrev=False
     )
+    parser.add_argument(
+        "--version", action=_Version, nargs=0, help="show which version is installed, and exit"
+    )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, command in COMMANDS.items():
         subparser = commands.add_parser(
@@ -87,6 +90,16 @@ def _parser(chosen: Command | None) -> argparse.ArgumentParser:
         if command is chosen:
             importlib.import_module(command.module).add_arguments(subparser)
     return parser
+
+
+class _Version(argparse.Action):
+    """Looks the version up when it is asked for, and not for every other command."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib import metadata
+
+        print(f"typedfilter {metadata.version('typedfilter')}")
+        parser.exit()
 
 
 def _sentence(text: str) -> str:
