@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 
 from typedfilter import filters
-from typedfilter.errors import TypedFilterError
+from typedfilter.errors import PytreeError, TypedFilterError
 from typedfilter.filters import (
-    PytreeError,
     apply_updates,
     combine,
     if_array,

@@ -19,9 +19,8 @@ from jax import Array
 from jaxtyping import Float
 
 from typedfilter import _keys
-from typedfilter._trees import PytreeError
 from typedfilter.annotations import NoDiff, Static
-from typedfilter.errors import AnnotationError, StaticArgumentError
+from typedfilter.errors import AnnotationError, PytreeError, StaticArgumentError
 from typedfilter.pytree import HIDDEN, is_pytree_dataclass, pytree_dataclass, static_fields
 from typedfilter.vmap_axis import VmapAxis
 

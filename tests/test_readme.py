@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import doctest
+import importlib
+import pkgutil
 import re
 import sys
 import types
@@ -11,6 +13,9 @@ from pathlib import Path
 
 import jax
 import pytest
+
+import typedfilter
+from typedfilter import TypedFilterError
 
 README = Path(__file__).parent.parent / "README.md"
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -65,6 +70,19 @@ def test_the_first_two_shell_blocks_install_and_run_the_demo_and_the_tests():
     assert demo[1:] == ["pip install '.[demo]'", "typedfilter demo"]
     assert tests[1:] == ["pip install -e '.[dev]'", "pytest"]
     assert demo[0] == tests[0] == "python3 -m venv .venv && . .venv/bin/activate"
+
+
+def test_the_table_of_errors_has_all_of_them_with_what_they_also_are():
+    table = re.findall(r"^\| `(\w+Error)` \| `(\w+)` \|", README.read_text(), re.MULTILINE)
+    for module in pkgutil.walk_packages(typedfilter.__path__, "typedfilter."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    errors = [e for e in TypedFilterError.__subclasses__() if e.__module__.startswith("typedfilter.")]
+    found = {(error.__name__, error.__bases__[1].__name__) for error in errors}
+    assert sorted(table) == sorted(found)
+    for name, _ in table:
+        assert getattr(typedfilter, name).__module__ == "typedfilter.errors"
+        assert name in typedfilter.__all__
 
 
 def test_relative_links_lead_somewhere():

@@ -5,6 +5,8 @@ from typedfilter.check import check_shapes
 from typedfilter.errors import (
     AnnotationError,
     DonationError,
+    PytreeError,
+    RuleError,
     ShapeError,
     StaticArgumentError,
     TypedFilterError,
@@ -48,6 +50,8 @@ __all__ = [
     "Donate",
     "DonationError",
     "NoDiff",
+    "PytreeError",
+    "RuleError",
     "ShapeError",
     "Static",
     "StaticArgumentError",

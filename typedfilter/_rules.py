@@ -22,14 +22,10 @@ from typedfilter._split import Rest, split
 from typedfilter._tangents import is_float0
 from typedfilter._targets import can_differentiate
 from typedfilter._wrapper import Wrapper, rewind, unwind
-from typedfilter.errors import ShapeError, TypedFilterError
+from typedfilter.errors import RuleError, ShapeError
 from typedfilter.filters import is_array
 
-__all__ = ["Carried", "Function", "Kind", "Operands", "RuleError", "Rules", "concrete", "is_zero"]
-
-
-class RuleError(TypedFilterError, RuntimeError):
-    """A function with a derivative of its own is called before its rules are defined."""
+__all__ = ["Carried", "Function", "Kind", "Operands", "Rules", "concrete", "is_zero"]
 
 
 @dataclasses.dataclass(eq=False)

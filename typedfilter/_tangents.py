@@ -15,8 +15,8 @@ import jax.numpy as jnp
 
 from typedfilter._diagnose import brief
 from typedfilter._shape_text import array_text
-from typedfilter._trees import PytreeError, flatten, is_leaf_def
-from typedfilter.errors import ShapeError, TypedFilterError
+from typedfilter._trees import flatten, is_leaf_def
+from typedfilter.errors import PytreeError, ShapeError, TypedFilterError
 from typedfilter.filters import is_array, is_array_like, is_inexact_array, is_inexact_array_like
 
 __all__ = ["RETURNED", "Beside", "Undifferentiated", "is_float0"]

@@ -11,17 +11,13 @@ from typing import Any, TypeAlias
 
 import jax
 
-from typedfilter.errors import TypedFilterError
+from typedfilter.errors import PytreeError
 
-__all__ = ["IsLeaf", "PytreeError", "Treedef", "flatten", "is_leaf_def", "not_a_prefix", "zip_trees"]
+__all__ = ["IsLeaf", "Treedef", "flatten", "is_leaf_def", "not_a_prefix", "zip_trees"]
 
 IsLeaf: TypeAlias = "Callable[[Any], bool] | None"
 Treedef: TypeAlias = Any
 """JAX's `PyTreeDef`, of which type checkers see no attributes."""
-
-
-class PytreeError(TypedFilterError, ValueError):
-    """Pytrees that must match don't, or a filter spec holds what is neither a bool nor a predicate."""
 
 
 def flatten(tree: Any, is_leaf: IsLeaf = None) -> tuple[list[Any], Any]:

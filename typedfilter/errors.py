@@ -11,6 +11,8 @@ from typing import Any
 __all__ = [
     "AnnotationError",
     "DonationError",
+    "PytreeError",
+    "RuleError",
     "ShapeError",
     "StaticArgumentError",
     "TypedFilterError",
@@ -94,3 +96,11 @@ class VmapAxisError(TypedFilterError, ValueError):
 
 class DonationError(TypedFilterError, RuntimeError):
     """An array that was donated to an earlier call is used again."""
+
+
+class PytreeError(TypedFilterError, ValueError):
+    """Pytrees that must match don't, or one holds what it can't."""
+
+
+class RuleError(TypedFilterError, RuntimeError):
+    """A function with a derivative of its own has no rules yet when it is called, or gets one that is none."""

@@ -18,11 +18,11 @@ import numpy as np
 from jax.core import Tracer
 
 from typedfilter._keys import ByClass
-from typedfilter._trees import IsLeaf, PytreeError, flatten, is_leaf_def, not_a_prefix, zip_trees
+from typedfilter._trees import IsLeaf, flatten, is_leaf_def, not_a_prefix, zip_trees
+from typedfilter.errors import PytreeError
 
 __all__ = [
     "IfArray",
-    "PytreeError",
     "apply_updates",
     "combine",
     "filter",

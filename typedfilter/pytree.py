@@ -19,8 +19,7 @@ from typing_extensions import dataclass_transform
 from typedfilter._hints import class_hints
 from typedfilter._keys import Interned, intern, static_problem
 from typedfilter._show import show
-from typedfilter._trees import PytreeError
-from typedfilter.errors import AnnotationError, StaticArgumentError
+from typedfilter.errors import AnnotationError, PytreeError, StaticArgumentError
 
 __all__ = ["is_pytree_dataclass", "pytree_dataclass", "static_fields"]
 

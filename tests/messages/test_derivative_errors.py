@@ -25,8 +25,7 @@ from typedfilter import (
     filter_jvp,
     filter_vjp,
 )
-from typedfilter.errors import AnnotationError, ShapeError
-from typedfilter.filters import PytreeError
+from typedfilter.errors import AnnotationError, PytreeError, ShapeError
 
 ONES = jnp.ones(2)
 
