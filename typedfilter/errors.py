@@ -103,4 +103,4 @@ class PytreeError(TypedFilterError, ValueError):
 
 
 class RuleError(TypedFilterError, RuntimeError):
-    """A function with a derivative of its own has no rules yet when it is called, or gets one that is none."""
+    """A function with a derivative of its own has no rules yet at a call, or gets one that is none."""
