@@ -16,7 +16,7 @@ PACKAGE = Path(str(SPEC.origin)).parent
 ROOT = Path(__file__).parent.parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-# Where the design puts what it names. Every other module says its floor in its docstring, as these do too.
+# The modules around which the others stand. All of them say their floor in their docstrings.
 FLOORS = {
     "errors": 0,
     "annotations": 0,
@@ -103,7 +103,7 @@ modules = pytest.mark.parametrize("path", MODULES, ids=name_of)
 
 
 @modules
-def test_every_module_says_its_floor_and_it_is_the_one_of_the_design(path: Path):
+def test_every_module_says_its_floor_and_it_is_the_one_above(path: Path):
     module = name_of(path)
     if module != "typedfilter":  # which stands for all floors
         assert floor_of(module) is not None

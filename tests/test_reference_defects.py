@@ -1,4 +1,4 @@
-"""What the reference implementation gets wrong with jit, grad, vmap and wrappers: a test for each line of it.
+"""What Equinox 0.13 gets wrong with jit, grad, vmap and wrappers: for each a test that it is right here.
 
 More about each is in the tests of the module concerned; here is the program that shows it.
 """

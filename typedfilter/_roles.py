@@ -24,7 +24,7 @@ __all__ = ["Differentiable", "Role", "RoleTable", "differentiable_if_traced", "n
 class Role(enum.Enum):
     """What `filter_jit` does with an argument."""
 
-    AUTO = "auto"  # the reference rule, leaf by leaf: arrays traced, everything else static
+    AUTO = "auto"  # nothing said: leaf by leaf, arrays traced, everything else static
     ARRAYS = "arrays"  # annotated to hold arrays only: traced whole, Python scalars too
     TRACED = "traced"  # Traced[T]: every leaf traced
     STATIC = "static"  # a compile-time constant

@@ -59,7 +59,7 @@ def recording(fn: Any) -> tuple[Any, list[Any]]:
     return ruled, seen
 
 
-def test_the_example_of_the_reference_page():
+def test_the_example_of_the_equinox_documentation_works():
     @filter_custom_jvp
     def call(x, y, *, fn):
         return fn(x, y)

@@ -156,7 +156,7 @@ def test_primals_arrive_as_arrays_also_where_nothing_is_traced():
 
 
 def test_python_floats_are_differentiated():
-    # The reference returns 0.0: what its forward rule computes from a float is a float, hence static.
+    # Equinox returns 0.0: what its forward rule computes from a float is a float, hence static.
     @filter_custom_vjp
     def square(x):
         return x**2

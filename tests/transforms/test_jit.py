@@ -71,7 +71,7 @@ def same(one: Any, two: Any) -> bool:
 # ------------------------------------------------------------------------------------ the rule, unannotated
 
 
-def test_the_example_of_the_reference_page_works():
+def test_the_example_of_the_equinox_documentation_works():
     @filter_jit
     def f(x, y):
         return x + y, x - y

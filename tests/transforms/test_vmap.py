@@ -61,7 +61,7 @@ def shape_seen(axes: Any, *args: Any, **options: Any) -> Any:
 # ------------------------------------------------------------------------------------ the rule, unannotated
 
 
-def test_the_example_of_the_reference_page_works():
+def test_the_example_of_the_equinox_documentation_works():
     @filter_vmap
     def f(x, y):
         return x + y
