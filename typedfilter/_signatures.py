@@ -40,12 +40,17 @@ R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 S = TypeVar("S")
 T = TypeVar("T")
+U = TypeVar("U")
+V = TypeVar("V")
 Ts = TypeVarTuple("Ts")
 Aux = TypeVar("Aux")
 Residuals = TypeVar("Residuals")
 Value = TypeVar("Value", bound=ArrayLike)
 # What is differentiated. Bound to Any and not unbounded, or pyright rejects unannotated lambdas.
 D = TypeVar("D", bound=Any)
+# One array that is differentiated. A variable and not `Array`: all overloads hold of an unannotated lambda,
+# and mypy keeps a type only where their results are the same.
+A = TypeVar("A", bound=Array)
 F = TypeVar("F", bound=Callable[..., Any])
 F_co = TypeVar("F_co", bound=Callable[..., Any], covariant=True)
 
@@ -281,7 +286,7 @@ class JacobianDecorator(Protocol):
     @overload
     def __call__(self, fun: Fn[D, P, Array], /) -> Fn[D, P, D]: ...
     @overload
-    def __call__(self, fun: Fn[Array, P, R], /) -> Fn[Array, P, R]: ...
+    def __call__(self, fun: Fn[A, P, R], /) -> Fn[A, P, R]: ...
     @overload
     def __call__(self, fun: Fn[D, P, Any], /) -> Fn[D, P, Any]: ...
 
@@ -292,7 +297,7 @@ class JacobianAuxDecorator(Protocol):
     @overload
     def __call__(self, fun: Fn[D, P, tuple[Array, Aux]], /) -> Fn[D, P, tuple[D, Aux]]: ...
     @overload
-    def __call__(self, fun: Fn[Array, P, tuple[R, Aux]], /) -> Fn[Array, P, tuple[R, Aux]]: ...
+    def __call__(self, fun: Fn[A, P, tuple[R, Aux]], /) -> Fn[A, P, tuple[R, Aux]]: ...
     @overload
     def __call__(self, fun: Fn[D, P, tuple[Any, Aux]], /) -> Fn[D, P, tuple[Any, Aux]]: ...
 
@@ -301,7 +306,7 @@ class HessianDecorator(Protocol):
     """`filter_hessian()`. With respect to one array it has the structure of the result."""
 
     @overload
-    def __call__(self, fun: Fn[Array, P, R], /) -> Fn[Array, P, R]: ...
+    def __call__(self, fun: Fn[A, P, R], /) -> Fn[A, P, R]: ...
     @overload
     def __call__(self, fun: Fn[D, P, Any], /) -> Fn[D, P, Any]: ...
 
@@ -310,7 +315,7 @@ class HessianAuxDecorator(Protocol):
     """`filter_hessian(has_aux=True)`."""
 
     @overload
-    def __call__(self, fun: Fn[Array, P, tuple[R, Aux]], /) -> Fn[Array, P, tuple[R, Aux]]: ...
+    def __call__(self, fun: Fn[A, P, tuple[R, Aux]], /) -> Fn[A, P, tuple[R, Aux]]: ...
     @overload
     def __call__(self, fun: Fn[D, P, tuple[Any, Aux]], /) -> Fn[D, P, tuple[Any, Aux]]: ...
 

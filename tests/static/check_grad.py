@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
@@ -19,7 +17,6 @@ from typedfilter import (
     filter_jit,
     filter_jvp,
     filter_value_and_grad,
-    filter_vjp,
     pytree_dataclass,
 )
 
@@ -115,18 +112,6 @@ def several_aux(x: Array, params: dict[str, Array]) -> tuple[Array, int]:
     return x * params["a"], 7
 
 
-def accepted_vjp() -> None:
-    out, pull = filter_vjp(square, X)
-    assert_type(out, Array)
-    assert_type(pull, Callable[[Array], tuple[Array]])
-    assert_type(pull(out), tuple[Array])
-    _, pull_two = filter_vjp(several_aux, X, {"a": X})
-    print(pull_two)
-    out, pull_both, aux = filter_vjp(several_aux, X, {"a": X}, has_aux=True)
-    assert_type(pull_both(out), tuple[Array, dict[str, Array]])
-    assert_type(aux, int)
-
-
 def accepted_jvp() -> None:
     assert_type(filter_jvp(square, (X,), (X,)), tuple[Array, Array])
     assert_type(
@@ -139,7 +124,15 @@ def accepted_jvp() -> None:
     def scaled(x: Array, *, by: Array) -> Array:
         return x * by
 
+    def three(x: Array, y: Array, z: Array, *, n: Static[int] = 2) -> Array:
+        return x**n
+
+    def five(x: Array, y: Array, z: Array, u: Array, v: str, *, n: Static[int] = 2) -> Array:
+        return x**n
+
     assert_type(filter_jvp(scaled, (X,), (X,), by=X), tuple[Array, Array])
+    assert_type(filter_jvp(three, (X, X, X), (X, X, X), n=3), tuple[Array, Array])
+    assert_type(filter_jvp(five, (X, X, X, X, "a"), (X, X, None, X, None), n=3), tuple[Array, Array])
 
 
 def accepted_jacobians() -> None:
@@ -160,6 +153,10 @@ def accepted_jacobians() -> None:
     assert_type(filter_jacrev(loss)(PARAMS, X), Params)
     assert_type(filter_jacfwd(tree)(X), dict[str, Array])
     assert_type(filter_hessian(tree)(X), dict[str, Array])
+
+    print(filter_jacfwd(lambda x: x * x)(X), filter_jacrev(lambda x, y: x * y)(X, X))
+    print(filter_hessian(lambda x: x @ x)(X), filter_hessian(lambda x: (x @ x, 1), has_aux=True)(X))
+    print(filter_jacfwd(has_aux=True)(lambda x: (x * x, 1))(X), filter_hessian()(lambda x: x @ x)(X))
 
     @filter_jacfwd
     def decorated(x: Array) -> Array:
@@ -200,10 +197,9 @@ def rejected_calls() -> None:
     compiled(X, X)  # type: ignore[arg-type]
     PARAMS.pull("x")  # type: ignore[arg-type]
     gradient: Array = filter_grad(loss)(PARAMS, X)  # type: ignore[assignment]
-    filter_vjp(square)  # type: ignore[call-arg, arg-type]
-    filter_vjp(square, "x")  # type: ignore[arg-type]
-    filter_vjp(square, X, has_aux=True)  # type: ignore[call-overload]
     filter_jvp(square, (X, X), (X, X))  # type: ignore[arg-type]
+    filter_jvp(several_aux, (X, "a"), (X, None))  # type: ignore[arg-type]
+    filter_jvp(several_aux, (X, {}), (X, None), n=3)  # type: ignore[arg-type]
     filter_jvp(square, ("x",), (X,))  # type: ignore[arg-type]
     filter_jacfwd(square)("x")  # type: ignore[arg-type]
     print(gradient)
@@ -213,6 +209,5 @@ if __name__ == "__main__":
     accepted_grad()
     accepted_decorators()
     accepted_methods()
-    accepted_vjp()
     accepted_jvp()
     accepted_jacobians()

@@ -18,6 +18,7 @@ from typedfilter._body import body_of
 from typedfilter._diagnose import brief
 from typedfilter._plan import Plan, check_grad
 from typedfilter._signatures import (
+    A,
     Aux,
     D,
     Fn,
@@ -159,9 +160,7 @@ def _refuse_complex(call: Call, targets: Targets) -> None:
 @overload
 def filter_jacfwd(fun: Fn[D, P, Array], /, has_aux: NoAux = False, *, check: bool = True) -> Fn[D, P, D]: ...
 @overload
-def filter_jacfwd(
-    fun: Fn[Array, P, R], /, has_aux: NoAux = False, *, check: bool = True
-) -> Fn[Array, P, R]: ...
+def filter_jacfwd(fun: Fn[A, P, R], /, has_aux: NoAux = False, *, check: bool = True) -> Fn[A, P, R]: ...
 @overload
 def filter_jacfwd(fun: Fn[D, P, Any], /, has_aux: NoAux = False, *, check: bool = True) -> Fn[D, P, Any]: ...
 @overload
@@ -170,8 +169,8 @@ def filter_jacfwd(
 ) -> Fn[D, P, tuple[D, Aux]]: ...
 @overload
 def filter_jacfwd(
-    fun: Fn[Array, P, tuple[R, Aux]], /, has_aux: WithAux, *, check: bool = True
-) -> Fn[Array, P, tuple[R, Aux]]: ...
+    fun: Fn[A, P, tuple[R, Aux]], /, has_aux: WithAux, *, check: bool = True
+) -> Fn[A, P, tuple[R, Aux]]: ...
 @overload
 def filter_jacfwd(
     fun: Fn[D, P, tuple[Any, Aux]], /, has_aux: WithAux, *, check: bool = True
@@ -211,9 +210,7 @@ def filter_jacfwd(fun: Any = None, has_aux: bool = False, *, check: bool = True)
 @overload
 def filter_jacrev(fun: Fn[D, P, Array], /, has_aux: NoAux = False, *, check: bool = True) -> Fn[D, P, D]: ...
 @overload
-def filter_jacrev(
-    fun: Fn[Array, P, R], /, has_aux: NoAux = False, *, check: bool = True
-) -> Fn[Array, P, R]: ...
+def filter_jacrev(fun: Fn[A, P, R], /, has_aux: NoAux = False, *, check: bool = True) -> Fn[A, P, R]: ...
 @overload
 def filter_jacrev(fun: Fn[D, P, Any], /, has_aux: NoAux = False, *, check: bool = True) -> Fn[D, P, Any]: ...
 @overload
@@ -222,8 +219,8 @@ def filter_jacrev(
 ) -> Fn[D, P, tuple[D, Aux]]: ...
 @overload
 def filter_jacrev(
-    fun: Fn[Array, P, tuple[R, Aux]], /, has_aux: WithAux, *, check: bool = True
-) -> Fn[Array, P, tuple[R, Aux]]: ...
+    fun: Fn[A, P, tuple[R, Aux]], /, has_aux: WithAux, *, check: bool = True
+) -> Fn[A, P, tuple[R, Aux]]: ...
 @overload
 def filter_jacrev(
     fun: Fn[D, P, tuple[Any, Aux]], /, has_aux: WithAux, *, check: bool = True
@@ -242,15 +239,13 @@ def filter_jacrev(fun: Any = None, has_aux: bool = False, *, check: bool = True)
 
 
 @overload
-def filter_hessian(
-    fun: Fn[Array, P, R], /, has_aux: NoAux = False, *, check: bool = True
-) -> Fn[Array, P, R]: ...
+def filter_hessian(fun: Fn[A, P, R], /, has_aux: NoAux = False, *, check: bool = True) -> Fn[A, P, R]: ...
 @overload
 def filter_hessian(fun: Fn[D, P, Any], /, has_aux: NoAux = False, *, check: bool = True) -> Fn[D, P, Any]: ...
 @overload
 def filter_hessian(
-    fun: Fn[Array, P, tuple[R, Aux]], /, has_aux: WithAux, *, check: bool = True
-) -> Fn[Array, P, tuple[R, Aux]]: ...
+    fun: Fn[A, P, tuple[R, Aux]], /, has_aux: WithAux, *, check: bool = True
+) -> Fn[A, P, tuple[R, Aux]]: ...
 @overload
 def filter_hessian(
     fun: Fn[D, P, tuple[Any, Aux]], /, has_aux: WithAux, *, check: bool = True

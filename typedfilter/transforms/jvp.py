@@ -17,7 +17,7 @@ from jax.custom_derivatives import SymbolicZero
 from typedfilter._diagnose import brief
 from typedfilter._plan import Plan, plan_of
 from typedfilter._shapes import checked
-from typedfilter._signatures import P, R, S, T, Ts
+from typedfilter._signatures import P, R, S, T, Ts, U, V
 from typedfilter._split import Rest, join_leaves, split
 from typedfilter._tangents import Beside
 from typedfilter._targets import can_differentiate
@@ -44,6 +44,21 @@ def filter_jvp(
     tangents: tuple[Any, Any],
     *args: P.args,
     **kwargs: P.kwargs,
+) -> tuple[R, R]: ...
+@overload
+def filter_jvp(
+    fn: Callable[Concatenate[S, T, U, P], R],
+    primals: tuple[S, T, U],
+    tangents: tuple[Any, Any, Any],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> tuple[R, R]: ...
+@overload
+def filter_jvp(
+    fn: Callable[Concatenate[S, T, U, V, P], R],
+    primals: tuple[S, T, U, V, *tuple[Any, ...]],
+    tangents: tuple[Any, Any, Any, Any, *tuple[Any, ...]],
+    **kwargs: Any,
 ) -> tuple[R, R]: ...
 @overload
 def filter_jvp(

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, overload
+from typing import Any, Concatenate, overload
 
 import jax
 import jax.numpy as jnp
 
 from typedfilter._plan import Plan, plan_of
 from typedfilter._shapes import checked
-from typedfilter._signatures import Aux, NoAux, R, Ts, WithAux
+from typedfilter._signatures import Aux, NoAux, P, R, S, Ts, WithAux
 from typedfilter._split import Rest, join_leaves, split
 from typedfilter._tangents import Beside, Undifferentiated
 from typedfilter._targets import can_differentiate, split_aux
@@ -29,14 +29,25 @@ def filter_vjp(
     fun: Callable[[*Ts], R], /, *primals: *Ts, has_aux: NoAux = False
 ) -> tuple[R, Callable[[R], tuple[*Ts]]]: ...
 @overload
-def filter_vjp(
+def filter_vjp(  # type: ignore[overload-overlap]  # a keyword argument of a function may be named has_aux
     fun: Callable[[*Ts], tuple[R, Aux]], /, *primals: *Ts, has_aux: WithAux
 ) -> tuple[R, Callable[[R], tuple[*Ts]], Aux]: ...
-def filter_vjp(  # the ignore: mypy asks of the implementation that it unpacks what the overloads do
-    fun: Any,
-    *primals: *Ts,  # pyright: ignore[reportInvalidTypeVarUse]
-    has_aux: bool = False,
+# With keyword arguments, types can't tell how many of the parameters are given by position.
+@overload
+def filter_vjp(  # type: ignore[overload-overlap]  # likewise
+    fun: Callable[Concatenate[S, P], tuple[R, Aux]],
+    primal: S,
+    /,
+    *primals: Any,
+    has_aux: WithAux,
     **kwargs: Any,
+) -> tuple[R, Callable[[R], tuple[Any, ...]], Aux]: ...
+@overload
+def filter_vjp(
+    fun: Callable[Concatenate[S, P], R], primal: S, /, *primals: P.args, **kwargs: P.kwargs
+) -> tuple[R, Callable[[R], tuple[Any, ...]]]: ...
+def filter_vjp(  # type: ignore[misc]  # of the implementation mypy asks that it unpacks what the overloads do
+    fun: Any, *primals: Any, has_aux: bool = False, **kwargs: Any
 ) -> Any:
     """Evaluate a function, and get the function that pulls cotangents of its result back, as `jax.vjp` does.
 
