@@ -217,12 +217,10 @@ def _spread(plan: Plan, option: str, name: str, spec: Any, tree: Any) -> list[in
     """A prefix of axes over all leaves of a tree; callables are asked for each leaf."""
     if spec is None or type(spec) is int:
         return [spec] * len(tree_leaves(tree))
-    out: list[int | None] = []
+    pairs: list[tuple[Any, Any]] = []  # callables are asked below, where their errors are theirs
 
     def below(axis: Any, subtree: Any) -> None:
-        for leaf in tree_leaves(subtree):
-            chosen: Any = axis(leaf) if callable(axis) else axis
-            out.append(chosen)
+        pairs.extend((axis, leaf) for leaf in tree_leaves(subtree))
 
     try:
         jax.tree_util.tree_map(below, spec, tree, is_leaf=lambda node: node is None)
@@ -235,7 +233,8 @@ def _spread(plan: Plan, option: str, name: str, spec: Any, tree: Any) -> list[in
             actual=str(jax.tree_util.tree_structure(tree)),
             fix=f"give one axis for all of it, or axes in its structure, in {option}",
         ) from None
-    return out
+    axes: list[Any] = [axis(leaf) if callable(axis) else axis for axis, leaf in pairs]
+    return axes
 
 
 def _only_arrays(

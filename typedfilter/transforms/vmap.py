@@ -70,9 +70,8 @@ class Vmap(Transform):
             try:
                 mapped, whole = mapper(tuple(call.axes), call.size)(call.arrays, carried)
             except ValueError as error:
-                # As the releases of JAX word it.
-                text = "" if isinstance(error, VmapAxisError) else str(error)
-                if "out_axes" not in text or "None" not in text:
+                # As the releases of JAX word it. Before the body has returned, it is an error of the body.
+                if carried.back is None or "out_axes" not in str(error) or "None" not in str(error):
                     raise
                 raise _unmapped(plan) from None
             return place_outputs(mapped, whole, carried.back)
