@@ -14,7 +14,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from typedfilter._axes import Mapped
-from typedfilter._diagnose import better_error
+from typedfilter._diagnose import donation_error
 from typedfilter._plan import Plan
 from typedfilter.errors import VmapAxisError
 
@@ -67,7 +67,7 @@ def refuse_deleted(plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     # Up front: some JAX releases crash where a deleted array is split over several devices.
     for leaf in jax.tree_util.tree_leaves((args, kwargs)):
         if isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer) and leaf.is_deleted():
-            error = better_error(plan, RuntimeError("deleted"), args, kwargs)
+            error = donation_error(plan, args, kwargs)
             if error is not None:
                 raise error
 

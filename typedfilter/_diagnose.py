@@ -6,6 +6,7 @@ explain is the user's own, and passes unchanged.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ import jax.core
 import numpy as np
 
 from typedfilter import _raised
+from typedfilter._fields import is_array_only_class, leaf_marks
 from typedfilter._hints import Hint, Role, show
 from typedfilter._keys import static_problem
 from typedfilter._plan import Param, Plan
@@ -21,7 +23,7 @@ from typedfilter._shape_text import array_text
 from typedfilter.errors import DonationError, ShapeError, StaticArgumentError, TypedFilterError
 from typedfilter.filters import is_array, is_array_like
 
-__all__ = ["better_error", "brief"]
+__all__ = ["better_error", "brief", "donation_error"]
 
 Finder = Callable[[Plan, str, Hint, Any], TypedFilterError | None]
 
@@ -38,15 +40,36 @@ def better_error(
         return original
     if isinstance(error, TypedFilterError) or not isinstance(error, (TypeError, ValueError, RuntimeError)):
         return None
-    finders: list[Finder] = [_static_fault, _traced_fault]
-    if isinstance(error, (RuntimeError, ValueError)) and "delete" in str(error):
-        finders = [_donated_fault]
+    if _GONE.match(str(error)):
+        return donation_error(plan, args, kwargs)
+    if _TWICE.match(str(error)):
+        return _twice_error(plan, args, kwargs)
+    return _first_fault((_static_fault, _leaf_fault, _traced_fault), plan, args, kwargs)
+
+
+def donation_error(plan: Plan, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Exception | None:
+    """An error that names the first array among these arguments whose memory is gone."""
+    return _first_fault((_donated_fault,), plan, args, kwargs)
+
+
+def _first_fault(
+    finders: Sequence[Finder], plan: Plan, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> Exception | None:
     for name, hint, value in _arguments(plan, args, kwargs):
         for find in finders:
             better = find(plan, name, hint, value)
             if better is not None:
                 return better
     return None
+
+
+# As the releases of JAX word it, from the first word on: errors of the user's own may speak of such things.
+_GONE = re.compile(
+    "Array has been deleted with shape|INVALID_ARGUMENT: Invalid buffer passed.* deleted or donated"
+)
+_TWICE = re.compile(
+    "INVALID_ARGUMENT: Attempt to (use a buffer that was previously donated|donate the same buffer)"
+)
 
 
 def _arguments(plan: Plan, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[tuple[str, Hint, Any]]:
@@ -76,11 +99,21 @@ def brief(value: object) -> str:
 def _static_fault(plan: Plan, name: str, hint: Hint, value: Any) -> TypedFilterError | None:
     if hint.role is Role.STATIC:
         return _static_error(plan, name, value, f"static ({hint.why})")
+    return None
+
+
+def _leaf_fault(plan: Plan, name: str, hint: Hint, value: Any) -> TypedFilterError | None:
+    """What is wrong with a leaf of an argument where the annotation leaves leaves open."""
     if hint.role is not Role.AUTO:
         return None
-    for path, leaf in _leaves(name, value):
-        if isinstance(leaf, (np.ndarray, np.generic)) and not is_array(leaf):
-            return StaticArgumentError(
+    only_arrays = is_array_only_class(type(value))
+    for (path, leaf), mark in zip(_leaves(name, value), leaf_marks(value), strict=True):
+        if mark.static:
+            found: TypedFilterError | None = _static_error(plan, path, leaf, "static, as its field says,")
+        elif only_arrays or mark.traced:
+            found = _array_error(plan, path, leaf, "an array, as its field says")
+        elif isinstance(leaf, (np.ndarray, np.generic)) and not is_array(leaf):
+            found = StaticArgumentError(
                 f"is a NumPy array of dtype {leaf.dtype}, which JAX can't trace",
                 function=plan.function,
                 parameter=path,
@@ -88,10 +121,12 @@ def _static_fault(plan: Plan, name: str, hint: Hint, value: Any) -> TypedFilterE
                 actual=brief(leaf),
                 fix="convert it to numbers, or pass it as a tuple under Static[...]",
             )
-        if not is_array(leaf):
-            found = _static_error(plan, path, leaf, "static, since it is no array")
-            if found is not None:
-                return found
+        else:
+            found = (
+                None if is_array(leaf) else _static_error(plan, path, leaf, "static, since it is no array")
+            )
+        if found is not None:
+            return found
     return None
 
 
@@ -115,17 +150,21 @@ def _static_error(plan: Plan, name: str, value: Any, why: str) -> StaticArgument
 def _traced_fault(plan: Plan, name: str, hint: Hint, value: Any) -> TypedFilterError | None:
     if hint.role not in (Role.ARRAYS, Role.TRACED):
         return None
-    for path, leaf in _leaves(name, value):
-        if not is_array_like(leaf) and not isinstance(leaf, jax.ShapeDtypeStruct):
-            return ShapeError(
-                "is not an array",
-                function=plan.function,
-                parameter=path,
-                expected=show(hint.annotation),
-                actual=brief(leaf),
-                fix="pass an array; or mark what can't be one as Static[...]",
-            )
-    return None
+    found = (_array_error(plan, path, leaf, show(hint.annotation)) for path, leaf in _leaves(name, value))
+    return next((error for error in found if error is not None), None)
+
+
+def _array_error(plan: Plan, path: str, leaf: Any, expected: str) -> ShapeError | None:
+    if is_array_like(leaf) or isinstance(leaf, jax.ShapeDtypeStruct):
+        return None
+    return ShapeError(
+        "is not an array",
+        function=plan.function,
+        parameter=path,
+        expected=expected,
+        actual=brief(leaf),
+        fix="pass an array; or mark what can't be one as Static[...]",
+    )
 
 
 def _donated_fault(plan: Plan, name: str, hint: Hint, value: Any) -> TypedFilterError | None:
@@ -139,3 +178,26 @@ def _donated_fault(plan: Plan, name: str, hint: Hint, value: Any) -> TypedFilter
                 fix="use the result of that call in its place, or pass a copy (jax.numpy.copy) to it",
             )
     return None
+
+
+def _twice_error(plan: Plan, args: Sequence[Any], kwargs: Mapping[str, Any]) -> DonationError | None:
+    """The first two leaves that are one buffer."""
+    seen: dict[int, str] = {}
+    for name, _, value in _arguments(plan, args, kwargs):
+        for path, leaf in _leaves(name, value):
+            for buffer in _buffers(leaf):
+                if seen.setdefault(buffer, path) != path:
+                    return DonationError(
+                        f"is the same array as `{seen[buffer]}`, and is donated in one of the two places",
+                        function=plan.function,
+                        parameter=path,
+                        actual=f"one array {array_text(leaf.dtype, leaf.shape)}",
+                        fix="pass a copy (jax.numpy.copy) in one of the two places",
+                    )
+    return None
+
+
+def _buffers(leaf: Any) -> list[int]:
+    if not isinstance(leaf, jax.Array) or isinstance(leaf, jax.core.Tracer):
+        return []
+    return [shard.data.unsafe_buffer_pointer() for shard in leaf.addressable_shards]

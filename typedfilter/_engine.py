@@ -34,7 +34,7 @@ from typedfilter._tokens import Kept, Token, is_raw, static_token
 from typedfilter._wrapper import Link, rewind
 from typedfilter.filters import leaf_is_array_type
 
-__all__ = ["Engine", "Identity", "Mode", "Pattern", "TraceEvent", "trace_observers"]
+__all__ = ["Engine", "Identity", "Mode", "Pattern", "TraceEvent", "opened", "trace_observers"]
 
 
 class Mode(enum.Enum):
@@ -334,8 +334,8 @@ def _body(
     results: list[Any] = []  # lives as long as the programs that return them: JAX drops these with `run`
 
     def run(*args: Any, **kwargs: Any) -> Any:
-        args = tuple([_open(value) for value in args])
-        kwargs = {name: _open(value) for name, value in kwargs.items()}
+        args = tuple([opened(value) for value in args])
+        kwargs = {name: opened(value) for name, value in kwargs.items()}
         if trace_observers:
             _tell(plan, identity, args, kwargs)
         if options.quiet:
@@ -357,7 +357,8 @@ def _body(
     return run
 
 
-def _open(value: Any) -> Any:
+def opened(value: Any) -> Any:
+    """An argument as the user gave it, from what it travelled as."""
     return value.value() if type(value) is Token else unpack(value)
 
 

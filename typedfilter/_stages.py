@@ -10,12 +10,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 import jax
 
-from typedfilter._engine import STATIC_MODES, Engine, JitOptions, Mode, Pattern
+from typedfilter._diagnose import better_error
+from typedfilter._engine import STATIC_MODES, Engine, JitOptions, Mode, Pattern, opened
 from typedfilter._intern import Attached
 from typedfilter._keys import exact_key, static_problem
 from typedfilter._pack import Packed, unpack, unpack_result
@@ -160,17 +161,17 @@ class Stages:
 
     def lower(self, /, *args: Any, **kwargs: Any) -> Lowered:
         ahead = self._prepare(args, kwargs)
-        with ahead.quietly():
+        with ahead.explained():
             return Lowered(ahead, ahead.jit.lower(*ahead.args, **ahead.kwargs))
 
     def trace(self, /, *args: Any, **kwargs: Any) -> Traced:
         ahead = self._prepare(args, kwargs)
-        with ahead.quietly():
+        with ahead.explained():
             return Traced(ahead, ahead.jit.trace(*ahead.args, **ahead.kwargs))
 
     def eval_shape(self, /, *args: Any, **kwargs: Any) -> Any:
         ahead = self._prepare(args, kwargs)
-        with ahead.quietly():
+        with ahead.explained():
             return unpack_result(ahead.jit.eval_shape(*ahead.args, **ahead.kwargs))
 
 
@@ -199,9 +200,18 @@ class _Ahead:
         bound = bound_args, bound_kwargs
         return cls(engine, bound, engine.jit(pattern), pattern, positional, keyword, engine.kept)
 
-    def quietly(self) -> contextlib.AbstractContextManager[None]:
-        """Without JAX's warning about donated buffers, if it is not wanted."""
-        return self.engine.caution.quietly() if self.engine.options.quiet else contextlib.nullcontext()
+    @contextlib.contextmanager
+    def explained(self) -> Generator[None]:
+        """With our errors about arguments, and without JAX's warning about donated buffers if so wanted."""
+        try:
+            with self.engine.caution.quietly() if self.engine.options.quiet else contextlib.nullcontext():
+                yield
+        except Exception as error:
+            args, kwargs = list(map(opened, self.args)), {k: opened(v) for k, v in self.kwargs.items()}
+            better = better_error(self.engine.plan, error, args, kwargs)
+            if better is None:
+                raise
+            raise better from None
 
     def dynamic(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """The traced arguments of another call, whose static ones must be those of this one.
@@ -298,7 +308,7 @@ class Traced(_Stage):
 
     def lower(self, **options: Any) -> Lowered:
         """Lower for the platform at hand, or as `jax.stages.Traced.lower` says."""
-        with self._ahead.quietly():
+        with self._ahead.explained():
             return Lowered(self._ahead, self._stage.lower(**options))
 
 

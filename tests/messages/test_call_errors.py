@@ -28,6 +28,7 @@ from typedfilter import (
     filter_jit,
     filter_value_and_grad,
     filter_vmap,
+    pytree_dataclass,
 )
 
 X = jnp.arange(3.0)
@@ -280,6 +281,60 @@ def test_something_else_where_an_array_is_annotated(call, argument, expected, fo
     assert isinstance(value, TypeError)
 
 
+@pytree_dataclass
+class Rated:
+    weight: Float[Array, "n"]
+    rate: Traced[float]
+
+
+class Foreign:
+    def __init__(self, w, n):
+        self.w = w
+        self.n = n
+
+    n: Static[int]
+
+
+jax.tree_util.register_pytree_with_keys(
+    Foreign,
+    lambda node: (((jax.tree_util.GetAttrKey("w"), node.w), (jax.tree_util.GetAttrKey("n"), node.n)), None),
+    lambda _, children: Foreign(*children),
+)
+
+
+@pytest.mark.parametrize(
+    ("make", "path"),
+    [
+        (lambda v: Rated(X, v), ".rate"),
+        (lambda v: Rated(v, 0.5), ".weight"),
+        (lambda v: [Rated(X, v), 1], "[0].rate"),
+    ],
+)
+@pytest.mark.parametrize("stage", ["__call__", "lower"])
+def test_something_else_where_a_field_is_traced(make, path, stage):
+    check(
+        tf.ShapeError,
+        lambda: getattr(free, stage)(make("a")),
+        f"free(): argument `x{path}` is not an array",
+        "  expected: an array, as its field says",
+        "  found: str 'a'",
+        "  fix: pass an array; or mark what can't be one as Static[...]",
+    )
+
+
+@pytest.mark.parametrize("stage", ["__call__", "lower"])
+def test_an_array_where_a_field_of_anothers_class_is_static(stage):
+    check(
+        tf.StaticArgumentError,
+        lambda: getattr(free, stage)({"f": Foreign(X, X)}),
+        "free(): argument `x['f'].n` is static, as its field says, but is an array",
+        "  expected: a hashable value",
+        "  found: an array f32[3]",
+        '  fix: annotate it as an array (Float[Array, "..."]) or Traced[...], or pass a Python value',
+    )
+    assert free(Foreign(X, 2)).n == 2
+
+
 def test_none_where_an_array_is_annotated():
     check(
         tf.ShapeError,
@@ -363,6 +418,56 @@ def test_a_donated_array_that_is_passed_to_a_method_or_a_partial():
         Trainer().step(x)
     with pytest.raises(tf.DonationError, match=r"argument `state` was donated"):
         filter_jit(functools.partial(step.__wrapped__, x=X))(x)
+
+
+@pytest.mark.usefixtures("quiet")
+def test_an_array_that_is_passed_twice_and_donated():
+    @filter_jit
+    def use(x: Donate[Any], y: Any):
+        return x["w"] + 1, y
+
+    @filter_jit(donate="all")
+    def add(first, *rest):
+        return first + 1, rest[0] * 2
+
+    fix = "  fix: pass a copy (jax.numpy.copy) in one of the two places"
+    x = X + 0
+    check(
+        tf.DonationError,
+        lambda: use({"w": x, "n": 1}, (Y, x)),
+        "use(): argument `y[1]` is the same array as `x['w']`, and is donated in one of the two places",
+        "  found: one array f32[3]",
+        fix,
+    )
+    check(
+        tf.DonationError,
+        lambda: add(x, jax.device_put(x, x.sharding, may_alias=True)),
+        "add(): argument `rest[0]` is the same array as `first`, and is donated in one of the two places",
+        "  found: one array f32[3]",
+        fix,
+    )
+
+
+@pytest.mark.usefixtures("quiet")
+def test_an_error_that_speaks_of_deleting_is_not_taken_for_one_about_donation():
+    def fails(x):
+        raise FileNotFoundError("can't delete the file")
+
+    @filter_jit
+    def call(x: Donate[Array]):
+        return jax.pure_callback(fails, jax.ShapeDtypeStruct((3,), jnp.float32), x)
+
+    @filter_jit
+    def body(x: Donate[Array]):
+        raise ValueError("nothing to delete")
+
+    x = X + 0
+    with pytest.raises(jax.errors.JaxRuntimeError, match="can't delete the file"):
+        jax.block_until_ready(call(x))
+    assert x.is_deleted()
+    with pytest.raises(ValueError, match="nothing to delete") as raised:
+        body(x)
+    assert type(raised.value) is ValueError
 
 
 # ----------------------------------------------------------------------------------------------------- vmap
@@ -541,6 +646,35 @@ def test_a_result_without_an_axis_that_differs_between_examples():
         "  expected: a value that does not depend on mapped arguments",
         "  fix: give it an axis: VmapAxis[0], or 0 in out_axes",
     )
+
+
+class OutAxesError(ValueError): ...
+
+
+def test_an_error_of_the_body_that_speaks_of_out_axes_passes_unchanged():
+    def body(x):
+        raise OutAxesError("out_axes must not be None")
+
+    def maps(x):
+        return jax.vmap(lambda y: y * x, out_axes=None)(jnp.arange(2.0))
+
+    with pytest.raises(OutAxesError):
+        filter_vmap(body)(X)
+    with pytest.raises(ValueError, match="out_axes") as theirs:
+        jax.vmap(maps)(X)
+    with pytest.raises(ValueError, match="out_axes") as ours:
+        filter_vmap(maps)(X)
+    assert type(ours.value) is type(theirs.value)
+    assert str(ours.value) == str(theirs.value)
+
+
+def test_an_error_of_a_callable_axis_passes_unchanged():
+    def axis(leaf):
+        raise OutAxesError("mine")
+
+    for options in ({"in_axes": axis}, {"out_axes": axis}, {"in_axes": {"x": [axis]}}):
+        with pytest.raises(OutAxesError):
+            filter_vmap(lambda x: x, **options)([X])
 
 
 def test_a_result_that_has_no_such_axis():
