@@ -66,6 +66,10 @@ def filter_checkpoint(
 
     Returns:
         A function with the arguments and results of `fun`. Without `fun`, a decorator.
+
+    Raises:
+        AnnotationError: annotations contradict each other (when the decorator runs).
+        ShapeError: an argument or the result is not what its annotation says (at the call).
     """
     transform = Checkpoint(prevent_cse, policy, check=check)
     return transform.wrap if fun is None else transform.wrap(fun)

@@ -201,7 +201,7 @@ def filter_jacfwd(fun: Any = None, has_aux: bool = False, *, check: bool = True)
         AnnotationError: there is nothing to differentiate, or the return annotation is no pair with
             `has_aux` (when the decorator runs).
         ShapeError: the argument is a single leaf that can't be differentiated, or complex; the result is
-            complex, or with `has_aux` no pair (at the call).
+            no pair with `has_aux`; something is not what its annotation says (at the call).
     """
     transform = Jacobian(has_aux, check=check)
     return transform.wrap if fun is None else transform.wrap(fun)
@@ -232,7 +232,24 @@ def filter_jacrev(*, has_aux: WithAux, check: bool = True) -> JacobianAuxDecorat
 def filter_jacrev(fun: Any = None, has_aux: bool = False, *, check: bool = True) -> Any:
     """The Jacobian by reverse-mode differentiation: a pass for each number in the result.
 
-    Everything else is as in `filter_jacfwd`, whose results may be complex.
+    With arguments annotated `Diff[...]` it is with respect to these: of one, its own; of several, a tuple in
+    the order of the parameters.
+
+    Args:
+        fun: a pure function, whose result may be a pytree of anything.
+        has_aux: `fun` returns `(out, aux)`; `aux` may hold anything, and is returned as it is.
+        check: check shapes, dtypes and types of what the body receives and returns.
+
+    Returns:
+        A function with the arguments of `fun` that returns the Jacobian, or `(Jacobian, aux)`. The Jacobian
+        is what `filter_jacfwd` returns: arrays of the shape of a leaf of the result followed by that of a leaf
+        of the argument, and `None` for what is not differentiated. Without `fun`, a decorator.
+
+    Raises:
+        AnnotationError: there is nothing to differentiate, or the return annotation is no pair with
+            `has_aux` (when the decorator runs).
+        ShapeError: the argument is a single leaf that can't be differentiated, or complex; the result is
+            complex, or no pair with `has_aux`; something is not what its annotation says (at the call).
     """
     transform = Reverse(has_aux, check=check)
     return transform.wrap if fun is None else transform.wrap(fun)
@@ -255,7 +272,7 @@ def filter_hessian(*, has_aux: NoAux = False, check: bool = True) -> HessianDeco
 @overload
 def filter_hessian(*, has_aux: WithAux, check: bool = True) -> HessianAuxDecorator: ...
 def filter_hessian(fun: Any = None, has_aux: bool = False, *, check: bool = True) -> Any:
-    """The Hessian: `filter_jacfwd` of `filter_jacrev`, whose arguments and errors it has.
+    """The Hessian: `filter_jacfwd` of `filter_jacrev`, with the arguments and the errors of the latter.
 
     Returns:
         A function with the arguments of `fun` that returns the Hessian, or `(Hessian, aux)`. Each array in

@@ -100,7 +100,8 @@ def filter_jit(
         donate: `"all"` donates every array, `"all-except-first"` all but those of the first argument;
             `"warn"` and `"warn-except-first"` do the same, and let JAX warn about buffers that it could
             not use. With `"none"` only arguments annotated `Donate[...]` are donated.
-        check: check shapes, dtypes and types while tracing. A compiled call is not slowed down by it.
+        check: check shapes, dtypes and types while tracing. A compiled call is not slowed down by it. `False`
+            also turns off the checks of whatever `fun` calls: other functions with transforms, too.
         inline: as in `jax.jit`.
         keep_unused: as in `jax.jit`.
         in_shardings: where the arrays of the arguments are to be: one place for all of them, a tuple of

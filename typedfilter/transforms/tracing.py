@@ -67,6 +67,12 @@ def filter_make_jaxpr(fun: Any = None, *, check: bool = True) -> Any:
         - the `jax.extend.core.ClosedJaxpr`, from the arrays of the arguments to those of the result;
         - the result with a `jax.ShapeDtypeStruct` for each array, and `None` for everything else;
         - the result with `None` for each array.
+
+        Without `fun`, a decorator.
+
+    Raises:
+        AnnotationError: annotations contradict each other (when the decorator runs).
+        ShapeError: an argument or the result is not what its annotation says (at the call).
     """
     transform = MakeJaxpr(check=check)
     return transform.wrap if fun is None else transform.wrap(fun)
@@ -83,6 +89,7 @@ def filter_eval_shape(fun: Callable[..., Any], /, *args: Any, **kwargs: Any) -> 
     be `jax.ShapeDtypeStruct`s. What is no array comes back as it is.
 
     Raises:
+        AnnotationError: annotations contradict each other.
         ShapeError: an argument or the result is not what its annotation says.
     """
     plan = plan_of(fun, final=True)
