@@ -117,7 +117,7 @@ def filter_value_and_grad(*, has_aux: NoAux = False, check: bool = True) -> Valu
 @overload
 def filter_value_and_grad(*, has_aux: WithAux, check: bool = True) -> ValueAndGradAuxDecorator: ...
 def filter_value_and_grad(fun: Any = None, *, has_aux: bool = False, check: bool = True) -> Any:
-    """As `filter_grad`, and also returns the value of the function.
+    """As `filter_grad`, with its arguments and errors, and also returns the value of the function.
 
     Returns:
         `(value, gradient)`, or `((value, aux), gradient)` with `has_aux=True`.

@@ -242,8 +242,8 @@ def filter_jacrev(fun: Any = None, has_aux: bool = False, *, check: bool = True)
 
     Returns:
         A function with the arguments of `fun` that returns the Jacobian, or `(Jacobian, aux)`. The Jacobian
-        is what `filter_jacfwd` returns: arrays of the shape of a leaf of the result followed by that of a leaf
-        of the argument, and `None` for what is not differentiated. Without `fun`, a decorator.
+        is what `filter_jacfwd` returns: arrays of the shape of a leaf of the result followed by that of a
+        leaf of the argument, and `None` for what is not differentiated. Without `fun`, a decorator.
 
     Raises:
         AnnotationError: there is nothing to differentiate, or the return annotation is no pair with
