@@ -83,9 +83,23 @@ def test_help_lists_every_command_with_what_it_does(capsys: pytest.CaptureFixtur
         assert f"{name} {command.help}" in out
 
 
-def test_version_is_that_of_the_installed_package(capsys: pytest.CaptureFixture[str]):
+def test_version_is_that_of_the_installed_package(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(metadata, "version", {"typedfilter": "1.2.3"}.__getitem__)
     assert status_of("--version") == 0
-    assert capsys.readouterr().out == f"typedfilter {metadata.version('typedfilter')}\n"
+    assert capsys.readouterr().out == "typedfilter 1.2.3\n"
+
+
+def test_without_an_installed_package_there_is_no_version_to_tell(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def version(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    assert status_of("--version") == 0
+    assert capsys.readouterr().out == "typedfilter is not installed: nothing tells its version\n"
 
 
 @every_command

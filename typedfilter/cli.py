@@ -98,7 +98,11 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from importlib import metadata
 
-        print(f"typedfilter {metadata.version('typedfilter')}")
+        try:
+            version = metadata.version("typedfilter")
+        except metadata.PackageNotFoundError:  # a folder with the source on the path
+            version = "is not installed: nothing tells its version"
+        print(f"typedfilter {version}")
         parser.exit()
 
 
