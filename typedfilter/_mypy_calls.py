@@ -11,11 +11,13 @@ from typing import Any, TypeAlias
 from mypy.erasetype import erase_typevars
 from mypy.nodes import ARG_STAR, ARG_STAR2, Decorator, TypeInfo
 from mypy.plugin import FunctionContext, MethodContext
+from mypy.subtypes import is_same_type
 from mypy.types import (
     AnyType,
     CallableType,
     FunctionLike,
     Instance,
+    LiteralType,
     Overloaded,
     TupleType,
     Type,
@@ -104,25 +106,34 @@ def _grad(value: bool, aux: bool | None) -> Callable[[CallContext], Type]:
     def hook(ctx: CallContext) -> Type:
         fun = _function(ctx)
         has_aux = _has_aux(ctx) if aux is None else aux
-        if fun is None:
+        if fun is None or has_aux is None or _follows_context(ctx, fun):
             return ctx.default_return_type
         results: list[CallableType] = []
         for item in fun.items:
             grad = _grad_type(ctx, item)
             returned = get_proper_type(item.ret_type)
-            if grad is None or (
-                has_aux and not (isinstance(returned, TupleType) and len(returned.items) == 2)
-            ):
+            pair = returned.items if isinstance(returned, TupleType) and len(returned.items) == 2 else None
+            if grad is None or (has_aux and pair is None):
                 return ctx.default_return_type
-            parts: list[Type] = [grad]
-            if value:
-                parts = [item.ret_type, grad]
-            elif has_aux and isinstance(returned, TupleType):
-                parts = [grad, returned.items[1]]
+            outcome = item.ret_type
+            if has_aux and pair is not None:
+                outcome = _tuple(ctx, pair) if value else pair[1]
+            parts = [outcome, grad] if value else [grad, outcome] if has_aux else [grad]
             results.append(_with_result(ctx, item, parts))
         return results[0] if len(results) == 1 else Overloaded(results)
 
     return hook
+
+
+def _follows_context(ctx: CallContext, fun: FunctionLike) -> bool:
+    """Whether mypy chose another first parameter by what is expected of the result; with `Diff` it can't."""
+    item = fun.items[0]
+    default = get_proper_type(ctx.default_return_type)
+    if len(fun.items) > 1 or item.variables or any("Diff" in marks(typ) for typ in item.arg_types):
+        return False
+    if not isinstance(default, CallableType) or not default.arg_types or not item.arg_types:
+        return False
+    return not is_same_type(default.arg_types[0], item.arg_types[0])
 
 
 def _jacobian(hessian: bool, aux: bool | None) -> Callable[[CallContext], Type]:
@@ -130,13 +141,13 @@ def _jacobian(hessian: bool, aux: bool | None) -> Callable[[CallContext], Type]:
 
     def hook(ctx: CallContext) -> Type:
         fun = _function(ctx)
-        if fun is None or not all(any("Diff" in marks(typ) for typ in item.arg_types) for item in fun.items):
-            return ctx.default_return_type
         info = _class(ctx, "jax", "Array")
-        if info is None:
+        has_aux = _has_aux(ctx) if aux is None else aux
+        if fun is None or info is None or has_aux is None:
+            return ctx.default_return_type
+        if not all(_decided(item) for item in fun.items):
             return ctx.default_return_type
         array = Instance(info, [])
-        has_aux = _has_aux(ctx) if aux is None else aux
 
         def change(item: CallableType) -> CallableType:
             returned = get_proper_type(item.ret_type)
@@ -154,6 +165,12 @@ def _jacobian(hessian: bool, aux: bool | None) -> Callable[[CallContext], Type]:
     return hook
 
 
+def _decided(item: CallableType) -> bool:
+    """Whether something is marked; or it is a lambda, of which all overloads hold: they have to agree."""
+    first = item.arg_types[0] if item.arg_types else None
+    return isinstance(get_proper_type(first), AnyType) or any("Diff" in marks(typ) for typ in item.arg_types)
+
+
 def _with_result(ctx: CallContext, item: CallableType, parts: list[Type]) -> CallableType:
     """A plain function with the same parameters that returns this, or a tuple if it is several."""
     plain = ctx.api.named_generic_type("builtins.function", [])
@@ -164,10 +181,14 @@ def _tuple(ctx: CallContext, items: list[Type]) -> TupleType:
     return TupleType(items, ctx.api.named_generic_type("builtins.tuple", [AnyType(TypeOfAny.special_form)]))
 
 
-def _has_aux(ctx: CallContext) -> bool:
+def _has_aux(ctx: CallContext) -> bool | None:
+    """The option as it is written in the call; None where that isn't known (`**options`)."""
     for name, types in zip(ctx.callee_arg_names, ctx.arg_types, strict=False):
         if name == "has_aux" and types:
-            return getattr(get_proper_type(types[0]), "value", None) is True or "True" in str(types[0])
+            written = get_proper_type(types[0])
+            if isinstance(written, Instance) and written.last_known_value is not None:
+                written = written.last_known_value
+            return written.value is True if isinstance(written, LiteralType) else None
     return False
 
 

@@ -8,8 +8,10 @@ Floor 0. Knows mypy and the names of the package; imports nothing else of it, an
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from mypy.plugin import AnalyzeTypeContext, FunctionContext, MethodContext, Plugin
 from mypy.types import AnyType, Type, TypeOfAny, UnboundType
@@ -30,6 +32,11 @@ from typedfilter._mypy_annotations import (
 from typedfilter._mypy_calls import HOOKS, SIGNATURES
 
 __all__ = ["TypedfilterPlugin", "plugin"]
+
+# With another version mypy doesn't go on with what it has cached. It looks at this file by itself.
+__version__ = hashlib.sha256(
+    b"".join(Path(__file__).with_name(f"_mypy_{name}.py").read_bytes() for name in ("annotations", "calls"))
+).hexdigest()
 
 
 class TypedfilterPlugin(Plugin):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any, overload
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, NamedTuple, overload
 
 import jax.numpy as jnp
 from jax import Array
@@ -189,11 +189,40 @@ def accepted_jacobians() -> None:
     assert_type(filter_hessian(curved)("x", X), Array)
 
 
+class Outcome(NamedTuple):
+    loss: Array
+    label: str
+
+
+def named(w: Array) -> Outcome:
+    return Outcome(w.sum(), "a")
+
+
+def energy(xs: Sequence[Array], scale: float = 1.0) -> Array:
+    return xs[0].sum() * scale
+
+
+def accepted_in_context() -> None:
+    def options(**options: Any) -> None:
+        print(filter_value_and_grad(named, **options)(X))
+
+    of_lists: Callable[[list[Array]], list[Array]] = filter_grad(energy)
+    with_value: Callable[[list[Array]], tuple[Array, list[Array]]] = filter_value_and_grad(energy)
+    print(of_lists([X]), with_value([X]))
+    assert_type(filter_grad(energy)(xs=[X]), Sequence[Array])
+    assert_type(filter_value_and_grad(named, has_aux=True)(X), tuple[tuple[Array, str], Array])
+    assert_type(filter_grad(named, has_aux=True)(X), tuple[Array, str])
+    options(has_aux=True)
+    print(filter_jacfwd(lambda x: {"a": x})(X), filter_jacrev(lambda x: ([x], 1), has_aux=True)(X))
+
+
 def rejected_gradients() -> None:
     wrong: Array = filter_grad(loss)(jnp.arange(3), {"a": X})  # type: ignore[assignment]
     filter_grad(loss)(jnp.arange(3), X)  # type: ignore[arg-type]
     compiled(X, X)  # type: ignore[arg-type]
-    print(wrong)
+    filter_value_and_grad(named, has_aux=True)(X)[0].label  # type: ignore[attr-defined]
+    of_tuples: Callable[[tuple[Array]], list[Array]] = filter_grad(energy)  # type: ignore[assignment]
+    print(wrong, of_tuples)
 
 
 # Overloads, methods, and what a jitted callable can do.
@@ -264,4 +293,5 @@ if __name__ == "__main__":
     accepted_gradients()
     accepted_marked_otherwise()
     accepted_jacobians()
+    accepted_in_context()
     accepted_functions()
