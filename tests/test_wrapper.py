@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import copy
 import functools
 import inspect
@@ -33,6 +34,7 @@ from typedfilter import (
     filter_value_and_grad,
     filter_vmap,
 )
+from typedfilter._wrapper import Transform
 
 SCALAR = [filter_grad, filter_value_and_grad]
 TRANSFORMS = [
@@ -391,3 +393,80 @@ def test_markers_are_transparent_to_jaxtyped():
     assert typed(filter_jit(f))(W, X) == 3.0
     with pytest.raises(TypeCheckError):
         typed(filter_jit(f))(W, jnp.ones(4))
+
+
+# ------------------------------------------------------------------------------------------------- options
+
+
+CONTAINERS: dict[str, Any] = {
+    "a dictionary": (lambda: {"x": 0}, lambda axes: axes.update(x=1)),
+    "a list": (lambda: [0], lambda axes: axes.__setitem__(0, 1)),
+    "a dictionary in a tuple": (lambda: ({"a": 0},), lambda axes: axes[0].update(a=1)),
+    "another dictionary": (
+        lambda: collections.OrderedDict(x={"a": 0}),
+        lambda axes: axes["x"].update(a=1),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", CONTAINERS)
+def test_an_option_that_is_changed_later_stays_as_it_was_given(kind):
+    def f(x):
+        return jax.tree.leaves(x)[0]
+
+    make, change = CONTAINERS[kind]
+    x = {"a": jnp.ones((2, 3))}
+    axes = make()
+    before = filter_vmap(f, in_axes=axes)
+    assert hash(before) == hash(filter_vmap(f, in_axes=make()))
+    change(axes)
+    assert before(x).shape == filter_jit(before)(x).shape == (2, 3)
+    assert filter_jit(filter_vmap(f, in_axes=axes))(x).shape == (3, 2)
+    assert filter_jit(filter_vmap(f, in_axes=make()))(x).shape == (2, 3)
+    assert repr(before) == repr(filter_vmap(f, in_axes=make()))
+
+
+def test_a_dictionary_of_options_keeps_its_order():
+    assert "in_axes={'y': 0, 'x': 1}" in repr(filter_vmap(lambda x, y: x, in_axes={"y": 0, "x": 1}))
+
+
+def test_a_transform_that_does_not_say_what_it_does_has_no_instances():
+    class Nothing(Transform):
+        name = "nothing"
+
+    with pytest.raises(TypeError, match="build"):
+        Nothing()
+
+
+def test_options_that_differ_in_the_type_of_a_value_are_shown():
+    assert repr(filter_jit(print, inline=0)) == "filter_jit(print, inline=0)"
+    assert repr(filter_jit(print, inline=False)) == "filter_jit(print)"
+
+
+def test_a_method_that_takes_anything_shows_so_when_it_is_bound():
+    class Any_:
+        @filter_jit
+        def method(*args, n=1):
+            return args[1] * n
+
+    assert str(inspect.signature(Any_().method)) == "(*args, n=1)"
+    assert Any_().method(2, n=3) == 6
+
+
+def test_methods_of_equal_instances_are_not_equal():
+    class Equal:
+        def __eq__(self, other):
+            return isinstance(other, Equal)
+
+        def __hash__(self):
+            return 1
+
+        @filter_jit
+        def method(self, x):
+            return x
+
+    one, two = Equal(), Equal()
+    assert one == two
+    assert one.method != two.method
+    assert one.method == one.method
+    assert len({one.method, two.method, one.method}) == 2

@@ -7,6 +7,7 @@ stay arrays of the tree. Knows nothing of what any transform does.
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import functools
 import inspect
@@ -21,6 +22,7 @@ from typedfilter._callables import name_of
 from typedfilter._hints import Hint
 from typedfilter._keys import exact_key
 from typedfilter._plan import Plan, plan_of
+from typedfilter._trees import flatten
 
 __all__ = ["Bind", "BoundWrapper", "Link", "Transform", "Unwound", "Wrapper", "rewind", "unwind"]
 
@@ -31,7 +33,7 @@ _PASSED_ON = frozenset({"__annotations__", "__type_params__"})
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Transform:
+class Transform(abc.ABC):
     """One transform with its options: the fields of a subclass. Compared by the exact values of both.
 
     A subclass says what the transformed callable is (`build`), and which contradictions it refuses when
@@ -41,11 +43,19 @@ class Transform:
     name: ClassVar[str]
     check: bool = dataclasses.field(default=True, kw_only=True)
 
+    def __post_init__(self) -> None:
+        # What a user changes later must not change a transform that was compiled, or hashed, before.
+        for field in dataclasses.fields(self):
+            given = getattr(self, field.name)
+            copied = _copied(given)
+            if copied is not given:
+                object.__setattr__(self, field.name, copied)
+
+    @abc.abstractmethod
     def build(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
         """What a call of `wrapper` runs."""
-        raise TypeError(f"{type(self).__name__} does not say what it does")
 
-    def check_plan(self, plan: Plan) -> None:
+    def check_plan(self, plan: Plan) -> None:  # noqa: B027 (most transforms refuse nothing)
         """Raise `AnnotationError` where the plan contradicts this transform."""
 
     def plan(self, inner: Plan) -> Plan:
@@ -86,6 +96,16 @@ class Transform:
     def __reduce__(self) -> tuple[Any, ...]:
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return _remake, (type(self), values)
+
+
+def _copied(option: Any) -> Any:
+    """An option with containers of its own; dictionaries keep their order, which JAX would not."""
+    if option is None or isinstance(option, Wrapper | BoundWrapper) or jax.tree_util.all_leaves([option]):
+        return option
+    if type(option) is dict:
+        return {key: _copied(value) for key, value in option.items()}
+    children, treedef = flatten(option, lambda node: node is not option)
+    return treedef.unflatten(list(map(_copied, children)))
 
 
 def _remake(cls: type[Transform], values: dict[str, Any]) -> Transform:
