@@ -20,6 +20,7 @@ from typedfilter._lift import stands_for_array, take_arrays
 from typedfilter._pack import _layout
 from typedfilter._plan import Param
 from typedfilter._targets import Targets, can_differentiate
+from typedfilter._trees import flatten
 from typedfilter.errors import ShapeError
 
 __all__ = ["Call", "leaf_effects"]
@@ -55,7 +56,7 @@ class Call:
 
     def map(self, change: Callable[[int, Any], Any]) -> Call:
         """With each leaf changed; `change` also gets how many leaves are before it."""
-        leaves, treedef = jax.tree.flatten(self.values)
+        leaves, treedef = flatten(self.values)
         return self.with_values(treedef.unflatten([change(i, leaf) for i, leaf in enumerate(leaves)]))
 
 
@@ -108,7 +109,7 @@ def _jit_default(stage: Stage, param: Param, value: Any, innermost: bool) -> Tex
 
 
 def _traced(param: Param | None, value: Any) -> list[bool]:
-    leaves, treedef = jax.tree.flatten(value)
+    leaves, treedef = flatten(value)
     mode = _mode(param, value, structs=True)
     if mode is not Mode.PACKED:
         return [mode is Mode.TRACED] * len(leaves)
