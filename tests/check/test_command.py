@@ -439,3 +439,27 @@ def test_the_shapes_of_the_demo_hold(capsys):
     assert status == 0
     assert verdicts.count("proved") >= 5
     assert not {"failed"} & set(verdicts)
+
+
+def test_arguments_that_their_own_library_refuses_to_make_are_no_mistake_of_the_function(folder, capsys):
+    write(
+        folder,
+        "abstract.py",
+        """
+        import equinox as eqx
+        from jaxtyping import Array, Float
+
+        class Base(eqx.Module):
+            weight: eqx.AbstractVar[Float[Array, "n"]]
+
+            def apply(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
+                return self.weight * x
+        """,
+    )
+    status, (result,) = results_of(capsys, "abstract.py")
+    assert (status, result["status"]) == (2, "skipped")
+    assert result["message"] == (
+        "its arguments can't be made: TypeError: "
+        "Can't instantiate abstract class Base with abstract attributes {'weight'}"
+    )
+    assert result["fix"] == "add @typedfilter.check.example with what it takes"

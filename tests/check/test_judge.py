@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import linecache
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import pytest
@@ -14,7 +19,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 import typedfilter
 from typedfilter import filter_jit
-from typedfilter.check import _progress, _verdict, check_shapes
+from typedfilter.check import _patience, _progress, _verdict, check_shapes
 from typedfilter.check._sizes import Names
 
 
@@ -260,3 +265,149 @@ def test_keys_and_symbols_do_not_outlive_a_failure():
 
     with jax.checking_leaks():
         assert verdict(fn).status == "failed"
+
+
+def test_symbols_that_take_for_ever_are_given_up_and_sizes_are_tried_instead(monkeypatch):
+    monkeypatch.setattr(_patience, "SECONDS", 0.3)
+
+    def fn(x: Float[Array, "n"]) -> Float[Array, "n"]:
+        n = x.shape[0]
+        while n != 1:
+            n = n // 2
+        return x
+
+    assert verdict(fn).message.startswith("at (n=3) and (n=4) and (n=1)")
+
+
+def test_a_function_that_never_ends_is_skipped(monkeypatch):
+    monkeypatch.setattr(_patience, "SECONDS", 0.3)
+
+    def fn(x: Float[Array, "n"]) -> Float[Array, "n"]:
+        while True:
+            pass
+
+    (result,) = check_shapes(fn)
+    assert (result.status, result.message, result.fix) == (
+        "skipped",
+        "it takes more than 0.3 seconds to trace",
+        "put `# typedfilter: ignore` on its `def`",
+    )
+
+
+def test_the_alarm_of_somebody_else_is_left_alone(monkeypatch):
+    monkeypatch.setattr(_patience, "SECONDS", 0.0001)
+
+    def fn(x: Float[Array, "n"]) -> Float[Array, "n"]:
+        return x
+
+    signal.setitimer(signal.ITIMER_REAL, 1000)
+    try:
+        assert verdict(fn).status == "proved"
+        assert signal.getitimer(signal.ITIMER_REAL)[0] > 0
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def test_a_function_that_exits_has_failed_and_the_run_goes_on():
+    def fn(x: Float[Array, "n"]) -> Float[Array, "n"]:
+        sys.exit(0)
+
+    assert verdict(fn).status == "failed"
+    assert verdict(fn).message == "SystemExit: 0"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("return p['w']", "it refuses all that was tried: KeyError: 'w'"),
+        ("return xs[7]", "it refuses all that was tried: IndexError: list index out of range"),
+        ("a, b, c, d = xs; return a", "(expected 4, got 2)"),
+        ("return plus(*xs, x, x, x)", "takes 2 positional arguments but 5 were given"),
+        ("return t.w", "'tuple' object has no attribute 'w'"),
+    ],
+)
+def test_what_only_says_that_another_container_is_wanted_is_no_mistake(body, message):
+    def plus(a, b):
+        return a + b
+
+    namespace: dict[str, Any] = {"plus": plus, **globals()}
+    source = (
+        "def fn(xs: list[Float[Array, 'n']], p: dict[str, Float[Array, 'n']], t: PyTree[Float[Array, 'n']],\n"
+        f"       x: Float[Array, 'n']) -> Float[Array, 'n']:\n    {body}\n"
+    )
+    file = f"<containers {body}>"
+    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+    exec(compile(source, file, "exec", dont_inherit=True), namespace)
+    found = verdict(namespace["fn"])
+    assert found.status == "skipped"
+    assert message in found.message
+
+
+def test_a_function_for_the_inside_of_a_map_is_skipped_with_what_to_check():
+    def fn(x: Float[Array, "n"]) -> Float[Array, "n"]:
+        return jax.lax.psum(x, "devices")
+
+    (result,) = check_shapes(fn)
+    assert (result.status, result.message, result.fix) == (
+        "skipped",
+        "it is written for the inside of a mapped axis named `devices`",
+        'check a function that maps it: filter_vmap(..., axis_name="devices")',
+    )
+
+
+def test_a_class_that_sets_more_than_it_annotates_is_not_blamed_for_that():
+    class Net:
+        weight: Float[Array, "n"]
+
+        def __init__(self, size):
+            self.scale = 2.0
+
+        def apply(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
+            return self.scale * self.weight * x
+
+    found = next(result for result in check_shapes(Net) if result.function.endswith("apply"))
+    assert (found.status, found.message, found.fix) == (
+        "skipped",
+        "a Net was made of its annotated attributes, and `scale` is not one of them",
+        "annotate `scale` in the class `Net`, or make it a dataclass",
+    )
+
+
+def test_a_field_of_which_nothing_is_said_only_concerns_who_uses_it():
+    @dataclasses.dataclass
+    class Net:
+        inner: eqx.nn.Linear
+        gain: Float[Array, "n"]
+
+        def uses(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
+            return self.inner(x)
+
+        def adds(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
+            return self.inner + x
+
+        def hands_on(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
+            return jax.jit(lambda inner, x: x)(self.inner, x)
+
+        def does_not(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
+            return self.gain * x
+
+    results = {result.function.rpartition(".")[2]: result for result in check_shapes(Net)}
+    assert results["does_not"].status == "proved"
+    for name in ("uses", "adds", "hands_on"):
+        assert (results[name].status, results[name].message, results[name].fix) == (
+            "skipped",
+            "field `inner` of `Net` is a Linear, whose annotations do not say its shapes",
+            "add @typedfilter.check.example(inner=...) on the class `Net`",
+        )
+
+
+def test_a_name_that_the_axes_of_another_have_is_asked_to_be_changed():
+    def fn(x: Float[Array, "b_0"], y: Float[Array, "*b"]) -> Float[Array, "*b"]:
+        return y
+
+    (result,) = check_shapes(fn)
+    assert (result.status, result.message, result.fix) == (
+        "skipped",
+        "the dimension `b_0` is called as the axes of `*b` are here",
+        "rename one of them",
+    )

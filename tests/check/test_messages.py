@@ -104,9 +104,9 @@ wrong_types.py:156: failed none_forgotten
     157 |     return x + bias
 """,
     "wrong_classes.py::Network.__call__": """
-wrong_classes.py:68: failed Network.__call__
+wrong_classes.py:69: failed Network.__call__
   the return value is not what is annotated: 2 axes, not 1
-     68 |     def __call__(self, x: Float[Array, "i"]) -> Float[Array, "o"]:
+     69 |     def __call__(self, x: Float[Array, "i"]) -> Float[Array, "o"]:
         |                                                 ^^^^^^^^^^^^^^^^^
   expected: Float[Array, "o"]
   found: float32[1, second_o]
@@ -149,7 +149,7 @@ wrong_transforms.py:108: failed calls_another
 sound_sizes.py:37: checked refuses_odd_sizes: at (n=4) and (n=2); it refuses n=3: ValueError: an even size, please, not 3
 """,
     "sound_classes.py::Network": """
-sound_classes.py:68: proved Network.__call__: for all sizes; with self.activation its default; taking first_i = i, second_i = first_o
+sound_classes.py:69: proved Network.__call__: for all sizes where first_i = i, second_i = first_o; with self.activation its default
 """,
 }
 

@@ -10,6 +10,7 @@ import collections.abc
 import dataclasses
 import inspect
 import re
+import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
@@ -19,7 +20,7 @@ import numpy as np
 import typing_extensions
 
 from typedfilter._plan import plan_of
-from typedfilter.check import _dims, _types
+from typedfilter.check import _classes, _dims, _types
 from typedfilter.check._nodes import (
     ArrayNode,
     ChoiceNode,
@@ -30,6 +31,8 @@ from typedfilter.check._nodes import (
     SequenceNode,
     StubNode,
     TreeNode,
+    UnbuildableError,
+    UnmadeNode,
 )
 
 _EXAMPLE = "@typedfilter.check.example"
@@ -39,15 +42,6 @@ _DICTS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
 _KEYS = ("a", "b")
 # A float can't decide a shape, so that any will do; an int or a str can.
 _NUMBERS: Mapping[type, Any] = {float: 0.5, complex: 0.5 + 0.5j}
-
-
-class UnbuildableError(Exception):
-    """No value can be made; `fix` says what to add."""
-
-    def __init__(self, reason: str, fix: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.fix = fix
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,7 +153,7 @@ def _union(members: tuple[Any, ...], place: Place, key: str = "") -> Node:
     return _choice(place, options, key=key)
 
 
-def _choice(place: Place, options: list[tuple[str, Node]], soft: bool = False, key: str = "") -> Node:
+def _choice(place: Place, options: list[tuple[str, Node]], soft: str = "", key: str = "") -> Node:
     if len(options) == 1:
         return options[0][1]
     labels, nodes = zip(*options, strict=True)
@@ -222,13 +216,6 @@ def _stub(parameters: list[Any] | None, result: Any, place: Place) -> Node:
     return StubNode(place.label, None if parameters is None else tuple(parameters), made)
 
 
-def _protocol(cls: type, place: Place) -> Node:
-    """A stand-in for a protocol that is nothing but callable."""
-    plan = plan_of(cls.__call__)
-    made = node(plan.returns.type, place.at("()"))
-    return StubNode(place.label, tuple(p.hint.type for p in plan.params[1:]), made, own_names=True)
-
-
 def _container(hint: Any, place: Place) -> Node | None:
     """The node of a built-in container; None where `hint` is none."""
     origin, arguments = typing.get_origin(hint), _types.arguments(hint)
@@ -240,7 +227,7 @@ def _container(hint: Any, place: Place) -> Node | None:
         lengths = [
             (f"`{place.label}` of length {n}", _repeated(build, arguments[0], n, place)) for n in _LENGTHS
         ]
-        return _choice(place.at(" length"), lengths, soft=True)
+        return _choice(place.at(" length"), lengths, soft="length")
     if origin in _DICTS and len(arguments) == 2:
         return _dictionary(arguments[0], arguments[1], place)
     if typing_extensions.is_typeddict(hint):
@@ -274,7 +261,7 @@ def _dictionary(key: Any, item: Any, place: Place) -> Node:
         (f"`{place.label}` of 2 items", _mapping(items)),
         (f"`{place.label}` of 1 item", _mapping(first)),
     ]
-    return _choice(place.at(" length"), options, soft=True)
+    return _choice(place.at(" length"), options, soft="keys")
 
 
 def _mapping(items: Mapping[Any, Node]) -> Node:
@@ -294,38 +281,53 @@ def _record(hint: Any, place: Place) -> Node:
         raise UnbuildableError(reason, "check the function that calls `apply`")
     if not isinstance(cls, type):
         raise place.missing(f"has the annotation {_types.text(hint)}, which says no shape", "...")
-    if _types.is_protocol(cls) and "__call__" in vars(cls):
-        return _protocol(cls, place)
     if cls in place.inside:
         raise UnbuildableError(
             f"`{place.label}` is a {cls.__name__} in a {cls.__name__}", f"add {_EXAMPLE} with one"
         )
-    fields = _types.fields_of(hint)
     if issubclass(cls, (jax.Array, np.ndarray)):
         reason = f"`{place.label}` is an array of unknown shape"
         raise UnbuildableError(reason, 'say its shape, as in Float[Array, "n"]')
-    if not fields and not dataclasses.is_dataclass(cls):
-        init = vars(cls).get("__init__")
-        if init is not None and not inspect.isabstract(cls):
-            return _constructed(cls, init, place)
-        raise place.missing(f"is of type {cls.__name__} and has no default", _value_text(cls))
+    place = dataclasses.replace(place, scope=scope_of(place.label) if place.label in place.apart else "")
+    return _protocol(cls, place) if _types.is_protocol(cls) else _of_class(cls, hint, place)
+
+
+def _of_class(cls: type, hint: Any, place: Place) -> Node:
+    """An instance: by its constructor, if one can know what that takes, else by its annotated fields."""
+    fields = _types.fields_of(hint)
     if inspect.isabstract(cls):
+        if not fields:
+            raise place.missing(f"is of type {cls.__name__} and has no default", "...")
         raise UnbuildableError(
             f"`{place.label}`: the class {cls.__name__} is abstract", "check a class that is not"
         )
-    scope = scope_of(place.label) if place.label in place.apart else ""
-    return _instance(cls, fields, dataclasses.replace(place, scope=scope))
+    if dataclasses.is_dataclass(cls):
+        return _instance(cls, fields, place)
+    init = _classes.constructor_of(cls)
+    if init is not None:
+        try:
+            return _constructed(cls, init, place)
+        except UnbuildableError:
+            if not fields:
+                raise
+    if not fields and (not _classes.is_stateless(cls) or _classes.is_of_others(cls)):
+        raise place.missing(f"is of type {cls.__name__} and has no default", _value_text(cls))
+    return _instance(cls, fields, place)
 
 
-def _constructed(cls: type, init: Any, place: Place) -> Node:
-    """An instance of a class without annotated fields, by the parameters of its constructor."""
+def _constructed(cls: type, init: types.FunctionType, place: Place) -> Node:
+    """An instance by the parameters of the constructor that somebody wrote."""
     inner = dataclasses.replace(place, owner=cls.__name__, inside=(*place.inside, cls))
+    given = _given_fields(cls)
     made: list[tuple[str, Node]] = []
     for param in plan_of(init).params[1:]:
-        if param.kind in (param.kind.VAR_POSITIONAL, param.kind.VAR_KEYWORD):
-            continue
-        at = dataclasses.replace(inner.at(f".{param.name}"), name=param.name)
-        made.append((param.name, _or_default(at, param.hint.type, param.default)))
+        if param.name in given:
+            made.append((param.name, _given_field(param.name, given, place)))
+        elif param.kind not in (param.kind.VAR_POSITIONAL, param.kind.VAR_KEYWORD):
+            at = dataclasses.replace(inner.at(f".{param.name}"), name=param.name)
+            made.append((param.name, _or_default(at, param.hint.type, param.default)))
+    if not given.keys() <= dict(made).keys():
+        raise UnbuildableError("the example names fields", "name parameters of the constructor")
     return RecordNode(place.label, cls, tuple(made), tuple(name for name, _ in made))
 
 
@@ -339,65 +341,71 @@ def _value_text(cls: type) -> str:
 
 
 def _instance(cls: type, fields: Mapping[str, Any], place: Place) -> Node:
-    given = {key: value for example in examples_of(cls)[:1] for key, value in example.items()}
-    defaults = _defaults(cls)
+    given = _given_fields(cls)
+    defaults = _classes.defaults(cls)
     made: list[tuple[str, Node]] = []
     for name, hint in fields.items():
         if name in given:
-            made.append(
-                (name, _given(given[name], place.at(f".{name}"), f"{place.label}.{name}={given[name]!r}"))
-            )
-        else:
+            made.append((name, _given_field(name, given, place)))
+            continue
+        try:
             made.append((name, _field(cls, name, hint, place, defaults)))
-    init = [f.name for f in dataclasses.fields(cls) if f.init] if _generated_init(cls) else None
-    return RecordNode(place.label, cls, tuple(made), None if init is None else tuple(init))
+        except UnbuildableError as problem:
+            if _classes.is_of_others(cls):
+                raise place.missing(
+                    f"is a {cls.__name__}, whose annotations do not say its shapes", "..."
+                ) from problem
+            made.append((name, UnmadeNode(problem)))
+    init = _classes.init_fields(cls)
+    return RecordNode(place.label, cls, tuple(made), init, complete=dataclasses.is_dataclass(cls))
+
+
+def _given_fields(cls: type) -> dict[str, Any]:
+    """What an example on the class says of its instances."""
+    return {key: value for example in _classes.examples_of(cls)[:1] for key, value in example.items()}
+
+
+def _given_field(name: str, given: Mapping[str, Any], place: Place) -> Node:
+    return _given(given[name], place.at(f".{name}"), f"{place.label}.{name}={given[name]!r}")
 
 
 def _field(cls: Any, name: str, hint: Any, place: Place, defaults: Mapping[str, Any] | None = None) -> Node:
-    known = _namedtuple_defaults(cls) if defaults is None else defaults
+    known = getattr(cls, "_field_defaults", {}) if defaults is None else defaults
     key = f"{cls.__qualname__}.{name}"
     inner = place.at(f".{name}", name=name, key=key, owner=cls.__name__, inside=(*place.inside, cls))
     return _or_default(inner, hint, known.get(name, inspect.Parameter.empty))
 
 
-def _namedtuple_defaults(cls: Any) -> Mapping[str, Any]:
-    return getattr(cls, "_field_defaults", {})
+def _protocol(cls: type, place: Place) -> Node:
+    """A stand-in for a protocol: a callable, or an object with stand-ins for its methods."""
+    methods = _classes.protocol_methods(cls)
+    fields = _types.fields_of(cls)
+    call = methods.pop("__call__", None)
+    if call is not None and not methods and not fields:
+        return _method(place, call, skip=1)
+    if call is not None:
+        raise UnbuildableError(
+            f"`{place.label}` is a {cls.__name__}, which is called and has attributes, too",
+            "use two parameters, or add an example",
+        )
+    made = [(name, _field(cls, name, hint, place, {})) for name, hint in fields.items()]
+    for name, member in methods.items():
+        at = place.at(f".{name}", inside=(*place.inside, cls))
+        if isinstance(member, property):
+            made.append((name, node(plan_of(member.fget).returns.type, at)))
+        else:
+            static = isinstance(member, staticmethod)
+            made.append((name, _method(at, getattr(member, "__func__", member), skip=0 if static else 1)))
+    # A protocol has no instances: a class that implements it has.
+    stand_in = type(cls)(cls.__name__, (cls,), dict.fromkeys(name for name, _ in made))
+    return RecordNode(place.label, stand_in, tuple(made), None)
 
 
-def _defaults(cls: type) -> dict[str, Any]:
-    if not dataclasses.is_dataclass(cls):
-        return {name: getattr(cls, name) for name in _types.fields_of(cls) if hasattr(cls, name)}
-    defaults: dict[str, Any] = {}
-    for field in dataclasses.fields(cls):
-        if field.default is not dataclasses.MISSING:
-            defaults[field.name] = field.default
-        elif field.default_factory is not dataclasses.MISSING:
-            defaults[field.name] = _from_factory(field.default_factory)
-    return {name: value for name, value in defaults.items() if value is not inspect.Parameter.empty}
-
-
-def _from_factory(factory: Callable[[], Any]) -> Any:
-    """What a factory makes, without making its arrays."""
-    try:
-        return jax.eval_shape(factory)
-    except TypeError:  # it makes something that is no array
-        return factory()
-
-
-def _generated_init(cls: type) -> bool:
-    """Whether `dataclass` wrote the constructor of `cls`."""
-    if not dataclasses.is_dataclass(cls):
-        return False
-    code = getattr(inspect.unwrap(cls.__init__), "__code__", None)
-    return code is not None and code.co_filename == "<string>"
-
-
-def examples_of(target: Any) -> list[dict[str, Any]]:
-    """What `example` was given on a function or a class (not on a base of the class)."""
-    found = target.__dict__.get("__typedfilter_examples__", ()) if hasattr(target, "__dict__") else ()
-    return list(found)
-
-
-def is_abstract(target: Any) -> bool:
-    """Whether a function is only declared: abstract, or of a protocol."""
-    return bool(getattr(target, "__isabstractmethod__", False))
+def _method(place: Place, function: Any, skip: int) -> Node:
+    plan = plan_of(function)
+    params = plan.params[skip:]
+    signature = inspect.Signature([inspect.Parameter(p.name, p.kind, default=p.default) for p in params])
+    made = node(plan.returns.type, place.at("()"))
+    return StubNode(
+        place.label, tuple(p.hint.type for p in params), made, own_names=True, signature=signature
+    )

@@ -132,7 +132,7 @@ def _check_array(value: Any, hint: Any, bindings: Bindings, path: str, leaf: str
 
 
 def _check_union(value: Any, hint: Any, bindings: Bindings, path: str, leaf: str) -> None:
-    members = _members(hint)
+    members = _members(hint, bindings)
     problems: list[MismatchError] = []
     for member in members:
         try:
@@ -148,8 +148,10 @@ def _check_union(value: Any, hint: Any, bindings: Bindings, path: str, leaf: str
     raise MismatchError(path, _types.text(hint), describe(value))
 
 
-def _members(hint: Any) -> tuple[Any, ...]:
+def _members(hint: Any, bindings: Bindings) -> tuple[Any, ...]:
     if isinstance(hint, TypeVar):
+        if str(hint) in bindings.members:  # an argument has decided
+            return (_types.alternatives(hint)[bindings.members[str(hint)]],)
         return hint.__constraints__ or ((hint.__bound__,) if hint.__bound__ is not None else (Any,))
     return tuple(map(_types.plain, _types.arguments(hint)))
 

@@ -83,6 +83,7 @@ class Bindings:
         arguments: the arguments by name, for `{...}` in a dimension string.
         apart: the classes of which each instance has names of its own.
         known: the sizes that these begin with.
+        members: which of its types each type variable stands for.
     """
 
     sizes: dict[str, Size] = dataclasses.field(default_factory=dict[str, Size])
@@ -93,6 +94,7 @@ class Bindings:
     arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
     apart: frozenset[type] = frozenset()
     known: Mapping[str, Size] = dataclasses.field(default_factory=dict[str, Size])
+    members: dict[str, int] = dataclasses.field(default_factory=dict[str, int])
 
     def copy(self) -> Bindings:
         """Bindings that can be added to without touching these."""

@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from typedfilter._plan import Plan, plan_of
-from typedfilter.check import _build, _layout, _source, _types
-from typedfilter.check._build import UnbuildableError
+from typedfilter.check import _classes, _layout, _source, _types
+from typedfilter.check._nodes import UnbuildableError
 from typedfilter.check._report import Result
 from typedfilter.check._subject import Subject
-from typedfilter.check._verdict import Tried, Verdict, verdict_of
+from typedfilter.check._tried import Tried
+from typedfilter.check._verdict import Verdict, verdict_of
 from typedfilter.errors import AnnotationError
 
 _GENERATOR_OR_COROUTINE = 0x20 | 0x80 | 0x200  # flags of a code object
@@ -65,7 +66,7 @@ def judge(subject: Subject) -> Result:
 def _not_judged(subject: Subject, where: _source.Function | None) -> str:
     if where is not None and where.ignored:
         return "ignored: `# typedfilter: ignore`"
-    if _build.is_abstract(subject.root) or (subject.cls is not None and _types.is_protocol(subject.cls)):
+    if _classes.is_abstract(subject.root) or (subject.cls is not None and _types.is_protocol(subject.cls)):
         return "abstract: there is no body to check"
     if subject.root.__code__.co_flags & _GENERATOR_OR_COROUTINE:
         return "a generator or coroutine: its body does not run when it is called"
@@ -73,7 +74,7 @@ def _not_judged(subject: Subject, where: _source.Function | None) -> str:
 
 
 def _verdict(subject: Subject, plan: Plan) -> Verdict:
-    examples = _build.examples_of(subject.root) or [{}]
+    examples = _classes.examples_of(subject.root) or [{}]
     signatures = [_layout.signature_of(subject, plan, example) for example in examples]
     verdict = verdict_of(signatures)
     apart = frozenset(label for signature in signatures for label in _layout.colliding(signature))
@@ -144,16 +145,17 @@ def _praise(verdict: Verdict) -> str:
     """What a good verdict depends on."""
     done = [tried for tried in verdict.tried if tried.problem is None]
     first = done[0].signature
-    parts = [_sizes_text(verdict, done)]
+    equal = list(dict.fromkeys(pair for tried in done for pair in tried.equal))
+    where = f" where {', '.join(f'{name} = {other}' for name, other in equal)}" if equal else ""
+    parts = [_sizes_text(verdict, done) + where]
+    signatures = {id(tried.signature): tried.signature for tried in done}.values()
+    more = sum(_layout.left_out(_layout.points_of(signature)) for signature in signatures)
     if len(done) > 1:
-        parts.append(f"in {len(done)} cases")
+        parts.append(f"in {len(done)} cases" + (f", {more} were left out" if more else ""))
     given = [f"{name}={size}" for tried in done for name, size in tried.signature.sizes]
     notes = list(dict.fromkeys([*given, *(note for tried in done for note in tried.signature.notes)]))
     if notes:
         parts.append(f"with {', '.join(notes)}")
-    equal = list(dict.fromkeys(pair for tried in done for pair in tried.equal))
-    if equal:
-        parts.append(f"taking {', '.join(f'{name} = {other}' for name, other in equal)}")
     refused = [refusal for tried in done for refusal in tried.refused]
     if refused:
         parts.append(f"it refuses {_one(refused[0][0])}: {refused[0][1].message}")
@@ -167,7 +169,7 @@ def _praise(verdict: Verdict) -> str:
 def _sizes_text(verdict: Verdict, done: Sequence[Tried]) -> str:
     if not any(tried.layout.names.varied for tried in done):
         return "its sizes are fixed"
-    if verdict.status == "proved":
+    if all(tried.symbolic and not tried.refused for tried in done):
         return "for all sizes"
     # The case with the most trials says which sizes there were.
     inconclusive = [tried for tried in done if tried.good and not tried.symbolic] or list(done)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import itertools
+import math
 import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -18,7 +19,6 @@ import typing_extensions
 from typedfilter._hints import Hint, Role
 from typedfilter._plan import Param, Plan
 from typedfilter.check import _build, _compare, _dims, _sizes, _types
-from typedfilter.check._build import UnbuildableError
 from typedfilter.check._dims import Bindings
 from typedfilter.check._nodes import (
     ArrayNode,
@@ -29,6 +29,7 @@ from typedfilter.check._nodes import (
     Point,
     RecordNode,
     StubNode,
+    UnbuildableError,
     children,
     walk,
 )
@@ -37,7 +38,7 @@ from typedfilter.check._subject import Subject
 Case = dict[str, int]
 """The chosen option of each point, by key."""
 
-_PRODUCT = 24  # beyond this many combinations, only those that differ in one or two points are tried
+_PRODUCT = 256  # beyond this many combinations, only those that differ in one or two points are tried
 _MOST = 72
 _EMPTY = inspect.Parameter.empty
 _TRACED: Mapping[Any, Any] = {bool: True, int: 3, float: 0.5, complex: 0.5j}  # traced, so that any will do
@@ -211,12 +212,24 @@ def points_of(signature: Signature) -> list[Point]:
     return list(found.values())
 
 
+def choices_of(layout: Layout) -> frozenset[tuple[str, int]]:
+    """What a case chose of what the signature leaves open by name: of unions, and of a `Literal`'s values."""
+    return frozenset(item for item in layout.used.items() if item[0].startswith(("choice of ", "type ")))
+
+
+def left_out(points: list[Point]) -> int:
+    """How many combinations `cases_of` does not try."""
+    total = _combinations(points)
+    return 0 if total <= _PRODUCT else total - sum(1 for _ in cases_of(points))
+
+
+def _combinations(points: list[Point]) -> int:
+    return math.prod(len(point.options) for point in points)
+
+
 def cases_of(points: list[Point]) -> Iterator[Case]:
     """All combinations of options where they are few; else those that differ from the usual in two."""
-    total = 1
-    for point in points:
-        total *= len(point.options)
-    if total <= _PRODUCT:
+    if _combinations(points) <= _PRODUCT:
         for chosen in itertools.product(*(range(len(point.options)) for point in points)):
             yield dict(zip((point.key for point in points), chosen, strict=True))
         return
@@ -284,6 +297,7 @@ def layout_of(signature: Signature, case: Case) -> Layout:
             f"a dimension can't be evaluated: {error}", "use names of arguments in {...}"
         ) from error
     origins = _origins(leaves)
+    _check_spelling(leaves)
     for name, where in _origins(results).items():
         if not any(_is_bound_by(node, name) for node in stubs):
             origins.setdefault(name, where)
@@ -316,6 +330,18 @@ def _origins(leaves: list[Leaf]) -> dict[str, str]:
                 for name in _dims.names_in(axis):
                     found.setdefault(name, f"axis {i} of `{leaf.label}` = {axis}")
     return found
+
+
+def _check_spelling(leaves: list[Leaf]) -> None:
+    """The axes of `*b` are called b_0, b_1, ...: nothing else may be."""
+    made = {f"{dim.text}_{i}": dim.text for x in leaves for dim in x.dims if dim.variadic for i in range(3)}
+    for leaf in leaves:
+        for dim in leaf.dims:
+            if dim.kind == "named" and not dim.variadic and dim.text in made:
+                raise UnbuildableError(
+                    f"the dimension `{dim.text}` is called as the axes of `*{made[dim.text]}` are here",
+                    "rename one of them",
+                )
 
 
 def _is_bound_by(node: StubNode, name: str) -> bool:

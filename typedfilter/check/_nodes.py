@@ -7,6 +7,7 @@ alternatives are tried. What an array leaf becomes (nothing, a tracer) is for th
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
@@ -51,12 +52,13 @@ class Point:
     Attributes:
         key: the same key in two places means the same choice.
         options: what each choice is called; the first is the usual one.
-        soft: an annotation does not promise that the function takes all of them (the length of a list).
+        soft: what no annotation promises that the function takes: `length` of a list, `keys` of a dictionary,
+            `structure` of a tree; empty where it does promise.
     """
 
     key: str
     options: tuple[str, ...]
-    soft: bool = False
+    soft: str = ""
 
 
 @dataclasses.dataclass
@@ -86,6 +88,15 @@ class Maker:
         chosen = self.case.get(point.key, 0)
         self.used[point.key] = chosen
         return min(chosen, len(point.options) - 1)
+
+
+class UnbuildableError(Exception):
+    """No value can be made; `fix` says what to add."""
+
+    def __init__(self, reason: str, fix: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.fix = fix
 
 
 class Node(Protocol):
@@ -215,15 +226,20 @@ class SequenceNode:
 class RecordNode:
     """An instance of a class, by its fields.
 
-    A constructor that `dataclass` wrote is called; one that somebody wrote takes what it likes, so its
-    instances are filled field by field instead.
+    A constructor that `dataclass` wrote, or whose parameters can be made, is called; another takes what it
+    likes, so its instances are filled field by field instead.
+
+    Attributes:
+        fields: of the instance, or the parameters of its constructor.
+        call: which of them the constructor takes by name; None does not call it.
+        complete: whether the fields are all that an instance has.
     """
 
     label: str
     cls: type
     fields: tuple[tuple[str, Node], ...]
-    call: tuple[str, ...] | None  # the fields that the constructor takes by name; None: do not call it
-    values: tuple[tuple[str, Any], ...] = ()  # defaults of the fields that are not made
+    call: tuple[str, ...] | None
+    complete: bool = True
 
     def points(self) -> Iterator[Point]:
         for _, node in self.fields:
@@ -234,7 +250,7 @@ class RecordNode:
         if maker.construct and self.call is not None:
             return self.cls(**{name: made[name] for name in self.call if name in made})
         instance: Any = object.__new__(self.cls)
-        for name, value in {**dict(self.values), **made}.items():
+        for name, value in made.items():
             object.__setattr__(instance, name, value)
         return instance
 
@@ -280,9 +296,8 @@ class TreeNode:
 
     def _point(self, piece: str) -> Point:
         key = f"of {self.key} around" if piece == "..." else piece
-        return Point(
-            f"structure {key}", tuple(f"`{self.label}` {name}" for name in _STRUCTURE_NAMES), soft=True
-        )
+        names = tuple(f"`{self.label}` {name}" for name in _STRUCTURE_NAMES)
+        return Point(f"structure {key}", names, soft="structure")
 
     def skeleton(self, maker: Maker) -> Any:
         """The tree of this case with a number for each leaf."""
@@ -306,18 +321,53 @@ class StubNode:
         parameters: the annotation of each parameter; None takes anything.
         result: makes the result.
         own_names: whether the names of its parameters are its own (a protocol's), not the signature's.
+        signature: how it takes them; None: by position, without defaults.
     """
 
     label: str
     parameters: tuple[Any, ...] | None
     result: Node
     own_names: bool = False
+    signature: inspect.Signature | None = None
 
     def points(self) -> Iterator[Point]:
         yield from self.result.points()
 
     def make(self, maker: Maker) -> Any:
         return maker.stub(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class UnmadeNode:
+    """A field that can't be made. That is a problem for those only who look at it."""
+
+    problem: UnbuildableError
+
+    def points(self) -> Iterator[Point]:
+        return iter(())
+
+    def make(self, maker: Maker) -> Any:
+        return Unmade(self.problem)
+
+
+class Unmade:
+    """In the place of a value that can't be made: whatever is done with it says so."""
+
+    def __init__(self, problem: UnbuildableError) -> None:
+        object.__setattr__(self, "_problem", problem)
+
+    def __repr__(self) -> str:
+        return "Unmade"
+
+    def __getattr__(self, name: str) -> Any:
+        raise object.__getattribute__(self, "_problem")
+
+    def _use(self, *args: Any, **kwargs: Any) -> Any:
+        raise object.__getattribute__(self, "_problem")
+
+    __call__ = __bool__ = __len__ = __iter__ = __getitem__ = __contains__ = __neg__ = __abs__ = _use
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _use
+    __pow__ = __rpow__ = __matmul__ = __rmatmul__ = __lt__ = __le__ = __gt__ = __ge__ = _use
 
 
 def structure(chosen: int) -> Any:

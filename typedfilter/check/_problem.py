@@ -10,7 +10,6 @@ import dataclasses
 import functools
 import linecache
 import re
-import sysconfig
 import traceback
 from pathlib import Path
 from types import FunctionType, TracebackType
@@ -18,11 +17,11 @@ from types import FunctionType, TracebackType
 import jax
 
 from typedfilter.check._compare import MismatchError, StubError
+from typedfilter.check._places import is_users
 from typedfilter.check._report import Frame
 from typedfilter.errors import TypedFilterError
 
 _JAX = str(Path(jax.__file__).parent)
-_OURS = str(Path(__file__).resolve().parent.parent)
 _VALUES_NEEDED = (
     jax.errors.ConcretizationTypeError,
     jax.errors.TracerArrayConversionError,
@@ -31,7 +30,8 @@ _VALUES_NEEDED = (
 # What a container that is shorter, or other, than the function thinks answers with.
 _STRUCTURAL = (LookupError, AttributeError, TypeError, ValueError)
 _MOST_LINES = 6
-_TRACER = re.compile(r"'\w*Tracer'")  # what JAX calls an array while it traces is nobody's type
+_UNBOUND = re.compile(r"unbound axis name:? (\S+?)[.:]?(?:\s|$)")
+_TRACER = re.compile(r"('?)\b\w*Tracer\b\1")  # what JAX calls an array while it traces is nobody's type
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,10 +45,15 @@ class Problem:
         parameter: whose annotation does not hold; `return`, or empty where none is to blame.
         frame: the innermost line of the user's code, where something raised.
         refusal: how the function itself refused, if it did: `raise`, `assert`, `structure`.
+        plainly: of which it is the plain consequence: the `length` of a list, the `keys` of a dictionary, the
+            `structure` of a tree.
         value: it asked for the value of an array.
         foreign: another library than JAX raised it, and it is what a value of another structure causes.
         lookup: it is what a value without structure causes, whoever raised it.
         unfinished: the function raised NotImplementedError.
+        inconclusive: JAX could not compare two symbols.
+        unbound: the mapped axis that it needs to be inside of.
+        lacking: the class whose instance lacks an attribute, and the name of that.
     """
 
     kind: str
@@ -58,10 +63,14 @@ class Problem:
     parameter: str = ""
     frame: Frame | None = None
     refusal: str = ""
+    plainly: frozenset[str] = frozenset()
     value: bool = False
     foreign: bool = False
     lookup: bool = False
     unfinished: bool = False
+    inconclusive: bool = False
+    unbound: str = ""
+    lacking: tuple[type, str] | None = None
 
     def is_like(self, other: Problem) -> bool:
         """Whether the two are the same mistake, seen at other sizes."""
@@ -70,7 +79,7 @@ class Problem:
         return (self.kind, self.parameter) == (other.kind, other.parameter) and same_place
 
 
-def problem_of(error: Exception, root: FunctionType) -> Problem:
+def problem_of(error: BaseException, root: FunctionType) -> Problem:
     """The facts of an exception that a trial of the function `root` raised."""
     file = root.__code__.co_filename
     if isinstance(error, MismatchError):
@@ -84,16 +93,22 @@ def problem_of(error: Exception, root: FunctionType) -> Problem:
     frame = Frame(users[-1].filename, users[-1].lineno or 0, users[-1].name) if users else None
     if isinstance(error, TypedFilterError) and error.parameter and error.expected:
         return _checked_inside(error, frame, root)
-    text = _text_of(error)
+    raised_there = users[-1] if users and users[-1] is frames[-1] else None
+    statement = None if raised_there is None else _statement_at(raised_there)
+    unbound = _UNBOUND.search(str(error)) if isinstance(error, NameError) else None
     return Problem(
         "trace",
-        text,
+        _text_of(error),
         frame=frame,
-        refusal=_refusal(error, frame, bool(users) and users[-1] is frames[-1]),
+        refusal=_refusal(error, statement),
+        plainly=_plain_causes(error, statement),
         value=isinstance(error, _VALUES_NEEDED),
-        foreign=isinstance(error, _STRUCTURAL) and not frames[-1].filename.startswith(_JAX),
+        foreign=isinstance(error, _STRUCTURAL) and raised_there is None and not _is_jax(frames),
         lookup=isinstance(error, (LookupError, AttributeError, TypeError)),
-        unfinished=isinstance(error, NotImplementedError) and bool(users) and users[-1] is frames[-1],
+        unfinished=isinstance(error, NotImplementedError) and raised_there is not None,
+        inconclusive=type(error).__name__ == "InconclusiveDimensionOperation",
+        unbound=unbound[1] if unbound else "",
+        lacking=_lacking(error),
     )
 
 
@@ -127,48 +142,67 @@ def _long_dtypes(text: str) -> str:
     return re.sub(r",(?=\S)", ", ", long)
 
 
-def _text_of(error: Exception) -> str:
+def _text_of(error: BaseException) -> str:
     lines = [line.rstrip() for line in str(error).splitlines() if line.strip()]
     if isinstance(error, StubError):
         return str(error)
-    text = _TRACER.sub("'Array'", "\n".join(lines[:_MOST_LINES]))
+    text = _TRACER.sub(r"\1Array\1", "\n".join(lines[:_MOST_LINES]))
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-@functools.lru_cache(maxsize=1)
-def _installed() -> tuple[str, ...]:
-    paths = sysconfig.get_paths()
-    return tuple(
-        {str(Path(paths[name]).resolve()) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    )
+def _lacking(error: BaseException) -> tuple[type, str] | None:
+    return (type(error.obj), error.name) if isinstance(error, AttributeError) and error.name else None
 
 
-@functools.lru_cache(maxsize=4096)
-def _is_installed(filename: str) -> bool:
-    if filename.startswith("<"):
-        return True
-    resolved = str(Path(filename).resolve())
-    return "site-packages" in resolved or resolved.startswith((_OURS, *_installed()))
-
-
-def is_users(filename: str, file: str) -> bool:
-    """Whether a frame is in the user's own code."""
-    return filename == file or not _is_installed(filename)
+def _is_jax(frames: traceback.StackSummary) -> bool:
+    return frames[-1].filename.startswith(_JAX)
 
 
 # ------------------------------------------------------------------------------------------------ refusals
 
 
-def _refusal(error: Exception, frame: Frame | None, raised_there: bool) -> str:
-    """How the function refused what it got, if the user's own line raised the error."""
-    if frame is None or not raised_there:
-        return ""
-    statement = _statement_at(frame.file, frame.line)
+def _refusal(error: BaseException, statement: ast.stmt | None) -> str:
+    """How the function refused what it got, if this statement of the user's own raised the error."""
     if isinstance(statement, ast.Raise):
         return "raise"
     if isinstance(statement, ast.Assert) and isinstance(error, AssertionError):
         return "assert"
-    return "structure" if isinstance(error, _STRUCTURAL) else ""
+    return "structure" if statement is not None and isinstance(error, _STRUCTURAL) else ""
+
+
+def _plain_causes(error: BaseException, statement: ast.stmt | None) -> frozenset[str]:
+    """Of which choices this error is the plain consequence, whatever else the function was tried with.
+
+    A list without the method `sum` is none: that is a mistake with lists of every length.
+    """
+    if statement is None or not isinstance(error, _STRUCTURAL):
+        return frozenset()
+    text = str(error)
+    if isinstance(error, KeyError):
+        return frozenset({"keys", "structure"})
+    if isinstance(error, IndexError):
+        return frozenset({"length", "structure"})
+    if isinstance(error, ValueError) and "values to unpack" in text:
+        # `for key, value in mapping` takes the characters of keys apart.
+        return frozenset({"length", "structure"} | (set() if _iterates(statement) else {"keys"}))
+    if isinstance(error, ValueError) and text.startswith("zip() argument"):
+        return frozenset({"length", "keys", "structure"})
+    if isinstance(error, TypeError) and " argument" in text:
+        return frozenset({"length", "keys", "structure"} if _spreads(statement) else ())
+    on_array = isinstance(error, AttributeError) and isinstance(error.obj, jax.Array)
+    return frozenset() if on_array else frozenset({"structure"})
+
+
+def _iterates(statement: ast.stmt) -> bool:
+    return any(isinstance(node, (ast.For, ast.comprehension)) for node in ast.walk(statement))
+
+
+def _spreads(statement: ast.stmt) -> bool:
+    """Whether a call in it takes as many arguments as something has elements."""
+    return any(
+        isinstance(node, ast.Starred) or (isinstance(node, ast.keyword) and node.arg is None)
+        for node in ast.walk(statement)
+    )
 
 
 @functools.lru_cache(maxsize=64)
@@ -179,17 +213,22 @@ def _parsed(text: str) -> ast.Module | None:
         return None
 
 
-def _statement_at(file: str, line: int) -> ast.stmt | None:
-    """The smallest statement that covers a line."""
-    tree = _parsed("".join(linecache.getlines(file)))
-    if tree is None:
+def _statement_at(frame: traceback.FrameSummary) -> ast.stmt | None:
+    """The innermost statement at the place of a frame: of `if n: raise ...` the `raise`, if that raised."""
+    tree = _parsed("".join(linecache.getlines(frame.filename)))
+    if tree is None or frame.lineno is None:
         return None
+    place = (frame.lineno, frame.colno or 0)
     covering = [
         node
         for node in ast.walk(tree)
-        if isinstance(node, ast.stmt) and node.lineno <= line <= (node.end_lineno or node.lineno)
+        if isinstance(node, ast.stmt) and (node.lineno, node.col_offset) <= place < _end(node)
     ]
-    return min(covering, key=lambda node: (node.end_lineno or node.lineno) - node.lineno, default=None)
+    return max(covering, key=lambda node: (node.lineno, node.col_offset), default=None)
+
+
+def _end(node: ast.stmt) -> tuple[int, int]:
+    return node.end_lineno or node.lineno, node.end_col_offset or 0
 
 
 def without_locals(error: BaseException) -> None:

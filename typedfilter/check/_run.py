@@ -60,7 +60,9 @@ def judged(subject: Subject, ignore: Iterable[str]) -> Result:
     if pattern is None:
         try:
             return judge(subject)
-        except Exception as error:  # a mistake in here must not hide the other verdicts
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a mistake in here must not hide the other verdicts, nor sys.exit()
             text = f"the check itself failed: {type(error).__name__}: {error}"
             return Result(subject.name, subject.file, subject.line, "skipped", text, fix="please report it")
     return Result(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,7 +20,8 @@ from typedfilter.check import _compare, _dims, _layout, _nodes, _stack, _types
 from typedfilter.check._compare import MismatchError, StubError
 from typedfilter.check._dims import Bindings, Size
 from typedfilter.check._layout import Layout, Signature
-from typedfilter.check._nodes import Leaf, Maker, StubNode
+from typedfilter.check._nodes import Leaf, Maker, StubNode, UnbuildableError
+from typedfilter.check._places import is_users
 from typedfilter.check._stack import Level
 
 
@@ -69,7 +71,7 @@ def run(plan: Plan, sizes: Mapping[str, Size]) -> None:
 
     def body(*tracers: Any) -> None:
         bindings = _bindings(plan, sizes, shapes)
-        arguments = _arguments(plan.signature, plan.layout, iter(tracers), bindings)
+        arguments = _constructed(plan, tracers, bindings)
         args, kwargs = _as_call(plan.signature, arguments)
         out = plan.signature.subject.call(*args, **kwargs)
 
@@ -106,6 +108,8 @@ def _bindings(plan: Plan, sizes: Mapping[str, Size], shapes: Sequence[Sequence[S
         if any(dim.variadic for dim in leaf.dims):
             _dims.match(leaf.dims, shape, bindings, leaf.number)
     for key, chosen in plan.layout.used.items():
+        if key.startswith("type "):
+            bindings.members[key.removeprefix("type ")] = chosen
         name = key.removeprefix("structure ")
         if name != key and name.isidentifier():
             bindings.structures[name] = _nodes.structure(chosen)
@@ -122,23 +126,33 @@ def _arguments(
     return _layout.make_arguments(signature, maker)
 
 
+def _constructed(plan: Plan, tracers: Sequence[Any], bindings: Bindings) -> dict[str, Any]:
+    """The arguments, made by the constructors of their classes.
+
+    Raises:
+        UnbuildableError: no code of the user's refuses them, so that the function is not to blame.
+    """
+    try:
+        return _arguments(plan.signature, plan.layout, iter(tracers), bindings)
+    except Exception as error:
+        file = plan.signature.subject.file
+        if any(is_users(frame.filename, file) for frame in traceback.extract_tb(error.__traceback__)):
+            raise
+        reason = f"its arguments can't be made: {type(error).__name__}: {error}"
+        raise UnbuildableError(reason, "add @typedfilter.check.example with what it takes") from error
+
+
 def _stand_in(node: StubNode, layout: Layout, outer: Bindings) -> Callable[..., Any]:
     """A callable that checks its arguments and returns what its annotation says."""
 
     def stand_in(*args: Any, **kwargs: Any) -> Any:
         bindings = Bindings(arguments=outer.arguments) if node.own_names else outer.copy()
-        if node.parameters is not None:
-            count = len(node.parameters)
-            if len(args) != count or kwargs:
-                plural = "" if count == 1 else "s"
-                raise StubError(
-                    f"`{node.label}` takes {count} argument{plural}, got {len(args) + len(kwargs)}"
-                )
-            for i, (value, hint) in enumerate(zip(args, node.parameters, strict=True)):
-                try:
-                    _compare.check(value, hint, bindings)
-                except MismatchError as error:
-                    raise StubError(_stub_text(node, i, error)) from error
+        hints = node.parameters
+        for i, value in () if hints is None else _by_parameter(node, args, kwargs):
+            try:
+                _compare.check(value, hints[i] if hints else Any, bindings)
+            except MismatchError as error:
+                raise StubError(_stub_text(node, i, error)) from error
 
         def place(leaf: Leaf) -> Any:
             return _blank(leaf.shape({**outer.sizes, **bindings.sizes}), leaf.dtype)
@@ -152,6 +166,32 @@ def _stand_in(node: StubNode, layout: Layout, outer: Bindings) -> Callable[..., 
 
     stand_in.__name__ = stand_in.__qualname__ = node.label if node.label.isidentifier() else "stand_in"
     return stand_in
+
+
+def _by_parameter(
+    node: StubNode, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Iterator[tuple[int, Any]]:
+    """The arguments of a stand-in, each with the number of its parameter."""
+    if node.signature is None:
+        count = len(node.parameters or ())
+        if len(args) != count or kwargs:
+            plural = "" if count == 1 else "s"
+            raise StubError(f"`{node.label}` takes {count} argument{plural}, got {len(args) + len(kwargs)}")
+        yield from enumerate(args)
+        return
+    try:
+        bound = node.signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise StubError(f"`{node.label}`, which is {node.signature}: {error}") from error
+    numbers = {name: i for i, name in enumerate(node.signature.parameters)}
+    for name, value in bound.arguments.items():
+        kind = node.signature.parameters[name].kind
+        if kind is inspect.Parameter.VAR_POSITIONAL:
+            yield from ((numbers[name], one) for one in value)
+        elif kind is inspect.Parameter.VAR_KEYWORD:
+            yield from ((numbers[name], one) for one in value.values())
+        else:
+            yield numbers[name], value
 
 
 def _stub_text(node: StubNode, number: int, error: MismatchError) -> str:

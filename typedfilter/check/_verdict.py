@@ -8,44 +8,23 @@ them. So nobody is blamed, and nothing is called proved, on the word of one of t
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import types
 from collections.abc import Iterator, Mapping, Sequence
 
 from typedfilter.check import _layout, _sizes, _trial
-from typedfilter.check._build import UnbuildableError
 from typedfilter.check._dims import Size
+from typedfilter.check._excuses import has_better, is_excused, may_be_excused
 from typedfilter.check._layout import Layout, Signature
+from typedfilter.check._nodes import RecordNode, UnbuildableError, walk
+from typedfilter.check._numbers import numbers_of
+from typedfilter.check._patience import OutOfTimeError, patience
 from typedfilter.check._problem import Problem, problem_of, without_locals
 from typedfilter.check._relate import own_names, relate
 from typedfilter.check._report import Status
+from typedfilter.check._tried import Tried
 
-_LARGEST_CONSTANT = 64
-_MOST_CONSTANTS = 4
 _REFUSALS = ("raise", "assert")  # a size that the function refuses in so many words is not a mistake
-
-
-@dataclasses.dataclass
-class Tried:
-    """What the trials of one case said.
-
-    Attributes:
-        symbolic: whether the trial with symbols succeeded (or there is no name that needs a size).
-        good: sizes at which the case succeeded.
-        refused: sizes that the function itself refused, and how.
-        problem: what is wrong; `sizes` is where it shows.
-        equal: names of instances that were taken to be equal to another name.
-    """
-
-    signature: Signature
-    layout: Layout
-    symbolic: bool = False
-    good: list[Mapping[str, int]] = dataclasses.field(default_factory=list[Mapping[str, int]])
-    refused: list[tuple[Mapping[str, int], Problem]] = dataclasses.field(
-        default_factory=list[tuple[Mapping[str, int], Problem]]
-    )
-    problem: Problem | None = None
-    sizes: Mapping[str, int] = dataclasses.field(default_factory=dict[str, int])
-    equal: tuple[tuple[str, str], ...] = ()
 
 
 @dataclasses.dataclass
@@ -60,18 +39,24 @@ class Verdict:
 
 
 def verdict_of(signatures: Sequence[Signature]) -> Verdict:
-    """Try every case of every signature; stop at the first that fails.
+    """Try every case of every signature; stop at the first that fails for no other reason than a mistake.
 
     Raises:
-        UnbuildableError: a dimension can't be evaluated.
+        UnbuildableError: a value can't be made, or a dimension can't be evaluated.
     """
     every: list[Tried] = []
     for signature in signatures:
+        promised: set[frozenset[tuple[str, int]]] = set()
         for layout in _layouts(signature):
-            tried = _try_case(signature, layout, thorough=not every)
+            choices = _layout.choices_of(layout)
+            tried = _try_case(signature, layout, thorough=choices not in promised)
+            promised.add(choices)
             every.append(tried)
-            if tried.problem is not None and not _is_excused(tried, tried.problem):
+            if tried.problem is not None and not may_be_excused(tried):
                 return _failed_or_skipped(every, tried)
+    for tried in every:
+        if tried.problem is not None and not is_excused(tried, every):
+            return _failed_or_skipped(every, tried)
     return _summed_up(every)
 
 
@@ -94,32 +79,45 @@ def _failed_or_skipped(every: list[Tried], tried: Tried) -> Verdict:
         reason = "it uses the value of an array, which a proof does not have"
         fix = "compute with arrays only, or put `# typedfilter: ignore` on its `def`"
         return Verdict("skipped", every, tried, reason, fix)
+    if problem.kind == "time":
+        return Verdict("skipped", every, tried, problem.message, "put `# typedfilter: ignore` on its `def`")
     if problem.unfinished:
         return Verdict("skipped", every, tried, "it raises NotImplementedError", "write its body")
+    if problem.unbound:
+        reason = f"it is written for the inside of a mapped axis named `{problem.unbound}`"
+        fix = f'check a function that maps it: filter_vmap(..., axis_name="{problem.unbound}")'
+        return Verdict("skipped", every, tried, reason, fix)
+    if problem.lacking is not None and problem.lacking[0] in _filled_in(tried.signature):
+        cls, name = problem.lacking
+        reason = f"a {cls.__name__} was made of its annotated attributes, and `{name}` is not one of them"
+        fix = f"annotate `{name}` in the class `{cls.__name__}`, or make it a dataclass"
+        return Verdict("skipped", every, tried, reason, fix)
     return Verdict("failed", every, tried)
 
 
-def _is_excused(tried: Tried, problem: Problem) -> bool:
-    """Whether a case asked for what no annotation promises: a list of another length, another tree."""
-    soft = {point.key: point for point in _layout.points_of(tried.signature) if point.soft}
-    asked = {key: chosen for key, chosen in tried.layout.used.items() if key in soft}
-    if not asked:
-        return False
-    if problem.refusal == "structure":
-        return True
-    # What another library makes of a tree (an optimiser's state, say) is no secret of ours, either.
-    trees = {key: soft[key].options[chosen] for key, chosen in asked.items() if key.startswith("structure ")}
-    lone_leaf = any("single leaf" in option for option in trees.values())
-    return bool(trees) and (problem.foreign or (lone_leaf and problem.lookup))
+def _filled_in(signature: Signature) -> Iterator[type]:
+    """The classes that nobody says the attributes of: their own constructor was not run."""
+    for parameter in signature.parameters:
+        for node in walk(parameter.node) if parameter.node is not None else ():
+            if isinstance(node, RecordNode) and node.call is None and not node.complete:
+                yield node.cls
 
 
 def _summed_up(every: list[Tried]) -> Verdict:
     done = [tried for tried in every if tried.problem is None]
     if not any(tried.good for tried in done):
         return _all_refused(every)
-    if all(tried.symbolic and not tried.refused for tried in done):
+    for tried in every:
+        if tried.problem is not None and not has_better(tried, every):
+            fix = "add @typedfilter.check.example with what it takes"
+            return Verdict("skipped", every, tried, f"in one case {tried.problem.message}", fix)
+    if all(tried.symbolic and not tried.refused for tried in done) and not any(map(_is_sampled, done)):
         return Verdict("proved", every)
     return Verdict("checked", every)
+
+
+def _is_sampled(tried: Tried) -> bool:
+    return _layout.left_out(_layout.points_of(tried.signature)) > 0
 
 
 def _all_refused(every: list[Tried]) -> Verdict:
@@ -143,9 +141,9 @@ def _try_case(signature: Signature, layout: Layout, thorough: bool) -> Tried:
     root = signature.subject.root
     try:
         plan = _trial.planned(signature, layout)
-    except UnbuildableError:
+    except (UnbuildableError, KeyboardInterrupt):
         raise
-    except Exception as error:  # the transforms refuse the arguments
+    except BaseException as error:  # the transforms refuse the arguments, or a constructor exits
         tried.problem = problem_of(error, root)
         return tried
     names = _with_mapped(layout.names, plan)
@@ -160,15 +158,17 @@ def _try_case(signature: Signature, layout: Layout, thorough: bool) -> Tried:
         tried.equal = names.equal
     tried.symbolic = symbolic is None
     if not names.free:
-        _record(tried, {}, symbolic)
+        _record(tried, {}, _trial_at(plan, {}, root) if symbolic and symbolic.kind == "symbols" else symbolic)
         return tried
     for sizes in _sets(names, signature, thorough or symbolic is not None):
         problem = _trial_at(plan, sizes, root)
         if problem is not None and symbolic is not None and symbolic.is_like(problem):
-            problem = problem if problem.refusal in _REFUSALS else symbolic
+            problem = problem if problem.refusal in _REFUSALS or symbolic.inconclusive else symbolic
         _record(tried, sizes, problem)
         # What symbols show as well is there at all sizes; anything else perhaps at some only.
-        if tried.problem is not None and (tried.good or tried.problem is symbolic):
+        if tried.problem is not None and (
+            tried.good or tried.problem is symbolic or tried.problem.kind == "time"
+        ):
             break
     return tried
 
@@ -194,18 +194,9 @@ def _with_mapped(names: _sizes.Names, plan: _trial.Plan) -> _sizes.Names:
 
 
 def _sets(names: _sizes.Names, signature: Signature, thorough: bool) -> Iterator[Mapping[str, int]]:
-    if thorough:
-        yield from _sizes.concrete(names, _constants(signature.subject.root))
-        return
-    for number, sizes in enumerate(_sizes.concrete(names)):
-        if number in (0, 2):
-            yield sizes
-
-
-def _constants(root: types.FunctionType) -> list[int]:
-    """Small numbers that the function mentions, and their successors: it may do something else there."""
-    found = {c for c in root.__code__.co_consts if type(c) is int and 1 < c <= _LARGEST_CONSTANT}
-    return [size for c in sorted(found)[:_MOST_CONSTANTS] for size in (c, c + 1)]
+    """Odd and even sizes, ones, equal ones, and those that the function mentions; the first three if thin."""
+    sets = _sizes.concrete(names, numbers_of(signature) if thorough else ())
+    return sets if thorough else itertools.islice(sets, 3)
 
 
 def _symbolic_trial(plan: _trial.Plan, names: _sizes.Names, root: types.FunctionType) -> Problem | None:
@@ -214,13 +205,22 @@ def _symbolic_trial(plan: _trial.Plan, names: _sizes.Names, root: types.Function
     except Exception as error:  # an expression that JAX can't represent
         without_locals(error)
         return Problem("symbols", str(error))
-    return _trial_at(plan, sizes, root)
+    try:
+        return _trial_at(plan, sizes, root)
+    except UnbuildableError as error:  # perhaps only because of the symbols
+        return Problem("symbols", str(error))
 
 
 def _trial_at(plan: _trial.Plan, sizes: Mapping[str, Size], root: types.FunctionType) -> Problem | None:
     try:
-        _trial.run(plan, sizes)
-    except Exception as error:  # whatever the function raises is what there is to report
+        with patience(root.__code__.co_filename):
+            _trial.run(plan, sizes)
+    except (UnbuildableError, KeyboardInterrupt):
+        raise
+    except OutOfTimeError as error:
+        without_locals(error)
+        return Problem("time", str(error))
+    except BaseException as error:  # whatever the function raises (or sys.exit()) is what there is to report
         problem = problem_of(error, root)
         without_locals(error)
         return problem

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import typing
 from collections.abc import Callable
 
 import equinox as eqx
@@ -206,3 +207,67 @@ def sgd_deep(params: Deep, grads: Deep) -> Deep:
 @filter_vmap(in_axes=(None, 0))
 def mapped_deep(model: Deep, batch: Float[Array, "batch i"]) -> Float[Array, "batch o"]:
     return filter_vmap(model)(batch)
+
+
+class Squared:
+    # proved
+    def __call__(self, x: Float[Array, "n"], y: Float[Array, "n"]) -> Float[Array, ""]:
+        return ((x - y) ** 2).sum()
+
+
+# proved
+def with_a_stateless_class(loss: Squared, x: Float[Array, "n"]) -> Float[Array, ""]:
+    return loss(x, x)
+
+
+class Scaled:
+    weight: Float[Array, "n"]
+
+    # proved
+    def __init__(self, weight: Float[Array, "n"], scale: float = 2.0) -> None:
+        self.weight, self.scale = weight, scale
+
+    # proved: with self.scale=2.0
+    def apply(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
+        return self.scale * self.weight * x
+
+
+class Heir(Scaled):
+    # proved
+    def twice(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
+        return self.apply(self.apply(x))
+
+
+class Normed(eqx.Module):
+    linear: eqx.nn.Linear
+    gain: Float[Array, "n"]
+
+    # proved
+    def norm(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
+        return self.gain * x / jnp.linalg.norm(x)
+
+
+class Loss(typing.Protocol):
+    def __call__(
+        self, w: Float[Array, "p"], x: Float[Array, "i"], *, train: bool = False
+    ) -> Float[Array, ""]: ...
+
+
+# proved
+def a_protocol_by_name(loss: Loss, w: Float[Array, "p"], x: Float[Array, "b i"]) -> Float[Array, "b"]:
+    return jax.vmap(lambda row: loss(x=row, w=w, train=True))(x) + loss(w, x[0])
+
+
+class Distribution(typing.Protocol):
+    mean: Float[Array, "n"]
+
+    @property
+    def scale(self) -> Float[Array, ""]: ...
+    def sample(self, key: Key[Array, ""]) -> Float[Array, "n"]: ...
+    @staticmethod
+    def log_prob(x: Float[Array, "n"]) -> Float[Array, ""]: ...
+
+
+# proved
+def a_protocol_with_methods(d: Distribution, key: Key[Array, ""]) -> Float[Array, ""]:
+    return d.scale * d.log_prob(d.sample(key) - d.mean)

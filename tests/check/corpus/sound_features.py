@@ -254,3 +254,11 @@ def on_devices(x: Float[Array, "n"]) -> Float[Array, "n"]:
 @jax.jit
 def where_masked(x: Float[Array, "n"], mask: Bool[Array, "n"] | Int[Array, "n"]) -> Float[Array, "n"]:
     return jnp.where(mask, x, 0)
+
+
+Number = TypeVar("Number", Float[Array, "n"], Int[Array, "n"])
+
+
+# proved: in 2 cases
+def the_same_type_variable(x: Number) -> Number:
+    return x * 2

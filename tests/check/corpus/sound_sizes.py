@@ -57,3 +57,32 @@ def takes_one_size(x: Float[Array, "n"]) -> Float[Array, "4 n//4"]:
 # proved
 def squeezes_by_hand(x: Float[Array, "n m"]) -> Float[Array, "*rest"]:
     return x[0] if x.shape[0] == 1 else x
+
+
+# checked: it refuses n=3: ValueError: even sizes only
+def refused_on_one_line(x: Float[Array, "n"]) -> Float[Array, "n//2"]:
+    if x.shape[0] % 2: raise ValueError("even sizes only")  # noqa: E701 (one line is what is tested)  # fmt: skip
+    return x.reshape(-1, 2).sum(1)
+
+
+# checked: d=128
+def multiples_of_a_large_number(x: Float[Array, "d"]) -> Float[Array, "d//128 128"]:
+    if x.shape[0] % 128 != 0:
+        raise ValueError("a multiple of 128")
+    return x.reshape(-1, 128)
+
+
+# checked: for all sizes; in 46 cases, 466 were left out
+def nine_flags(
+    x: Float[Array, "n"],
+    a: bool,
+    b: bool,
+    c: bool,
+    d: bool,
+    e: bool,
+    f: bool,
+    g: bool,
+    h: bool,
+    i: bool,
+) -> Float[Array, "n"]:
+    return x * (a + b + c + d + e + f + g + h + i)

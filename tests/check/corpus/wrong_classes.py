@@ -1,6 +1,7 @@
 """Planted mistakes in classes."""
 
 import dataclasses
+import typing
 
 import equinox as eqx
 import jax
@@ -122,3 +123,56 @@ def swapped(params: Linear) -> tuple[Linear, Linear]:
 # failed: `[1].bias` of the return value
 def two_layers(key: Key[Array, ""], n: int = 3, m: int = 4) -> tuple[Linear, Linear]:
     return Linear(jnp.zeros((n, m)), jnp.zeros(m)), Linear(jnp.zeros((m, n)), jnp.zeros(m))
+
+
+class Mean:
+    # failed: 1 axis, not 0
+    def __call__(self, x: Float[Array, "n"]) -> Float[Array, ""]:
+        return x
+
+
+class Offset:
+    # proved
+    def __init__(self, by: Float[Array, "n"]) -> None:
+        self.by = by
+
+    # failed: found: float32[1, n]
+    def apply(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
+        return (x + self.by)[None]
+
+
+class Partly(eqx.Module):
+    linear: eqx.nn.Linear
+    gain: Float[Array, "n"]
+
+    # failed: found: float32[1, n]
+    def norm(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
+        return self.gain[None] * x
+
+
+class Loss(typing.Protocol):
+    def __call__(self, w: Float[Array, "p"], *, x: Float[Array, "i"]) -> Float[Array, ""]: ...
+
+
+# failed: argument 1 of `loss` is float32[b, i]
+def a_protocol_by_name(loss: Loss, w: Float[Array, "p"], x: Float[Array, "b i"]) -> Float[Array, ""]:
+    return loss(w, x=x)
+
+
+# failed: `loss`, which is (w, *, x): missing a required argument: 'x'
+def a_protocol_without_an_argument(loss: Loss, w: Float[Array, "p"]) -> Float[Array, ""]:
+    return loss(w)  # type: ignore[call-arg]
+
+
+class Distribution(typing.Protocol):
+    def sample(self, key: Key[Array, ""]) -> Float[Array, "n"]: ...
+
+
+# failed: found: float32[n]
+def a_protocol_with_methods(d: Distribution, key: Key[Array, ""]) -> Float[Array, ""]:
+    return d.sample(key)
+
+
+# failed: 'Distribution' object has no attribute 'mode'
+def what_a_protocol_lacks(d: Distribution, key: Key[Array, ""]) -> Float[Array, "n"]:
+    return d.mode(key)  # type: ignore[attr-defined, no-any-return]

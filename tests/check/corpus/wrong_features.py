@@ -9,7 +9,7 @@ from typing import Annotated, Any, Generic, NamedTuple, Self, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, BFloat16, Float, Key
+from jaxtyping import Array, BFloat16, Float, Int, Key
 
 from typedfilter import (
     Traced,
@@ -197,3 +197,11 @@ def unchecked_aux(x: Float[Array, "n"]) -> tuple[Float[Array, ""], Float[Array, 
 @filter_pmap
 def on_devices(x: Float[Array, "n"]) -> Float[Array, "n"]:
     return x[1:]
+
+
+Number = TypeVar("Number", Float[Array, "n"], Int[Array, "n"])
+
+
+# failed: the dtype is float32
+def the_same_type_variable(x: Number) -> Number:
+    return x / 2
