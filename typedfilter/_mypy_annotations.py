@@ -5,21 +5,25 @@ Floor 0. Knows mypy and the names of the package; knows nothing of transforms or
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Container, Iterable, Iterator
 
 from mypy.errorcodes import ErrorCode
+from mypy.nodes import SymbolNode, TypeInfo
 from mypy.nodes import TypeAlias as AliasNode
-from mypy.nodes import TypeInfo
 from mypy.plugin import AnalyzeTypeContext
 from mypy.types import (
     AnyType,
     Instance,
     LiteralType,
     NoneType,
+    ProperType,
     RawExpressionType,
+    TupleType,
     Type,
     TypeAliasType,
     TypeOfAny,
+    TypeType,
     UnboundType,
     UnionType,
     get_proper_type,
@@ -28,12 +32,15 @@ from mypy.types import (
 __all__ = [
     "ANNOTATED",
     "AXIS",
+    "CONTAINERS",
     "MARKERS",
     "array_type",
     "axis_name",
+    "check_inside",
     "check_nesting",
     "check_type",
     "fail",
+    "is_integral",
     "is_text",
     "marks",
     "split_axis",
@@ -63,6 +70,16 @@ CONTRADICTIONS = {
 SCALARS = {f"builtins.{name}" for name in ("int", "float", "complex", "bool")}
 TEXTS = {"builtins.str", "builtins.bytes"}
 UNHASHABLE = {f"builtins.{name}" for name in ("list", "dict", "set", "bytearray")}
+INTEGERS = {"builtins.int", "builtins.bool"}
+INTEGRAL = re.compile(r"Bool|Key|Integer|U?Int\d*")  # of jaxtyping
+CONTAINERS = {f"builtins.{name}" for name in ("list", "dict", "set", "frozenset", "tuple")}
+NAMES = {*MARKERS.values(), "VmapAxis"}
+
+UNFIT_STATIC = {
+    "Donate": "has no buffers to donate",
+    "Diff": "can't be differentiated",
+    "VmapAxis": "has no axis to map over",
+}
 
 
 def _is_axis(arg: Type) -> bool:
@@ -96,6 +113,16 @@ def axis_name(args: tuple[Type, ...]) -> str:
     return "VmapAxis[None]" if none else "VmapAxis"
 
 
+def _node(ctx: AnalyzeTypeContext, typ: UnboundType) -> SymbolNode | None:
+    symbol = ctx.api.lookup_qualified(typ.name, typ, suppress_errors=True)  # type: ignore[attr-defined]  # not in the interface
+    return symbol.node if symbol else None
+
+
+def _fullname(ctx: AnalyzeTypeContext, typ: UnboundType) -> str:
+    node = _node(ctx, typ)
+    return node.fullname if node else ""
+
+
 def written_marks(ctx: AnalyzeTypeContext, typ: Type) -> Iterator[str]:
     """The markers around a type, from the outermost inwards, as it is written."""
     if isinstance(typ, UnionType):
@@ -103,8 +130,7 @@ def written_marks(ctx: AnalyzeTypeContext, typ: Type) -> Iterator[str]:
             yield from written_marks(ctx, item)
     if not isinstance(typ, UnboundType):
         return
-    symbol = ctx.api.lookup_qualified(typ.name, typ, suppress_errors=True)  # type: ignore[attr-defined]  # not in the interface
-    node = symbol.node if symbol else None
+    node = _node(ctx, typ)
     name = node.fullname if node else ""
     if name == AXIS:
         yield axis_name(typ.args)
@@ -164,24 +190,104 @@ def check_type(ctx: AnalyzeTypeContext, marker: str, inner: list[str], typ: Type
         fail(ctx, f"{marker}[...]: {why}")
 
 
-def _unfit(marker: str, inner: list[str], typ: Type) -> str:
+def _unfit(marker: str, inner: list[str], typ: ProperType) -> str:
     """Why a marker can't be honoured for the type that it stands around; empty where it can."""
-    if not isinstance(typ, Instance):
-        return ""
-    name = typ.type.fullname
-    short = typ.type.name
     if marker == "Static":
-        if name == "numpy.ndarray" or (short == "Array" and name.startswith("jax.")):
+        if _is_arrays(typ) or _has_array(typ):
             return "an array can't be static: it is not hashable"
-        return f"a {short} can't be static: it is not hashable" if name in UNHASHABLE else ""
+        unhashable = isinstance(typ, Instance) and typ.type.fullname in UNHASHABLE
+        return f"a {_shown(typ)} can't be static: it is not hashable" if unhashable else ""
     if marker == "Traced":
-        return f"{short} can't become an array" if name in TEXTS or typ.type.is_enum else ""
-    implied = name in SCALARS or name in TEXTS or typ.type.is_enum
-    if not implied or "Traced" in inner or "Static" in inner:
+        return f"{_shown(typ)} can't become an array" if _is_untraceable(typ) else ""
+    if marker == "Diff" and "Traced" in inner and _is_instance(typ, INTEGERS):
+        return f"{_shown(typ)} can't be differentiated"
+    if marker not in UNFIT_STATIC or not _is_static(typ) or "Traced" in inner or "Static" in inner:
         return ""
-    reasons = {
-        "Donate": "has no buffers to donate",
-        "Diff": "can't be differentiated",
-        "VmapAxis": "has no axis to map over",
-    }
-    return f"{short} is static and {reasons[marker]}" if marker in reasons else ""
+    return f"{_shown(typ)} is static and {UNFIT_STATIC[marker]}"
+
+
+def _shown(typ: ProperType) -> str:
+    return typ.type.name if isinstance(typ, Instance) else str(typ)
+
+
+def _is_instance(typ: ProperType, names: Container[str]) -> bool:
+    return isinstance(typ, Instance) and typ.type.fullname in names
+
+
+def _solid(typ: UnionType) -> list[ProperType]:
+    """The members besides `None`: `T | None` is treated as `T`."""
+    members = list(map(get_proper_type, typ.items))
+    return [member for member in members if not isinstance(member, NoneType)]
+
+
+def _is_static(typ: ProperType) -> bool:
+    """Whether an argument of this type is static without a marker."""
+    if isinstance(typ, UnionType):
+        return all(map(_is_static, _solid(typ)))
+    if isinstance(typ, Instance):
+        return typ.type.is_enum or _is_instance(typ, SCALARS | TEXTS | {"builtins.type"})
+    return isinstance(typ, (NoneType, LiteralType, TypeType))
+
+
+def _is_untraceable(typ: ProperType) -> bool:
+    """Whether no value of this type can become an array."""
+    if isinstance(typ, UnionType):
+        return all(map(_is_untraceable, _solid(typ)))
+    if isinstance(typ, LiteralType):
+        return _is_untraceable(typ.fallback)
+    if isinstance(typ, Instance):
+        return typ.type.is_enum or _is_instance(typ, TEXTS | {"builtins.type"})
+    return isinstance(typ, NoneType)
+
+
+def _is_arrays(typ: ProperType) -> bool:
+    """Whether every value of this type is an array, or a tuple of arrays only."""
+    if isinstance(typ, UnionType):
+        return bool(_solid(typ)) and all(map(_is_arrays, _solid(typ)))
+    if isinstance(typ, TupleType):
+        return bool(typ.items) and all(_is_arrays(get_proper_type(item)) for item in typ.items)
+    if not isinstance(typ, Instance):
+        return False
+    if typ.type.fullname == "builtins.tuple" and typ.args:
+        return _is_arrays(get_proper_type(typ.args[0]))
+    jax_array = typ.type.name == "Array" and typ.type.fullname.startswith("jax.")
+    return jax_array or typ.type.fullname == "numpy.ndarray"
+
+
+def _has_array(typ: ProperType) -> bool:
+    """Whether every value of this type is a tuple with an array in it."""
+    if not isinstance(typ, TupleType) or typ.partial_fallback.type.is_named_tuple:
+        return False
+    return any(_is_arrays(get_proper_type(item)) for item in typ.items)
+
+
+# Integers, of which there is no derivative, and which are the same type as other arrays to mypy. -----------
+
+
+def is_integral(ctx: AnalyzeTypeContext, typ: Type) -> bool:
+    """Whether what is written is an array of integers, booleans or keys, by its name in jaxtyping."""
+    if isinstance(typ, UnionType):
+        solid = [item for item in typ.items if not (isinstance(item, UnboundType) and item.name == "None")]
+        return bool(solid) and all(is_integral(ctx, item) for item in solid)
+    if not isinstance(typ, UnboundType) or not typ.args:
+        return False
+    name = _fullname(ctx, typ)
+    if name in MARKERS:
+        return is_integral(ctx, typ.args[0])
+    if name not in ANNOTATED:
+        return False
+    if typ.name.endswith("Annotated"):
+        return is_integral(ctx, typ.args[0])
+    return INTEGRAL.fullmatch(typ.name.rpartition(".")[2]) is not None
+
+
+# Markers where they are lost. ------------------------------------------------------------------------------
+
+
+def check_inside(ctx: AnalyzeTypeContext) -> None:
+    """Report markers inside of a container."""
+    for part in ctx.type.args:
+        if isinstance(part, UnboundType) and part.name.rpartition(".")[2] in NAMES:
+            for mark in list(written_marks(ctx, part))[:1]:
+                name = ctx.type.name
+                fail(ctx, f"{mark} inside {name}[...] is not seen: put it around the whole annotation")

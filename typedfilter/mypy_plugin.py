@@ -19,12 +19,15 @@ from mypy.types import AnyType, Type, TypeOfAny, UnboundType
 from typedfilter._mypy_annotations import (
     ANNOTATED,
     AXIS,
+    CONTAINERS,
     MARKERS,
     array_type,
     axis_name,
+    check_inside,
     check_nesting,
     check_type,
     fail,
+    is_integral,
     is_text,
     split_axis,
     written_marks,
@@ -52,6 +55,8 @@ class TypedfilterPlugin(Plugin):
             return self._axis
         if fullname in MARKERS:
             return partial(self._marker, fullname)
+        if fullname in CONTAINERS:
+            return partial(self._container, fullname)
         return partial(self._annotated, fullname) if fullname in ANNOTATED else None
 
     def get_function_hook(self, fullname: str) -> Callable[[FunctionContext], Type] | None:
@@ -86,21 +91,32 @@ class TypedfilterPlugin(Plugin):
             inner = list(written_marks(ctx, ctx.type.args[0]))
             check_nesting(ctx, MARKERS[fullname], inner)
             check_type(ctx, MARKERS[fullname], inner, typ)
+            if MARKERS[fullname] == "Diff" and is_integral(ctx, ctx.type.args[0]):
+                fail(ctx, "Diff[...]: it has no floating-point dtype to differentiate")
         return typ
 
-    def _annotated(self, fullname: str, ctx: AnalyzeTypeContext) -> Type:
-        if ctx.type.args:
-            first, *metadata = ctx.type.args
-            marks = list(written_marks(ctx, first))
-            # A type of jaxtyping, such as Float[Array, "n"], is Annotated by another name to type checkers.
-            if metadata and is_text(metadata[0]) and not ctx.type.name.endswith("Annotated"):
-                if marks:
-                    name = ctx.type.name
-                    fail(ctx, f"{marks[0]} inside {name}[...] is not seen: write {marks[0]}[{name}[...]]")
-            else:
-                for part in metadata:
-                    marks += self._check_metadata(ctx, part, marks)
+    def _container(self, fullname: str, ctx: AnalyzeTypeContext) -> Type:
+        check_inside(ctx)
         return self._analyze(fullname, ctx)
+
+    def _annotated(self, fullname: str, ctx: AnalyzeTypeContext) -> Type:
+        typ = self._analyze(fullname, ctx)
+        if not ctx.type.args:
+            return typ
+        first, *metadata = ctx.type.args
+        marks = list(written_marks(ctx, first))
+        # A type of jaxtyping, such as Float[Array, "n"], is Annotated by another name to type checkers.
+        if metadata and is_text(metadata[0]) and not ctx.type.name.endswith("Annotated"):
+            if marks:
+                name = ctx.type.name
+                fail(ctx, f"{marks[0]} inside {name}[...] is not seen: write {marks[0]}[{name}[...]]")
+            return typ
+        for part in metadata:
+            found = self._check_metadata(ctx, part, marks)
+            for mark in found:
+                check_type(ctx, mark, marks, typ)
+            marks += found
+        return typ
 
     def _check_metadata(self, ctx: AnalyzeTypeContext, part: Type, inner: list[str]) -> list[str]:
         """Check one piece of metadata of `Annotated`, which mypy itself skips; the markers in it."""

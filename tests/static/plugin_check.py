@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, NamedTuple, overload
+from typing import Annotated, Any, Literal, NamedTuple, overload
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int, Num
 from typing_extensions import Self, TypeVar, assert_type
 
 from typedfilter import (
@@ -94,6 +96,42 @@ class RejectedAnnotations:
     q: Traced[str]  # type: ignore[typedfilter]
 
 
+class Pair(NamedTuple):
+    first: Array
+    second: Array
+
+
+class Color(enum.Enum):
+    RED = 1
+
+
+class RejectedByType:
+    aa: Annotated[int, VmapAxis[0]]  # type: ignore[typedfilter]
+    ab: Annotated[int, "a note", Donate[Array]]  # type: ignore[typedfilter]
+    ac: Annotated[Array, Static[int]]  # type: ignore[typedfilter]
+    ad: Static[tuple[Array, ...]]  # type: ignore[typedfilter]
+    ae: Static[tuple[int, Array]]  # type: ignore[typedfilter]
+    af: Static[Array | None]  # type: ignore[typedfilter]
+    ag: Static[Pair]  # type: ignore[typedfilter]
+    ah: NoDiff[Static[np.ndarray[Any, Any]]]  # type: ignore[typedfilter]
+    ai: Donate[int | None]  # type: ignore[typedfilter]
+    aj: Donate[None]  # type: ignore[typedfilter]
+    ak: Donate[type[int]]  # type: ignore[typedfilter]
+    al: Diff[Literal[1]]  # type: ignore[typedfilter]
+    am: Diff[int | None]  # type: ignore[typedfilter]
+    an: Diff[Traced[int]]  # type: ignore[typedfilter]
+    ao: Diff[Int[Array, " n"]]  # type: ignore[typedfilter]
+    ap: Diff[Donate[Bool[Array, " n"] | None]]  # type: ignore[typedfilter]
+    aq: VmapAxis[1, Literal[1]]  # type: ignore[typedfilter]
+    ar: VmapAxis[1, Color]  # type: ignore[typedfilter]
+    au: Traced[None]  # type: ignore[typedfilter]
+    av: Traced[str | None]  # type: ignore[typedfilter]
+    aw: Traced[Literal["a"]]  # type: ignore[typedfilter]
+    ax: list[Static[int]]  # type: ignore[typedfilter]
+    ay: dict[str, Donate[Array]]  # type: ignore[typedfilter]
+    az: tuple[Static[int], ...]  # type: ignore[typedfilter]
+
+
 class AcceptedAnnotations:
     a: Donate[Diff[VmapAxis[1, Float[Array, " n"]]]]
     b: Annotated[Donate[Diff[Array]], VmapAxis[1], "a note"]
@@ -102,6 +140,18 @@ class AcceptedAnnotations:
     e: Donate[Traced[float]]
     f: Static[tuple[int, str]]
     g: Static[Callable[[Array], Array]]
+    aa: Annotated[int, VmapAxis[None]]
+    ab: Static[Array | int]
+    ac: Static[tuple[()]]
+    ad: Donate[Array | int]
+    ae: Diff[Int[Array, " n"] | Float[Array, " n"]]
+    af: Diff[Num[Array, " n"]]
+    ag: Diff[Traced[float]]
+    ah: Traced[Literal[1]]
+    ai: Traced[int | None]
+    aj: Static[int] | None
+    ak: Donate[list[Array] | None]
+    al: Diff[list[Array]]
 
 
 # Gradients of what is marked.
