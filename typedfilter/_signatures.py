@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping
+from functools import partial
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -134,6 +135,8 @@ class ClassMethod(Protocol):
 
 M = TypeVar("M", bound=Method)
 C = TypeVar("C", bound=ClassMethod)
+# What is no method, although it takes a `self`: what can be called with nothing (`*args`), and partials.
+N = TypeVar("N", bound=Callable[[], Any] | partial[Any])
 
 
 # filter_jit ---------------------------------------------------------------------------------------------
@@ -242,11 +245,15 @@ class JitDecorator(Protocol):
     @overload
     def __call__(self, fun: Gradual[R], /) -> Jitted[Callable[..., R]]: ...
     @overload
+    def __call__(self, fun: N, /) -> Jitted[N]: ...  # type: ignore[overload-overlap]  # as in `filter_jit`
+    @overload
     def __call__(self, fun: M, /) -> M: ...
     @overload
     def __call__(self, fun: C, /) -> C: ...
     @overload
-    def __call__(self, fun: Callable[P, R], /) -> Jitted[Callable[P, R]]: ...
+    def __call__(  # pyright: ignore[reportOverlappingOverload]  # as in `filter_jit`
+        self, fun: Callable[P, R], /
+    ) -> Jitted[Callable[P, R]]: ...
 
 
 # Derivatives --------------------------------------------------------------------------------------------

@@ -53,6 +53,11 @@ def generic(tree: T, n: Static[int] = 1) -> T:
     return tree
 
 
+@filter_jit
+def total(*xs: Array, **more: Array) -> Array:
+    return sum(xs) + sum(more.values()) + jnp.zeros(3)
+
+
 class Scaling(Protocol):
     def __call__(self, x: Float[Array, " n"], by: Static[int] = 2) -> Float[Array, " n"]: ...
 
@@ -102,6 +107,9 @@ def accepted_ahead_of_time() -> None:
         scale.lower(jax.ShapeDtypeStruct((3,), jnp.float32), 3, shift=1.0).compile()(X, 3, shift=1.0), Array
     )
     assert_type(generic.lower("a").compile()("a"), str)
+    assert_type(total(X, a=X), Array)
+    assert_type(total.lower(X, a=X).compile()(X, a=X), Array)
+    assert_type(filter_jit(functools.partial(scale, by=3)).lower(X).compile()(X), Array)
     assert_type(generic.lower((X, X), n=2).compile()((X, X), n=2), tuple[Array, Array])
     compiled: Scaling = lowered.compile()
     print(compiled, scale.trace(X), scale.eval_shape(X))
@@ -187,6 +195,7 @@ def rejected_calls() -> None:
     text: str = scale(X)  # type: ignore[assignment]
     scale.lower(X).compile()("x")  # type: ignore[arg-type]
     scale.lowre(X)  # type: ignore[attr-defined]
+    total(X, a="a")  # type: ignore[arg-type]
     generic.lower("a").compile()("a", "b")  # type: ignore[arg-type]
     protocol: Renamed = scale  # type: ignore[assignment]
     number: int = generic.lower("a").compile()("a")  # type: ignore[assignment]

@@ -25,6 +25,7 @@ from typedfilter._signatures import (
     JitKeywords,
     Jitted,
     M,
+    N,
     OutShardings,
     P,
     R,
@@ -72,11 +73,17 @@ class Jit(Compiling):
 @overload
 def filter_jit(fun: Gradual[R], /, **options: Unpack[JitKeywords]) -> Jitted[Callable[..., R]]: ...
 @overload
+def filter_jit(  # type: ignore[overload-overlap]  # a method without a required `self` is none
+    fun: N, /, **options: Unpack[JitKeywords]
+) -> Jitted[N]: ...
+@overload
 def filter_jit(fun: M, /, **options: Unpack[JitKeywords]) -> M: ...
 @overload
 def filter_jit(fun: C, /, **options: Unpack[JitKeywords]) -> C: ...
 @overload
-def filter_jit(fun: Callable[P, R], /, **options: Unpack[JitKeywords]) -> Jitted[Callable[P, R]]: ...
+def filter_jit(  # pyright: ignore[reportOverlappingOverload]  # it leaves out the bound of `N`
+    fun: Callable[P, R], /, **options: Unpack[JitKeywords]
+) -> Jitted[Callable[P, R]]: ...
 @overload
 def filter_jit(**options: Unpack[JitKeywords]) -> JitDecorator: ...
 def filter_jit(
