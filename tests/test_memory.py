@@ -21,11 +21,13 @@ from typedfilter import (
     Donate,
     Static,
     Traced,
+    _engine,
     filter_grad,
     filter_jit,
     filter_value_and_grad,
     filter_vmap,
 )
+from typedfilter._stages import site_of
 from typedfilter._tokens import Kept
 from typedfilter.pytree import pytree_dataclass
 
@@ -408,6 +410,36 @@ def test_a_static_result_is_freed_by_clear_cache():
     assert alive(refs) == 3
     f.clear_cache()
     assert alive(refs) == 0
+
+
+def test_what_a_program_returns_is_freed_with_the_program():
+    refs: list[weakref.ref[Any]] = []
+
+    @filter_jit
+    def f(x):
+        thing = Thing()
+        refs.append(weakref.ref(thing))
+        return x, thing
+
+    for n in range(3):
+        assert isinstance(f(X)[1], Thing)
+        jax.clear_caches()
+        assert len(refs) == n + 1
+    assert isinstance(f(X)[1], Thing)
+    assert alive(refs) == 1
+
+
+def test_a_function_of_ever_new_classes_keeps_so_many_programs(monkeypatch):
+    monkeypatch.setattr(_engine, "_MAX_TABLE", 4)
+    f = filter_jit(lambda *xs: len(xs))
+    engine = site_of(f)[0].engine()
+    for n in range(1, 12):
+        assert f(*[X] * n) == n
+        assert len(engine.table) <= 4
+        assert len(engine.jits) <= 4
+    for n in range(1, 12):
+        f.lower(*[X] * n)
+        assert len(engine.jits) <= 4
 
 
 def test_a_program_that_was_compiled_ahead_is_freed_when_it_is_dropped():

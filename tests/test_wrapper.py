@@ -34,7 +34,6 @@ from typedfilter import (
     filter_value_and_grad,
     filter_vmap,
 )
-from typedfilter._wrapper import Transform
 
 SCALAR = [filter_grad, filter_value_and_grad]
 TRANSFORMS = [
@@ -428,14 +427,6 @@ def test_an_option_that_is_changed_later_stays_as_it_was_given(kind):
 
 def test_a_dictionary_of_options_keeps_its_order():
     assert "in_axes={'y': 0, 'x': 1}" in repr(filter_vmap(lambda x, y: x, in_axes={"y": 0, "x": 1}))
-
-
-def test_a_transform_that_does_not_say_what_it_does_has_no_instances():
-    class Nothing(Transform):
-        name = "nothing"
-
-    with pytest.raises(TypeError, match="build"):
-        Nothing()
 
 
 def test_options_that_differ_in_the_type_of_a_value_are_shown():

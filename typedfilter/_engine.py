@@ -20,12 +20,12 @@ from typing import Any
 
 import jax
 
-from typedfilter import _callables, _diagnose
+from typedfilter import _callables, _diagnose, _raised
 from typedfilter._compat import NAMED_STATICS_ARE_EXACT
 from typedfilter._donation import Caution, Quietly, quiet_from_here, traced_up_to_here
 from typedfilter._fields import is_array_only_class
 from typedfilter._hints import Role
-from typedfilter._pack import PackedResult, Packer, pack, pack_output, unpack, unpack_result
+from typedfilter._pack import PackedResult, Packer, Results, pack, pack_output, unpack, unpack_result
 from typedfilter._placement import Shardings, placed, placing
 from typedfilter._plan import Param, Plan
 from typedfilter._shapes import checked, checks_off
@@ -170,14 +170,15 @@ class Engine:
 
     def program(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[..., Any]:
         """What to call with arguments of these classes from now on."""
+        if len(self.table) >= _MAX_TABLE:
+            self.table.clear()
+            self.jits.clear()
         pattern = self.pattern(args, kwargs)
         call: Callable[..., Any] = self.jit(pattern)
         if Mode.KEYED in pattern.modes or Mode.PACKED in pattern.modes:
             call = functools.partial(_converting, call, *self.converters(pattern))
         if self.options.quiet:
             call = Quietly(call, self.caution)
-        if len(self.table) >= _MAX_TABLE:
-            self.table.clear()
         self.table[key] = call
         return call
 
@@ -190,6 +191,8 @@ class Engine:
         """The `jax.jit` object for a pattern."""
         found = self.jits.get(pattern)
         if found is None:
+            if len(self.jits) >= _MAX_TABLE:  # ahead of time: that fills no table
+                self.jits.clear()
             # Each a body of its own: JAX takes f(0, x) and f(x, 0) for one call if `f` is one function.
             found = self.jits.setdefault(pattern, jax.jit(self._body_of(), **self.jit_options(pattern)))
         return found
@@ -331,7 +334,7 @@ def _body(
     identity: Identity,
 ) -> Callable[..., Any]:
     """What `jax.jit` traces: the function on what was packed or interned on the way in."""
-    results: list[Any] = []  # lives as long as the programs that return them: JAX drops these with `run`
+    results: Results = weakref.WeakKeyDictionary()
 
     def run(*args: Any, **kwargs: Any) -> Any:
         args = tuple([opened(value) for value in args])
@@ -346,7 +349,7 @@ def _body(
             fn = placed(fn, own, fn, options.shardings)
         else:
             fn = placed(root(), plan, checked(root(), plan), options.shardings, bound)
-        with placing(), contextlib.nullcontext() if options.check else checks_off():
+        with placing(), _raised.receiving(), contextlib.nullcontext() if options.check else checks_off():
             out = fn(*args, **kwargs)
         if options.quiet:
             traced_up_to_here()

@@ -11,7 +11,7 @@ import functools
 import operator
 import weakref
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 from jax.tree_util import tree_flatten
@@ -25,7 +25,7 @@ from typedfilter._trees import Treedef
 from typedfilter.errors import TypedFilterError
 from typedfilter.filters import is_array, leaf_is_array_type
 
-__all__ = ["Packed", "PackedResult", "Packer", "pack", "pack_output", "unpack", "unpack_result"]
+__all__ = ["Packed", "PackedResult", "Packer", "Results", "pack", "pack_output", "unpack", "unpack_result"]
 
 _config: Any = jax.config  # whose flags no type checker sees
 IsArrayType = Callable[[type], bool | None]
@@ -95,11 +95,14 @@ def unpack(value: Any) -> Any:
 class _ResultRest:
     """The rest of a packed result, which nobody else may hold."""
 
-    __slots__ = ("__weakref__", "rest", "token")
+    __slots__ = ("__weakref__", "rest")
 
     def __init__(self, rest: Rest) -> None:
         self.rest = rest
-        self.token = Token(self)
+
+
+Results: TypeAlias = "weakref.WeakKeyDictionary[Token, _ResultRest]"
+"""What the programs of one body return, as long as that is there, and JAX has a program with the token."""
 
 
 class PackedResult:
@@ -137,19 +140,20 @@ def unpack_result(value: Any) -> Any:
     return found.rest.join(value.arrays)
 
 
-def pack_output(results: list[Any], tree: Any) -> Any:
+def pack_output(results: Results, tree: Any) -> Any:
     """What a traced body returns to JAX: the tree itself where it holds arrays only, else packed.
 
     Args:
-        results: keeps what a program returns, and lives as long as the program.
+        results: keeps what a program returns; lives as long as the body that is traced.
         tree: what the body returned.
     """
     arrays, rest = split(tree, lambda leaves: list(map(is_array, leaves)))
     if not rest.others or _config.jax_disable_jit:  # then nobody flattens it
         return tree
     held = _ResultRest(rest)
-    results.append(held)
-    return PackedResult(arrays, held.token)
+    token = Token(held)
+    results[token] = held
+    return PackedResult(arrays, token)
 
 
 class _Layout:
