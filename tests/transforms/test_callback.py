@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import weakref
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +16,7 @@ from typedfilter import (
     AnnotationError,
     ShapeError,
     StaticArgumentError,
+    _raised,
     filter_custom_jvp,
     filter_custom_vjp,
     filter_grad,
@@ -338,3 +341,42 @@ def test_an_error_is_not_taken_for_a_later_one():
 
 def test_it_is_exported():
     assert typedfilter.filter_pure_callback is filter_pure_callback
+
+
+def test_nothing_is_kept_of_what_was_raised_below_a_compiled_function_of_jaxs_own():
+    def fails(x):
+        raise MineError("mine")
+
+    class MineError(Exception): ...
+
+    call = jax.jit(lambda x: filter_pure_callback(fails, x, result_shape_dtypes=x))
+    with pytest.raises(jax.errors.JaxRuntimeError, match="mine"):
+        jax.block_until_ready(call(X))
+    freed = weakref.ref(MineError)
+    del fails, call, MineError
+    jax.clear_caches()
+    gc.collect()
+    assert freed() is None
+
+
+def test_an_error_of_somebody_else_with_the_same_text_is_not_taken_for_that_of_a_callback():
+    def fails(x):
+        raise ValueError("mine")
+
+    @filter_jit
+    def call(x):
+        return filter_pure_callback(fails, x, result_shape_dtypes=x)
+
+    _raised.remember(raised_elsewhere())
+    with pytest.raises(jax.errors.JaxRuntimeError, match="mine"):
+        jax.block_until_ready(filter_jit(lambda x: jax.pure_callback(fails, x, x))(X))
+    with pytest.raises(ValueError, match="mine"):
+        jax.block_until_ready(call(X))
+
+
+def raised_elsewhere() -> Exception:
+    try:
+        exec(compile("raise ValueError('mine')", "elsewhere.py", "exec"))
+    except ValueError as error:
+        return error
+    raise AssertionError

@@ -33,13 +33,19 @@ class Host:
     """
 
     def __init__(
-        self, callback: Callable[..., Any], arguments: Arguments, inputs: Template, results: Template
+        self,
+        callback: Callable[..., Any],
+        arguments: Arguments,
+        inputs: Template,
+        results: Template,
+        received: bool,
     ) -> None:
         self.callback = callback
         self.arguments = arguments
         self.results = results
         self.ndims: list[int] = [len(struct.shape) for struct in inputs.structs]
-        self.key: tuple[Any, ...] = callback, arguments.names, inputs.key, results.key
+        self.received = received  # whether those who call the program ask for what it raises
+        self.key: tuple[Any, ...] = callback, arguments.names, inputs.key, results.key, received
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Host) and self.key == other.key
@@ -54,7 +60,8 @@ class Host:
             if isinstance(found, Difference):
                 raise self.error(found)
         except Exception as error:
-            _raised.remember(error)
+            if self.received or _raised.asking.count:
+                _raised.remember(error)
             raise
         return found
 
@@ -161,12 +168,13 @@ def filter_pure_callback(
     inputs = Template([*args, *kwargs.values()], [yes for mask in arguments.masks for yes in mask])
     mask = list(map(stands_for_array, jax.tree_util.tree_leaves(result_shape_dtypes)))
     results = Template(result_shape_dtypes, mask)
-    host = Host(callback, arguments, inputs, results)
+    host = Host(callback, arguments, inputs, results, _raised.is_received())
     if not results.structs and not any(isinstance(array, jax.core.Tracer) for array in arrays):
         host(*arrays)  # JAX would not call what returns no arrays, and nobody would compare the rest
         return results.join(())
     try:
-        found = jax.pure_callback(host, results.structs, *arrays, vmap_method=method)
+        with _raised.asking:  # it may run at once
+            found = jax.pure_callback(host, results.structs, *arrays, vmap_method=method)
     except RuntimeError as report:
         error = _raised.original(report)
         if error is None:
