@@ -463,3 +463,121 @@ def test_arguments_that_their_own_library_refuses_to_make_are_no_mistake_of_the_
         "Can't instantiate abstract class Base with abstract attributes {'weight'}"
     )
     assert result["fix"] == "add @typedfilter.check.example with what it takes"
+
+
+def run_alone(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(Path(typedfilter.__file__).parent.parent)}
+    command = [sys.executable, "-m", "typedfilter", "check", *words]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_json_is_all_that_stdout_holds_whatever_user_code_prints(folder):
+    write(
+        folder,
+        "noisy/__init__.py",
+        """
+        import os, sys
+        print("on import")
+        os.write(1, b"to the descriptor")
+        sys.__stdout__.write("to the first stdout")
+        sys.__stdout__.flush()
+        """,
+    )
+    write(folder, "noisy/part.py", GOOD + '    print("in the package")\n')
+    done = run_alone(folder, "noisy.part", "--format", "json")
+    assert names_of(json.loads(done.stdout)["results"]) == ["good"]
+    assert done.returncode == 0
+    for text in ("on import", "to the descriptor", "to the first stdout", "in the package"):
+        assert text in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"), [("sys.exit(0)", "SystemExit: 0"), ("1 / 0", "ZeroDivisionError: division by zero")]
+)
+def test_a_package_that_can_not_be_imported_is_said_and_no_success(folder, capsys, raised, said):
+    write(folder, "stubborn_of_check/__init__.py", f"import sys\n{raised}\n")
+    write(folder, "stubborn_of_check/part.py", GOOD)
+    write(folder, "good.py", GOOD)
+    assert check("stubborn_of_check.part", "good.py") == 2
+    out = capsys.readouterr().out
+    assert f"stubborn_of_check.part: not checked: can't be imported: {said}" in out
+    assert "proved good" in out
+
+
+def test_a_body_that_exits_fails_and_the_rest_is_judged(folder, capsys):
+    exits = GOOD.replace("def good", "def exits").replace("return x", "raise SystemExit(0)")
+    write(folder, "both.py", GOOD + textwrap.indent(textwrap.dedent(exits), "    "))
+    status, results = results_of(capsys, "both.py")
+    assert {r["function"]: r["status"] for r in results}["good"] == "proved"
+    assert len(results) == 2
+
+
+def test_two_packages_of_one_name_are_both_judged_and_imported_once_each(folder, capsys):
+    for parent in ("one", "two"):
+        write(folder, f"{parent}/same_of_check/__init__.py", f"print('imported {parent}')\n")
+        write(folder, f"{parent}/same_of_check/helper.py", f"NAME = '{parent}'\n")
+        part = GOOD + f"    from .helper import NAME\n    assert NAME == '{parent}'\n"
+        write(folder, f"{parent}/same_of_check/a.py", part)
+        write(folder, f"{parent}/same_of_check/b.py", part)
+    status, results = results_of(capsys, "one", "two")
+    assert (status, len(results)) == (0, 4)
+    check("one", "two")
+    assert [line for line in capsys.readouterr().err.splitlines() if line.startswith("imported")] == [
+        "imported one",
+        "imported two",
+    ]
+
+
+def test_a_file_may_import_its_neighbours_as_a_package_would(folder, capsys):
+    write(folder, "loose_of_check/other.py", "SIZE = 3\n")
+    write(folder, "loose_of_check/part.py", GOOD + "    from .other import SIZE\n")
+    status, results = results_of(capsys, "loose_of_check/part.py")
+    assert (status, names_of(results)) == (0, ["good"])
+
+
+def test_a_file_that_changes_the_folder_does_not_change_the_paths_of_others(folder, capsys):
+    write(folder, "a.py", GOOD + "    import os\n    os.chdir('/')\n")
+    write(folder, "b.py", GOOD)
+    check("a.py", "b.py")
+    assert "\nb.py:3: proved good" in capsys.readouterr().out
+    assert Path.cwd() == folder
+
+
+def test_patterns_of_the_settings_are_relative_to_their_file(folder, capsys, monkeypatch):
+    write(folder, "pyproject.toml", '[tool.typedfilter]\nexclude = ["src/legacy/*"]\n')
+    write(folder, "src/legacy/old.py", BAD)
+    write(folder, "src/new.py", GOOD)
+    monkeypatch.chdir(folder / "src")
+    status, results = results_of(capsys, ".")
+    assert (status, names_of(results)) == (0, ["good"])
+
+
+def test_strict_is_not_about_what_is_asked_to_be_ignored(folder, capsys):
+    write(folder, "pyproject.toml", '[tool.typedfilter]\nignore = ["plot"]\nstrict = true\n')
+    ignored = """
+    def plot(x: Float[Array, "n"]) -> Float[Array, "n 1"]:
+        return x
+
+    def later(x: Float[Array, "n"]) -> Float[Array, "n 1"]:  # typedfilter: ignore
+        return x
+"""
+    write(folder, "part.py", GOOD + ignored)
+    assert check("part.py") == 0
+    above = ignored.replace("  # typedfilter: ignore", "\n        # typedfilter: ignore")
+    write(folder, "other.py", GOOD + above)
+    assert check("other.py") == 1
+    assert "failed later" in capsys.readouterr().out
+
+
+def test_a_function_of_which_only_the_signature_is_written_is_skipped(folder, capsys):
+    write(
+        folder,
+        "stub.py",
+        """
+        from jaxtyping import Array, Float
+
+        def later(x: Float[Array, "n"]) -> Float[Array, "m"]: ...
+        """,
+    )
+    status, (result,) = results_of(capsys, "stub.py")
+    assert (status, result["status"], result["message"]) == (2, "skipped", "there is no body to check")

@@ -273,10 +273,10 @@ def test_symbols_that_take_for_ever_are_given_up_and_sizes_are_tried_instead(mon
     def fn(x: Float[Array, "n"]) -> Float[Array, "n"]:
         n = x.shape[0]
         while n != 1:
-            n = n // 2
+            n = 1 if isinstance(n, int) else n
         return x
 
-    assert verdict(fn).message.startswith("at (n=3) and (n=4) and (n=1)")
+    assert verdict(fn).message == "at (n=3) and (n=4) and (n=1)"
 
 
 def test_a_function_that_never_ends_is_skipped(monkeypatch):

@@ -98,3 +98,18 @@ def test_without_the_option_nothing_of_it_is_imported(folder):
     )
     done = run_pytest(folder)
     assert "1 passed" in done.stdout
+
+
+def test_strict_settings_make_what_can_not_be_judged_a_failure(folder):
+    (folder / "pyproject.toml").write_text("[tool.typedfilter]\nstrict = true\n")
+    done = run_pytest(folder, "--typedfilter-check", "model.py::left_out")
+    assert done.returncode == 1
+    assert "skipped left_out: `k` is of type int and has no default" in done.stdout
+
+
+def test_settings_that_are_wrong_are_an_error_of_usage(folder):
+    (folder / "pyproject.toml").write_text("[tool.typedfilter]\nstrikt = true\n")
+    done = run_pytest(folder, "--typedfilter-check", "model.py")
+    assert done.returncode == 4
+    assert "[tool.typedfilter] has no setting `strikt`" in done.stderr
+    assert "INTERNALERROR" not in done.stdout

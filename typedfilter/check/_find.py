@@ -12,6 +12,7 @@ import dataclasses
 import fnmatch
 import importlib
 import importlib.util
+import os
 import sys
 import traceback
 import types
@@ -42,7 +43,6 @@ class Source:
     path: Path | None = None
     module: str = ""
     only: str = ""
-    _folders: tuple[str, ...] = ()
     _own: dict[str, types.ModuleType] = dataclasses.field(default_factory=dict[str, types.ModuleType])
 
     @property
@@ -70,16 +70,19 @@ class Source:
     @contextlib.contextmanager
     def active(self) -> Generator[None]:
         """With the file's folder on `sys.path`, and what it imported from there in `sys.modules`."""
-        before, modules = list(sys.path), dict(sys.modules)
+        before, modules, folder = list(sys.path), dict(sys.modules), Path.cwd()
         sys.path[:0] = [folder for folder in self._search() if folder not in sys.path]
         sys.modules.update(self._own)
         try:
             yield
         finally:
             sys.path[:] = before
-            self._own |= {
-                name: m for name, m in sys.modules.items() if name not in modules and self._is_loose(m)
-            }
+            os.chdir(folder)
+            self._own.update(
+                (name, module)
+                for name, module in sys.modules.items()
+                if name not in modules and self._is_own(name, module)
+            )
             for name in self._own:
                 if name in modules:
                     sys.modules[name] = modules[name]
@@ -90,12 +93,16 @@ class Source:
         folder = [] if self.path is None else [str(_package_root(self.path))]
         return [*folder, str(Path.cwd())]
 
-    def _is_loose(self, module: types.ModuleType) -> bool:
-        """Whether a module lies in the file's folder and in no package: only this file can mean it."""
+    def _is_own(self, name: str, module: types.ModuleType) -> bool:
+        """Whether only files of the same folder, or of the same package, can mean a module by this name."""
         file = getattr(module, "__file__", None)
-        if self.path is None or file is None or (self.path.parent / "__init__.py").exists():
+        if self.path is None or file is None:
             return False
-        return Path(file).resolve().parent == self.path.parent
+        root = _package_root(self.path)
+        if root == self.path.parent:  # it is in no package
+            return Path(file).resolve().parent == root
+        package = self.path.relative_to(root).parts[0]
+        return name.partition(".")[0] == package and Path(file).resolve().is_relative_to(root / package)
 
     def _imported(self) -> types.ModuleType:
         if self.path is None:
@@ -103,9 +110,14 @@ class Source:
         root = _package_root(self.path)
         parts = list(self.path.relative_to(root).with_suffix("").parts)
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-        if _leads_to(name, self.path):
-            return importlib.import_module(name)
-        return _from_file(f"_typedfilter_{self.path.stem}", self.path)
+        try:
+            if _leads_to(name, self.path):
+                return importlib.import_module(name)
+            return _from_file(f"_typedfilter_{self.path.stem}", self.path)
+        except ImportError as error:
+            if "relative import" not in str(error):
+                raise
+            return _from_namespace(self.path)
 
 
 def _is_to_be_judged(subject: Subject) -> bool:
@@ -113,6 +125,10 @@ def _is_to_be_judged(subject: Subject) -> bool:
         return _judge.is_annotated(subject)
     except Exception:  # the verdict says what is wrong with it; the rest of the file is judged
         return True
+
+
+def _is_in_package(path: Path) -> bool:
+    return _package_root(path) != path.parent
 
 
 def _package_root(path: Path) -> Path:
@@ -146,6 +162,12 @@ def _from_file(name: str, path: Path) -> types.ModuleType:
     return module
 
 
+def _from_namespace(path: Path) -> types.ModuleType:
+    """A file that imports its neighbours as a package would, in a folder without an `__init__.py`."""
+    sys.path.insert(0, str(path.parent.parent))
+    return importlib.import_module(f"{path.parent.name}.{path.stem}")
+
+
 def _said(error: BaseException) -> str:
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
@@ -166,8 +188,11 @@ def sources_of(targets: Iterable[str], exclude: Iterable[str] = ()) -> Iterator[
     """What the targets (files, folders, dotted names, any with `::function`) name; each file once."""
     patterns = tuple(exclude)
     seen: set[tuple[object, str]] = set()
+    packages: dict[Path, dict[str, types.ModuleType]] = {}
     for target in targets:
         for source in _sources(target, patterns):
+            if isinstance(source, Source) and source.path is not None and _is_in_package(source.path):
+                source._own = packages.setdefault(_package_root(source.path), source._own)
             key = (
                 (source.path or source.module, source.only)
                 if isinstance(source, Source)
@@ -207,8 +232,9 @@ def _files_in(folder: Path) -> Iterator[Path]:
 
 
 def _is_excluded(file: Path, patterns: tuple[str, ...]) -> bool:
-    shown = _shown(file)
-    return any(fnmatch.fnmatch(shown, p) or fnmatch.fnmatch(shown, f"{p.rstrip('/')}/*") for p in patterns)
+    """By the path as it is shown, or the whole one: settings say their patterns so."""
+    both = [variant for p in patterns for variant in (p, f"{p.rstrip('/')}/*")]
+    return any(fnmatch.fnmatch(path, p) for path in (_shown(file), str(file.resolve())) for p in both)
 
 
 def _shown(file: Path) -> str:
@@ -224,7 +250,13 @@ def _by_name(target: str, name: str, only: str, exclude: tuple[str, ...]) -> Ite
         parts = name.split(".")
         for count in range(len(parts), 0, -1):
             module = ".".join(parts[:count])
-            spec = _spec(module)
+            try:
+                spec = _spec(module)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # a package above it is imported on the way
+                yield Unreadable(target, f"can't be imported: {_said(error)}", _own_traceback(error))
+                return
             if spec is None:
                 continue
             inner = ".".join(part for part in (*parts[count:], only) if part)

@@ -18,6 +18,7 @@ from typedfilter.check._tried import Tried
 from typedfilter.check._verdict import Verdict, verdict_of
 from typedfilter.errors import AnnotationError
 
+IGNORED = "ignored"  # what the message of a function begins with that is skipped on request
 _GENERATOR_OR_COROUTINE = 0x20 | 0x80 | 0x200  # flags of a code object
 
 
@@ -65,9 +66,11 @@ def judge(subject: Subject) -> Result:
 
 def _not_judged(subject: Subject, where: _source.Function | None) -> str:
     if where is not None and where.ignored:
-        return "ignored: `# typedfilter: ignore`"
+        return f"{IGNORED}: `# typedfilter: ignore`"
     if _classes.is_abstract(subject.root) or (subject.cls is not None and _types.is_protocol(subject.cls)):
         return "abstract: there is no body to check"
+    if where is not None and where.is_empty:
+        return "there is no body to check"
     if subject.root.__code__.co_flags & _GENERATOR_OR_COROUTINE:
         return "a generator or coroutine: its body does not run when it is called"
     return ""

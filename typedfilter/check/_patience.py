@@ -38,6 +38,7 @@ def patience(file: str) -> Generator[None]:
     def look(number: int, frame: FrameType | None) -> None:
         late = time.monotonic() - began > _IN_THE_END * SECONDS
         if late or (frame is not None and is_users(frame.f_code.co_filename, file)):
+            signal.setitimer(signal.ITIMER_REAL, SECONDS, _LOOK_AGAIN)  # not while this is on its way
             raise OutOfTimeError(f"it takes more than {SECONDS:g} seconds to trace")
 
     before = signal.signal(signal.SIGALRM, look)

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterable
 
 from typedfilter.check import _find
-from typedfilter.check._judge import judge
+from typedfilter.check._judge import IGNORED, judge
 from typedfilter.check._report import Report, Result, Unreadable
 from typedfilter.check._subject import Subject
 
@@ -34,10 +34,10 @@ def run(
         ignore: patterns of functions that are listed as skipped.
         advance: told of the progress.
     """
-    sources = list(_find.sources_of(targets, exclude))
     results: list[Result] = []
     unreadable: list[Unreadable] = []
     with contextlib.redirect_stdout(sys.stderr):
+        sources = list(_find.sources_of(targets, exclude))  # imports packages on the way
         for number, source in enumerate(sources):
             if isinstance(source, Unreadable):
                 unreadable.append(source)
@@ -54,6 +54,11 @@ def run(
     return Report(tuple(results), tuple(unreadable))
 
 
+def is_unjudged(result: Result) -> bool:
+    """Whether a function is skipped without having been asked to be ignored: what `strict` is about."""
+    return result.status == "skipped" and not result.message.startswith(IGNORED)
+
+
 def judged(subject: Subject, ignore: Iterable[str]) -> Result:
     """The verdict on one function, unless the settings say to ignore it."""
     pattern = next((p for p in ignore if fnmatch.fnmatch(subject.name, p)), None)
@@ -66,5 +71,5 @@ def judged(subject: Subject, ignore: Iterable[str]) -> Result:
             text = f"the check itself failed: {type(error).__name__}: {error}"
             return Result(subject.name, subject.file, subject.line, "skipped", text, fix="please report it")
     return Result(
-        subject.name, subject.file, subject.line, "skipped", f"ignored: matches {pattern!r} of the settings"
+        subject.name, subject.file, subject.line, "skipped", f"{IGNORED}: matches {pattern!r} of the settings"
     )

@@ -6,6 +6,7 @@ Floor 5.
 from __future__ import annotations
 
 import dataclasses
+import glob
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ class Settings:
 
     Attributes:
         paths: what to check when the command line names nothing; relative to the file.
-        exclude: patterns of files to leave out of folders.
+        exclude: patterns of files to leave out of folders; relative to the file, made absolute here.
         ignore: patterns of function names that are not judged.
         strict: whether a skipped function is a failure.
     """
@@ -62,6 +63,8 @@ def _parsed(file: Path) -> Settings:
     values: dict[str, Any] = {k: v if isinstance(v, bool) else tuple(v) for k, v in table.items()}
     if "paths" in values:
         values["paths"] = tuple(_from(file.parent, path) for path in values["paths"])
+    folder = glob.escape(str(file.parent.resolve()))
+    values["exclude"] = tuple(f"{folder}/{pattern}" for pattern in values.get("exclude", ()))
     return Settings(**values)
 
 

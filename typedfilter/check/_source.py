@@ -34,7 +34,16 @@ class Function:
         first = min([self.node.lineno, *(d.lineno for d in self.node.decorator_list)])
         last = self.node.body[0].lineno - 1 if self.node.body else self.node.lineno
         lines = linecache.getlines(self.file)[first - 1 : max(last, self.node.lineno)]
-        return any(_IGNORE.search(line) for line in lines)
+        return any(_IGNORE.search(line) and not line.lstrip().startswith("#") for line in lines)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing but `...` in it, after a docstring perhaps."""
+        return all(
+            isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) for line in self.node.body
+        ) and any(
+            isinstance(n, ast.Constant) and n.value is ... for line in self.node.body for n in ast.walk(line)
+        )
 
     def span(self, parameter: str) -> Span | None:
         """Where the annotation of a parameter (or the return) begins; to the end of its first line."""

@@ -7,13 +7,17 @@ something could not be read, or the settings are wrong.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import sys
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 from typedfilter.check import _formats, _settings, _text
 from typedfilter.check._progress import Progress
 from typedfilter.check._report import Report
+from typedfilter.check._run import is_unjudged
 from typedfilter.check._run import run as run_targets
 
 _FORMATS = ("text", "json", "github")
@@ -28,7 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a file, folder, dotted name, or file.py::function; by default `paths` of [tool.typedfilter]",
     )
     parser.add_argument("--format", choices=_FORMATS, default="text", help="how to print the report (text)")
-    parser.add_argument("--strict", action="store_true", help="a skipped function is a failure")
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="a skipped function is a failure, unless it is asked to be ignored",
+    )
     parser.add_argument(
         "-q", "--quiet", action="store_true", help="print only what failed or was skipped, and the summary"
     )
@@ -46,12 +54,30 @@ def run(args: argparse.Namespace) -> int:
         print("typedfilter check: nothing to check: name files, folders or modules,", file=sys.stderr)
         print("  or list them as `paths` under [tool.typedfilter] in pyproject.toml", file=sys.stderr)
         return 2
-    with Progress() as progress:
+    with Progress() as progress, _stdout_for_the_report():
         report = run_targets(targets, settings.exclude, settings.ignore, progress)
     _print(report, args.format, args.quiet)
-    if report.exit_status == 0 and (args.strict or settings.strict) and report.count("skipped"):
+    strict = args.strict or settings.strict
+    if report.exit_status == 0 and strict and any(map(is_unjudged, report)):
         return 1
     return report.exit_status
+
+
+@contextlib.contextmanager
+def _stdout_for_the_report() -> Generator[None]:
+    """What is written to the descriptor itself (by programs that user code starts) goes to stderr, too."""
+    sys.stdout.flush()
+    try:
+        saved = os.dup(1)
+    except OSError:  # it is closed
+        yield
+        return
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 1)
+        os.close(saved)
 
 
 def _print(report: Report, style: str, quiet: bool) -> None:

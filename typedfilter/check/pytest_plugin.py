@@ -14,6 +14,7 @@ import pytest
 if TYPE_CHECKING:
     from typedfilter.check._find import Source
     from typedfilter.check._report import Result, Unreadable
+    from typedfilter.check._settings import Settings
     from typedfilter.check._subject import Subject
 
 
@@ -31,7 +32,10 @@ def _items(session: pytest.Session, targets: list[str], folder: Path) -> Iterato
     from typedfilter.check import _find, _settings
     from typedfilter.check._report import Unreadable
 
-    settings = _settings.read(folder)
+    try:
+        settings = _settings.read(folder)
+    except _settings.SettingsError as error:
+        raise pytest.UsageError(str(error)) from None
     found = 0
     for source in _find.sources_of(targets, settings.exclude):
         subjects = source if isinstance(source, Unreadable) else source.subjects()
@@ -44,7 +48,7 @@ def _items(session: pytest.Session, targets: list[str], folder: Path) -> Iterato
         for subject in subjects:
             found += 1
             yield _Function.from_parent(
-                parent, name=subject.name, source=source, subject=subject, ignore=settings.ignore
+                parent, name=subject.name, source=source, subject=subject, settings=settings
             )
     if not found:
         from typedfilter.check._report import Unreadable as Nothing
@@ -76,21 +80,22 @@ class _Shown(pytest.Item):
 class _Function(_Shown):
     """The proof of one function's shapes."""
 
-    def __init__(self, *, source: Source, subject: Subject, ignore: tuple[str, ...], **kwargs: Any) -> None:
+    def __init__(self, *, source: Source, subject: Subject, settings: Settings, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.source = source
         self.subject = subject
-        self.ignore = ignore
+        self.settings = settings
 
     def runtest(self) -> None:
         from typedfilter.check import _text
-        from typedfilter.check._run import judged
+        from typedfilter.check._run import is_unjudged, judged
 
         with self.source.active():
-            result: Result = judged(self.subject, self.ignore)
-        if result.status == "skipped":
+            result: Result = judged(self.subject, self.settings.ignore)
+        strictly = self.settings.strict and is_unjudged(result)
+        if result.status == "skipped" and not strictly:
             pytest.skip(f"{result.message}{f'; {result.fix}' if result.fix else ''}")
-        if result.status == "failed":
+        if result.status == "failed" or strictly:
             raise _FailureError(_text.plain(_text.result_lines(result)))
 
     def reportinfo(self) -> tuple[Path, int, str]:
