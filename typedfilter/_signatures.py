@@ -87,6 +87,9 @@ PmapDonation: TypeAlias = Literal["all", "warn", "none"]
 """Which arguments `filter_pmap` donates, and whether JAX's warnings about unusable buffers are shown."""
 
 
+VmapMethod: TypeAlias = Literal["sequential", "sequential_unrolled", "expand_dims", "broadcast_all"]
+"""What `jax.vmap` does with the callback of `filter_pure_callback`."""
+
 Class = TypeVar("Class", bound=type)
 
 

@@ -93,6 +93,7 @@ def rejected() -> None:
     filter_closure_convert(add, X, X)("x", X)  # type: ignore[arg-type]
     filter_pure_callback(on_host, X)  # type: ignore[call-overload]
     filter_pure_callback(X, X, result_shape_dtypes=STRUCT)  # type: ignore[call-overload]
+    filter_pure_callback(on_host, X, result_shape_dtypes=STRUCT, vmap_method="sequentially")  # type: ignore[call-overload]
     text: str = filter_shard(X, jax.devices()[0])  # type: ignore[assignment]
     array: Array = filter_eval_shape(add, X, X)  # type: ignore[assignment]
     print(text, array)

@@ -7,7 +7,7 @@ all other results are those that were declared. What the host returns is compare
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, overload
+from typing import Any, get_args, overload
 
 import jax
 import jax.core
@@ -17,13 +17,13 @@ from jax import Array, ShapeDtypeStruct
 from typedfilter import _raised
 from typedfilter._callables import name_of
 from typedfilter._lift import Arguments, stands_for_array, take_arrays
-from typedfilter._signatures import T
+from typedfilter._signatures import T, VmapMethod
 from typedfilter._template import Difference, Template
 from typedfilter.errors import AnnotationError, ShapeError, StaticArgumentError
 
 __all__ = ["filter_pure_callback"]
 
-_METHODS = ("sequential", "sequential_unrolled", "expand_dims", "broadcast_all")
+_METHODS: tuple[str, ...] = get_args(VmapMethod)
 
 
 class Host:
@@ -88,7 +88,7 @@ def filter_pure_callback(
     /,
     *args: Any,
     result_shape_dtypes: ShapeDtypeStruct,
-    vmap_method: str | None = None,
+    vmap_method: VmapMethod | None = None,
     vectorized: bool = False,
     **kwargs: Any,
 ) -> Array: ...
@@ -98,7 +98,7 @@ def filter_pure_callback(
     /,
     *args: Any,
     result_shape_dtypes: tuple[ShapeDtypeStruct, ...],
-    vmap_method: str | None = None,
+    vmap_method: VmapMethod | None = None,
     vectorized: bool = False,
     **kwargs: Any,
 ) -> tuple[Array, ...]: ...
@@ -108,7 +108,7 @@ def filter_pure_callback(
     /,
     *args: Any,
     result_shape_dtypes: list[ShapeDtypeStruct],
-    vmap_method: str | None = None,
+    vmap_method: VmapMethod | None = None,
     vectorized: bool = False,
     **kwargs: Any,
 ) -> list[Array]: ...
@@ -118,7 +118,7 @@ def filter_pure_callback(
     /,
     *args: Any,
     result_shape_dtypes: dict[T, ShapeDtypeStruct],
-    vmap_method: str | None = None,
+    vmap_method: VmapMethod | None = None,
     vectorized: bool = False,
     **kwargs: Any,
 ) -> dict[T, Array]: ...
@@ -128,7 +128,7 @@ def filter_pure_callback(
     /,
     *args: Any,
     result_shape_dtypes: T,
-    vmap_method: str | None = None,
+    vmap_method: VmapMethod | None = None,
     vectorized: bool = False,
     **kwargs: Any,
 ) -> T: ...
@@ -137,7 +137,7 @@ def filter_pure_callback(
     /,
     *args: Any,
     result_shape_dtypes: Any,
-    vmap_method: str | None = None,
+    vmap_method: VmapMethod | None = None,
     vectorized: bool = False,
     **kwargs: Any,
 ) -> Any:
