@@ -172,7 +172,6 @@ class Engine:
         """What to call with arguments of these classes from now on."""
         if len(self.table) >= _MAX_TABLE:
             self.table.clear()
-            self.jits.clear()
         pattern = self.pattern(args, kwargs)
         call: Callable[..., Any] = self.jit(pattern)
         if Mode.KEYED in pattern.modes or Mode.PACKED in pattern.modes:

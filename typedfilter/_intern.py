@@ -133,6 +133,7 @@ class Attached(Generic[T]):
         self._name = name
         self._make = make
         self._others: PerObject[T] = PerObject(make)
+        self._lock = threading.Lock()
 
     def of(self, obj: object) -> T:
         """What is kept for `obj`; made at the first call."""
@@ -140,7 +141,11 @@ class Attached(Generic[T]):
             return self._others.of(obj)
         tag: _Tag[T] | None = obj.__dict__.get(self._name)
         if tag is None or tag.owner() is not obj:  # functools.wraps copies the attributes of functions
-            tag = obj.__dict__[self._name] = _Tag(obj, self._make())
+            made = _Tag(obj, self._make())
+            with self._lock:
+                tag = obj.__dict__.get(self._name)  # another thread may have been quicker
+                if tag is None or tag.owner() is not obj:
+                    tag = obj.__dict__[self._name] = made
         return tag.kept
 
 
