@@ -289,3 +289,22 @@ def test_nothing_keeps_a_dropped_class_alive():
     ref = make()
     gc.collect()
     assert ref() is None
+
+
+class Wrapped(NamedTuple):
+    """Of somebody else, with a field that is static and has leaves."""
+
+    inner: Static[Any]
+    free: Any
+
+
+@pytree_dataclass
+class Halted:
+    weight: NoDiff[Array]
+    other: Any
+
+
+def test_what_is_inside_of_a_static_field_is_static_whatever_marks_it_has():
+    marks = leaf_marks(Wrapped(Halted(jnp.ones(1), jnp.ones(1)), jnp.ones(1)))
+    assert [mark.static for mark in marks] == [True, True, False]
+    assert [mark.diff for mark in marks] == [False, None, None]

@@ -173,6 +173,15 @@ def test_splitting_a_tree_enters_as_many_frames_whatever_its_size():
     assert "cache_miss" not in frames(lambda: split(large))
 
 
+def test_a_tree_is_only_compared_with_the_one_before_once_that_has_come_often():
+    steady, first = tree(2), filter_jit(lambda tree: tree["array"][0])
+    for _ in range(6):
+        first(steady)
+    entered = frames(lambda: first(steady))
+    assert "Packer._again" in entered
+    assert "_pack" not in entered
+
+
 def test_each_number_with_a_point_costs_a_few_frames():
     def call(n):
         numbers = {"x": [X], "array": [X], "floats": [0.5] * n}

@@ -429,6 +429,31 @@ def test_what_a_program_returns_is_freed_with_the_program():
     assert alive(refs) == 1
 
 
+def test_a_static_part_is_forgotten_with_a_function_in_it():
+    f = filter_jit(lambda tree: tree[0])
+    kept = site_of(f)[0].engine().kept
+
+    def call() -> None:
+        f((X, lambda: None))
+
+    call()
+    gc.collect()
+    assert len(kept.contents) == 0
+
+
+def test_a_static_part_does_not_count_those_that_no_longer_keep_it():
+    f, g = filter_jit(lambda tree: tree[0]), filter_jit(lambda tree: tree[0])
+    tree = (X, "a", 2.5)
+    g(tree)
+    (content,) = site_of(g)[0].engine().kept.contents
+    for _ in range(5):
+        f(tree)
+        f.clear_cache()
+        gc.collect()
+    f(tree)
+    assert len(content.keepers) == 2
+
+
 def test_a_function_of_ever_new_classes_keeps_so_many_programs(monkeypatch):
     monkeypatch.setattr(_engine, "_MAX_TABLE", 4)
     f = filter_jit(lambda *xs: len(xs))

@@ -747,3 +747,13 @@ def test_static_arguments_are_checked_as_what_they_are():
     assert accepts(fn, 3, ("a", "b"))
     assert not accepts(fn, "3")
     assert not accepts(fn, 3, ("a", 1))
+
+
+@pytest.mark.parametrize("module", ["jax.api", "equinox._jit", "flax.nnx.transforms", "mine"])
+def test_a_function_that_a_library_has_wrapped_is_not_taken_for_a_body(module):
+    def body(x: Float[Array, "n"]): ...
+
+    library: dict[str, Any] = {"__name__": module, "body": body}
+    exec("def wrapper(x):\n    return body(x)", library)
+    wrapper = functools.update_wrapper(library["wrapper"], body)
+    assert (checked(wrapper, plan_of(wrapper)) is wrapper) == (module != "mine")

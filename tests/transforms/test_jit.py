@@ -813,6 +813,18 @@ def test_what_a_partial_binds_is_not_donated_by_option(by_name):
     assert deleted(a, b) == [False, True]
 
 
+def test_many_donated_arguments_are_donated_however_many_there_are():
+    f = filter_jit(many_donated)
+    for count in (1, 2):
+        arrays = fresh(count)
+        f(*arrays)
+        assert deleted(*arrays) == [True] * count
+
+
+def many_donated(*xs: Donate[Float[Array, "n"]]) -> list[Array]:
+    return [x + 1 for x in xs]
+
+
 def test_all_but_the_first_of_a_method_spares_its_instance():
     @pytree_dataclass
     class Trainer:

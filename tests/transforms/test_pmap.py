@@ -416,11 +416,15 @@ def test_a_partition_spec_is_refused():
 
 
 def test_an_error_of_the_body_passes_unchanged():
+    runs: list[int] = []
+
     def f(x):
+        runs.append(1)
         raise ValueError("mine")
 
     with pytest.raises(ValueError, match=r"^mine"):
         filter_pmap(f)(X)
+    assert runs == [1]
 
 
 def test_its_repr_names_the_options():
