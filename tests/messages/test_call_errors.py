@@ -30,6 +30,8 @@ from typedfilter import (
     filter_vmap,
     pytree_dataclass,
 )
+from typedfilter._pack import PackedResult, unpack_result
+from typedfilter._tokens import Kept, Token
 
 X = jnp.arange(3.0)
 Y = jnp.ones(4)
@@ -468,6 +470,77 @@ def test_an_error_that_speaks_of_deleting_is_not_taken_for_one_about_donation():
     with pytest.raises(ValueError, match="nothing to delete") as raised:
         body(x)
     assert type(raised.value) is ValueError
+
+
+# ---------------------------------------------------------------------------------- programs and their parts
+
+
+def test_more_static_values_than_can_be_kept(monkeypatch):
+    monkeypatch.setattr(Kept, "limit", 4)
+    f = filter_jit(lambda x, *values: values)
+    with pytest.raises(tf.TypedFilterError) as raised:
+        f(X, 0.5, 1.5, 2.5, 3.5, 4.5, 5.5)
+    assert str(raised.value) == "\n".join(
+        (
+            "a static value was forgotten before the function was traced with it",
+            "  expected: at most 4 static arguments in one call",
+            "  fix: put many static values into one tuple or frozen dataclass",
+        )
+    )
+
+
+def test_a_result_of_a_function_that_is_gone():
+    check(
+        tf.TypedFilterError,
+        lambda: unpack_result(PackedResult([], Token(RaisingEq()))),
+        "a program returned what belongs to a function that is gone",
+        "  expected: the function, or its jitted wrapper, to live as long as what was compiled from it",
+        "  fix: keep a reference to the jitted function",
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "call", "path", "expected", "found"),
+    [
+        (lambda f: f.lower(X, 2), lambda f: f(X, 3), "n", "2", "3"),
+        (lambda f: f.lower({"a": X, "n": 1}), lambda f: f({"a": X, "n": 2}), "x['n']", "1", "2"),
+        (lambda f: f.lower((X, 1)), lambda f: f([X, 1]), "x", "PyTreeDef((*, *))", "PyTreeDef([*, *])"),
+    ],
+)
+def test_a_program_is_called_with_another_static_value(make, call, path, expected, found):
+    program = make(free).compile()
+    check(
+        tf.StaticArgumentError,
+        lambda: call(program),
+        f"free(): argument `{path}` is static, and is not what the program was compiled for",
+        f"  expected: {expected}",
+        f"  found: {found}",
+        "  fix: lower and compile for this value too, or call the jitted function itself",
+    )
+
+
+def test_an_unknown_donation():
+    check(
+        tf.AnnotationError,
+        lambda: filter_jit(free.__wrapped__, donate="some"),
+        "free(): filter_jit has no donate='some'",
+        "  expected: 'all' or 'all-except-first' or 'warn' or 'warn-except-first' or 'none'",
+        "  found: 'some'",
+        "  fix: pass one of these, or annotate single arguments as Donate[...]",
+    )
+
+
+def test_an_axis_annotation_that_is_none():
+    fix = "  fix: write VmapAxis[1], VmapAxis[None], VmapAxis[1, T] or Annotated[T, VmapAxis[1]]"
+    check(tf.AnnotationError, lambda: VmapAxis(), "VmapAxis(): is an annotation and has no instances", fix)
+    for item, shown in (("x", "'x'"), (True, "True"), ((Array, int), f"{Array!r}, {int!r}")):
+        check(
+            tf.AnnotationError,
+            lambda item=item: VmapAxis[item],
+            f"VmapAxis[{shown}] has no axis that is an int or None",
+            f"  found: {shown}",
+            fix,
+        )
 
 
 # ----------------------------------------------------------------------------------------------------- vmap
