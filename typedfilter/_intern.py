@@ -141,7 +141,7 @@ class Attached(Generic[T]):
             return self._others.of(obj)
         tag: _Tag[T] | None = obj.__dict__.get(self._name)
         if tag is None or tag.owner() is not obj:  # functools.wraps copies the attributes of functions
-            made = _Tag(obj, self._make())
+            made: _Tag[T] = _Tag(obj, self._make())
             with self._lock:
                 tag = obj.__dict__.get(self._name)  # another thread may have been quicker
                 if tag is None or tag.owner() is not obj:
