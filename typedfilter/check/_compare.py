@@ -103,6 +103,8 @@ def _check(value: Any, hint: Any, bindings: Bindings, path: str, leaf: str) -> N
         )
     elif _types.callable_parts(hint) is not None:
         _require(callable(value), value, hint, path)
+        if bindings.call is not None:
+            bindings.call(value, hint, bindings, path)
     elif not _check_container(value, hint, bindings, path, leaf):
         _check_instance(value, hint, bindings, path, leaf)
 

@@ -11,7 +11,7 @@ import ast
 import dataclasses
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from jax.core import max_dim, min_dim
@@ -84,6 +84,7 @@ class Bindings:
         apart: the classes of which each instance has names of its own.
         known: the sizes that these begin with.
         members: which of its types each type variable stands for.
+        call: calls a callable with what its annotation says, and checks what comes out.
     """
 
     sizes: dict[str, Size] = dataclasses.field(default_factory=dict[str, Size])
@@ -95,6 +96,7 @@ class Bindings:
     apart: frozenset[type] = frozenset()
     known: Mapping[str, Size] = dataclasses.field(default_factory=dict[str, Size])
     members: dict[str, int] = dataclasses.field(default_factory=dict[str, int])
+    call: Callable[[Any, Any, Bindings, str], None] | None = None
 
     def copy(self) -> Bindings:
         """Bindings that can be added to without touching these."""

@@ -7,6 +7,7 @@ of a trace tell where they come from; knows nothing of verdicts.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,13 +17,15 @@ import jax
 import jax.numpy as jnp
 
 from typedfilter._placement import no_placement
-from typedfilter.check import _compare, _dims, _layout, _nodes, _stack, _types
+from typedfilter.check import _build, _compare, _dims, _layout, _nodes, _stack, _types
 from typedfilter.check._compare import MismatchError, StubError
 from typedfilter.check._dims import Bindings, Size
 from typedfilter.check._layout import Layout, Signature
 from typedfilter.check._nodes import Leaf, Maker, StubNode, UnbuildableError
 from typedfilter.check._places import is_users
 from typedfilter.check._stack import Level
+
+_EMPTY = inspect.Parameter.empty
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +105,10 @@ def _on_its_own(plan: Plan) -> Plan:
 def _bindings(plan: Plan, sizes: Mapping[str, Size], shapes: Sequence[Sequence[Size]]) -> Bindings:
     """What the names stand for before the function runs: the axes of `*name` are known by its arguments."""
     bindings = Bindings(
-        sizes=dict(sizes), arguments=plan.layout.arguments, apart=plan.signature.classes_apart
+        sizes=dict(sizes),
+        arguments=plan.layout.arguments,
+        apart=plan.signature.classes_apart,
+        call=functools.partial(_call, plan.layout),
     )
     for leaf, shape in zip(plan.layout.leaves, shapes, strict=True):
         if any(dim.variadic for dim in leaf.dims):
@@ -166,6 +172,33 @@ def _stand_in(node: StubNode, layout: Layout, outer: Bindings) -> Callable[..., 
 
     stand_in.__name__ = stand_in.__qualname__ = node.label if node.label.isidentifier() else "stand_in"
     return stand_in
+
+
+def _call(layout: Layout, value: Any, hint: Any, bindings: Bindings, path: str) -> None:
+    """Call what is annotated `Callable[[A], B]` with an A, if there is one, and see that a B comes out.
+
+    Raises:
+        MismatchError: none does.
+        Exception: whatever it raises.
+    """
+    parameters, result = _types.callable_parts(hint) or (None, Any)
+    if parameters is None:
+        return
+    shapes = {name: shape for name, (_, shape) in bindings.ranks.items()}
+
+    def place(leaf: Leaf) -> Any:
+        return _blank(leaf.shape(bindings.sizes), leaf.dtype)
+
+    def stub(inner: StubNode) -> Any:
+        return _stand_in(inner, layout, bindings)
+
+    maker = Maker(layout.case, place, stub, True, layout.arguments, ranks=shapes)
+    try:
+        nodes = [_build.parameter_node(f"argument_{i}", p, _EMPTY) for i, p in enumerate(parameters)]
+        arguments = [node.make(maker) for node in nodes]
+    except (UnbuildableError, KeyError, NameError):  # a type that says too little, a size that nobody knows
+        return
+    _compare.check(value(*arguments), result, bindings.copy(), f"{path}()")
 
 
 def _by_parameter(

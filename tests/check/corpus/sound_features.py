@@ -262,3 +262,25 @@ Number = TypeVar("Number", Float[Array, "n"], Int[Array, "n"])
 # proved: in 2 cases
 def the_same_type_variable(x: Number) -> Number:
     return x * 2
+
+
+# proved
+def returned_function(w: Float[Array, "m n"]) -> Callable[[Float[Array, "n"]], Float[Array, "m"]]:
+    return lambda x: w @ x
+
+
+# proved
+def returned_function_of_other_sizes(
+    w: Float[Array, "m n"],
+) -> Callable[[Float[Array, "n k"]], Float[Array, "m k"]]:
+    return lambda x: w @ x
+
+
+# proved
+def handed_function(
+    minimise: Callable[
+        [Callable[[Float[Array, "n"]], Float[Array, ""]], Float[Array, "n"]], Float[Array, "n"]
+    ],
+    x: Float[Array, "n"],
+) -> Float[Array, "n"]:
+    return minimise(lambda y: (y**2).sum(), x)

@@ -159,7 +159,7 @@ def a_protocol_by_name(loss: Loss, w: Float[Array, "p"], x: Float[Array, "b i"])
     return loss(w, x=x)
 
 
-# failed: `loss`, which is (w, *, x): missing a required argument: 'x'
+# failed: `loss`, which is (w, *, x): missing a required
 def a_protocol_without_an_argument(loss: Loss, w: Float[Array, "p"]) -> Float[Array, ""]:
     return loss(w)  # type: ignore[call-arg]
 

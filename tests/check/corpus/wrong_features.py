@@ -205,3 +205,23 @@ Number = TypeVar("Number", Float[Array, "n"], Int[Array, "n"])
 # failed: the dtype is float32
 def the_same_type_variable(x: Number) -> Number:
     return x / 2
+
+
+# failed: got (n,) and (m,)
+def returned_function(w: Float[Array, "m n"]) -> Callable[[Float[Array, "n"]], Float[Array, "m"]]:
+    return lambda x: x @ w
+
+
+# failed: `()` of the return value
+def result_of_a_returned_function(w: Float[Array, "m n"]) -> Callable[[Float[Array, "n"]], Float[Array, "m"]]:
+    return lambda x: (w @ x)[None]
+
+
+# failed: argument 0 of `minimise`() is float32[n], not Float[Array, ""]
+def handed_function(
+    minimise: Callable[
+        [Callable[[Float[Array, "n"]], Float[Array, ""]], Float[Array, "n"]], Float[Array, "n"]
+    ],
+    x: Float[Array, "n"],
+) -> Float[Array, "n"]:
+    return minimise(lambda y: 2 * y, x)
