@@ -532,7 +532,8 @@ def test_an_unknown_donation():
 
 def test_an_axis_annotation_that_is_none():
     fix = "  fix: write VmapAxis[1], VmapAxis[None], VmapAxis[1, T] or Annotated[T, VmapAxis[1]]"
-    check(tf.AnnotationError, lambda: VmapAxis(), "VmapAxis(): is an annotation and has no instances", fix)
+    make: Any = VmapAxis
+    check(tf.AnnotationError, lambda: make(), "VmapAxis(): is an annotation and has no instances", fix)
     for item, shown in (("x", "'x'"), (True, "True"), ((Array, int), f"{Array!r}, {int!r}")):
         check(
             tf.AnnotationError,
