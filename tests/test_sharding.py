@@ -74,6 +74,16 @@ def test_a_result_is_split_as_annotated(mesh):
 
 
 @MESHES
+def test_a_result_that_the_function_closes_over_is_split_as_annotated(mesh):
+    @filter_jit
+    def f() -> Annotated[Float[Array, "b n"], BOTH]:
+        return X
+
+    with set_mesh(mesh):
+        assert pieces(f()) == (2, 2)
+
+
+@MESHES
 def test_every_array_of_a_tree_is_split(mesh):
     @filter_jit
     def f(tree: Annotated[dict, PartitionSpec("data")]) -> Annotated[dict, PartitionSpec("data")]:

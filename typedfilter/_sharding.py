@@ -1,7 +1,7 @@
 """Where arrays live: on a device, or split over a mesh.
 
-Floor 3. Concrete arrays are moved; traced ones are constrained, which is all that a program can ask for. A
-`PartitionSpec` is about the ambient mesh (`jax.set_mesh`). Of a mesh, `Auto` axes take constraints and
+Floor 3. Outside of a trace arrays are moved; in one they are constrained, which is all that a program can ask
+for. A `PartitionSpec` is about the ambient mesh (`jax.set_mesh`). Of a mesh, `Auto` axes take constraints and
 `Explicit` ones a reshard. Knows nothing of functions and their annotations.
 """
 
@@ -35,17 +35,25 @@ __all__ = [
 
 
 def place(array: Any, target: Any) -> Any:
-    """`array` on a device or with a sharding: moved if it is concrete, constrained if it is traced.
+    """`array` on a device or with a sharding: moved, or constrained where a program is being traced.
 
     Args:
         array: an array; NumPy's become JAX's.
         target: a `jax.Device`, a `jax.sharding.Sharding`, or a `PartitionSpec` of the ambient mesh.
     """
-    if not isinstance(array, jax.core.Tracer):
+    if not isinstance(array, jax.core.Tracer) and not _is_staging():
         return jax.device_put(array, target)
     if isinstance(target, jax.Device):
         target = SingleDeviceSharding(target)
     return _constrained(array, target)
+
+
+def _is_staging() -> bool:
+    """Whether what is computed now becomes a part of a program, also where nothing in it is traced.
+
+    In a program, `jax.device_put` of what the program closes over says nothing about the result.
+    """
+    return isinstance(jax.lax.full((), False), jax.core.Tracer)  # dropped from the program: nothing uses it
 
 
 @functools.partial(jax.jit, static_argnums=1, inline=True)  # under jit, since eager constraints can do less

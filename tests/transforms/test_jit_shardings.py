@@ -64,6 +64,17 @@ def test_arguments_and_results_are_split(mesh, make):
     assert pieces(out) == (2, 2)
 
 
+@MESHES
+@pytest.mark.parametrize("make", [jnp.array, np.asarray], ids=["jax", "numpy"])
+def test_results_that_the_function_closes_over_are_split(mesh, make):
+    x = make(X)
+    both = NamedSharding(mesh, PartitionSpec("data", "model"))
+    doubled, same = filter_jit(lambda y: (y * 2, x), out_shardings=both)(X)
+    assert pieces(doubled) == pieces(same) == (2, 2)
+    device = jax.devices()[2]
+    assert filter_jit(lambda: x, out_shardings=device)().devices() == {device}
+
+
 @pytest.mark.parametrize(
     "how", [ROWS, (ROWS, None), [ROWS, None], {"x": ROWS}], ids=["all", "tuple", "list", "names"]
 )

@@ -110,6 +110,28 @@ def test_inside_jit_a_sharding_is_a_constraint(mesh, spec, jit):
 
 
 @MESHES
+@pytest.mark.parametrize("jit", [filter_jit, jax.jit])
+@pytest.mark.parametrize("make", [numbers, lambda: np.arange(16.0).reshape(8, 2)], ids=["jax", "numpy"])
+def test_inside_jit_what_is_closed_over_is_constrained_too(mesh, spec, jit, make):
+    x = make()
+    with set_mesh(mesh):
+        assert is_split(jit(lambda: filter_shard(x, spec))())
+        assert is_split(jit(lambda: filter_shard(x, NamedSharding(mesh, spec)))())
+
+
+def test_inside_jit_what_is_closed_over_goes_to_a_device():
+    x = numbers()
+    assert filter_jit(lambda: filter_shard(x, DEVICES[2]))().devices() == {DEVICES[2]}
+
+
+def test_to_look_whether_a_program_is_traced_leaves_nothing_in_it():
+    x = numbers()
+    jaxpr = jax.make_jaxpr(lambda: filter_shard(x, NamedSharding(AUTO, PartitionSpec("d"))))()
+    (equation,) = jaxpr.eqns  # which newer JAX releases show as a call
+    assert equation.primitive.name == "sharding_constraint" or "sharding_constraint" in str(equation.params)
+
+
+@MESHES
 def test_inside_jit_a_partition_spec_is_of_the_ambient_mesh(mesh, spec):
     with set_mesh(mesh):
         assert is_split(filter_jit(lambda x: filter_shard(x * 1, spec))(numbers()))
