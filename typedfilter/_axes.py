@@ -16,8 +16,8 @@ import jax.numpy as jnp
 from jax.tree_util import tree_flatten, tree_leaves
 
 from typedfilter._diagnose import brief
-from typedfilter._fields import leaf_marks
-from typedfilter._hints import Hint, Role
+from typedfilter._fields import is_array_only_class, leaf_marks
+from typedfilter._hints import Role
 from typedfilter._per_argument import PerArgument
 from typedfilter._plan import Param, Plan
 from typedfilter._split import Rest, split_leaves
@@ -187,16 +187,31 @@ def _leaf_axes(
     if hint is not None and hint.axis is not None:
         axis = hint.axis.axis
         return _only_arrays(plan, name, [axis] * len(leaves), leaves, axis)
-    if hint is not None and (hint.role is Role.STATIC or (is_array(value) and _is_number(hint, value))):
+    return _by_rule(Role.AUTO if hint is None else hint.role, value, leaves)
+
+
+def _by_rule(role: Role, value: Any, leaves: Sequence[Any]) -> list[int | None]:
+    """The axis of each leaf of an argument of which neither an option nor its annotation says an axis."""
+    if role is Role.STATIC:
         return [None] * len(leaves)
-    return _ruled(value, leaves)
+    axes = _ruled(value, leaves)
+    if any(axis == 0 and leaf.ndim == 0 for axis, leaf in zip(axes, leaves, strict=True)):
+        return _without_numbers(role, value, leaves, axes)
+    return axes
 
 
-def _is_number(hint: Hint, array: Any) -> bool:
-    """Whether an array is what an outer transform has made of a Python number, which is broadcast."""
-    if array.ndim != 0 or hint.role not in (Role.TRACED, Role.ARRAYS):
-        return False
-    return hint.role is Role.TRACED or jax.typeof(array).weak_type
+def _without_numbers(
+    role: Role, value: Any, leaves: Sequence[Any], axes: Sequence[int | None]
+) -> list[int | None]:
+    """`axes`, with `None` for what an outer transform has made of Python numbers, which are broadcast."""
+    only_arrays = role is Role.ARRAYS or is_array_only_class(type(value))
+    out: list[int | None] = []
+    for axis, leaf, mark in zip(axes, leaves, leaf_marks(value), strict=True):
+        traced = role is Role.TRACED or mark.traced
+        unsaid = axis == 0 and mark.axis is None and leaf.ndim == 0
+        number = unsaid and (traced or (only_arrays and jax.typeof(leaf).weak_type))
+        out.append(None if number else axis)
+    return out
 
 
 def _ruled(tree: Any, leaves: Sequence[Any]) -> list[int | None]:
