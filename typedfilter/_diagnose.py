@@ -109,7 +109,7 @@ def _leaf_fault(plan: Plan, name: str, hint: Hint, value: Any) -> TypedFilterErr
     only_arrays = is_array_only_class(type(value))
     for (path, leaf), mark in zip(_leaves(name, value), leaf_marks(value), strict=True):
         if mark.static:
-            found: TypedFilterError | None = _static_error(plan, path, leaf, "static, as its field says,")
+            found: TypedFilterError | None = _field_error(plan, path, leaf)
         elif only_arrays or mark.traced:
             found = _array_error(plan, path, leaf, "an array, as its field says")
         elif isinstance(leaf, (np.ndarray, np.generic)) and not is_array(leaf):
@@ -150,8 +150,19 @@ def _static_error(plan: Plan, name: str, value: Any, why: str) -> StaticArgument
 def _traced_fault(plan: Plan, name: str, hint: Hint, value: Any) -> TypedFilterError | None:
     if hint.role not in (Role.ARRAYS, Role.TRACED):
         return None
-    found = (_array_error(plan, path, leaf, show(hint.annotation)) for path, leaf in _leaves(name, value))
-    return next((error for error in found if error is not None), None)
+    for (path, leaf), mark in zip(_leaves(name, value), leaf_marks(value), strict=True):
+        found = (
+            _field_error(plan, path, leaf)
+            if mark.static
+            else _array_error(plan, path, leaf, show(hint.annotation))
+        )
+        if found is not None:
+            return found
+    return None
+
+
+def _field_error(plan: Plan, path: str, leaf: Any) -> StaticArgumentError | None:
+    return _static_error(plan, path, leaf, "static, as its field says,")
 
 
 def _array_error(plan: Plan, path: str, leaf: Any, expected: str) -> ShapeError | None:

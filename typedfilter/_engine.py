@@ -1,9 +1,9 @@
 """How a call of a jitted function reaches `jax.jit`: one engine for a function and its options.
 
-Floor 3. An engine decides from the plan, and from the classes of what the plan leaves open, how each
-argument travels: as it is (`TRACED`), as a static argument (`STATIC`), as a static argument behind its
-interned key (`KEYED`), or as one packed node (`PACKED`). For each such pattern there is one `jax.jit`
-object, with a body of its own. An engine never holds the function that it runs, so that it can live exactly
+Floor 3. From the plan, and from the classes of what it leaves open, `_modes` decides how each argument
+travels: as it is (`TRACED`), as a static argument (`STATIC`), as a static argument behind its interned key
+(`KEYED`), or as one packed node (`PACKED`). For each such pattern an engine has one `jax.jit` object, with a
+body of its own. An engine never holds the function that it runs, so that it can live exactly
 as long as that function does.
 """
 
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import enum
 import functools
 import weakref
 from collections.abc import Callable, Sequence
@@ -21,50 +20,18 @@ from typing import Any
 import jax
 
 from typedfilter import _callables, _diagnose, _raised
-from typedfilter._compat import NAMED_STATICS_ARE_EXACT
 from typedfilter._donation import Caution, Quietly, quiet_from_here, traced_up_to_here
-from typedfilter._fields import is_array_only_class
 from typedfilter._hints import Role
+from typedfilter._modes import STATIC_MODES, Mode, Pattern, array_types, mode_of, needs_a_look, passed_by_name
 from typedfilter._pack import PackedResult, Packer, Results, pack, pack_output, unpack, unpack_result
 from typedfilter._placement import Shardings, placed, placing
 from typedfilter._plan import Param, Plan
 from typedfilter._shapes import checked, checks_off
 from typedfilter._shim import Programs, write_shim
-from typedfilter._tokens import Kept, Token, is_raw, static_token
+from typedfilter._tokens import Kept, Token, static_token
 from typedfilter._wrapper import Link, rewind
-from typedfilter.filters import leaf_is_array_type
 
-__all__ = ["Engine", "Identity", "Mode", "Pattern", "TraceEvent", "opened", "trace_observers"]
-
-
-class Mode(enum.Enum):
-    """How one argument travels into `jax.jit`."""
-
-    TRACED = "traced"
-    STATIC = "static"
-    KEYED = "keyed"
-    PACKED = "packed"
-
-
-STATIC_MODES = (Mode.STATIC, Mode.KEYED)
-
-
-@dataclasses.dataclass(frozen=True)
-class Pattern:
-    """How the arguments of one call travel, by position and by name."""
-
-    positional: tuple[Mode, ...]
-    keyword: tuple[tuple[str, Mode], ...] = ()
-
-    @property
-    def modes(self) -> tuple[Mode, ...]:
-        return (*self.positional, *(mode for _, mode in self.keyword))
-
-    def at(self, *modes: Mode) -> tuple[int, ...]:
-        return tuple(i for i, mode in enumerate(self.positional) if mode in modes)
-
-    def named(self, *modes: Mode) -> tuple[str, ...]:
-        return tuple(name for name, mode in self.keyword if mode in modes)
+__all__ = ["Engine", "Identity", "TraceEvent", "opened", "trace_observers"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,11 +71,6 @@ trace_observers: list[Callable[[TraceEvent], None]] = []
 _MAX_TABLE = 1024  # combinations of argument classes; a function called with more starts again
 
 
-def struct_or_array_type(cls: type) -> bool | None:
-    """As `leaf_is_array_type`, for calls that need no data: `jax.ShapeDtypeStruct` counts too."""
-    return True if issubclass(cls, jax.ShapeDtypeStruct) else leaf_is_array_type(cls)
-
-
 class Engine:
     """Runs one function (`root` with `links` around it) under `jax.jit`, by one set of options."""
 
@@ -143,7 +105,7 @@ class Engine:
         name, and what is left to its default, is not mapped as a positional argument is.
         """
         signature = _callables.ANYTHING if self.stacked else self.plan.signature
-        looks = [p.name for p in self.plan.params if _needs_a_look(p)]
+        looks = [p.name for p in self.plan.params if needs_a_look(p)]
         by_type = frozenset(signature.parameters if self.stacked else looks)
         # The engine outlives its wrappers, and they hold this function: so it may hold the engine.
         call = write_shim(
@@ -162,9 +124,10 @@ class Engine:
 
     def pattern(self, args: Sequence[Any], kwargs: dict[str, Any], structs: bool = False) -> Pattern:
         """How these arguments travel, filled into the places of the signature."""
-        positional = tuple(_mode(self.plan.positional(i), value, structs) for i, value in enumerate(args))
+        positional = tuple(mode_of(self.plan.positional(i), value, structs) for i, value in enumerate(args))
         keyword = tuple(
-            (name, _named(_mode(self.plan.keyword(name), kwargs[name], structs))) for name in sorted(kwargs)
+            (name, passed_by_name(mode_of(self.plan.keyword(name), kwargs[name], structs)))
+            for name in sorted(kwargs)
         )
         return Pattern(positional, keyword)
 
@@ -210,12 +173,15 @@ class Engine:
 
     def converters(self, pattern: Pattern) -> tuple[list[tuple[int, Converter]], list[tuple[str, Converter]]]:
         """What to do with arguments that don't travel as they are, by position and by name."""
-        makers: dict[Mode, Callable[[], Converter]] = {
-            Mode.PACKED: lambda: Packer(self.kept),
-            Mode.KEYED: lambda: functools.partial(static_token, self.kept),
+        makers: dict[Mode, Callable[[Param | None], Converter]] = {
+            Mode.PACKED: lambda param: Packer(self.kept, array_types(param)),
+            Mode.KEYED: lambda _: functools.partial(static_token, self.kept),
         }
-        positional = [(i, makers[mode]()) for i, mode in enumerate(pattern.positional) if mode in makers]
-        return positional, [(name, makers[mode]()) for name, mode in pattern.keyword if mode in makers]
+        at, named = self.plan.positional, self.plan.keyword
+        positional = [(i, makers[mode](at(i))) for i, mode in enumerate(pattern.positional) if mode in makers]
+        return positional, [
+            (name, makers[mode](named(name))) for name, mode in pattern.keyword if mode in makers
+        ]
 
     def donates(self, place: int | str) -> bool:
         """Whether the arrays of the argument at a position, or of that name, are donated."""
@@ -244,9 +210,13 @@ class Engine:
         pattern = self.pattern(args, kwargs, structs=True)
         try:
             positional = [
-                self.convert(mode, value) for mode, value in zip(pattern.positional, args, strict=True)
+                self.convert(self.plan.positional(i), mode, value)
+                for i, (mode, value) in enumerate(zip(pattern.positional, args, strict=True))
             ]
-            keyword = {name: self.convert(mode, kwargs[name]) for name, mode in pattern.keyword}
+            keyword = {
+                name: self.convert(self.plan.keyword(name), mode, kwargs[name])
+                for name, mode in pattern.keyword
+            }
         except Exception as error:
             better = _diagnose.better_error(self.plan, error, args, kwargs)
             if better is None:
@@ -254,9 +224,9 @@ class Engine:
             raise better from None
         return pattern, positional, keyword
 
-    def convert(self, mode: Mode, value: Any) -> Any:
+    def convert(self, param: Param | None, mode: Mode, value: Any) -> Any:
         if mode is Mode.PACKED:
-            return pack(self.kept, value, struct_or_array_type)
+            return pack(self.kept, value, array_types(param, structs=True))
         return static_token(self.kept, value) if mode is Mode.KEYED else value
 
     def clear_cache(self) -> None:
@@ -270,29 +240,6 @@ class Engine:
 
 
 # ------------------------------------------------------------------------------------------ one argument
-
-
-def _needs_a_look(param: Param) -> bool:
-    return param.variadic or param.hint.role in (Role.AUTO, Role.STATIC)
-
-
-def _mode(param: Param | None, value: Any, structs: bool) -> Mode:
-    role = Role.AUTO if param is None else param.hint.role
-    cls = type(value)
-    if role in (Role.ARRAYS, Role.TRACED):
-        return Mode.TRACED
-    if role is Role.AUTO:
-        is_array_type = struct_or_array_type if structs else leaf_is_array_type
-        if value is None or is_array_type(cls) is not False or is_array_only_class(cls):
-            return Mode.TRACED
-        if not jax.tree_util.all_leaves([value]):
-            return Mode.PACKED
-    return Mode.STATIC if is_raw(cls) else Mode.KEYED
-
-
-def _named(mode: Mode) -> Mode:
-    return Mode.KEYED if mode is Mode.STATIC and not NAMED_STATICS_ARE_EXACT else mode
-
 
 Converter = Callable[[Any], Any]
 

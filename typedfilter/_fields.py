@@ -16,7 +16,15 @@ from typedfilter._hints import UNIONS, Hint, Role, class_hints, refuse_lost_mark
 from typedfilter.annotations import AxisSpec
 from typedfilter.errors import AnnotationError
 
-__all__ = ["NO_MARK", "LeafMark", "field_hints", "has_marks", "is_array_only_class", "leaf_marks"]
+__all__ = [
+    "NO_MARK",
+    "LeafMark",
+    "field_hints",
+    "has_marks",
+    "is_array_only_class",
+    "leaf_marks",
+    "may_hold_static",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,6 +181,38 @@ def _is_array_only(kind: Any) -> bool:
         return False
     # The value may be of a subclass, with more fields.
     return is_array_only_class(kind) and all(map(is_array_only_class, kind.__subclasses__()))
+
+
+def may_hold_static(kind: Any, busy: frozenset[type] = frozenset()) -> bool:
+    """Whether a leaf of a value of this type may be in a field marked `Static`, as far as annotations tell.
+
+    Where they don't, it may. (A field that is a part of the tree's structure holds no leaf.)
+
+    Args:
+        kind: a type, without markers.
+        busy: classes that are being asked about.
+    """
+    if role_of(kind) is not Role.AUTO or kind in busy:
+        return False
+    origin, args = get_origin(kind), get_args(kind)
+    if origin in (list, tuple, dict, *UNIONS):
+        members = [arg for arg in args[origin is dict :] if arg is not ...]
+        return not members or any(may_hold_static(member, busy) for member in members)
+    if not isinstance(kind, type) or origin is not None:
+        return True
+    data = _data_fields(kind) if dataclasses.is_dataclass(kind) else _record_fields(kind)
+    if data is None:
+        return True
+    hints, inner = field_hints(kind), busy | {kind}
+    fields = [hints.get(name) for name in data]
+    marked = any(hint is None or hint.static_marker or may_hold_static(hint.type, inner) for hint in fields)
+    subclasses: list[type] = kind.__subclasses__()
+    return marked or any(may_hold_static(cls, inner) for cls in subclasses)
+
+
+def _record_fields(cls: type) -> list[str] | None:
+    """The fields of a NamedTuple; `None` of any other class."""
+    return list(getattr(cls, "_fields", ())) or None if issubclass(cls, tuple) else None
 
 
 def _data_fields(cls: type) -> list[str] | None:

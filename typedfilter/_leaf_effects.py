@@ -15,8 +15,8 @@ import jax
 
 from typedfilter._axes import BY_RULE, argument_axes
 from typedfilter._effects import PASSED_ON, Stage, axis_text, donates
-from typedfilter._engine import Mode, _mode, struct_or_array_type
 from typedfilter._lift import stands_for_array, take_arrays
+from typedfilter._modes import Mode, array_types, mode_of
 from typedfilter._pack import _layout
 from typedfilter._plan import Param
 from typedfilter._targets import Targets, can_differentiate
@@ -110,10 +110,10 @@ def _jit_default(stage: Stage, param: Param, value: Any, innermost: bool) -> Tex
 
 def _traced(param: Param | None, value: Any) -> list[bool]:
     leaves, treedef = flatten(value)
-    mode = _mode(param, value, structs=True)
+    mode = mode_of(param, value, structs=True)
     if mode is not Mode.PACKED:
         return [mode is Mode.TRACED] * len(leaves)
-    taken = set(_layout(value, treedef, tuple(map(type, leaves)), struct_or_array_type).taken_at)
+    taken = set(_layout(value, treedef, tuple(map(type, leaves)), array_types(param, structs=True)).taken_at)
     return [i in taken for i in range(len(leaves))]
 
 

@@ -110,7 +110,9 @@ def _passed(param: Param | None, value: Any, is_array: Predicate) -> list[bool]:
     leaves = jax.tree_util.tree_leaves(value)
     if role is Role.STATIC:
         return [False] * len(leaves)
-    if role in (Role.ARRAYS, Role.TRACED):
-        return [is_array(leaf) or is_array_like(leaf) for leaf in leaves]
     marks = leaf_marks(value)
-    return [is_array(leaf) and not mark.static for leaf, mark in zip(leaves, marks, strict=True)]
+    numbers = role in (Role.ARRAYS, Role.TRACED)
+    return [
+        (is_array(leaf) or (numbers and is_array_like(leaf))) and not mark.static
+        for leaf, mark in zip(leaves, marks, strict=True)
+    ]

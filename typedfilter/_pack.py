@@ -25,10 +25,26 @@ from typedfilter._trees import Treedef
 from typedfilter.errors import TypedFilterError
 from typedfilter.filters import is_array, leaf_is_array_type
 
-__all__ = ["Packed", "PackedResult", "Packer", "Results", "pack", "pack_output", "unpack", "unpack_result"]
+__all__ = [
+    "IsArrayType",
+    "Packed",
+    "PackedResult",
+    "Packer",
+    "Results",
+    "every_type",
+    "pack",
+    "pack_output",
+    "unpack",
+    "unpack_result",
+]
 
 _config: Any = jax.config  # whose flags no type checker sees
 IsArrayType = Callable[[type], bool | None]
+
+
+def every_type(cls: type) -> bool:
+    """Of `Traced[...]`, every leaf is an array, or becomes one."""
+    return True
 
 
 class StaticPart(Content):
@@ -220,7 +236,7 @@ class _ByTypes:
 
     __slots__ = ("__weakref__", "key", "layout")
 
-    def __init__(self, key: tuple[Treedef, tuple[type, ...]], layout: _Layout) -> None:
+    def __init__(self, key: tuple[Treedef, tuple[type, ...], IsArrayType], layout: _Layout) -> None:
         self.key = key
         self.layout = weakref.ref(layout)
 
@@ -242,18 +258,18 @@ def pack(kept: Kept, tree: Any, is_array_type: IsArrayType = leaf_is_array_type)
         TypeError: a leaf that is not an array is unhashable.
     """
     if is_array_type is leaf_is_array_type:
-        return _pack(kept, tree)[0]
+        return _pack(kept, tree, is_array_type)[0]
     leaves, treedef = tree_flatten(tree)
     return _layout(tree, treedef, tuple(map(type, leaves)), is_array_type).pack(kept, tree, leaves, treedef)
 
 
-def _pack(kept: Kept, tree: Any) -> tuple[Packed, _ByTypes]:
+def _pack(kept: Kept, tree: Any, is_array_type: IsArrayType) -> tuple[Packed, _ByTypes]:
     leaves, treedef = tree_flatten(tree)
-    key = treedef, tuple(map(type, leaves))
+    key = treedef, tuple(map(type, leaves)), is_array_type
     entry = _by_types.get(key)
     layout = None if entry is None else entry.layout()
     if entry is None or layout is None:
-        layout = _layout(tree, *key, leaf_is_array_type)
+        layout = _layout(tree, *key)
         entry = _by_types.get_or_add(key, functools.partial(_ByTypes, key, layout))
         layout.by_types.append(entry)
     return layout.pack(kept, tree, leaves, treedef), entry
@@ -268,10 +284,13 @@ class Packer:
     four times as many: a program whose structures keep changing does not get there.
     """
 
-    __slots__ = ("_entry", "_kept", "_patience", "_to_go")
+    __slots__ = ("_entry", "_is_array_type", "_kept", "_patience", "_to_go")
 
-    def __init__(self, kept: Kept, patience: int = 4) -> None:
+    def __init__(
+        self, kept: Kept, is_array_type: IsArrayType = leaf_is_array_type, patience: int = 4
+    ) -> None:
         self._kept = kept
+        self._is_array_type = is_array_type
         self._patience = patience
         self._to_go = patience  # calls with the structure of `_entry`, until trees are compared with it
         self._entry: Callable[[], _ByTypes | None] = lambda: None
@@ -281,7 +300,7 @@ class Packer:
             packed = self._again(tree)
             if packed is not None:
                 return packed
-        packed, entry = _pack(self._kept, tree)
+        packed, entry = _pack(self._kept, tree, self._is_array_type)
         if entry is not self._entry():
             self._entry, self._to_go = weakref.ref(entry), self._patience
         self._to_go -= 1
@@ -293,7 +312,7 @@ class Packer:
         layout = None if entry is None else entry.layout()
         if entry is None or layout is None:
             return None
-        treedef, types = entry.key
+        treedef, types, _ = entry.key
         try:
             leaves = treedef.flatten_up_to(tree)
         except Exception:  # a ValueError; or whatever the `repr` of a leaf raises

@@ -23,11 +23,13 @@ import jax.numpy as jnp
 import jaxtyping
 import numpy as np
 
+from typedfilter._fields import leaf_marks
 from typedfilter._hints import Hint, Role
 from typedfilter._plan import Param, Plan, plan_of
 from typedfilter._shape_compile import node_of
 from typedfilter._shape_nodes import ArrayNode, Failure, Node, Path, PlainNode, ScalarNode, Seen, UnionNode
 from typedfilter._shape_text import explain, explain_unbound
+from typedfilter._trees import flatten
 from typedfilter.errors import TypedFilterError
 
 _off: contextvars.ContextVar[bool] = contextvars.ContextVar("typedfilter_checks_off", default=False)
@@ -180,8 +182,12 @@ def _canonical_for(arg: _Argument | None, value: Any) -> Any:
         return value
     if arg.flat:  # no container is right here: what is wrong is for the check to say
         return jnp.asarray(value) if _is_raw(value) else value
-    if any(_is_raw(leaf) for leaf in jax.tree.leaves(value)):
-        return jax.tree.map(lambda leaf: jnp.asarray(leaf) if _is_raw(leaf) else leaf, value)
+    leaves, treedef = flatten(value)
+    if any(map(_is_raw, leaves)):
+        pairs = zip(leaves, leaf_marks(value), strict=True)
+        return treedef.unflatten(
+            [jnp.asarray(leaf) if _is_raw(leaf) and not mark.static else leaf for leaf, mark in pairs]
+        )
     return value
 
 

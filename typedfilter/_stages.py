@@ -16,9 +16,10 @@ from typing import Any
 import jax
 
 from typedfilter._diagnose import better_error
-from typedfilter._engine import STATIC_MODES, Engine, JitOptions, Mode, Pattern, opened
+from typedfilter._engine import Engine, JitOptions, opened
 from typedfilter._intern import Attached
 from typedfilter._keys import exact_key, static_problem
+from typedfilter._modes import STATIC_MODES, Mode, Pattern
 from typedfilter._pack import Packed, unpack, unpack_result
 from typedfilter._plan import Plan, plan_of, refuse_lost_markers
 from typedfilter._tokens import Kept
