@@ -1,8 +1,8 @@
-"""Which axis of each leaf is mapped, where other transforms have made arrays of what were Python numbers."""
+"""Which axis of each leaf is mapped: of numbers that other transforms have traced, of results in fields."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,9 @@ from numpy.testing import assert_allclose
 
 from typedfilter import (
     Traced,
+    VmapAxis,
     VmapAxisError,
+    check_shapes,
     explain,
     filter_grad,
     filter_jit,
@@ -105,3 +107,85 @@ def test_an_array_that_never_was_a_number_is_not_broadcast_silently(tree):
 def test_explain_tells_that_it_is_broadcast():
     shown = explain(filter_vmap(field), Scaled(W, jnp.float32(2.0)))  # as inside of jit
     assert [row.effects for row in shown.leaves or ()] == [("axis 0",), ("broadcast",)]
+
+
+# --------------------------------------------------------------------- fields that are broadcast, in results
+
+
+@pytree_dataclass
+class Shared:
+    w: Float[Array, "n"]
+    b: VmapAxis[None, Float[Array, "n"]]
+
+
+B = jnp.array([1.0, 2.0])
+
+
+def loss(model: Shared) -> Float[Array, ""]:
+    return (model.w * model.b).sum()
+
+
+@pytest.mark.parametrize("jit", [lambda f: f, filter_jit], ids=["eager", "jit"])
+def test_the_gradients_for_what_is_shared_are_one_for_each_example(jit):
+    grads = jit(filter_vmap(filter_grad(loss)))(Shared(W, B))
+    assert_allclose(grads.w, jnp.stack([B] * 3))
+    assert_allclose(grads.b, W)
+
+
+def test_a_field_without_an_axis_gets_one_where_it_differs_between_examples():
+    def both(x):
+        return {"differs": Shared(x, x * 2), "same": Shared(x, B)}
+
+    out = filter_vmap(both)(W)
+    assert_allclose(out["differs"].b, 2 * W)
+    assert_allclose(out["same"].b, B)
+
+
+def test_a_map_around_makes_no_difference():
+    def outer(b):
+        return filter_vmap(lambda x: Shared(x, b))(W)
+
+    out = filter_vmap(outer)(W)  # of the same size
+    assert out.w.shape == (3, 3, 2)
+    assert_allclose(out.b, W)
+
+
+def test_it_is_differentiated():
+    def total(b):
+        return filter_vmap(lambda x: Shared(x, x * b))(W).b.sum()
+
+    assert_allclose(jax.grad(total)(B), W.sum(0))
+
+
+def test_without_an_axis_by_option_or_return_annotation_it_is_refused():
+    def annotated(x) -> Annotated[Any, VmapAxis[None]]:
+        return x
+
+    for mapped in (filter_vmap(annotated), filter_vmap(lambda x: Shared(x, x), out_axes=None)):
+        with pytest.raises(VmapAxisError):
+            mapped(W)
+
+
+@filter_vmap
+def make(x: Float[Array, "n"]) -> Shared:
+    return Shared(x, x)
+
+
+@filter_vmap
+def keep(model: Shared) -> Shared:
+    return model
+
+
+@filter_vmap
+def wrong(x: Float[Array, "n"]) -> Shared:
+    return Shared(x, x[:-1])
+
+
+def test_check_knows_it_too():
+    functions = [filter_vmap(filter_grad(loss)), make, keep, wrong]
+    assert [result.status for f in functions for result in check_shapes(f)] == [
+        "proved",
+        "proved",
+        "proved",
+        "failed",
+    ]

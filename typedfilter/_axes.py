@@ -1,4 +1,4 @@
-"""Which axis of each leaf is mapped: from options, annotations and the rule, for arguments and results.
+"""Which axis of each leaf is mapped: from options, annotations and the rule, for arguments.
 
 Floor 3. Serves `filter_vmap` and `filter_pmap`. An axis specification is what `in_axes` and `out_axes` take:
 a prefix pytree of `int`, `None` and callables `leaf -> int | None`.
@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax.tree_util import tree_flatten, tree_leaves
 
 from typedfilter._diagnose import brief
@@ -33,9 +32,8 @@ __all__ = [
     "check_axes",
     "map_arguments",
     "mapped_signature",
-    "place_outputs",
-    "result_axes",
-    "split_outputs",
+    "ruled",
+    "spread",
 ]
 
 
@@ -183,7 +181,7 @@ def _leaf_axes(
     hint = None if param is None else param.hint
     name = "" if param is None else param.name
     if spec is not BY_RULE and spec != BY_RULE:
-        return _only_arrays(plan, name, _spread(plan, "in_axes", name, spec, value), leaves, spec)
+        return _only_arrays(plan, name, spread(plan, "in_axes", name, spec, value), leaves, spec)
     if hint is not None and hint.axis is not None:
         axis = hint.axis.axis
         return _only_arrays(plan, name, [axis] * len(leaves), leaves, axis)
@@ -194,7 +192,7 @@ def _by_rule(role: Role, value: Any, leaves: Sequence[Any]) -> list[int | None]:
     """The axis of each leaf of an argument of which neither an option nor its annotation says an axis."""
     if role is Role.STATIC:
         return [None] * len(leaves)
-    axes = _ruled(value, leaves)
+    axes = ruled(value, leaves)
     if any(axis == 0 and leaf.ndim == 0 for axis, leaf in zip(axes, leaves, strict=True)):
         return _without_numbers(role, value, leaves, axes)
     return axes
@@ -214,7 +212,7 @@ def _without_numbers(
     return out
 
 
-def _ruled(tree: Any, leaves: Sequence[Any]) -> list[int | None]:
+def ruled(tree: Any, leaves: Sequence[Any]) -> list[int | None]:
     """By the rule: arrays along their first axis, or that of the field they are in; the rest not at all."""
     mapped: list[int | None] = [0 if is_array(leaf) else None for leaf in leaves]
     if len(leaves) == 1 and leaves[0] is tree:  # no class around it, hence no field that is marked
@@ -228,7 +226,7 @@ def _ruled(tree: Any, leaves: Sequence[Any]) -> list[int | None]:
     ]
 
 
-def _spread(plan: Plan, option: str, name: str, spec: Any, tree: Any) -> list[int | None]:
+def spread(plan: Plan, option: str, name: str, spec: Any, tree: Any) -> list[int | None]:
     """A prefix of axes over all leaves of a tree; callables are asked for each leaf."""
     if spec is None or type(spec) is int:
         return [spec] * len(tree_leaves(tree))
@@ -307,56 +305,3 @@ def _size_error(
 
 def _dimensions(count: int) -> str:
     return f"{count} dimension" + ("s" if count != 1 else "")
-
-
-# ------------------------------------------------------------------------------------------------ results
-
-
-def split_outputs(plan: Plan, out_axes: Any, out: Any) -> tuple[list[Any], list[Any], tuple[Any, ...]]:
-    """A result inside the map: the arrays that get an axis, the arrays that don't, and how to place them."""
-    leaves, treedef = tree_flatten(out)
-    axes = result_axes(plan, out_axes, out, leaves)
-    if any(axes):
-        _check_result_axes(plan, axes, leaves)
-    if None not in axes and all(map(is_array, leaves)):
-        return leaves, [], (treedef, ["mapped"] * len(leaves), axes, [])
-    groups: dict[str, list[Any]] = {"mapped": [], "whole": [], "other": []}
-    kinds = []
-    for leaf, axis in zip(leaves, axes, strict=True):
-        kinds.append("other" if not is_array(leaf) else "whole" if axis is None else "mapped")
-        groups[kinds[-1]].append(leaf)
-    return groups["mapped"], groups["whole"], (treedef, kinds, axes, groups["other"])
-
-
-def _check_result_axes(plan: Plan, axes: Sequence[int | None], leaves: Sequence[Any]) -> None:
-    for axis, leaf in zip(axes, leaves, strict=True):
-        if axis is not None and is_array(leaf) and not -leaf.ndim - 1 <= axis <= leaf.ndim:
-            raise VmapAxisError(
-                f"has no place for a mapped axis {axis}: of one example it is {brief(leaf)}",
-                function=plan.function,
-                parameter="return",
-                expected=f"an axis from {-leaf.ndim - 1} to {leaf.ndim}",
-                actual=str(axis),
-                fix="give another axis in out_axes, or in VmapAxis on the return annotation",
-            )
-
-
-def result_axes(plan: Plan, out_axes: Any, out: Any, leaves: Sequence[Any]) -> list[int | None]:
-    """The axis of each leaf of a result."""
-    if out_axes is not BY_RULE and out_axes != BY_RULE:
-        return _spread(plan, "out_axes", "return", out_axes, out)
-    if plan.returns.axis is not None:
-        return [plan.returns.axis.axis] * len(leaves)
-    return _ruled(out, leaves)
-
-
-def place_outputs(mapped: Sequence[Any], whole: Sequence[Any], how: tuple[Any, ...]) -> Any:
-    """The result outside the map, from arrays that are mapped along axis 0."""
-    treedef, kinds, axes, other = how
-    sources = {"mapped": iter(mapped), "whole": iter(whole), "other": iter(other)}
-    leaves = [next(sources[kind]) for kind in kinds]
-    moved = [
-        jnp.moveaxis(leaf, 0, axis) if kind == "mapped" and axis != 0 else leaf
-        for leaf, kind, axis in zip(leaves, kinds, axes, strict=True)
-    ]
-    return treedef.unflatten(moved)

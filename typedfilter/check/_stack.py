@@ -14,8 +14,9 @@ from typing import Any
 
 import jax
 
-from typedfilter._axes import argument_axes, result_axes
+from typedfilter._axes import argument_axes
 from typedfilter._plan import plan_of
+from typedfilter._result_axes import result_axes
 from typedfilter._targets import Targets
 from typedfilter._wrapper import Wrapper
 from typedfilter.check import _compare, _dims, _types
@@ -39,11 +40,13 @@ class Level:
         wrapper: the transform, of whatever is inside it.
         axes: by leaf of the arguments, the mapped axis (None: not mapped); empty for other transforms.
         size: the name of the mapped size.
+        differs: by leaf of the result, whether it was found to have a mapped axis.
     """
 
     wrapper: Wrapper
     axes: tuple[int | None, ...] = ()
     size: str = ""
+    differs: dict[int, bool] = dataclasses.field(default_factory=dict[int, bool], compare=False)
 
 
 def keeps_result(levels: Sequence[Level]) -> bool:
@@ -161,7 +164,14 @@ def inner_result(
 
 def _unmapped(out: Any, level: Level, transform: Vmap, size: Size) -> Any:
     leaves, treedef = jax.tree.flatten(out)
-    axes = result_axes(plan_of(level.wrapper.__wrapped__), transform.out_axes, out, leaves)
+    # In what is tried first, symbols or unequal numbers, no other axis has the size of a mapped one.
+    differs = {
+        id(leaf): level.differs.setdefault(i, bool(leaf.ndim) and _dims.same(leaf.shape[0], size))
+        for i, leaf in enumerate(leaves)
+        if isinstance(leaf, jax.Array)
+    }
+    plan = plan_of(level.wrapper.__wrapped__)
+    axes = result_axes(plan, transform.out_axes, out, leaves, lambda leaf: differs[id(leaf)])
     return jax.tree.unflatten(treedef, [_without_axis(x, a, size) for x, a in zip(leaves, axes, strict=True)])
 
 

@@ -23,14 +23,13 @@ from typedfilter._axes import (
     check_axes,
     map_arguments,
     mapped_signature,
-    place_outputs,
-    split_outputs,
 )
 from typedfilter._body import body_of
 from typedfilter._devices import axis_spec, first_devices, moved_to, refuse_deleted, refuse_mesh
 from typedfilter._engine import JitOptions
 from typedfilter._hints import show
 from typedfilter._plan import Plan, check_jit, check_vmap
+from typedfilter._result_axes import place_outputs, split_outputs
 from typedfilter._signatures import P, PmapDonation, PmapKeywords, R, SameDecorator
 from typedfilter._stages import Compiling
 from typedfilter._wrapper import Transform, Wrapper

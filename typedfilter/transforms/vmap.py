@@ -19,11 +19,10 @@ from typedfilter._axes import (
     check_axes,
     map_arguments,
     mapped_signature,
-    place_outputs,
-    split_outputs,
 )
 from typedfilter._body import body_of
 from typedfilter._plan import Plan, check_vmap
+from typedfilter._result_axes import is_batched, place_outputs, split_outputs
 from typedfilter._signatures import P, R, SameDecorator, VmapKeywords
 from typedfilter._split import Carried
 from typedfilter._wrapper import Transform, Wrapper
@@ -55,7 +54,8 @@ class Vmap(Transform):
 
         def one_example(arrays: list[Any], carried: Carried) -> tuple[list[Any], list[Any]]:
             args, kwargs = carried.there.join(arrays)
-            mapped, whole, carried.back = split_outputs(plan, self.out_axes, body(*args, **kwargs))
+            differs = functools.partial(is_batched, mapped=arrays)
+            mapped, whole, carried.back = split_outputs(plan, self.out_axes, body(*args, **kwargs), differs)
             return mapped, whole
 
         # One function for JAX to know, made once: its own caches hang on that.
@@ -107,7 +107,8 @@ def filter_vmap(
     An argument annotated `VmapAxis[k]` is mapped along its axis `k` and one annotated `VmapAxis[None]` is
     broadcast; on the return annotation it says where the mapped axis goes. Where nothing is said, arrays
     are mapped along axis 0 and everything else is broadcast, leaf by leaf. Keyword arguments are mapped
-    just like positional ones.
+    just like positional ones. In a result, a field annotated `VmapAxis[None]` has axis 0 all the same where
+    it differs between the examples, as the gradient for what they share does.
 
     Args:
         fun: a pure function of one example.
