@@ -113,7 +113,7 @@ class Engine:
             by_type,
             not self.returns_arrays,
             table=self.table,
-            explain=functools.partial(_diagnose.better_error, self.plan),
+            explain=self.better_error,
             packed=PackedResult,
             unpack=unpack_result,
         )
@@ -167,6 +167,7 @@ class Engine:
             "donate_argnames": tuple(n for n in pattern.named(Mode.TRACED, Mode.PACKED) if self.donates(n)),
             "inline": self.options.inline,
             "keep_unused": self.options.keep_unused,
+            "out_shardings": None if self.options.shardings is None else self.options.shardings.for_jit(),
         }
         # Nothing that is not asked for: JAX keeps the static part of calls that may donate alive.
         return {name: value for name, value in options.items() if value}
@@ -197,6 +198,16 @@ class Engine:
             return True
         return left[0].kind is Parameter.VAR_POSITIONAL and place != self.bound
 
+    def better_error(
+        self, error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Exception | None:
+        """An error that says which argument is to blame for `error`; `None` where none is."""
+        if self.options.shardings is not None and isinstance(error, ValueError):
+            better = self.options.shardings.better_error(self.plan, self.bound, error, args, kwargs)
+            if better is not None:
+                return better
+        return _diagnose.better_error(self.plan, error, args, kwargs)
+
     # ------------------------------------------------------------------------------------- ahead of time
 
     def prepare(
@@ -218,7 +229,7 @@ class Engine:
                 for name, mode in pattern.keyword
             }
         except Exception as error:
-            better = _diagnose.better_error(self.plan, error, args, kwargs)
+            better = self.better_error(error, args, kwargs)
             if better is None:
                 raise
             raise better from None

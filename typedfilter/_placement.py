@@ -12,22 +12,28 @@ import contextvars
 import dataclasses
 import functools
 import types
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.core
+from jax.sharding import NamedSharding
 
 from typedfilter._hints import UNANNOTATED, Hint, Role
 from typedfilter._per_argument import PerArgument
 from typedfilter._plan import Plan
+from typedfilter._shape_text import array_text
 from typedfilter._sharding import (
     NoPrefixError,
+    devices_of,
+    devices_text,
     is_place,
     mesh_problem,
     no_place,
     place_tree,
     places_text,
     prefix_texts,
+    spread_places,
 )
 from typedfilter._trees import Treedef
 from typedfilter.errors import AnnotationError, ShapeError
@@ -130,6 +136,23 @@ def _placed(plan: Plan, option: str, name: str, value: Any, places: Any, hint: H
     return place_tree(value, hint.sharding, refuse, even=True)
 
 
+def _is_elsewhere(leaf: Any, devices: frozenset[Any]) -> bool:
+    concrete = isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer)
+    return concrete and leaf.committed and leaf.sharding.device_set != devices
+
+
+def _elsewhere_error(plan: Plan, where: str, array: Any, devices: frozenset[Any], option: str) -> ShapeError:
+    found, wanted = devices_text(array.sharding.device_set), devices_text(devices)
+    return ShapeError(
+        f"is committed to {found}, but {option} names {wanted}, and a program runs in one place",
+        function=plan.function,
+        parameter=where,
+        expected=f"an array on {wanted}, or one that is not committed",
+        actual=f"an array {array_text(array.dtype, array.shape)} on {found}",
+        fix="move it there before the call: filter_shard",
+    )
+
+
 # ------------------------------------------------------------------------------------------------ options
 
 
@@ -169,6 +192,64 @@ class Shardings:
 
     def of_result(self) -> Any:
         return self.output.tree()
+
+    def for_jit(self) -> Any:
+        """Where `jax.jit` itself has to put the result; `None` where a constraint inside will do.
+
+        With constraints of two meshes inside, JAX does not know to which one a result belongs.
+        """
+        result = self.of_result()
+        return result if isinstance(result, NamedSharding) and len(self._meshes) > 1 else None
+
+    @property
+    def _meshes(self) -> set[Any]:
+        leaves = (*self.inputs.leaves, *self.output.leaves)
+        return {leaf.mesh for leaf in leaves if isinstance(leaf, NamedSharding)}
+
+    def better_error(
+        self, plan: Plan, bound: int, error: ValueError, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> ShapeError | None:
+        """What these places have to do with an error of JAX; `None` if that is of something else."""
+        text = str(error)  # as the releases of JAX word it
+        if text.startswith("Received incompatible devices for jitted computation"):
+            return self._elsewhere(plan, bound, args, kwargs)
+        if "is incompatible with mesh_shape" in text and len(self._meshes) > 1:
+            return ShapeError(
+                "is to be split over one mesh, and something else over another",
+                function=plan.function,
+                parameter="return",
+                expected="one mesh for in_shardings and out_shardings, or one place for all of the result",
+                actual=f"out_shardings={places_text(self.of_result())}",
+                fix="use one mesh, or place the result with filter_shard, outside of the function",
+            )
+        return None
+
+    def _elsewhere(
+        self, plan: Plan, bound: int, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> ShapeError | None:
+        """The error for the first array that is bound to other devices than a place names."""
+        names = plan.bind_names(len(args), tuple(kwargs))
+        places = [None] * bound + self.of_arguments(plan, bound, len(args), kwargs)
+        everywhere = [devices_of(leaf) for leaf in (*self.inputs.leaves, *self.output.leaves)]
+        for name, value, place in zip(names, (*args, *kwargs.values()), places, strict=True):
+            found = jax.tree_util.tree_flatten_with_path(value)[0]
+            for (path, leaf), target in zip(found, spread_places(place, value), strict=True):
+                wanted = [devices_of(target)] if target is not None else everywhere
+                for devices in wanted:
+                    if devices is not None and _is_elsewhere(leaf, devices):
+                        where = name + jax.tree_util.keystr(path)
+                        option = "out_shardings" if target is None else "in_shardings"
+                        return _elsewhere_error(plan, where, leaf, devices, option)
+        texts = sorted({devices_text(devices) for devices in everywhere if devices is not None})
+        if len(texts) < 2:
+            return None
+        return ShapeError(
+            f"is placed on {' and on '.join(texts)}, and a program runs in one place",
+            function=plan.function,
+            expected="in_shardings and out_shardings that all name the same devices",
+            actual=", ".join(texts),
+            fix="name the same devices, or move the result with filter_shard, outside of the function",
+        )
 
 
 def in_shardings(plan: Plan, given: Any) -> PerArgument:

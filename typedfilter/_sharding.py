@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
 import jax.core
-from jax.sharding import AxisType, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
+from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
 from typedfilter._diagnose import brief
 from typedfilter._lift import is_passed
@@ -23,6 +23,8 @@ from typedfilter._template import structure_text
 
 __all__ = [
     "NoPrefixError",
+    "devices_of",
+    "devices_text",
     "fit_problem",
     "is_place",
     "mesh_problem",
@@ -31,6 +33,7 @@ __all__ = [
     "place_tree",
     "places_text",
     "prefix_texts",
+    "spread_places",
 ]
 
 
@@ -84,6 +87,22 @@ def _only(kind: Any, kinds: dict[Any, Any], target: Any) -> Any:
     if isinstance(target, NamedSharding):
         return NamedSharding(target.mesh, PartitionSpec(*map(keep, target.spec)))
     return PartitionSpec(*map(keep, target))
+
+
+def devices_of(target: Any) -> frozenset[Any] | None:
+    """The devices that a place is about; `None` where that is not known."""
+    if isinstance(target, jax.Device):
+        return frozenset([target])
+    if not isinstance(target, Sharding) or isinstance(getattr(target, "mesh", None), AbstractMesh):
+        return None
+    return frozenset(target.device_set)
+
+
+def devices_text(devices: Iterable[Any]) -> str:
+    """Devices by their numbers: `devices 0, 1`."""
+    numbers = sorted(device.id for device in devices)
+    shown = f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 4 else ", ".join(map(str, numbers))
+    return f"device{'s' if len(numbers) > 1 else ''} {shown}"
 
 
 def mesh_problem(spec: PartitionSpec) -> dict[str, str] | None:
@@ -228,7 +247,7 @@ def place_tree(
         NoPrefixError: `places` is no prefix.
     """
     found, treedef = jax.tree_util.tree_flatten_with_path(tree)
-    targets = _spread(places, tree)
+    targets = spread_places(places, tree)
     leaves: list[Any] = []
     for (path, leaf), target in zip(found, targets, strict=True):
         if target is None or not is_passed(leaf):
@@ -249,7 +268,7 @@ def prefix_texts(places: Any, tree: Any) -> dict[str, str]:
     }
 
 
-def _spread(places: Any, tree: Any) -> list[Any]:
+def spread_places(places: Any, tree: Any) -> list[Any]:
     """A prefix of places over all leaves of a tree."""
     out: list[Any] = []
 

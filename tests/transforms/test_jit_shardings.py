@@ -356,3 +356,106 @@ def test_explain_tells_what_is_placed_and_where():
     ]
     assert "in_shardings=PartitionSpec('data', 'model') of data=4, model=2" in shown
     assert "out_shardings=PartitionSpec('data') of data=4, model=2" in shown
+
+
+# Several meshes, and arrays that are elsewhere ------------------------------------------------------------
+
+LINE = jax.make_mesh((8,), ("d",), axis_types=(AxisType.Auto,))
+ALONG = NamedSharding(LINE, PartitionSpec("d"))
+HALF = NamedSharding(jax.sharding.Mesh(np.array(jax.devices()[:4]), ("h",)), PartitionSpec("h"))
+THIRD = jax.devices()[3]
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda f: f(X),
+        lambda f: f.lower(X).compile()(X),
+        lambda f: filter_jit(lambda x: f(x))(X),
+    ],
+    ids=["call", "compiled", "jit"],
+)
+def test_arguments_and_result_may_be_on_two_meshes_of_the_same_devices(run):
+    f = filter_jit(lambda x: (x * 2, "text"), in_shardings=ALONG, out_shardings=ROWS)
+    out, text = run(f)
+    assert np.array_equal(out, 2 * X)
+    assert out.sharding.is_equivalent_to(ROWS, 2)
+    assert pieces(out) == (2, 4)
+    assert text == "text"
+
+
+def test_gradients_go_through_two_meshes():
+    f = filter_jit(lambda x: x**2, in_shardings=ALONG, out_shardings=ROWS)
+    assert np.array_equal(filter_grad(lambda x: f(x).sum())(X), 2 * X)
+    assert np.array_equal(filter_vmap(f)(jnp.stack([X, X])), jnp.stack([X**2, X**2]))
+
+
+@pytest.mark.parametrize(("places", "path"), [(ALONG, ""), ({"x": ALONG}, ""), ({"x": (None, ALONG)}, "[1]")])
+def test_an_array_that_is_committed_elsewhere_is_named(places, path):
+    def g(x):
+        return x
+
+    g.__qualname__ = "g"
+    committed = jax.device_put(X, THIRD)
+    with pytest.raises(ShapeError) as caught:
+        filter_jit(g, in_shardings=places)((X, committed) if path else committed)
+    assert str(caught.value) == (
+        f"g(): argument `x{path}` is committed to device 3, but in_shardings names devices 0 to 7, "
+        """and a program runs in one place
+  expected: an array on devices 0 to 7, or one that is not committed
+  found: an array f32[8,4] on device 3
+  fix: move it there before the call: filter_shard"""
+    )
+
+
+def test_an_array_that_is_committed_to_other_devices_than_the_result_is_named():
+    def g(x, y):
+        return x + y
+
+    g.__qualname__ = "g"
+    with pytest.raises(ShapeError) as caught:
+        filter_jit(g, out_shardings=jax.devices()[2])(X, jax.device_put(X, THIRD))
+    assert str(caught.value) == (
+        "g(): argument `y` is committed to device 3, but out_shardings names device 2, "
+        """and a program runs in one place
+  expected: an array on device 2, or one that is not committed
+  found: an array f32[8,4] on device 3
+  fix: move it there before the call: filter_shard"""
+    )
+
+
+def test_places_on_several_sets_of_devices_are_refused():
+    with pytest.raises(ShapeError) as caught:
+        filter_jit(f, in_shardings={"x": ALONG}, out_shardings=HALF)(X)
+    assert (
+        str(caught.value)
+        == """f(): is placed on devices 0 to 7 and on devices 0, 1, 2, 3, and a program runs in one place
+  expected: in_shardings and out_shardings that all name the same devices
+  found: devices 0 to 7, devices 0, 1, 2, 3
+  fix: name the same devices, or move the result with filter_shard, outside of the function"""
+    )
+
+
+def test_an_error_of_the_user_that_speaks_of_devices_passes_unchanged():
+    def g(x):
+        raise ValueError("Received incompatible devices for jitted computation")
+
+    with pytest.raises(ValueError, match="Received") as caught:
+        filter_jit(g, in_shardings=ALONG)(X)
+    assert type(caught.value) is ValueError
+
+
+@pytest.mark.skipif(jax.__version_info__ < (0, 8), reason="JAX finds out which mesh a result is about")
+def test_a_result_in_several_places_on_another_mesh_is_refused():
+    def g(x):
+        return x * 2, x
+
+    g.__qualname__ = "g"
+    with pytest.raises(ShapeError) as caught:
+        filter_jit(g, in_shardings=ALONG, out_shardings=(ROWS, None))(X)
+    assert str(caught.value) == (
+        """g(): the return value is to be split over one mesh, and something else over another
+  expected: one mesh for in_shardings and out_shardings, or one place for all of the result
+  found: out_shardings=(PartitionSpec('data') of data=4, model=2, None)
+  fix: use one mesh, or place the result with filter_shard, outside of the function"""
+    )
