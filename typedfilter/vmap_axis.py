@@ -6,6 +6,7 @@ Floor 0. At run time `VmapAxis[1]` is `Annotated[Any, AxisSpec(1)]` and `VmapAxi
 
 from __future__ import annotations
 
+import numbers
 from typing import Annotated, Any
 
 from typedfilter.annotations import AxisSpec
@@ -20,6 +21,10 @@ def _is_axis(item: object) -> bool:
     return item is None or (isinstance(item, int) and not isinstance(item, bool))
 
 
+def _is_number(item: object) -> bool:
+    return isinstance(item, numbers.Number)
+
+
 class VmapAxis:
     """The axis along which `filter_vmap` and `filter_pmap` map an argument, a field or the result.
 
@@ -27,7 +32,7 @@ class VmapAxis:
     `VmapAxis[k, T]`, or `Annotated[T, VmapAxis[k]]`, which every type checker reads without help.
 
     Raises:
-        AnnotationError: the axis is not an `int` or `None`, or there is more than one type.
+        AnnotationError: the axis is not an `int` or `None`, or what stands beside it is not one type.
     """
 
     def __init__(self) -> None:
@@ -39,9 +44,12 @@ class VmapAxis:
             return Annotated[Any, AxisSpec(parts[0])]
         if len(parts) == 2:
             first, second = parts
-            if _is_axis(first):
+            if _is_axis(first) and not _is_number(second):
                 return Annotated[second, AxisSpec(first)]
-            if _is_axis(second):
+            if _is_axis(second) and not _is_number(first):
                 return Annotated[first, AxisSpec(second)]
         text = ", ".join(map(repr, parts))
-        raise AnnotationError(f"VmapAxis[{text}] has no axis that is an int or None", actual=text, fix=_FIX)
+        problem = "has no axis that is an int or None"
+        if any(map(_is_axis, parts)):
+            problem = "has no type" if len(parts) == 2 else "has more than one type"
+        raise AnnotationError(f"VmapAxis[{text}] {problem}", actual=text, fix=_FIX)

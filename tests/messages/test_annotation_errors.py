@@ -291,6 +291,25 @@ def test_a_bad_axis_in_a_string_is_refused():
     )
 
 
+@pytest.mark.parametrize(
+    ("item", "problem"),
+    [
+        ((0, 1), "VmapAxis[0, 1] has no type"),
+        ((1.5, None), "VmapAxis[1.5, None] has no type"),
+        ((0, "int", "str"), "VmapAxis[0, 'int', 'str'] has more than one type"),
+        ("x", "VmapAxis['x'] has no axis that is an int or None"),
+    ],
+)
+def test_what_is_no_axis_with_a_type_is_refused(item: Any, problem: str):
+    with pytest.raises(AnnotationError) as caught:
+        AXIS[item]
+    assert str(caught.value) == lines(
+        problem,
+        f"found: {problem[len('VmapAxis[') : problem.index(']')]}",
+        "fix: write VmapAxis[1], VmapAxis[None], VmapAxis[1, T] or Annotated[T, VmapAxis[1]]",
+    )
+
+
 def test_a_marker_on_an_option_of_many_is_refused():
     class Options(TypedDict):
         n: Static[int]
