@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 from jax.tree_util import tree_flatten, tree_leaves
 
 from typedfilter._diagnose import brief
@@ -30,6 +31,7 @@ __all__ = [
     "argument_axes",
     "axis_option",
     "check_axes",
+    "check_size",
     "map_arguments",
     "mapped_signature",
     "ruled",
@@ -63,6 +65,24 @@ def check_axes(plan: Plan, option: str, axes: Any, transform: str) -> None:
             )
     if option == "in_axes":
         _per_argument(plan, axes).check()
+
+
+def check_size(plan: Plan, size: Any, transform: str) -> None:
+    """Refuse what is no size of an axis.
+
+    Raises:
+        VmapAxisError: when the decorator runs.
+    """
+    is_index = hasattr(type(size), "__index__") and not isinstance(size, bool | jax.Array)
+    if size is None or (is_index and not (isinstance(size, int | np.integer) and size < 0)):
+        return
+    raise VmapAxisError(
+        f"is given axis_size={size!r}, which is no size",
+        function=plan.function,
+        expected="an int that is not negative, or None",
+        actual=brief(size),
+        fix=f"pass {transform} the number of examples, or leave axis_size out where an argument is mapped",
+    )
 
 
 def _per_argument(plan: Plan, in_axes: Any) -> PerArgument:
@@ -246,8 +266,24 @@ def spread(plan: Plan, option: str, name: str, spec: Any, tree: Any) -> list[int
             actual=str(jax.tree_util.tree_structure(tree)),
             fix=f"give one axis for all of it, or axes in its structure, in {option}",
         ) from None
-    axes: list[Any] = [axis(leaf) if callable(axis) else axis for axis, leaf in pairs]
-    return axes
+    return [_asked(plan, option, name, axis, leaf) if callable(axis) else axis for axis, leaf in pairs]
+
+
+def _asked(plan: Plan, option: str, name: str, ask: Callable[[Any], Any], leaf: Any) -> int | None:
+    """The axis of a leaf that a callable says."""
+    axis: Any = ask(leaf)
+    if axis is None:
+        return None
+    if isinstance(axis, int | np.integer) and not isinstance(axis, bool):
+        return int(axis)
+    raise VmapAxisError(
+        f"can't be mapped over {axis!r}, which a callable in {option} returned",
+        function=plan.function,
+        parameter=name,
+        expected="an int or None",
+        actual=brief(axis),
+        fix=f"return an axis from the callable in {option}, or None to broadcast",
+    )
 
 
 def _only_arrays(

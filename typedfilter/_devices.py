@@ -25,9 +25,17 @@ def first_devices(plan: Plan, size: int, axis_name: Hashable) -> Mesh:
     """A mesh with one axis, of the first `size` devices of this process.
 
     Raises:
-        VmapAxisError: there are not that many.
+        VmapAxisError: there are not that many, or none is asked for.
     """
     devices = jax.local_devices()
+    if size == 0:
+        raise VmapAxisError(
+            "is mapped over no device: there is no example",
+            function=plan.function,
+            expected=f"a mapped axis of size 1 to {len(devices)}",
+            actual="size 0",
+            fix="pass at least one example, or map with filter_vmap, which takes none, too",
+        )
     if size <= len(devices):
         return Mesh(np.array(devices[:size]), (axis_name,))
     raise VmapAxisError(

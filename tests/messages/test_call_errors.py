@@ -607,6 +607,41 @@ def test_a_size_that_disagrees_with_axis_size():
     )
 
 
+@pytest.mark.parametrize("transform", [filter_vmap, tf.filter_pmap])
+@pytest.mark.parametrize(
+    ("size", "found"), [(-1, "int -1"), ("2", "str '2'"), (2.0, "float 2.0"), (True, "bool True")]
+)
+def test_a_size_that_is_none(transform, size, found):
+    name = "filter_vmap" if transform is filter_vmap else "filter_pmap"
+    check(
+        tf.VmapAxisError,
+        lambda: transform(mapped.__wrapped__, axis_size=size),
+        f"mapped(): is given axis_size={size!r}, which is no size",
+        "  expected: an int that is not negative, or None",
+        f"  found: {found}",
+        f"  fix: pass {name} the number of examples, or leave axis_size out where an argument is mapped",
+    )
+
+
+def test_sizes_of_other_kinds_than_int():
+    assert filter_vmap(lambda: X, axis_size=np.int64(2))().shape == (2, 3)
+    assert filter_vmap(lambda: X, axis_size=0)().shape == (0, 3)
+
+
+def test_an_axis_that_a_callable_makes_up():
+    for option, where in (("in_axes", "argument `x`"), ("out_axes", "the return value")):
+        for found in ("a", 1.0, True):
+            options: Any = {option: lambda leaf, found=found: found}
+            check(
+                tf.VmapAxisError,
+                lambda options=options: filter_vmap(mapped.__wrapped__, **options)(X),
+                f"mapped(): {where} can't be mapped over {found!r}, which a callable in {option} returned",
+                "  expected: an int or None",
+                f"  found: {type(found).__name__} {found!r}",
+                f"  fix: return an axis from the callable in {option}, or None to broadcast",
+            )
+
+
 def test_an_axis_that_is_out_of_range():
     check(
         tf.VmapAxisError,

@@ -213,6 +213,16 @@ class TestDeviceMaps:
             "  fix: map axes of one size, or broadcast one of the two (VmapAxis[None], or None in in_axes)",
         )
 
+    def test_no_example_at_all(self):
+        for options in ({}, {"in_axes": None, "axis_size": 0}):
+            check(
+                lambda options=options: filter_pmap(scale, **options)(jnp.ones((0, 2))),
+                "scale(): is mapped over no device: there is no example",
+                "  expected: a mapped axis of size 1 to 8",
+                "  found: size 0",
+                "  fix: pass at least one example, or map with filter_vmap, which takes none, too",
+            )
+
     def test_a_name_that_is_no_string(self):
         check(
             lambda: filter_pmap(scale, axis_name=("a", 1)),

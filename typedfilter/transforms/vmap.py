@@ -17,6 +17,7 @@ from typing_extensions import Unpack
 from typedfilter._axes import (
     BY_RULE,
     check_axes,
+    check_size,
     map_arguments,
     mapped_signature,
 )
@@ -43,6 +44,7 @@ class Vmap(Transform):
 
     def check_plan(self, plan: Plan) -> None:
         check_vmap(plan, in_axes=self.in_axes != BY_RULE, axis_size=self.axis_size)
+        check_size(plan, self.axis_size, self.name)
         check_axes(plan, "in_axes", self.in_axes, self.name)
         check_axes(plan, "out_axes", self.out_axes, self.name)
 
