@@ -14,6 +14,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from typedfilter._axes import Mapped
+from typedfilter._compat import SET_MESH
 from typedfilter._diagnose import donation_error
 from typedfilter._plan import Plan
 from typedfilter.errors import VmapAxisError
@@ -58,7 +59,7 @@ def refuse_mesh(plan: Plan) -> None:
     if mesh.empty:
         return
     raise VmapAxisError(
-        "can't be mapped over devices inside of a mesh (another map over devices, or jax.set_mesh)",
+        f"can't be mapped over devices inside of a mesh (another map over devices, or {SET_MESH})",
         function=plan.function,
         expected="no ambient mesh",
         actual="a mesh with axes " + ", ".join(map(str, mesh.axis_names)),

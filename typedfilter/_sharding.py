@@ -16,6 +16,7 @@ import jax
 import jax.core
 from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
+from typedfilter._compat import SET_MESH
 from typedfilter._diagnose import brief
 from typedfilter._lift import is_passed
 from typedfilter._shape_text import array_text
@@ -112,7 +113,7 @@ def mesh_problem(spec: PartitionSpec) -> dict[str, str] | None:
         return {
             "problem": "needs a mesh, and none is set",
             "expected": f"an ambient mesh for {spec_text(spec)}",
-            "fix": "call it inside `with jax.set_mesh(mesh):`",
+            "fix": f"call it inside `with {SET_MESH}(mesh):`",
         }
     missing = [name for entry in spec for name in _names(entry) if name not in mesh.axis_names]
     if not missing:

@@ -23,6 +23,7 @@ from typedfilter import (
 )
 
 set_mesh = getattr(jax, "set_mesh", None) or jax.sharding.use_mesh  # the name before JAX 0.7.1
+SET_MESH = "jax.set_mesh" if hasattr(jax, "set_mesh") else "jax.sharding.use_mesh"
 MESH = jax.make_mesh((8,), ("d",), axis_types=(AxisType.Auto,))
 X = jnp.arange(3.0)
 F32 = jax.ShapeDtypeStruct((), jnp.float32)
@@ -253,7 +254,7 @@ class TestDeviceMaps:
         check(
             lambda: filter_pmap(filter_pmap(scale))(jnp.ones((2, 2))),
             "scale(): can't be mapped over devices inside of a mesh "
-            "(another map over devices, or jax.set_mesh)",
+            f"(another map over devices, or {SET_MESH})",
             "  expected: no ambient mesh",
             "  found: a mesh with axes filter_pmap",
             "  fix: map with filter_vmap there, or annotate shardings for filter_jit",
@@ -305,7 +306,7 @@ class TestShardings:
             lambda: filter_shard({"a": X}, PartitionSpec("d")),
             "filter_shard(): argument `x['a']` needs a mesh, and none is set",
             "  expected: an ambient mesh for PartitionSpec('d')",
-            "  fix: call it inside `with jax.set_mesh(mesh):`",
+            f"  fix: call it inside `with {SET_MESH}(mesh):`",
         )
 
     def test_no_axis_of_the_mesh(self):
@@ -334,7 +335,7 @@ class TestShardings:
             lambda: filter_jit(split)(jnp.ones((8, 2))),
             "split(): argument `x` needs a mesh, and none is set",
             "  expected: an ambient mesh for PartitionSpec('d')",
-            "  fix: call it inside `with jax.set_mesh(mesh):`",
+            f"  fix: call it inside `with {SET_MESH}(mesh):`",
         )
 
     def test_an_annotation_with_too_many_dimensions(self):

@@ -27,6 +27,7 @@ from typedfilter import (
 )
 
 set_mesh = getattr(jax, "set_mesh", None) or jax.sharding.use_mesh  # the name before JAX 0.7.1
+SET_MESH = "jax.set_mesh" if hasattr(jax, "set_mesh") else "jax.sharding.use_mesh"
 
 AUTO = jax.make_mesh((4, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
 EXPLICIT = jax.make_mesh((4, 2), ("data", "model"), axis_types=(AxisType.Explicit,) * 2)
@@ -305,9 +306,9 @@ AT_THE_CALL = {
     ),
     "mesh": (
         {"in_shardings": {"x": PartitionSpec("data")}},
-        """f(): argument `x` needs a mesh, and none is set
+        f"""f(): argument `x` needs a mesh, and none is set
   expected: an ambient mesh for PartitionSpec('data')
-  fix: call it inside `with jax.set_mesh(mesh):`""",
+  fix: call it inside `with {SET_MESH}(mesh):`""",
     ),
     "size": (
         {"out_shardings": NamedSharding(AUTO, PartitionSpec(None, EIGHT))},
