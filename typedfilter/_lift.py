@@ -39,7 +39,7 @@ def stands_for_array(leaf: Any) -> bool:
     return not known and isinstance(shape, tuple) and isinstance(dtype, np.dtype)
 
 
-def as_struct(leaf: Any) -> Any:
+def as_struct(leaf: Any) -> jax.ShapeDtypeStruct:
     """The `jax.ShapeDtypeStruct` of what stands for an array, or is a Python number."""
     if isinstance(leaf, jax.ShapeDtypeStruct):
         return leaf

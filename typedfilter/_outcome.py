@@ -15,11 +15,13 @@ import jax.numpy as jnp
 
 from typedfilter._diagnose import brief
 from typedfilter._keys import exact_key
+from typedfilter._lift import as_struct
 from typedfilter._rules import Carried
 from typedfilter._shape_text import array_text
 from typedfilter._tangents import RETURNED
 from typedfilter._trees import flatten, is_leaf_def
 from typedfilter.errors import ShapeError
+from typedfilter.filters import is_array
 
 __all__ = ["Outcome"]
 
@@ -45,8 +47,8 @@ class Outcome:
 
     def primal(self, arrays: Sequence[Any]) -> Carried:
         """Run the function."""
-        out = Carried.of(self._run(arrays)).comparable()
-        self._known = out.with_arrays([jax.ShapeDtypeStruct(a.shape, a.dtype) for a in out.arrays]).join()
+        out = Carried.of_result(self._run(arrays)).comparable()
+        self._known = out.with_arrays(list(map(as_struct, out.arrays))).join()
         return out
 
     def of_rule(self, value: Any, arrays: Sequence[Any], rule: str, path: str) -> Carried:
@@ -61,12 +63,11 @@ class Outcome:
         Raises:
             ShapeError: the function returns something else.
         """
-        out = Carried.of(value)
-        if out.rest.others and self._known is None:
+        if self._known is None and not all(map(is_array, jax.tree_util.tree_leaves(value))):
             self._evaluate(arrays)
         if self._known is not None:
-            out = Carried.of(self._compared(self._known, value, rule, path))
-        return out.comparable()
+            value = self._compared(self._known, value, rule, path)
+        return Carried.of_result(value).comparable()
 
     def _evaluate(self, arrays: Sequence[Any]) -> None:
         try:

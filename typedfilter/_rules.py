@@ -12,14 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import jax
-import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
 from typedfilter._body import body_for, body_of
 from typedfilter._diagnose import brief
 from typedfilter._plan import Param, Plan
 from typedfilter._split import Rest, split
-from typedfilter._tangents import is_float0
+from typedfilter._tangents import is_float0, is_number
 from typedfilter._targets import can_differentiate
 from typedfilter._wrapper import Wrapper, rewind, unwind
 from typedfilter.errors import RuleError, ShapeError
@@ -206,6 +205,12 @@ class Carried:
         arrays, rest = split(tree, lambda leaves: list(map(is_array, leaves)))
         return cls(arrays, rest)
 
+    @classmethod
+    def of_result(cls, tree: Any) -> Carried:
+        """As `of`, of what is differentiated: a Python float has a derivative as an array has."""
+        arrays, rest = split(tree, lambda leaves: [is_array(leaf) or is_number(leaf) for leaf in leaves])
+        return cls(arrays, rest)
+
     def comparable(self) -> Carried:
         """The same as the result of a function, or of the rule that stands for it."""
         rest = self.rest
@@ -230,7 +235,8 @@ jax.tree_util.register_pytree_node(
 
 def concrete(values: Sequence[Any]) -> list[Any]:
     """What JAX passes to a rule, as JAX arrays: where nothing is traced it may be Python or NumPy numbers."""
-    return [value if _is_ready(value) else jnp.asarray(value) for value in values]
+    # A rule may branch on them, and while JAX linearizes it, `asarray` would return tracers.
+    return [value if _is_ready(value) else jax.device_put(value) for value in values]
 
 
 def _is_ready(value: Any) -> bool:

@@ -7,11 +7,13 @@ another one, arrays of the same shape and dtype, and `None` for what is zero or 
 from __future__ import annotations
 
 import dataclasses
+import enum
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from typedfilter._diagnose import brief
 from typedfilter._shape_text import array_text
@@ -19,7 +21,7 @@ from typedfilter._trees import flatten, is_leaf_def
 from typedfilter.errors import PytreeError, ShapeError, TypedFilterError
 from typedfilter.filters import is_array, is_array_like, is_inexact_array, is_inexact_array_like
 
-__all__ = ["RETURNED", "Beside", "Undifferentiated", "is_float0"]
+__all__ = ["RETURNED", "Beside", "Undifferentiated", "is_float0", "is_number"]
 
 E = TypeVar("E", bound=TypedFilterError)
 RETURNED = "return"
@@ -148,6 +150,11 @@ class Beside:
 def is_float0(value: Any) -> bool:
     """Whether this is JAX's own tangent of integers, which says nothing."""
     return getattr(value, "dtype", None) == jax.dtypes.float0
+
+
+def is_number(leaf: Any) -> bool:
+    """Whether this is a Python number that a derivative could be taken of; NumPy's scalars are arrays."""
+    return isinstance(leaf, (float, complex)) and not isinstance(leaf, (np.generic, enum.Enum))
 
 
 def _converted(value: Any, tangent: Any) -> jax.Array | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import inspect
+import math
 import pickle
 import weakref
 from typing import Any
@@ -156,6 +157,27 @@ def test_primals_arrive_as_arrays_also_where_nothing_is_traced():
     ruled, seen = recording(lambda x, y: x * y)
     jax.grad(ruled)(2.0, np.float32(3.0))
     assert all(isinstance(primal, jax.Array) for primal in seen[0][0])
+
+
+@pytest.mark.parametrize("number", [1.0, np.float32(1.0), np.array(1.0, np.float32), jnp.array(1.0)])
+def test_a_result_that_is_a_python_float_has_a_tangent(number):
+    @filter_custom_jvp
+    def sine(x):
+        return {"y": math.sin(x), "z": 2 * x, "w": math.pi, "name": "a"}
+
+    @sine.def_jvp
+    def rule(primals, tangents):
+        (x,), (tx,) = primals, tangents
+        out = {"y": math.sin(x), "z": 2 * x, "w": math.pi, "name": "a"}
+        return out, {"y": tx * math.cos(x), "z": 2 * tx, "w": None, "name": None}
+
+    for name, slope in {"y": math.cos(1.0), "z": 2.0, "w": 0.0}.items():
+        assert close(jax.grad(lambda x, name=name: sine(x)[name])(number), slope)
+    out, tangent = filter_jvp(sine, (jnp.asarray(number),), (1.0,))
+    assert close(out["y"], math.sin(1.0))
+    assert close(tangent["y"], math.cos(1.0))
+    assert tangent["w"] is None
+    assert sine(number)["y"] == math.sin(1.0)
 
 
 def test_numpy_bfloat16_is_differentiable():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import enum
 import gc
 import inspect
+import math
 import pickle
 import weakref
 from typing import Any
@@ -166,6 +168,56 @@ def test_python_floats_are_differentiated():
     assert close(jax.grad(square)(3.0), 6.0)
     assert close(jax.grad(jax.jit(square))(3.0), 6.0)
     assert square(3.0) == 9.0
+
+
+@pytest.mark.parametrize("number", [1.0, np.float32(1.0), np.array(1.0, np.float32), jnp.array(1.0)])
+def test_a_result_that_is_a_python_float_is_differentiated(number):
+    @filter_custom_vjp
+    def sine(x):
+        return math.sin(x)
+
+    sine.def_fwd(lambda perturbed, x: (math.sin(x), x))
+    sine.def_bwd(lambda residuals, grad, perturbed, x: grad * jnp.cos(residuals))
+    assert close(jax.grad(sine)(number), math.cos(1.0))
+    assert close(filter_grad(sine)(jnp.asarray(number)), math.cos(1.0))
+    assert close(filter_vjp(sine, jnp.asarray(number))[1](1.0)[0], math.cos(1.0))
+
+
+def test_a_python_float_beside_other_results_gets_a_cotangent():
+    class Unit(float):
+        pass
+
+    @filter_custom_vjp
+    def f(x):
+        return 2 * x, math.sin(x), Unit(x), complex(x), "a", 1, True
+
+    f.def_fwd(lambda perturbed, x: ((2 * x, math.sin(x), Unit(x), complex(x), "a", 1, True), None))
+
+    @f.def_bwd
+    def bwd(residuals, grad, perturbed, x):
+        assert grad[4:] == (None, None, None)
+        scales = zip((1, 10, 100, 1000), grad, strict=False)
+        return sum(by * part.real for by, part in scales if part is not None)
+
+    for place, slope in enumerate((1.0, 10.0, 100.0, 1000.0)):
+        assert close(jax.grad(lambda x, place=place: jnp.real(f(x)[place]))(1.0), slope)
+
+
+def test_python_floats_in_a_result_stay_as_they_are_where_nothing_is_traced():
+    class Level(float, enum.Enum):
+        LOW = 0.5
+
+    @filter_custom_vjp
+    def f(x):
+        return x, math.pi, Level.LOW
+
+    f.def_fwd(lambda perturbed, x: (f(x), None))
+    f.def_bwd(lambda residuals, grad, perturbed, x: 3 * grad[0])
+    assert f(jnp.array(1.0))[1:] == (math.pi, Level.LOW)
+    assert close(jax.grad(lambda x: f(x)[0])(1.0), 3.0)
+    out = filter_jit(f)(jnp.array(1.0))
+    assert close(out[1], math.pi)
+    assert out[2] is Level.LOW  # no number for its own sake
 
 
 def test_numpy_bfloat16_is_differentiated():

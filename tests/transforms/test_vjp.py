@@ -56,6 +56,16 @@ def test_python_numbers_and_integers_have_no_cotangent():
     assert [value is None for value in pull(jnp.ones(2))] == [False, True, True]
 
 
+def test_the_cotangent_of_a_python_number_in_the_result_has_no_effect():
+    out, pull = filter_vjp(model, PARAMS, jnp.array(0.5))
+    cotangent = jax.tree.map(lambda leaf: jnp.ones(()) if isinstance(leaf, float) else None, out)
+    params, x = pull({**cotangent, "y": jnp.array(1.0)})
+    assert close(params["w"], 0.5 * jnp.cos(1.0))
+    assert close(x, 2.0 * jnp.cos(1.0))
+    with pytest.raises(ShapeError, match="does not fit `out\\['number'\\]`: it is an array f32"):
+        pull({**COTANGENT, "number": jnp.ones(2)})
+
+
 def test_numpy_bfloat16_has_a_cotangent():
     x = np.ones(2, ml_dtypes.bfloat16)
     _, pull = filter_vjp(lambda x: x * 2, x)

@@ -154,7 +154,8 @@ def filter_custom_jvp(fn: Any = None, *, check: bool = True) -> Any:
     """Give a function a forward-mode derivative of its own, as `jax.custom_jvp` does.
 
     Of the positional arguments, every floating-point or complex array may be differentiated; what is not,
-    the rule sees as a `None` tangent. Nothing needs to be declared. Arguments and result may hold anything.
+    the rule sees as a `None` tangent. Nothing needs to be declared. Arguments and result may hold anything;
+    Python floats in the result are differentiated as arrays are.
 
     ```python
     @filter_custom_jvp

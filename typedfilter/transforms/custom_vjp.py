@@ -198,7 +198,8 @@ def filter_custom_vjp(fn: Any = None, *, check: bool = True) -> Any:
     """Give a function a reverse-mode derivative of its own, as `jax.custom_vjp` does.
 
     It is differentiated with respect to the floating-point and complex arrays of its first argument, which
-    may be a pytree of anything; so may all other arguments, the result and the residuals.
+    may be a pytree of anything; so may all other arguments, the result and the residuals. Python floats in
+    the result are differentiated as arrays are.
 
     ```python
     @filter_custom_vjp

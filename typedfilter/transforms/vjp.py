@@ -12,11 +12,12 @@ from typing import Any, Concatenate, overload
 import jax
 import jax.numpy as jnp
 
+from typedfilter._lift import as_struct
 from typedfilter._plan import Plan, plan_of
 from typedfilter._shapes import checked
 from typedfilter._signatures import Aux, NoAux, P, R, S, Ts, WithAux
 from typedfilter._split import Rest, join_leaves, split
-from typedfilter._tangents import Beside, Undifferentiated
+from typedfilter._tangents import Beside, Undifferentiated, is_number
 from typedfilter._targets import can_differentiate, split_aux
 from typedfilter._trees import Treedef
 from typedfilter.filters import is_array, is_inexact_array
@@ -61,8 +62,9 @@ def filter_vjp(  # type: ignore[misc]  # of the implementation mypy asks that it
     Returns:
         `(out, vjpfun)`, or `(out, vjpfun, aux)`. `vjpfun` takes a pytree of the structure of `out` with an
         array for each floating-point or complex array in it (`None` where that is zero) and `None` for all
-        other leaves, and returns a tuple of the structure of `primals` with `None` for whatever is not
-        differentiated. It is a pytree whose leaves are the residuals, and may be passed through `jax.jit`.
+        other leaves (a Python `float` or `complex` may have one, of no effect), and returns a tuple of the
+        structure of `primals` with `None` for whatever is not differentiated. It is a pytree whose leaves
+        are the residuals, and may be passed through `jax.jit`.
 
     Raises:
         ShapeError: with `has_aux`, the result is no pair; an argument or the result is not what its
@@ -89,7 +91,7 @@ def filter_vjp(  # type: ignore[misc]  # of the implementation mypy asks that it
     value = out.treedef.unflatten(leaves)
     static = _Pulling(
         plan.function,
-        (out.treedef, tuple(map(_slot, leaves))),
+        (out.treedef, tuple(map(_slot, leaves)), tuple(out.taken_at)),
         (rest.treedef, tuple(rest.taken_at)),
     )
     vjpfun = Pullback(pull, static)
@@ -109,8 +111,8 @@ def _mask(plan: Plan, primals: Sequence[Any]) -> list[bool]:
 
 
 def _slot(leaf: Any) -> jax.ShapeDtypeStruct | Undifferentiated:
-    if is_inexact_array(leaf):
-        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+    if is_inexact_array(leaf) or is_number(leaf):  # whose cotangent has no effect, since it is a constant
+        return as_struct(leaf)
     return Undifferentiated(f"of type {type(leaf).__name__}")
 
 
@@ -119,7 +121,7 @@ class _Pulling:
     """What is static about a pullback: what cotangents look like, and the arguments."""
 
     function: str
-    out: tuple[Treedef, tuple[jax.ShapeDtypeStruct | Undifferentiated, ...]]
+    out: tuple[Treedef, tuple[jax.ShapeDtypeStruct | Undifferentiated, ...], tuple[int, ...]]
     primals: tuple[Treedef, tuple[int, ...]]
 
 
@@ -134,11 +136,11 @@ class Pullback:
 
     def __call__(self, cotangent: Any) -> Any:
         """The cotangents of the arguments, a tuple."""
-        treedef, slots = self.static.out
+        treedef, slots, differentiated = self.static.out
         beside = Beside(self.static.function, "cotangent", "out", "cotangent")
         mask = [isinstance(slot, jax.ShapeDtypeStruct) for slot in slots]
         given = beside.leaves(treedef.unflatten(slots), cotangent, mask)
-        wanted = [(slot, one) for slot, one in zip(slots, given, strict=True) if _has_cotangent(slot)]
+        wanted = [(slots[index], given[index]) for index in differentiated]
         (found,) = self.pull([_zeros(slot) if one is None else one for slot, one in wanted])
         primals_def, taken_at = self.static.primals
         return primals_def.unflatten(join_leaves(primals_def.num_leaves, (taken_at, found)))
@@ -153,10 +155,6 @@ jax.tree_util.register_pytree_with_keys(
     lambda static, children: Pullback(next(iter(children)), static),
     lambda pullback: ((pullback.pull,), pullback.static),
 )
-
-
-def _has_cotangent(slot: Any) -> bool:
-    return isinstance(slot, jax.ShapeDtypeStruct)
 
 
 def _zeros(slot: Any) -> jax.Array:
