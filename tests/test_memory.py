@@ -22,6 +22,8 @@ from typedfilter import (
     Static,
     Traced,
     _engine,
+    filter_custom_jvp,
+    filter_custom_vjp,
     filter_grad,
     filter_jit,
     filter_value_and_grad,
@@ -183,6 +185,21 @@ def escaping(thing):
     jax.grad(lambda x: f(x).sum())(X)
 
 
+def under_rules(thing):
+    forward = filter_custom_jvp(holding(thing))
+    forward.def_jvp(lambda primals, tangents: (primals[0], thing and tangents[0]))
+    reverse = filter_custom_vjp(holding(thing))
+    reverse.def_fwd(lambda perturbed, x: (x, thing))
+    reverse.def_bwd(lambda residuals, grad, perturbed, x: residuals and grad)
+    for f in (forward, reverse):
+        filter_jit(f)(X)
+        filter_jit(filter_vmap(f))(X)
+        filter_jit(filter_grad(f))(X[0])
+    # Not for the reverse rules: JAX 0.7 keeps its own custom_vjp alive after this.
+    for jitted in (filter_jit(forward), filter_jit(filter_vmap(forward))):
+        filter_jit(filter_grad(lambda x, jitted=jitted: jitted(x).sum()))(X)
+
+
 def without_jit(thing):
     with jax.disable_jit():
         filter_jit(holding(thing))(X, [X, "s"])
@@ -223,6 +240,7 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "several": lambda thing: [filter_jit(fn)(X, n) for fn in [holding(thing)] * 3 for n in (1, 2)],
     "ahead of time": ahead,
     "inside of JAX": escaping,
+    "under rules": under_rules,
     "without jit": without_jit,
     "raising": raising,
     "called wrongly": wrong,

@@ -22,6 +22,7 @@ import jax
 from typedfilter import _callables, _diagnose, _raised
 from typedfilter._donation import Caution, Quietly, quiet_from_here, traced_up_to_here
 from typedfilter._hints import Role
+from typedfilter._intern import weakly
 from typedfilter._modes import STATIC_MODES, Mode, Pattern, array_types, mode_of, needs_a_look, passed_by_name
 from typedfilter._pack import PackedResult, Packer, Results, pack, pack_output, unpack, unpack_result
 from typedfilter._placement import Shardings, placed, placing
@@ -89,7 +90,7 @@ class Engine:
         self.options = options
         self.returns_arrays = plan.returns.role in (Role.ARRAYS, Role.TRACED) and not links
         self._body_of = functools.partial(
-            _body, _weakly(root), links, bound, plan, options, self.returns_arrays, Identity()
+            _body, weakly(root), links, bound, plan, options, self.returns_arrays, Identity()
         )
         self.stacked = bool(links)
         self.kept = Kept()
@@ -274,13 +275,6 @@ def _converting(
 # ------------------------------------------------------------------------------------------------ bodies
 
 
-def _weakly(root: Any) -> Callable[[], Any]:
-    try:
-        return weakref.ref(root)
-    except TypeError:  # a builtin instance: then there is nothing that shares this engine either
-        return lambda: root
-
-
 def _body(
     root: Callable[[], Any],
     links: tuple[Link, ...],
@@ -302,7 +296,7 @@ def _body(
             quiet_from_here()
         if links:
             values, args, own = (args[0], args[1:], plan.without_first()) if bound else ((), args, plan)
-            fn = rewind(root(), links, values)
+            fn = rewind(root(), links, values, lent=True)
             fn = placed(fn, own, fn, options.shardings)
         else:
             fn = placed(root(), plan, checked(root(), plan), options.shardings, bound)

@@ -14,7 +14,15 @@ import weakref
 from collections.abc import Callable, Hashable
 from typing import Any, Generic, Protocol, TypeVar
 
-__all__ = ["Attached", "InternTable", "PerObject"]
+__all__ = ["Attached", "InternTable", "PerObject", "weakly"]
+
+
+def weakly(obj: Any) -> Callable[[], Any]:
+    """A weak reference to `obj`; a strong one to what can't have one (a builtin instance)."""
+    try:
+        return weakref.ref(obj)
+    except TypeError:
+        return lambda: obj
 
 
 class HasKey(Protocol):

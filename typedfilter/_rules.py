@@ -16,6 +16,7 @@ from jax.custom_derivatives import SymbolicZero
 
 from typedfilter._body import body_for, body_of
 from typedfilter._diagnose import brief
+from typedfilter._intern import weakly
 from typedfilter._plan import Param, Plan
 from typedfilter._split import Rest, split
 from typedfilter._tangents import is_float0, is_number
@@ -94,16 +95,26 @@ class Function:
     def __init__(self, wrapper: Wrapper, plan: Plan) -> None:
         unwound = unwind(wrapper.__wrapped__)
         self.bound = unwound.bound
-        self._root, self._links = unwound.root, unwound.links
-        self._body = body_of(wrapper, plan)
+        self._lent = wrapper.lent
+        self._root = weakly(unwound.root) if wrapper.lent else lambda: unwound.root
+        self._links = unwound.links
         self._plan = plan
         self._check = wrapper.transform.check
-        self._checked = self._check and self._body is not wrapper.__wrapped__
+        body = body_of(wrapper, plan)
+        self._checked = self._check and body is not wrapper.__wrapped__
+        self._body = None if wrapper.lent else body
 
     def __call__(self, args: Sequence[Any], kwargs: Mapping[str, Any], bound: tuple[Any, ...]) -> Any:
-        if not bound:
+        if self._body is not None and not bound:
             return self._body(*args, **kwargs)
-        fn = rewind(self._root, self._links, bound)
+        root = self._root()
+        if root is None:
+            raise RuleError(
+                "is gone, and a derivative of what it was compiled into has to run it",
+                function=self._plan.function,
+                fix="keep a reference to it for as long as that is differentiated",
+            )
+        fn = rewind(root, self._links, bound, lent=self._lent)
         return body_for(fn, self._plan, check=self._check)(*args, **kwargs)
 
     def checks(self, rule: Callable[..., Any]) -> Callable[..., Any]:

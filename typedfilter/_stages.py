@@ -83,8 +83,8 @@ class Compiling(Transform):
         """The transforms that are compiled along with the function, innermost first."""
         return ()
 
-    def wrap(self, fn: Callable[..., Any]) -> Wrapper:
-        return JitWrapper(fn, self)
+    def wrap(self, fn: Callable[..., Any], *, lent: bool = False) -> Wrapper:
+        return JitWrapper(fn, self, lent)
 
     def build(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
         engine, args, kwargs = engine_of(wrapper)

@@ -68,9 +68,9 @@ class Transform(abc.ABC):
             return plan.signature
         return plan.signature.replace(return_annotation=inspect.Signature.empty)
 
-    def wrap(self, fn: Callable[..., Any]) -> Wrapper:
+    def wrap(self, fn: Callable[..., Any], *, lent: bool = False) -> Wrapper:
         """The transform of `fn`."""
-        return Wrapper(fn, self)
+        return Wrapper(fn, self, lent)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -133,16 +133,19 @@ class Wrapper:
     Attributes:
         __wrapped__: the callable.
         transform: which transform, with its options.
+        lent: an engine made this wrapper while it traces, and holds the callable weakly: what JAX keeps of
+            the trace must do so, too, since the engine lives as long as the callable does.
     """
 
     # `__call__` is a slot: what a call runs is found in the instance without a Python frame of ours.
-    __slots__ = ("__call__", "__dict__", "__weakref__", "__wrapped__", "_binds", "transform")
+    __slots__ = ("__call__", "__dict__", "__weakref__", "__wrapped__", "_binds", "lent", "transform")
 
     if TYPE_CHECKING:
 
         def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
-    def __init__(self, fn: Callable[..., Any], transform: Transform) -> None:
+    def __init__(self, fn: Callable[..., Any], transform: Transform, lent: bool = False) -> None:
+        self.lent = lent
         self._binds = _binding(fn)
         self.__wrapped__: Any = fn.__func__ if isinstance(fn, (staticmethod, classmethod)) else fn
         self.transform: Transform = transform
@@ -210,6 +213,7 @@ class Wrapper:
     def _rebuild(cls, fn: Any, transform: Transform, binds: type) -> Self:
         """Without a look at `fn`, which may be a placeholder: JAX unflattens with anything as a leaf."""
         self = object.__new__(cls)
+        self.lent = False
         self._binds = binds
         self.__wrapped__ = fn
         self.transform = transform
@@ -401,13 +405,15 @@ def _is_module(fn: Any) -> bool:
     return not jax.tree_util.all_leaves([fn]) and not isinstance(fn, type)
 
 
-def rewind(root: Callable[..., Any], links: tuple[Link, ...], bound: tuple[Any, ...]) -> Callable[..., Any]:
+def rewind(
+    root: Callable[..., Any], links: tuple[Link, ...], bound: tuple[Any, ...], *, lent: bool = False
+) -> Callable[..., Any]:
     """The inverse of `unwind`, with other values bound (tracers, say)."""
     values: Iterator[Any] = iter(bound)
     fn = root
     for link in links:
         if isinstance(link, Transform):
-            fn = link.wrap(fn)
+            fn = link.wrap(fn, lent=lent)
         elif link.positional or link.names:
             args = [next(values) for _ in range(link.positional)]
             fn = functools.partial(fn, *args, **{name: next(values) for name in link.names})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.extend.core import jaxpr_as_fun
 from jaxtyping import Array, Float, Int
 
 from typedfilter import (
@@ -25,7 +27,7 @@ from typedfilter import (
     filter_jvp,
     filter_vjp,
 )
-from typedfilter.errors import AnnotationError, PytreeError, ShapeError
+from typedfilter.errors import AnnotationError, PytreeError, RuleError, ShapeError
 
 ONES = jnp.ones(2)
 
@@ -324,6 +326,32 @@ def test_a_differentiated_argument_of_a_vjp_that_is_not_the_first(jit):
         "expected: an array that nothing is differentiated with respect to",
         "found: a derivative with respect to an array f32[]",
         "fix: pack it into the first argument, as a tuple; or pass it through jax.lax.stop_gradient",
+    )
+
+
+@pytest.mark.parametrize("kind", ["jvp", "vjp"])
+def test_a_function_that_its_own_program_has_outlived(kind):
+    def program() -> Any:
+        def f(x: Any, y: NoDiff[Array]) -> Any:
+            return x * y
+
+        ruled: Any
+        if kind == "jvp":
+            ruled = filter_custom_jvp(f)
+            ruled.def_jvp(lambda primals, tangents: (primals[0] * primals[1], tangents[0] * primals[1]))
+        else:
+            ruled = filter_custom_vjp(f)
+            ruled.def_fwd(lambda perturbed, x, y: (x * y, y))
+            ruled.def_bwd(lambda residuals, grad, perturbed, x, y: grad * residuals)
+        return jax.make_jaxpr(filter_jit(ruled))(2.0, 3.0)
+
+    outlives = jaxpr_as_fun(program())
+    gc.collect()
+    assert outlives(2.0, 3.0)[0] == 6.0
+    assert jax.grad(lambda x: outlives(x, 3.0)[0])(2.0) == 3.0
+    assert text(RuleError, jax.grad(lambda y: outlives(2.0, y)[0]), 3.0) == lines(
+        "f(): is gone, and a derivative of what it was compiled into has to run it",
+        "fix: keep a reference to it for as long as that is differentiated",
     )
 
 

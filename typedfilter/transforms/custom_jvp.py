@@ -39,8 +39,8 @@ class CustomJvp(Transform):
     def plan(self, inner: Plan) -> Plan:
         return inner
 
-    def wrap(self, fn: Callable[..., Any]) -> Wrapper:
-        return CustomJvpWrapper(fn, self)
+    def wrap(self, fn: Callable[..., Any], *, lent: bool = False) -> Wrapper:
+        return CustomJvpWrapper(fn, self, lent)
 
     def build(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
         function = Function(wrapper, plan)

@@ -48,8 +48,8 @@ class CustomVjp(Transform):
     def plan(self, inner: Plan) -> Plan:
         return inner
 
-    def wrap(self, fn: Callable[..., Any]) -> Wrapper:
-        return CustomVjpWrapper(fn, self)
+    def wrap(self, fn: Callable[..., Any], *, lent: bool = False) -> Wrapper:
+        return CustomVjpWrapper(fn, self, lent)
 
     def build(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
         function = Function(wrapper, plan)
