@@ -232,6 +232,32 @@ def test_vmap_calls_it_as_asked_for(vmap, options, shapes):
     assert seen == shapes
 
 
+@pytest.mark.parametrize("impl", ["threefry2x32", "rbg"])
+@pytest.mark.parametrize("around", [lambda f: f, filter_jit], ids=["eager", "filter_jit"])
+def test_typed_random_keys_reach_the_callback_as_their_data(around, impl):
+    seen = []
+
+    def total(key):
+        seen.append(np.asarray(key))
+        return np.sum(seen[-1], axis=-1, dtype=np.float32)
+
+    def f(key, method=None, shape=()):
+        declared = jax.ShapeDtypeStruct(shape, jnp.float32)
+        return filter_pure_callback(total, key, result_shape_dtypes=declared, vmap_method=method)
+
+    keys = jax.random.split(jax.random.key(3, impl=impl), 2)
+    data = np.asarray(jax.random.key_data(keys))
+    sums = data.sum(-1, dtype=np.float32)
+    assert around(f)(keys[1]) == sums[1]
+    assert np.array_equal(seen.pop(), data[1])
+    assert np.array_equal(around(lambda keys: f(keys, shape=(2,)))(keys), sums)
+    assert np.array_equal(around(filter_vmap(f))(keys), sums)
+    for method in ("expand_dims", "broadcast_all"):
+        seen.clear()
+        assert np.array_equal(around(filter_vmap(lambda key, method=method: f(key, method)))(keys), sums)
+        assert [one.shape for one in seen] == [data.shape]
+
+
 def test_nested_maps_add_an_axis_each():
     declared = jax.ShapeDtypeStruct((), jnp.float32)
     callback = lambda x, y: np.asarray(x) + np.asarray(y)

@@ -11,6 +11,7 @@ from typing import Any, get_args, overload
 
 import jax
 import jax.core
+import jax.numpy as jnp
 import numpy as np
 from jax import Array, ShapeDtypeStruct
 
@@ -43,7 +44,7 @@ class Host:
         self.callback = callback
         self.arguments = arguments
         self.results = results
-        self.ndims: list[int] = [len(struct.shape) for struct in inputs.structs]
+        self.ndims: list[int] = list(map(_host_ndim, inputs.structs))
         self.received = received  # whether those who call the program ask for what it raises
         self.key: tuple[Any, ...] = callback, arguments.names, inputs.key, results.key, received
 
@@ -80,6 +81,13 @@ class Host:
             actual=difference.actual,
             fix="return what is declared, or declare what is returned",
         )
+
+
+def _host_ndim(struct: ShapeDtypeStruct) -> int:
+    """How many axes an array has on the host, where a random key is the numbers that it is made of."""
+    if jnp.issubdtype(struct.dtype, jax.dtypes.prng_key):
+        struct = jax.eval_shape(jax.random.key_data, struct)
+    return len(struct.shape)
 
 
 @overload
@@ -147,7 +155,8 @@ def filter_pure_callback(
     function around it one, with `filter_custom_jvp` or `filter_custom_vjp`.
 
     Args:
-        callback: a function without side effects. Arrays reach it as arrays, everything else as it is.
+        callback: a function without side effects. Arrays reach it as arrays, typed random keys as their
+            `jax.random.key_data`, everything else as it is.
         result_shape_dtypes: the result, with a `jax.ShapeDtypeStruct` in the place of each array.
         vmap_method: what `jax.vmap` does with it: call it for each example (`"sequential"`, the default, or
             `"sequential_unrolled"`), or once with the batched arrays, all others having a new leading axis
