@@ -173,6 +173,61 @@ def wrapping(*args: Any, **kwargs: Any) -> Any:
     return simple(*args, **kwargs)
 
 
+@functools.wraps(simple)
+def giving(x: Any) -> Any:
+    return simple(x, 7)
+
+
+@functools.wraps(simple)
+def swapping(n: Any, x: Any, more: Any, *, k: float = 2.0) -> Any:
+    return simple(x, n, k=k)
+
+
+@functools.wraps(simple)
+def passing_on(scale: Any, *args: Any, verbose: bool = False, **kwargs: Any) -> Any:
+    return scale, simple(*args, **kwargs)
+
+
+@functools.wraps(simple)
+def by_place(x: Any, *args: Any) -> Any:
+    return simple(x, *args)
+
+
+@functools.wraps(simple)
+def by_name(x: Any, **kwargs: Any) -> Any:
+    return simple(x, **kwargs)
+
+
+@functools.wraps(giving)
+def twice(*args: Any, more: Any) -> Any:
+    return giving(*args)
+
+
+@functools.wraps(simple)
+def taking_the_rest(x: Any, n: Any, k: Any, *rest: Any) -> Any:
+    return simple(x, n, k=k)
+
+
+@functools.wraps(tf.filter_jit(simple))
+def around_a_transform(x: Any, more: Any) -> Any:
+    return simple(x, more)
+
+
+def by_hand(y: Traced[int], *args: Any, **kwargs: Any) -> Any:
+    return y, simple(*args, **kwargs)
+
+
+by_hand.__wrapped__ = simple
+
+
+class Wrapping:
+    def __init__(self) -> None:
+        functools.update_wrapper(self, simple)
+
+    def __call__(self, x: Any) -> Any:
+        return simple(x)
+
+
 SIMPLE = ["x: arrays", "n: static = 1", "kw k: traced = 1.0"]
 BY_KEYWORD = ["x: arrays", "kw n: static = 3", SIMPLE[2]]
 ANYTHING = ["*args: auto", "**kwargs: auto"]
@@ -195,6 +250,31 @@ CALLABLES: list[tuple[str, Any, str, list[str]]] = [
     ("a jitted function", jax.jit(simple, static_argnames="n"), "simple", SIMPLE),
     ("a mapped function", jax.vmap(simple), "simple", SIMPLE),
     ("a wrapper", wrapping, "simple", SIMPLE),
+    ("a wrapper that gives an argument", giving, "simple", ["x: arrays"]),
+    (
+        "a wrapper with another order",
+        swapping,
+        "simple",
+        ["n: static", "x: arrays", "more: auto", "kw k: traced = 2.0"],
+    ),
+    (
+        "a wrapper that takes more",
+        passing_on,
+        "simple",
+        ["scale: auto", *SIMPLE[:2], "kw verbose: auto = False", SIMPLE[2]],
+    ),
+    ("a wrapper that passes on by place", by_place, "simple", SIMPLE[:2]),
+    ("a wrapper that passes on by name", by_name, "simple", ["x: arrays", "kw n: static = 1", SIMPLE[2]]),
+    ("a wrapper of a wrapper", twice, "simple", ["x: arrays", "kw more: auto"]),
+    (
+        "a wrapper with a rest of its own",
+        taking_the_rest,
+        "simple",
+        ["x: arrays", "n: static", "k: traced", "*rest: auto"],
+    ),
+    ("a wrapper of a transform", around_a_transform, "simple", ["x: arrays", "more: auto"]),
+    ("a wrapper with annotations", by_hand, "by_hand", ["y: traced", *SIMPLE]),
+    ("a wrapper that is an object", Wrapping(), "simple", ["x: arrays"]),
     ("a cached function", functools.lru_cache(simple), "simple", SIMPLE),
     ("a checked function", jaxtyped(typechecker=None)(simple), "simple", SIMPLE),
     ("a class with __init__", Built, "Built", ["x: arrays", "n: static = 1"]),

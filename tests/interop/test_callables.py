@@ -47,6 +47,25 @@ def wrapped(*args, **kwargs):
     return energy(*args, **kwargs)
 
 
+@functools.wraps(lambda w, x, scale: scale * energy(w, x))
+def giving_one(w, x):
+    return energy(w, x)
+
+
+@functools.wraps(lambda x: energy(W, x))
+def taking_one_more(w, x):
+    return energy(w, x)
+
+
+class Around:
+    def __init__(self, fn):
+        self.fn = fn
+        functools.update_wrapper(self, fn)
+
+    def __call__(self, w, x):
+        return self.fn(w, x, 1.0)
+
+
 @jaxtyped(typechecker=beartype)
 def typed(w: Float[Array, "n"], x: Float[Array, "n"]) -> Float[Array, ""]:
     return energy(w, x)
@@ -73,6 +92,9 @@ CALLABLES: dict[str, Any] = {
     "lambda": lambda w, x: energy(w, x),
     "jax.jit": jax.jit(energy),
     "functools.wraps": wrapped,
+    "a wrapper that gives an argument": giving_one,
+    "a wrapper that takes one more": taking_one_more,
+    "a wrapper that is an object": Around(lambda w, x, scale: scale * energy(w, x)),
     "functools.partial": functools.partial(lambda scale, w, x: energy(w, x), 1.0),
     "partial by keyword": functools.partial(lambda w, x, *, scale: energy(w, x), scale=1.0),
     "jax.tree_util.Partial": jax.tree_util.Partial(lambda scale, w, x: energy(scale * w, x), jnp.array(1.0)),
