@@ -134,7 +134,7 @@ def _check_return(plan: Plan, has_aux: bool, name: str, scalar: bool) -> None:
         return
     what = "a floating-point scalar as the first of the pair" if has_aux else "a floating-point scalar"
     fix = "return a scalar, annotated Float[Array, '']; for the derivative of an array use filter_jacrev"
-    if not has_aux and not _is_no_pair(kind) and not _is_no_scalar(_first_of_pair(kind)):
+    if not has_aux and not _is_no_pair(kind, lists=False) and not _is_no_scalar(_first_of_pair(kind)):
         fix = "pass has_aux=True, so that only the first of the pair is differentiated"
     problem = f"is annotated {shown}, but {name} needs {what}"
     raise AnnotationError(problem, function=plan.function, parameter="return", fix=fix)
@@ -162,13 +162,13 @@ def _has_axes(kind: Any) -> bool:
     return len(getattr(kind, "dims", ())) > variadic
 
 
-def _is_no_pair(kind: Any) -> bool:
-    """Whether no value of this type is a pair, for certain."""
+def _is_no_pair(kind: Any, *, lists: bool = True) -> bool:
+    """Whether no value of this type is a pair, for certain; one that is a list counts with `lists`."""
     origin = get_origin(kind)
     if origin is Annotated:
-        return _is_no_pair(kind.__origin__)
+        return _is_no_pair(kind.__origin__, lists=lists)
     if origin in UNIONS:
-        return all(map(_is_no_pair, get_args(kind)))
+        return all(_is_no_pair(arg, lists=lists) for arg in get_args(kind))
     if origin is tuple:
         args = get_args(kind)
         return len(args) != 2
@@ -179,7 +179,9 @@ def _is_no_pair(kind: Any) -> bool:
         return False
     if issubclass(cls, tuple):
         return len(getattr(cls, "_fields", (0, 1))) != 2
-    return issubclass(cls, (*_NOT_PAIRS, list, jax.Array, np.ndarray, np.generic))
+    return issubclass(cls, (*_NOT_PAIRS, jax.Array, np.ndarray, np.generic)) or (
+        issubclass(cls, list) and not lists
+    )
 
 
 def _first_of_pair(kind: Any) -> Any:

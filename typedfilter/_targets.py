@@ -129,8 +129,8 @@ def split_aux(out: Any, has_aux: bool, plan: Plan, transform: str) -> tuple[Any,
     """
     if not has_aux:
         return out, None
-    if isinstance(out, tuple) and len(out) == 2:
-        return out
+    if isinstance(out, (tuple, list)) and len(out) == 2:
+        return out[0], out[1]
     raise ShapeError(
         f"is not a pair, which {transform}(has_aux=True) needs",
         function=plan.function,

@@ -517,7 +517,7 @@ def test_a_return_annotation_that_is_no_scalar_is_refused(annotation: Any, shown
         (Array, "Array"),
         (None, "None"),
         (tuple[Array, int, int], "tuple[Array, int, int]"),
-        (list[Array], "list[Array]"),
+        (dict[str, Array], "dict[str, Array]"),
     ],
 )
 def test_a_return_annotation_that_is_no_pair_is_refused_with_has_aux(annotation: Any, shown: str):

@@ -186,6 +186,18 @@ def test_numpy_bfloat16_is_differentiable():
     assert close(slope.astype(float), 100.0)
 
 
+def test_the_rule_may_return_a_list_of_two():
+    @filter_custom_jvp
+    def f(x):
+        return x
+
+    @f.def_jvp
+    def rule(primals, tangents):
+        return [primals[0], 7 * tangents[0]]
+
+    assert close(jax.grad(f)(1.0), 7.0)
+
+
 def test_none_as_tangent_of_the_result_means_zero():
     @filter_custom_jvp
     def f(x):

@@ -237,6 +237,19 @@ def test_none_is_a_zero_gradient():
     assert (float(grads["a"]), float(grads["b"][0])) == (5.0, 0.0)
 
 
+def test_the_forward_rule_may_return_a_list_of_two():
+    @filter_custom_vjp
+    def f(x):
+        return x
+
+    @f.def_fwd
+    def fwd(perturbed, x):
+        return [x, 7.0]
+
+    f.def_bwd(lambda residuals, grad, perturbed, x: residuals * grad)
+    assert close(jax.grad(f)(1.0), 7.0)
+
+
 def test_a_gradient_may_be_a_number():
     @filter_custom_vjp
     def f(x):

@@ -212,6 +212,13 @@ def test_value_and_aux_come_as_a_pair_before_the_gradient():
     assert_allclose(grad, jnp.ones(3))
 
 
+def test_the_pair_may_be_a_list():
+    grad, aux = filter_grad(lambda x: [x.sum(), "aux"], has_aux=True)(X)
+    assert_allclose(grad, jnp.ones(3))
+    assert aux == "aux"
+    assert filter_value_and_grad(lambda x: [x.sum(), "aux"], has_aux=True)(X)[0] == (6, "aux")
+
+
 def test_arrays_in_auxiliary_data_are_values_and_not_tracers():
     _, aux = filter_grad(lambda x: (x.sum(), [x, X, np.ones(2)]), has_aux=True)(X)
     assert not any(isinstance(leaf, jax.core.Tracer) for leaf in aux)

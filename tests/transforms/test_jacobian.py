@@ -97,6 +97,13 @@ def test_has_aux_may_be_given_by_position(transform):
 
 
 @pytest.mark.parametrize("transform", ALL)
+def test_the_pair_with_auxiliary_data_may_be_a_list(transform):
+    found, aux = transform(lambda x: [(x**2).sum(), "aux"], has_aux=True)(X)
+    assert close(found, {filter_hessian: 2 * jnp.eye(2)}.get(transform, 2 * X))
+    assert aux == "aux"
+
+
+@pytest.mark.parametrize("transform", ALL)
 def test_with_and_without_options_it_is_a_decorator(transform):
     @transform
     def plain(x):

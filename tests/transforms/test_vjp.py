@@ -101,6 +101,11 @@ def test_aux_comes_back_as_it_is():
     assert close(pull(jnp.array(1.0))[0], 6.0)
 
 
+def test_the_pair_with_aux_may_be_a_list():
+    out, pull, aux = filter_vjp(lambda x: [x * x, "aux"], jnp.array(3.0), has_aux=True)
+    assert (float(out), float(pull(jnp.array(1.0))[0]), aux) == (9.0, 6.0, "aux")
+
+
 def test_keyword_arguments_are_passed_and_not_differentiated():
     out, pull = filter_vjp(model, PARAMS, jnp.array(0.5), scale=jnp.array(3.0))
     assert close(pull(COTANGENT)[0]["w"], 1.5 * jnp.cos(1.0))

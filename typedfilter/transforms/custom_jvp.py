@@ -115,7 +115,7 @@ class _Applied:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         out = self._rule(args, self._tangents, **kwargs)
-        if not isinstance(out, tuple) or len(out) != 2:
+        if not isinstance(out, (tuple, list)) or len(out) != 2:
             raise ShapeError(
                 "is not a pair, which a JVP rule must return",
                 function=self.name,

@@ -155,7 +155,7 @@ class _Applied:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         out = self._rule(self._perturbed, *args, **kwargs)
-        if not isinstance(out, tuple) or len(out) != 2:
+        if not isinstance(out, (tuple, list)) or len(out) != 2:
             raise ShapeError(
                 "is not a pair, which a forward rule must return",
                 function=self.name,
