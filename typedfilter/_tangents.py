@@ -45,6 +45,7 @@ class Beside:
         kind: what one of them is: a tangent, a cotangent, a gradient.
         prefix: where, in what a rule returns, the tangents are.
         numbers: whether Python numbers have tangents, if no annotation says otherwise.
+        cast: whether one of another precision is converted.
     """
 
     function: str
@@ -53,6 +54,7 @@ class Beside:
     kind: str
     prefix: str = ""
     numbers: bool = False
+    cast: bool = False
 
     def leaves(self, values: Any, tangents: Any, mask: Sequence[bool]) -> list[jax.Array | None]:
         """The tangent of each leaf of `values`, as an array like it; `None` where it is zero.
@@ -76,7 +78,7 @@ class Beside:
                 continue
             if not mask[index]:
                 raise self._unwanted(_path(values, index), value, tangent)
-            array = _converted(value, tangent)
+            array = _converted(value, tangent, self.cast)
             if array is None:
                 raise self._misfit(_path(values, index), value, tangent)
             found.append(array)
@@ -157,7 +159,7 @@ def is_number(leaf: Any) -> bool:
     return isinstance(leaf, (float, complex)) and not isinstance(leaf, (np.generic, enum.Enum))
 
 
-def _converted(value: Any, tangent: Any) -> jax.Array | None:
+def _converted(value: Any, tangent: Any, cast: bool) -> jax.Array | None:
     """`tangent` as an array that fits `value`; `None` if it doesn't fit."""
     shape, dtype = _shape_and_dtype(value)
     if not is_array_like(tangent):
@@ -167,7 +169,15 @@ def _converted(value: Any, tangent: Any) -> jax.Array | None:
         fits = shape == () and (isinstance(tangent, float) or jnp.issubdtype(dtype, jnp.complexfloating))
         return jnp.asarray(tangent).astype(dtype) if fits else None
     array = jnp.asarray(tangent)
+    if cast and _are_of_one_kind(array.dtype, dtype):
+        array = array.astype(dtype)
     return array if array.shape == shape and array.dtype == dtype else None
+
+
+def _are_of_one_kind(one: Any, two: Any) -> bool:
+    """Whether both are floating-point dtypes, or both complex."""
+    kinds = (jnp.floating, jnp.complexfloating)
+    return any(jnp.issubdtype(one, kind) and jnp.issubdtype(two, kind) for kind in kinds)
 
 
 def _shape_and_dtype(value: Any) -> tuple[tuple[int, ...], Any]:

@@ -260,6 +260,39 @@ def test_a_gradient_may_be_a_number():
     assert close(jax.grad(f)(1.0), 2.0)
 
 
+@pytest.mark.parametrize("jit", [lambda f: f, filter_jit])
+@pytest.mark.parametrize(
+    ("of", "given"),
+    [
+        (jnp.bfloat16, jnp.float32),
+        (jnp.float32, jnp.bfloat16),
+        (jnp.float16, jnp.bfloat16),
+        (jnp.bfloat16, np.float32),
+    ],
+)
+def test_a_gradient_of_another_precision_is_converted(jit, of, given):
+    @filter_custom_vjp
+    def f(x):
+        return x
+
+    f.def_fwd(lambda perturbed, x: (x, None))
+    f.def_bwd(lambda residuals, grad, perturbed, x: given(3.0))
+    slope = jit(filter_grad(lambda x: f(x).astype(jnp.float32)))(jnp.ones((), of))
+    assert (slope.dtype, float(slope)) == (of, 3.0)
+
+
+@pytest.mark.parametrize(("of", "given"), [(jnp.float32, jnp.complex64), (jnp.float32, jnp.int32)])
+def test_a_gradient_of_another_kind_is_refused(of, given):
+    @filter_custom_vjp
+    def f(x):
+        return x
+
+    f.def_fwd(lambda perturbed, x: (x, None))
+    f.def_bwd(lambda residuals, grad, perturbed, x: given(3))
+    with pytest.raises(ShapeError, match="does not fit `x`"):
+        jax.grad(f)(jnp.ones((), of))
+
+
 def test_a_gradient_for_what_is_not_perturbed_is_dropped():
     @filter_custom_vjp
     def f(pair):

@@ -105,7 +105,8 @@ class CustomVjpWrapper(Wrapper):
         """Set the backward rule: `rule(residuals, grad_out, perturbed, vjp_arg, *args, **kwargs)`.
 
         It returns the gradient, of the structure of `vjp_arg`, with `None` for zero and for whatever is not
-        differentiated. `grad_out` has the structure of the result, with `None` likewise.
+        differentiated. One of another precision than what it belongs to is converted. `grad_out` has the
+        structure of the result, with `None` likewise.
 
         Returns:
             The rule itself, so that this can be a decorator.
@@ -183,7 +184,8 @@ def _pulled_back(
         if kind is Kind.DERIVED
     }
     count = len(jax.tree_util.tree_leaves(perturbed))
-    beside = Beside(f"{operands.plan.function}.def_bwd", RETURNED, operands.plan.bind_names(1)[0], "gradient")
+    owner = operands.plan.bind_names(1)[0]
+    beside = Beside(f"{operands.plan.function}.def_bwd", RETURNED, owner, "gradient", cast=True)
     gradients = beside.leaves(first, found, [place in derived for place in range(count)])
     return tuple(gradients[place] if place < count else None for place in operands.rest.taken_at)
 
