@@ -23,7 +23,7 @@ from typedfilter._shape_text import array_text
 from typedfilter.errors import DonationError, ShapeError, StaticArgumentError, TypedFilterError
 from typedfilter.filters import is_array, is_array_like
 
-__all__ = ["better_error", "brief", "donation_error"]
+__all__ = ["better_error", "brief", "deleted_argument", "donation_error"]
 
 Finder = Callable[[Plan, str, Hint, Any], TypedFilterError | None]
 
@@ -45,6 +45,13 @@ def better_error(
     if _TWICE.match(str(error)):
         return _twice_error(plan, args, kwargs)
     return _first_fault((_static_fault, _leaf_fault, _traced_fault), plan, args, kwargs)
+
+
+def deleted_argument(
+    plan: Plan, error: Exception, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> Exception | None:
+    """As `better_error`, for calls in which JAX's own arrays are all that can be at fault."""
+    return donation_error(plan, args, kwargs) if _GONE.match(str(error)) else None
 
 
 def donation_error(plan: Plan, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Exception | None:

@@ -408,6 +408,66 @@ def test_an_array_that_was_donated_by_option_and_is_passed_again(donate):
 
 
 @pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda f, p, x: tf.filter_grad(f)(p, x),
+        lambda f, p, x: tf.filter_value_and_grad(f)(p, x),
+        lambda f, p, x: tf.filter_jacfwd(f)(p, x),
+        lambda f, p, x: tf.filter_jacrev(f)(p, x),
+        lambda f, p, x: tf.filter_hessian(f)(p, x),
+        lambda f, p, x: tf.filter_jvp(f, (p, x), ({"a": X}, None)),
+        lambda f, p, x: tf.filter_vjp(f, p, x),
+        lambda f, p, x: tf.filter_vmap(f)(p, x=x),
+        lambda f, p, x: tf.filter_checkpoint(f)(p, x),
+        lambda f, p, x: with_jvp_rule(f)(p, x),
+        lambda f, p, x: with_vjp_rules(f)(p, x),
+    ],
+)
+@pytest.mark.parametrize("place", ["p['a']", "x"])
+def test_a_donated_array_that_is_passed_to_a_transform_without_jit(call, place):
+    def f(p, x):
+        return jnp.sum(p["a"] ** 2 * x)
+
+    gone = X + 0
+    gone.delete()
+    p, x = ({"a": gone}, X) if place == "p['a']" else ({"a": X}, gone)
+    check(
+        tf.DonationError,
+        lambda: call(f, p, x),
+        f"f(): argument `{place}` was donated to an earlier call, and its memory is gone",
+        "  found: a deleted array f32[3]",
+        DONATED,
+    )
+
+
+def with_jvp_rule(f):
+    ruled = tf.filter_custom_jvp(f)
+    ruled.def_jvp(lambda primals, tangents: (f(*primals), None))
+    return ruled
+
+
+def with_vjp_rules(f):
+    ruled = tf.filter_custom_vjp(f)
+    ruled.def_fwd(lambda perturbed, p, x: (f(p, x), None))
+    ruled.def_bwd(lambda residuals, grad, perturbed, p, x: None)
+    return ruled
+
+
+def test_what_the_body_says_of_something_deleted_passes_without_jit():
+    error = RuntimeError("the file was deleted")
+    error.__cause__ = OSError("why")
+
+    def f(x):
+        raise error
+
+    for call in (tf.filter_grad(f), tf.filter_vmap(f), tf.filter_jacfwd(f)):
+        with pytest.raises(RuntimeError) as e:
+            call(X)
+        assert e.value is error
+        assert type(error.__cause__) is OSError
+
+
 def test_a_donated_array_that_is_passed_to_a_method_or_a_partial():
     class Trainer:
         @filter_jit

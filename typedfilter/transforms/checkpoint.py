@@ -13,6 +13,7 @@ import jax
 from typing_extensions import Unpack
 
 from typedfilter._body import body_of
+from typedfilter._diagnose import deleted_argument
 from typedfilter._lift import Lifted, take_arrays
 from typedfilter._plan import Plan
 from typedfilter._signatures import CheckpointKeywords, P, R, SameDecorator
@@ -38,7 +39,14 @@ class Checkpoint(Transform):
         def call(*args: Any, **kwargs: Any) -> Any:
             arrays, arguments = take_arrays(plan, args, kwargs)
             lifted = Lifted(body, arguments)
-            out = jax.checkpoint(lifted, prevent_cse=self.prevent_cse, policy=self.policy)(arrays)
+            run = jax.checkpoint(lifted, prevent_cse=self.prevent_cse, policy=self.policy)
+            try:
+                out = run(arrays)
+            except (RuntimeError, ValueError) as error:
+                better = deleted_argument(plan, error, args, kwargs)
+                if better is None:
+                    raise
+                raise better from None
             return lifted.out.join(out)
 
         return call

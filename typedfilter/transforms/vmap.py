@@ -22,6 +22,7 @@ from typedfilter._axes import (
     mapped_signature,
 )
 from typedfilter._body import body_of
+from typedfilter._diagnose import deleted_argument
 from typedfilter._plan import Plan, check_vmap
 from typedfilter._result_axes import is_batched, place_outputs, split_outputs
 from typedfilter._signatures import P, R, SameDecorator, VmapKeywords
@@ -71,11 +72,14 @@ class Vmap(Transform):
             carried = Carried(call)
             try:
                 mapped, whole = mapper(tuple(call.axes), call.size)(call.arrays, carried)
-            except ValueError as error:
+            except (RuntimeError, ValueError) as error:
                 # As the releases of JAX word it. Before the body has returned, it is an error of the body.
-                if carried.back is None or "out_axes" not in str(error) or "None" not in str(error):
+                if carried.back is not None and "out_axes" in str(error) and "None" in str(error):
+                    raise _unmapped(plan) from None
+                better = deleted_argument(plan, error, args, kwargs)
+                if better is None:
                     raise
-                raise _unmapped(plan) from None
+                raise better from None
             return place_outputs(mapped, whole, carried.back)
 
         return call
