@@ -169,7 +169,7 @@ def _converted(value: Any, tangent: Any, cast: bool) -> jax.Array | None:
         fits = shape == () and (isinstance(tangent, float) or jnp.issubdtype(dtype, jnp.complexfloating))
         return jnp.asarray(tangent).astype(dtype) if fits else None
     array = jnp.asarray(tangent)
-    if cast and _are_of_one_kind(array.dtype, dtype):
+    if cast and array.dtype != dtype and _are_of_one_kind(array.dtype, dtype):  # a weak type stays weak
         array = array.astype(dtype)
     return array if array.shape == shape and array.dtype == dtype else None
 

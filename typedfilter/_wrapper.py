@@ -145,7 +145,7 @@ class Wrapper:
         def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def __init__(self, fn: Callable[..., Any], transform: Transform, lent: bool = False) -> None:
-        self.lent = lent
+        self.lent: bool = lent
         self._binds = _binding(fn)
         self.__wrapped__: Any = fn.__func__ if isinstance(fn, (staticmethod, classmethod)) else fn
         self.transform: Transform = transform
