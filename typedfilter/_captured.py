@@ -15,9 +15,9 @@ from typing import Any
 
 import jax
 
+from typedfilter._links import unwind
 from typedfilter._shape_nodes import steps
 from typedfilter._shape_text import describe
-from typedfilter._wrapper import unwind
 from typedfilter.filters import is_array
 
 __all__ = ["Captured", "captured_by", "size_of"]

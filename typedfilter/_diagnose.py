@@ -23,7 +23,7 @@ from typedfilter._shape_text import array_text
 from typedfilter.errors import DonationError, ShapeError, StaticArgumentError, TypedFilterError
 from typedfilter.filters import is_array, is_array_like
 
-__all__ = ["better_error", "brief", "deleted_argument", "donation_error"]
+__all__ = ["better_error", "brief", "donation_error", "naming_deleted"]
 
 Finder = Callable[[Plan, str, Hint, Any], TypedFilterError | None]
 
@@ -47,11 +47,25 @@ def better_error(
     return _first_fault((_static_fault, _leaf_fault, _traced_fault), plan, args, kwargs)
 
 
-def deleted_argument(
-    plan: Plan, error: Exception, args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> Exception | None:
-    """As `better_error`, for calls in which JAX's own arrays are all that can be at fault."""
-    return donation_error(plan, args, kwargs) if _GONE.match(str(error)) else None
+class naming_deleted:
+    """Inside, JAX's error about a deleted array becomes one that names the argument it was passed as.
+
+    A class and no generator, which costs more: it is entered in every call that is not compiled.
+    """
+
+    __slots__ = ("_args", "_kwargs", "_plan")
+
+    def __init__(self, plan: Plan, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        self._plan, self._args, self._kwargs = plan, args, kwargs
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if isinstance(error, RuntimeError | ValueError) and _GONE.match(str(error)):
+            better = donation_error(self._plan, self._args, self._kwargs)
+            if better is not None:
+                raise better from None
 
 
 def donation_error(plan: Plan, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Exception | None:

@@ -23,6 +23,7 @@ from typedfilter import _callables, _diagnose, _raised
 from typedfilter._donation import Caution, Quietly, quiet_from_here, traced_up_to_here
 from typedfilter._hints import Role
 from typedfilter._intern import weakly
+from typedfilter._links import Link, rewind
 from typedfilter._modes import STATIC_MODES, Mode, Pattern, array_types, mode_of, needs_a_look, passed_by_name
 from typedfilter._pack import PackedResult, Packer, Results, pack, pack_output, unpack, unpack_result
 from typedfilter._placement import Shardings, placed, placing
@@ -30,7 +31,6 @@ from typedfilter._plan import Param, Plan
 from typedfilter._shapes import checked, checks_off
 from typedfilter._shim import Programs, write_shim
 from typedfilter._tokens import Kept, Token, static_token
-from typedfilter._wrapper import Link, rewind
 
 __all__ = ["Engine", "Identity", "TraceEvent", "opened", "trace_observers"]
 

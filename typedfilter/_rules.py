@@ -17,11 +17,12 @@ from jax.custom_derivatives import SymbolicZero
 from typedfilter._body import body_for, body_of
 from typedfilter._diagnose import brief
 from typedfilter._intern import weakly
+from typedfilter._links import rewind, unwind
 from typedfilter._plan import Param, Plan
 from typedfilter._split import Rest, split
 from typedfilter._tangents import is_float0, is_number
 from typedfilter._targets import can_differentiate
-from typedfilter._wrapper import Wrapper, rewind, unwind
+from typedfilter._wrapper import Wrapper
 from typedfilter.errors import RuleError, ShapeError
 from typedfilter.filters import is_array
 

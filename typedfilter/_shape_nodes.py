@@ -8,6 +8,7 @@ names is `isinstance` against jaxtyping's classes: whoever calls `check` opens j
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -45,14 +46,14 @@ class Failure:
 
 
 @dataclasses.dataclass(frozen=True)
-class Node:
+class Node(abc.ABC):
     """A type that can be checked. `hint` is the type, for messages."""
 
     hint: Any
 
+    @abc.abstractmethod
     def check(self, value: Any, path: Path, seen: Seen) -> Failure | None:
         """None where `value` fits; what it binds is appended to `seen`."""
-        raise NotImplementedError
 
     def children(self) -> tuple[Node | None, ...]:
         return ()

@@ -445,7 +445,7 @@ class Converted(Protocol[P, R_co]):
     @property
     def consts(self) -> list[Any]:
         """The arrays that the function closed over."""
-        raise NotImplementedError
+        ...
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
 

@@ -19,11 +19,12 @@ from typedfilter._diagnose import better_error
 from typedfilter._engine import Engine, JitOptions, opened
 from typedfilter._intern import Attached
 from typedfilter._keys import exact_key, static_problem
+from typedfilter._links import Bind, Link, unwind
 from typedfilter._modes import STATIC_MODES, Mode, Pattern
 from typedfilter._pack import Packed, unpack, unpack_result
 from typedfilter._plan import Plan, plan_of, refuse_lost_markers
 from typedfilter._tokens import Kept
-from typedfilter._wrapper import Bind, Link, Transform, Wrapper, unwind
+from typedfilter._wrapper import Transform, Wrapper
 from typedfilter.errors import StaticArgumentError
 from typedfilter.filters import is_array_or_struct
 

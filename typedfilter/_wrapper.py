@@ -1,4 +1,4 @@
-"""What every transform returns: one small class of callables, and how a stack of them is taken apart.
+"""What every transform returns: one small class of callables.
 
 Floor 3. A `Transform` is a frozen value (which one, with what options); a `Wrapper` is a transform of a
 callable. Wrappers are pytrees whose child is the wrapped callable, so that arrays inside a callable module
@@ -13,7 +13,7 @@ import functools
 import inspect
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import jax
@@ -24,7 +24,7 @@ from typedfilter._keys import exact_key
 from typedfilter._plan import Plan, plan_of
 from typedfilter._trees import flatten
 
-__all__ = ["Bind", "BoundWrapper", "Link", "Transform", "Unwound", "Wrapper", "rewind", "unwind"]
+__all__ = ["BoundWrapper", "Transform", "Wrapper"]
 
 _COPIED = ("__name__", "__qualname__", "__doc__", "__module__")
 _TAKES_ARGUMENTS = frozenset({"lower", "trace", "eval_shape"})
@@ -352,69 +352,3 @@ jax.tree_util.register_pytree_with_keys(
     lambda func, children: BoundWrapper(func, next(iter(children))),
     lambda bound: ((bound.__self__,), bound.__func__),
 )
-
-
-# ------------------------------------------------------------------------ stacks, taken apart and rebuilt
-
-
-@dataclasses.dataclass(frozen=True)
-class Bind:
-    """A link of a stack: arguments are bound, `positional` many by position and these by name."""
-
-    positional: int
-    names: tuple[str, ...] = ()
-
-
-Link = Bind | Transform
-
-
-@dataclasses.dataclass(frozen=True)
-class Unwound:
-    """A callable taken apart: `root` with `links` around it, innermost first, and what they bind.
-
-    Two callables with the same root (identically) and equal links do the same to what they bind. So a
-    compilation can be shared by all of them, while the bound values stay inputs of it.
-    """
-
-    root: Callable[..., Any]
-    links: tuple[Link, ...] = ()
-    bound: tuple[Any, ...] = ()
-
-    def then(self, link: Link, *bound: Any) -> Unwound:
-        return Unwound(self.root, (*self.links, link), self.bound + bound)
-
-
-def unwind(fn: Any) -> Unwound:
-    """Take wrappers, bound methods, partials and callable modules apart, down to a plain callable."""
-    if isinstance(fn, Wrapper):
-        return unwind(fn.__wrapped__).then(fn.transform)
-    if isinstance(fn, BoundWrapper):
-        return unwind(fn.__func__).then(Bind(1), fn.__self__)
-    if isinstance(fn, types.MethodType):
-        return unwind(fn.__func__).then(Bind(1), fn.__self__)
-    if isinstance(fn, functools.partial):
-        link = Bind(len(fn.args), tuple(fn.keywords))
-        return unwind(fn.func).then(link, *fn.args, *fn.keywords.values())
-    if _is_module(fn):
-        return unwind(type(fn).__call__).then(Bind(1), fn)
-    return Unwound(fn)
-
-
-def _is_module(fn: Any) -> bool:
-    """Whether `fn` is a pytree with a `__call__` of its own: its arrays are inputs, not constants."""
-    return not jax.tree_util.all_leaves([fn]) and not isinstance(fn, type)
-
-
-def rewind(
-    root: Callable[..., Any], links: tuple[Link, ...], bound: tuple[Any, ...], *, lent: bool = False
-) -> Callable[..., Any]:
-    """The inverse of `unwind`, with other values bound (tracers, say)."""
-    values: Iterator[Any] = iter(bound)
-    fn = root
-    for link in links:
-        if isinstance(link, Transform):
-            fn = link.wrap(fn, lent=lent)
-        elif link.positional or link.names:
-            args = [next(values) for _ in range(link.positional)]
-            fn = functools.partial(fn, *args, **{name: next(values) for name in link.names})
-    return fn

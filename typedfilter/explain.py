@@ -17,11 +17,12 @@ import jax
 from typedfilter._captured import Captured, captured_by, size_of
 from typedfilter._effects import BY_LEAF, Effect, Stage, legend
 from typedfilter._leaf_effects import Call, leaf_effects
+from typedfilter._links import unwind
 from typedfilter._path import path_of
 from typedfilter._plan import Param, Plan, plan_of
 from typedfilter._shape_nodes import steps
 from typedfilter._shape_text import describe
-from typedfilter._wrapper import BoundWrapper, Wrapper, unwind
+from typedfilter._wrapper import BoundWrapper, Wrapper
 
 __all__ = ["Explanation", "LeafRow", "ParameterRow", "explain"]
 

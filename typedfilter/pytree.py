@@ -21,7 +21,7 @@ from typedfilter._keys import Interned, intern, static_problem
 from typedfilter._show import show
 from typedfilter.errors import AnnotationError, PytreeError, StaticArgumentError
 
-__all__ = ["is_pytree_dataclass", "pytree_dataclass", "static_fields"]
+__all__ = ["is_pytree_dataclass", "pytree_dataclass"]
 
 T = TypeVar("T")
 HIDDEN = "__typedfilter_static__"  # the hidden meta field
@@ -83,12 +83,6 @@ _REPLACE = "drop the option; dataclasses.replace(x, field=value) makes a changed
 def is_pytree_dataclass(cls: type) -> bool:
     """Whether exactly this class was decorated with `pytree_dataclass`."""
     return HIDDEN in vars(cls)
-
-
-def static_fields(cls: type) -> tuple[str, ...]:
-    """The names of the `Static` fields of a class decorated with `pytree_dataclass`."""
-    hidden: _Hidden = vars(cls)[HIDDEN]
-    return hidden.names
 
 
 # --- what the class gets ------------------------------------------------------------------------------------

@@ -446,12 +446,15 @@ def test_an_error_of_the_user_that_speaks_of_devices_passes_unchanged():
     assert type(caught.value) is ValueError
 
 
-@pytest.mark.skipif(jax.__version_info__ < (0, 8), reason="JAX finds out which mesh a result is about")
 def test_a_result_in_several_places_on_another_mesh_is_refused():
     def g(x):
         return x * 2, x
 
     g.__qualname__ = "g"
+    if jax.__version_info__ < (0, 8):  # these releases find out which mesh each result is about
+        out, _ = filter_jit(g, in_shardings=ALONG, out_shardings=(ROWS, None))(X)
+        assert out.sharding.is_equivalent_to(ROWS, out.ndim)
+        return
     with pytest.raises(ShapeError) as caught:
         filter_jit(g, in_shardings=ALONG, out_shardings=(ROWS, None))(X)
     assert str(caught.value) == (

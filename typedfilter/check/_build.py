@@ -34,52 +34,14 @@ from typedfilter.check._nodes import (
     UnbuildableError,
     UnmadeNode,
 )
+from typedfilter.check._place import EXAMPLE, Place, scope_of
 
-_EXAMPLE = "@typedfilter.check.example"
 _LENGTHS = (2, 1, 3)
 _LISTS = (list, collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection)
 _DICTS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
 _KEYS = ("a", "b")
 # A float can't decide a shape, so that any will do; an int or a str can.
 _NUMBERS: Mapping[type, Any] = {float: 0.5, complex: 0.5 + 0.5j}
-
-
-@dataclasses.dataclass(frozen=True)
-class Place:
-    """What is being built: a parameter, or something inside one.
-
-    Attributes:
-        label: how messages call it: `x`, `params["a"]`, `model.layers[0]`.
-        name: what an example calls it: the parameter, or the field of a class.
-        key: what two places share that vary alike: a field of one class has one length in all its instances.
-        owner: the class whose field it is; empty for a parameter.
-        number: of the leaf of the tree that it is in.
-        tree: the name of the structure of that tree.
-        inside: the classes that it is in.
-        scope: what sets the dimension names of this instance apart.
-        apart: the labels of the instances that have names of their own.
-    """
-
-    label: str
-    name: str
-    key: str = ""
-    owner: str = ""
-    number: str = ""
-    tree: str = ""
-    inside: tuple[type, ...] = ()
-    scope: str = ""
-    apart: frozenset[str] = frozenset()
-
-    def at(self, piece: str, **changes: Any) -> Place:
-        """A place inside this one."""
-        changes.setdefault("key", f"{self.key or self.label}{piece}")
-        return dataclasses.replace(self, label=f"{self.label}{piece}", **changes)
-
-    def missing(self, what: str, value: str) -> UnbuildableError:
-        """That a value of this place can't be made, and that an example helps."""
-        where = f"field `{self.name}` of `{self.owner}`" if self.owner else f"`{self.label}`"
-        on = f" on the class `{self.owner}`" if self.owner else ""
-        return UnbuildableError(f"{where} {what}", f"add {_EXAMPLE}({self.name}={value}){on}")
 
 
 def parameter_node(name: str, hint: Any, default: Any, apart: frozenset[str] = frozenset()) -> Node:
@@ -283,7 +245,7 @@ def _record(hint: Any, place: Place) -> Node:
         raise place.missing(f"has the annotation {_types.text(hint)}, which says no shape", "...")
     if cls in place.inside:
         raise UnbuildableError(
-            f"`{place.label}` is a {cls.__name__} in a {cls.__name__}", f"add {_EXAMPLE} with one"
+            f"`{place.label}` is a {cls.__name__} in a {cls.__name__}", f"add {EXAMPLE} with one"
         )
     if issubclass(cls, (jax.Array, np.ndarray)):
         reason = f"`{place.label}` is an array of unknown shape"
@@ -329,11 +291,6 @@ def _constructed(cls: type, init: types.FunctionType, place: Place) -> Node:
     if not given.keys() <= dict(made).keys():
         raise UnbuildableError("the example names fields", "name parameters of the constructor")
     return RecordNode(place.label, cls, tuple(made), tuple(name for name, _ in made))
-
-
-def scope_of(label: str) -> str:
-    """What the dimension names of an instance begin with where they are its own."""
-    return re.sub(r"[^0-9A-Za-z]+", "_", label.removeprefix("self.")).strip("_")
 
 
 def _value_text(cls: type) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import jax
 
 from typedfilter.check import _types
-from typedfilter.check._places import is_installed
+from typedfilter.check._ownership import is_installed
 
 _HEAP_TYPE = 1 << 9  # written in Python, by a flag of CPython's
 

@@ -33,6 +33,7 @@ from typedfilter.check._nodes import (
     children,
     walk,
 )
+from typedfilter.check._place import Place
 from typedfilter.check._subject import Subject
 
 Case = dict[str, int]
@@ -124,7 +125,7 @@ def _receiver(subject: Subject, param: Param, apart: frozenset[str]) -> Paramete
     if subject.kind == "bound":
         kind = Any if isinstance(subject.receiver, type) else subject.cls
         return Parameter(param.name, param.kind, kind, GivenNode(subject.receiver, param.name))
-    node = _build.node(subject.cls, _build.Place(param.name, param.name, apart=apart))
+    node = _build.node(subject.cls, Place(param.name, param.name, apart=apart))
     return Parameter(param.name, param.kind, subject.cls, node)
 
 
@@ -159,7 +160,7 @@ def _variadic(param: Param, apart: frozenset[str]) -> Node | None:
     one: Any = param.hint.type
     many: Any = tuple[one, ...] if param.kind is _VARIADIC[0] else dict[str, one]
     try:
-        return _build.node(many, _build.Place(param.name, param.name, apart=apart))
+        return _build.node(many, Place(param.name, param.name, apart=apart))
     except UnbuildableError:
         return None
 

@@ -17,7 +17,7 @@ from types import FunctionType, TracebackType
 import jax
 
 from typedfilter.check._compare import MismatchError, StubError
-from typedfilter.check._places import is_users
+from typedfilter.check._ownership import is_users
 from typedfilter.check._report import Frame
 from typedfilter.errors import TypedFilterError
 

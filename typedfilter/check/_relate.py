@@ -11,7 +11,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from typedfilter.check._build import scope_of
+from typedfilter.check._place import scope_of
 from typedfilter.check._problem import Problem
 from typedfilter.check._sizes import Names
 

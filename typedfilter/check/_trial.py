@@ -22,7 +22,7 @@ from typedfilter.check._compare import MismatchError, StubError
 from typedfilter.check._dims import Bindings, Size
 from typedfilter.check._layout import Layout, Signature
 from typedfilter.check._nodes import Leaf, Maker, StubNode, UnbuildableError
-from typedfilter.check._places import is_users
+from typedfilter.check._ownership import is_users
 from typedfilter.check._stack import Level
 
 _EMPTY = inspect.Parameter.empty

@@ -13,7 +13,7 @@ import jax
 from typing_extensions import Unpack
 
 from typedfilter._body import body_of
-from typedfilter._diagnose import deleted_argument
+from typedfilter._diagnose import naming_deleted
 from typedfilter._lift import Lifted, take_arrays
 from typedfilter._plan import Plan
 from typedfilter._signatures import CheckpointKeywords, P, R, SameDecorator
@@ -40,13 +40,8 @@ class Checkpoint(Transform):
             arrays, arguments = take_arrays(plan, args, kwargs)
             lifted = Lifted(body, arguments)
             run = jax.checkpoint(lifted, prevent_cse=self.prevent_cse, policy=self.policy)
-            try:
+            with naming_deleted(plan, args, kwargs):
                 out = run(arrays)
-            except (RuntimeError, ValueError) as error:
-                better = deleted_argument(plan, error, args, kwargs)
-                if better is None:
-                    raise
-                raise better from None
             return lifted.out.join(out)
 
         return call

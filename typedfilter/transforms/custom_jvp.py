@@ -12,7 +12,7 @@ from typing import Any, ClassVar, overload
 import jax
 from jax.custom_derivatives import zero_from_primal
 
-from typedfilter._diagnose import brief, deleted_argument
+from typedfilter._diagnose import brief, naming_deleted
 from typedfilter._outcome import Outcome
 from typedfilter._plan import Plan
 from typedfilter._rules import Carried, Function, Kind, Operands, Rules, concrete, is_zero
@@ -68,13 +68,8 @@ class CustomJvp(Transform):
             primal.__name__ = plan.function
             ruled = jax.custom_jvp(primal)
             ruled.defjvp(derivative, symbolic_zeros=True)
-            try:
+            with naming_deleted(plan, args, kwargs):
                 return ruled(*operands.arrays).join()
-            except (RuntimeError, ValueError) as error:
-                better = deleted_argument(plan, error, args, kwargs)
-                if better is None:
-                    raise
-                raise better from None
 
         return call
 

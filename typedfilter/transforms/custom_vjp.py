@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Concatenate, overload
 
 import jax
 
-from typedfilter._diagnose import brief, deleted_argument
+from typedfilter._diagnose import brief, naming_deleted
 from typedfilter._outcome import Outcome
 from typedfilter._plan import Plan, check_grad
 from typedfilter._rules import Carried, Function, Kind, Operands, Rules, concrete, is_zero
@@ -80,13 +80,8 @@ class CustomVjp(Transform):
             primal.__name__ = plan.function
             ruled = jax.custom_vjp(primal)
             ruled.defvjp(forward, backward, symbolic_zeros=True)
-            try:
+            with naming_deleted(plan, args, kwargs):
                 return ruled(*operands.arrays).join()
-            except (RuntimeError, ValueError) as error:
-                better = deleted_argument(plan, error, args, kwargs)
-                if better is None:
-                    raise
-                raise better from None
 
         return call
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from typedfilter._body import body_of
-from typedfilter._diagnose import brief, deleted_argument
+from typedfilter._diagnose import brief, naming_deleted
 from typedfilter._plan import Plan, check_grad
 from typedfilter._signatures import (
     Aux,
@@ -66,13 +66,8 @@ class ValueAndGrad(Transform):
                 rests.append(rest)
                 return _real_scalar(value, plan, self.name), arrays
 
-            try:
+            with naming_deleted(plan, args, kwargs):
                 (value, arrays), grads = jax.value_and_grad(scalar, has_aux=True)(call.taken)
-            except (RuntimeError, ValueError) as error:
-                better = deleted_argument(plan, error, args, kwargs)
-                if better is None:
-                    raise
-                raise better from None
             return self.result(value, call.like_arguments(grads), rests[-1].join(arrays))
 
         return call

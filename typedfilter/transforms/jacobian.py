@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from typedfilter._body import body_of
-from typedfilter._diagnose import brief, deleted_argument
+from typedfilter._diagnose import brief, naming_deleted
 from typedfilter._plan import Plan, check_grad
 from typedfilter._signatures import (
     A,
@@ -65,13 +65,8 @@ class Jacobian(Transform):
             _refuse_complex(call, targets)
             flat = _Flat(body, call, plan, self)
             # With nothing to differentiate there is no basis; the body runs for its structure and its aux.
-            try:
+            with naming_deleted(plan, args, kwargs):
                 rows, arrays = (jacobian(flat, has_aux=True) if any(call.taken) else flat)(call.taken)
-            except (RuntimeError, ValueError) as error:
-                better = deleted_argument(plan, error, args, kwargs)
-                if better is None:
-                    raise
-                raise better from None
             trees = [call.like_arguments(row) for row in flat.rows(rows)]
             found = flat.out.with_none(trees)
             return (found, flat.aux.join(arrays)) if self.has_aux else found

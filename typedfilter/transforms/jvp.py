@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jax.custom_derivatives import SymbolicZero
 
-from typedfilter._diagnose import brief, deleted_argument
+from typedfilter._diagnose import brief, naming_deleted
 from typedfilter._plan import Plan, plan_of
 from typedfilter._shapes import checked
 from typedfilter._signatures import P, R, S, T, Ts, U, V
@@ -100,13 +100,8 @@ def filter_jvp(fn: Any, primals: Any, tangents: Any, **kwargs: Any) -> Any:  # t
         return out, jax.tree_util.tree_map(lambda _: None, out)
     values = [leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf) for leaf in taken]
     # The token always has a tangent, so that this derivative, and no other one around it, asks the probe.
-    try:
+    with naming_deleted(plan, args, kwargs):
         primal_out, tangent_out, others = jax.jvp(results, (0.0, values), (0.0, along), has_aux=True)
-    except (RuntimeError, ValueError) as error:
-        better = deleted_argument(plan, error, args, kwargs)
-        if better is None:
-            raise
-        raise better from None
     return results.joined(primal_out, tangent_out, others)
 
 

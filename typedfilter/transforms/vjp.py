@@ -12,7 +12,7 @@ from typing import Any, Concatenate, overload
 import jax
 import jax.numpy as jnp
 
-from typedfilter._diagnose import deleted_argument
+from typedfilter._diagnose import naming_deleted
 from typedfilter._lift import as_struct
 from typedfilter._plan import Plan, plan_of
 from typedfilter._shapes import checked
@@ -85,13 +85,8 @@ def filter_vjp(  # type: ignore[misc]  # of the implementation mypy asks that it
         rests.append((out, others))
         return found, arrays
 
-    try:
+    with naming_deleted(plan, primals, kwargs):
         found, pull, arrays = jax.vjp(flat, taken, has_aux=True)
-    except (RuntimeError, ValueError) as error:
-        better = deleted_argument(plan, error, primals, kwargs)
-        if better is None:
-            raise
-        raise better from None
     out, others = rests[-1]
     kept, aux = others.join(arrays)
     leaves = join_leaves(out.treedef.num_leaves, (out.taken_at, found), (out.others_at, kept))

@@ -22,7 +22,7 @@ from typedfilter._axes import (
     mapped_signature,
 )
 from typedfilter._body import body_of
-from typedfilter._diagnose import deleted_argument
+from typedfilter._diagnose import naming_deleted
 from typedfilter._plan import Plan, check_vmap
 from typedfilter._result_axes import is_batched, place_outputs, split_outputs
 from typedfilter._signatures import P, R, SameDecorator, VmapKeywords
@@ -71,15 +71,13 @@ class Vmap(Transform):
             call = map_arguments(plan, self.in_axes, args, kwargs, self.axis_size)
             carried = Carried(call)
             try:
-                mapped, whole = mapper(tuple(call.axes), call.size)(call.arrays, carried)
+                with naming_deleted(plan, args, kwargs):
+                    mapped, whole = mapper(tuple(call.axes), call.size)(call.arrays, carried)
             except (RuntimeError, ValueError) as error:
                 # As the releases of JAX word it. Before the body has returned, it is an error of the body.
                 if carried.back is not None and "out_axes" in str(error) and "None" in str(error):
                     raise _unmapped(plan) from None
-                better = deleted_argument(plan, error, args, kwargs)
-                if better is None:
-                    raise
-                raise better from None
+                raise
             return place_outputs(mapped, whole, carried.back)
 
         return call

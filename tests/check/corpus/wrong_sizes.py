@@ -18,10 +18,15 @@ def even_sizes_of_a_mode(x: Float[Array, "n"], mode: Literal["a", "b"]) -> Float
     return x
 
 
-# failed: mask: Float[Array, "n"]
+# failed: for example at: n=40
+def a_number_of_a_mode(x: Float[Array, "n"], mode: Literal["a", "b"]) -> Float[Array, "n"]:
+    return x[:-1] if mode == "b" and x.shape[0] == 40 else x
+
+
+# failed: mask: None
 def an_option(x: Float[Array, "n"], mask: Float[Array, "n"] | None = None) -> Float[Array, "n"]:
-    if mask is not None:
-        return x * mask if x.shape[0] != 4 else x[1:]
+    if mask is None and x.shape[0] % 2 == 0:
+        return x[1:]
     return x
 
 
@@ -59,7 +64,7 @@ def by_a_number_of_the_module(x: Float[Array, "n"]) -> Float[Array, "n"]:
 
 # failed: n=16
 def by_the_annotation(x: Float[Array, "n"]) -> Float[Array, "16*(n//16+1)"]:
-    return jnp.pad(x, (0, -x.shape[0] % 16))
+    return jnp.pad(x, (0, -x.shape[0] % int("16")))  # a number that the code does not mention
 
 
 # failed: axis 0 is n - 1, not n
