@@ -18,7 +18,7 @@ from numpy.testing import assert_allclose
 
 import typedfilter as tf
 from typedfilter import Donate, Static, Traced, filter_grad, filter_jit, filter_value_and_grad, filter_vmap
-from typedfilter._stages import site_of
+from typedfilter._compiling.stages import site_of
 from typedfilter.pytree import pytree_dataclass
 
 if TYPE_CHECKING:  # else, tests define them late

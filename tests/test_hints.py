@@ -53,7 +53,7 @@ from jaxtyping import (
 )
 from numpy.typing import NDArray
 
-from typedfilter._hints import UNANNOTATED, Differentiable, Hint, Role, Scope, class_hints, parse, show
+from typedfilter._reading.hints import UNANNOTATED, Differentiable, Hint, Role, Scope, class_hints, parse, show
 from typedfilter.annotations import AxisSpec, Diff, Donate, NoDiff, Static, Traced
 from typedfilter.errors import AnnotationError
 from typedfilter.vmap_axis import VmapAxis

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from typedfilter._intern import Attached, InternTable, PerObject
+from typedfilter._values.memory import Attached, InternTable, PerObject
 
 
 class Entry:

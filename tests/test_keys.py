@@ -19,8 +19,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from typedfilter import _keys
-from typedfilter._keys import ByClass, exact_key, intern, is_self_exact, static_problem
+from typedfilter._values import keys as _keys
+from typedfilter._values.keys import ByClass, exact_key, intern, is_self_exact, static_problem
 
 
 class Colour(enum.Enum):

@@ -29,8 +29,8 @@ from typedfilter import (
     filter_value_and_grad,
     filter_vmap,
 )
-from typedfilter._stages import site_of
-from typedfilter._tokens import Kept
+from typedfilter._compiling.stages import site_of
+from typedfilter._compiling.tokens import Kept
 from typedfilter.pytree import pytree_dataclass
 
 X = jnp.arange(3.0)

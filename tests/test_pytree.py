@@ -18,7 +18,7 @@ import pytest
 from jax import Array
 from jaxtyping import Float
 
-from typedfilter import _keys
+from typedfilter._values import keys as _keys
 from typedfilter.annotations import NoDiff, Static
 from typedfilter.errors import AnnotationError, PytreeError, StaticArgumentError
 from typedfilter.pytree import HIDDEN, is_pytree_dataclass, pytree_dataclass

@@ -14,9 +14,9 @@ import pytest
 from jax import Array
 from jaxtyping import Float
 
-from typedfilter._engine import Identity, TraceEvent, trace_observers
+from typedfilter._compiling.engine import Identity, TraceEvent, trace_observers
 from typedfilter.annotations import Static, Traced
-from typedfilter.retraces import log_retraces
+from typedfilter.explain.retraces import log_retraces
 from typedfilter.transforms.jit import filter_jit
 
 Logged = Callable[[], list[str]]

@@ -45,9 +45,9 @@ from jaxtyping import (
     jaxtyped,
 )
 
-from typedfilter._plan import plan_of
-from typedfilter._shape_compile import node_of
-from typedfilter._shapes import checked, checks_enabled, checks_off
+from typedfilter._reading.plan import plan_of
+from typedfilter._shapes.compile import node_of
+from typedfilter._shapes.check import checked, checks_enabled, checks_off
 from typedfilter.annotations import Static, Traced
 from typedfilter.errors import AnnotationError, ShapeError
 

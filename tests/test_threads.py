@@ -16,7 +16,8 @@ import pytest
 from jax import Array
 from jaxtyping import Float
 
-from typedfilter import Static, _donation, filter_grad, filter_jit, filter_vmap
+from typedfilter import Static, filter_grad, filter_jit, filter_vmap
+from typedfilter._compiling import donation as _donation
 from typedfilter.pytree import pytree_dataclass
 
 X = jnp.arange(3.0)

@@ -26,7 +26,7 @@ from typedfilter import (
     filter_vmap,
     pytree_dataclass,
 )
-from typedfilter._fields import may_hold_static
+from typedfilter._reading.fields import may_hold_static
 
 
 class Module(equinox.Module):

@@ -12,7 +12,7 @@ from typedfilter.errors import (
     TypedFilterError,
     VmapAxisError,
 )
-from typedfilter.explain import explain
+from typedfilter.explain.table import explain
 from typedfilter.filters import (
     apply_updates,
     combine,
@@ -27,7 +27,7 @@ from typedfilter.filters import (
     tree_equal,
 )
 from typedfilter.pytree import pytree_dataclass
-from typedfilter.retraces import log_retraces
+from typedfilter.explain.retraces import log_retraces
 from typedfilter.transforms.callback import filter_pure_callback
 from typedfilter.transforms.checkpoint import filter_checkpoint
 from typedfilter.transforms.closure_convert import filter_closure_convert

@@ -39,7 +39,7 @@ COMMANDS = {
         "prove the shapes of annotated functions, before anything runs",
     ),
     "explain": Command(
-        "typedfilter.explain_command",
+        "typedfilter.explain.command",
         "print what happens to each parameter of a function under its transforms, and why",
     ),
     "bench": Command(

@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from typedfilter._keys import ByClass
-from typedfilter._trees import IsLeaf, flatten, is_leaf_def, not_a_prefix, zip_trees
+from typedfilter._values.keys import ByClass
+from typedfilter._values.trees import IsLeaf, flatten, is_leaf_def, not_a_prefix, zip_trees
 from typedfilter.errors import PytreeError
 
 __all__ = [

@@ -16,9 +16,9 @@ from typing import Any, TypeVar, overload
 import jax
 from typing_extensions import dataclass_transform
 
-from typedfilter._hints import class_hints
-from typedfilter._keys import Interned, intern, static_problem
-from typedfilter._show import show
+from typedfilter._reading.hints import class_hints
+from typedfilter._values.keys import Interned, intern, static_problem
+from typedfilter._reading.text import show
 from typedfilter.errors import AnnotationError, PytreeError, StaticArgumentError
 
 __all__ = ["is_pytree_dataclass", "pytree_dataclass"]

@@ -386,7 +386,8 @@ def test_a_terminal_gets_colours_and_the_same_text():
     from io import StringIO
 
     console_module = pytest.importorskip("rich.console")
-    from typedfilter.check import Report, Result, _text
+    from typedfilter.check import Report, Result
+    from typedfilter.check.report import text as _text
 
     report = Report((Result("f", "", 1, "failed", "[red]not markup[/red]", found="float32[n]"),))
     out = StringIO()
@@ -410,7 +411,7 @@ COUNTING = """
             compiled.append(name)
     jax.monitoring.register_event_duration_secs_listener(listen)
 
-    from typedfilter.check import _run
+    from typedfilter.check import run as _run
 
     report = _run.run(sys.argv[1:])
     assert len(report) > 200, len(report)

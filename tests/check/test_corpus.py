@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from typedfilter.check import Report, Result, _run, _text
+from typedfilter.check import Report, Result
+from typedfilter.check import run as _run
+from typedfilter.check.report import text as _text
 
 _SPEC = importlib.util.spec_from_file_location(
     "check_expectations", Path(__file__).parent / "expectations.py"

@@ -19,8 +19,10 @@ from jaxtyping import Array, Float, Int, PyTree
 
 import typedfilter
 from typedfilter import filter_jit
-from typedfilter.check import _patience, _progress, _verdict, check_shapes
-from typedfilter.check._sizes import Names
+from typedfilter.check import check_shapes
+from typedfilter.check.trials import patience as _patience, verdict as _verdict
+from typedfilter.check.report import progress as _progress
+from typedfilter.check.inputs.sizes import Names
 
 
 def verdict(fn):
@@ -163,7 +165,7 @@ def test_names_with_given_sizes_are_not_varied():
 
 
 def test_an_internal_mistake_hides_no_other_verdict(monkeypatch, tmp_path):
-    from typedfilter.check import _run
+    from typedfilter.check import run as _run
 
     (tmp_path / "two.py").write_text(
         "from jaxtyping import Array, Float\n\n"
@@ -251,7 +253,7 @@ def test_a_signature_without_shapes_is_not_run():
         ran.append(model)
         return k
 
-    from typedfilter.check import _judge, _subject
+    from typedfilter.check.trials import judge as _judge, subject as _subject
 
     for fn in (save, count):
         (subject,) = _subject.subjects_of(fn)

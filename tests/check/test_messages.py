@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from typedfilter.check import _run, _text
+from typedfilter.check import run as _run
+from typedfilter.check.report import text as _text
 
 CORPUS = Path(__file__).parent / "corpus"
 

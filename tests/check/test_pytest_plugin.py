@@ -94,7 +94,7 @@ def test_ordinary_tests_run_beside_it(folder):
 
 def test_without_the_option_nothing_of_it_is_imported(folder):
     (folder / "test_lazy.py").write_text(
-        "import sys\n\ndef test_lazy():\n    assert 'typedfilter.check._run' not in sys.modules\n"
+        "import sys\n\ndef test_lazy():\n    assert 'typedfilter.check.run' not in sys.modules\n"
     )
     done = run_pytest(folder)
     assert "1 passed" in done.stdout

@@ -11,7 +11,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from typedfilter._keys import exact_key, intern
+from typedfilter._values.keys import exact_key, intern
 
 
 class Level(enum.IntEnum):

@@ -30,8 +30,8 @@ from typedfilter import (
     filter_vmap,
     pytree_dataclass,
 )
-from typedfilter._pack import PackedResult, unpack_result
-from typedfilter._tokens import Kept, Token
+from typedfilter._compiling.packing import PackedResult, unpack_result
+from typedfilter._compiling.tokens import Kept, Token
 
 X = jnp.arange(3.0)
 Y = jnp.ones(4)

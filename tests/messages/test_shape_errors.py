@@ -12,8 +12,8 @@ import pytest
 from jax import Array
 from jaxtyping import Bool, Complex64, Float, Float32, Float64, Int, Key, PyTree, Shaped
 
-from typedfilter._plan import plan_of
-from typedfilter._shapes import checked
+from typedfilter._reading.plan import plan_of
+from typedfilter._shapes.check import checked
 from typedfilter.annotations import Donate, Traced
 from typedfilter.errors import AnnotationError, ShapeError
 

@@ -3,7 +3,7 @@
 Floor 5. Stands on the plans, the wrappers and the axes of the library, and on nothing above.
 """
 
-from typedfilter.check._api import check_shapes, example
-from typedfilter.check._report import Frame, Report, Result, Span, Status, Unreadable
+from typedfilter.check.api import check_shapes, example
+from typedfilter.check.report.report import Frame, Report, Result, Span, Status, Unreadable
 
 __all__ = ["Frame", "Report", "Result", "Span", "Status", "Unreadable", "check_shapes", "example"]

@@ -14,11 +14,12 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
-from typedfilter.check import _formats, _settings, _text
-from typedfilter.check._progress import Progress
-from typedfilter.check._report import Report
-from typedfilter.check._run import is_unjudged
-from typedfilter.check._run import run as run_targets
+from typedfilter.check.report import formats as _formats, text as _text
+from typedfilter.check import settings as _settings
+from typedfilter.check.report.progress import Progress
+from typedfilter.check.report.report import Report
+from typedfilter.check.run import is_unjudged
+from typedfilter.check.run import run as run_targets
 
 _FORMATS = ("text", "json", "github")
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from typedfilter.check._find import Source
-    from typedfilter.check._report import Result, Unreadable
-    from typedfilter.check._settings import Settings
-    from typedfilter.check._subject import Subject
+    from typedfilter.check.find import Source
+    from typedfilter.check.report.report import Result, Unreadable
+    from typedfilter.check.settings import Settings
+    from typedfilter.check.trials.subject import Subject
 
 
 @pytest.hookimpl(tryfirst=True)  # before -k and -m choose among the items
@@ -29,8 +29,8 @@ def pytest_collection_modifyitems(
 
 
 def _items(session: pytest.Session, targets: list[str], folder: Path) -> Iterator[pytest.Item]:
-    from typedfilter.check import _find, _settings
-    from typedfilter.check._report import Unreadable
+    from typedfilter.check import find as _find, settings as _settings
+    from typedfilter.check.report.report import Unreadable
 
     try:
         settings = _settings.read(folder)
@@ -51,7 +51,7 @@ def _items(session: pytest.Session, targets: list[str], folder: Path) -> Iterato
                 parent, name=subject.name, source=source, subject=subject, settings=settings
             )
     if not found:
-        from typedfilter.check._report import Unreadable as Nothing
+        from typedfilter.check.report.report import Unreadable as Nothing
 
         problem = Nothing(", ".join(targets), "no annotated function found: nothing was checked")
         yield _NotRead.from_parent(session, name=problem.target, problem=problem)
@@ -87,8 +87,8 @@ class _Function(_Shown):
         self.settings = settings
 
     def runtest(self) -> None:
-        from typedfilter.check import _text
-        from typedfilter.check._run import is_unjudged, judged
+        from typedfilter.check.report import text as _text
+        from typedfilter.check.run import is_unjudged, judged
 
         with self.source.active():
             result: Result = judged(self.subject, self.settings.ignore)

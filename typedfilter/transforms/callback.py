@@ -15,11 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, ShapeDtypeStruct
 
-from typedfilter import _raised
-from typedfilter._callables import name_of
-from typedfilter._lift import Arguments, stands_for_array, take_arrays
-from typedfilter._signatures import T, VmapMethod
-from typedfilter._template import Difference, Template
+from typedfilter._wrapping import host_errors as _raised
+from typedfilter._reading.callables import name_of
+from typedfilter._wrapping.call import Arguments, stands_for_array, take_arrays
+from typedfilter._declarations import T, VmapMethod
+from typedfilter._values.template import Difference, Template
 from typedfilter.errors import AnnotationError, ShapeError, StaticArgumentError
 
 __all__ = ["filter_pure_callback"]

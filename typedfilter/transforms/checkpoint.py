@@ -12,12 +12,12 @@ from typing import Any, ClassVar, overload
 import jax
 from typing_extensions import Unpack
 
-from typedfilter._body import body_of
-from typedfilter._diagnose import naming_deleted
-from typedfilter._lift import Lifted, take_arrays
-from typedfilter._plan import Plan
-from typedfilter._signatures import CheckpointKeywords, P, R, SameDecorator
-from typedfilter._wrapper import Transform, Wrapper
+from typedfilter._wrapping.body import body_of
+from typedfilter._wrapping.blame import naming_deleted
+from typedfilter._wrapping.call import Lifted, take_arrays
+from typedfilter._reading.plan import Plan
+from typedfilter._declarations import CheckpointKeywords, P, R, SameDecorator
+from typedfilter._wrapping.wrapper import Transform, Wrapper
 
 __all__ = ["filter_checkpoint"]
 

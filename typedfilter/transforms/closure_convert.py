@@ -15,12 +15,12 @@ from typing import Any, overload
 import jax
 import numpy as np
 
-from typedfilter._lift import Lifted, stands_for_array, take_arrays
-from typedfilter._plan import Plan, plan_of
-from typedfilter._shapes import checked
-from typedfilter._signatures import Converted, P, R
-from typedfilter._split import Rest
-from typedfilter._template import Difference, Template
+from typedfilter._wrapping.call import Lifted, stands_for_array, take_arrays
+from typedfilter._reading.plan import Plan, plan_of
+from typedfilter._shapes.check import checked
+from typedfilter._declarations import Converted, P, R
+from typedfilter._values.split import Rest
+from typedfilter._values.template import Difference, Template
 from typedfilter.errors import ShapeError, StaticArgumentError, TypedFilterError
 
 __all__ = ["filter_closure_convert"]

@@ -12,13 +12,13 @@ from typing import Any, ClassVar, overload
 import jax
 from jax.custom_derivatives import zero_from_primal
 
-from typedfilter._diagnose import brief, naming_deleted
-from typedfilter._outcome import Outcome
-from typedfilter._plan import Plan
-from typedfilter._rules import Carried, Function, Kind, Operands, Rules, concrete, is_zero
-from typedfilter._signatures import CustomJvpDecorator, CustomJvpFunction, P, R
-from typedfilter._tangents import RETURNED, Beside
-from typedfilter._wrapper import Transform, Wrapper
+from typedfilter._wrapping.blame import brief, naming_deleted
+from typedfilter._differentiating.outcome import Outcome
+from typedfilter._reading.plan import Plan
+from typedfilter._differentiating.rules import Carried, Function, Kind, Operands, Rules, concrete, is_zero
+from typedfilter._declarations import CustomJvpDecorator, CustomJvpFunction, P, R
+from typedfilter._differentiating.tangents import RETURNED, Beside
+from typedfilter._wrapping.wrapper import Transform, Wrapper
 from typedfilter.errors import ShapeError
 from typedfilter.filters import is_inexact_array
 

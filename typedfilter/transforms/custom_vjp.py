@@ -11,13 +11,13 @@ from typing import Any, ClassVar, Concatenate, overload
 
 import jax
 
-from typedfilter._diagnose import brief, naming_deleted
-from typedfilter._outcome import Outcome
-from typedfilter._plan import Plan, check_grad
-from typedfilter._rules import Carried, Function, Kind, Operands, Rules, concrete, is_zero
-from typedfilter._signatures import CustomVjpDecorator, CustomVjpFunction, P, R, T
-from typedfilter._tangents import RETURNED, Beside
-from typedfilter._wrapper import Transform, Wrapper
+from typedfilter._wrapping.blame import brief, naming_deleted
+from typedfilter._differentiating.outcome import Outcome
+from typedfilter._reading.plan import Plan, check_grad
+from typedfilter._differentiating.rules import Carried, Function, Kind, Operands, Rules, concrete, is_zero
+from typedfilter._declarations import CustomVjpDecorator, CustomVjpFunction, P, R, T
+from typedfilter._differentiating.tangents import RETURNED, Beside
+from typedfilter._wrapping.wrapper import Transform, Wrapper
 from typedfilter.errors import AnnotationError, ShapeError
 
 __all__ = ["filter_custom_vjp"]

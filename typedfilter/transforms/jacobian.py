@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from typedfilter._body import body_of
-from typedfilter._diagnose import brief, naming_deleted
-from typedfilter._plan import Plan, check_grad
-from typedfilter._signatures import (
+from typedfilter._wrapping.body import body_of
+from typedfilter._wrapping.blame import brief, naming_deleted
+from typedfilter._reading.plan import Plan, check_grad
+from typedfilter._declarations import (
     A,
     Aux,
     D,
@@ -31,9 +31,9 @@ from typedfilter._signatures import (
     R,
     WithAux,
 )
-from typedfilter._split import Rest, split
-from typedfilter._targets import Call, Targets, split_aux
-from typedfilter._wrapper import Transform, Wrapper
+from typedfilter._values.split import Rest, split
+from typedfilter._differentiating.targets import Call, Targets, split_aux
+from typedfilter._wrapping.wrapper import Transform, Wrapper
 from typedfilter.errors import ShapeError
 from typedfilter.filters import is_array, is_inexact_array
 

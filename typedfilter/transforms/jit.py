@@ -13,10 +13,10 @@ from typing import Any, ClassVar, overload
 
 from typing_extensions import Unpack
 
-from typedfilter._engine import JitOptions
-from typedfilter._placement import Shardings, check_shardings
-from typedfilter._plan import Plan, check_jit
-from typedfilter._signatures import (
+from typedfilter._compiling.engine import JitOptions
+from typedfilter._placing.shardings import Shardings, check_shardings
+from typedfilter._reading.plan import Plan, check_jit
+from typedfilter._declarations import (
     C,
     Donation,
     Gradual,
@@ -30,7 +30,7 @@ from typedfilter._signatures import (
     P,
     R,
 )
-from typedfilter._stages import Compiling
+from typedfilter._compiling.stages import Compiling
 from typedfilter.errors import AnnotationError
 
 __all__ = ["filter_jit"]

@@ -14,13 +14,13 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jax.custom_derivatives import SymbolicZero
 
-from typedfilter._diagnose import brief, naming_deleted
-from typedfilter._plan import Plan, plan_of
-from typedfilter._shapes import checked
-from typedfilter._signatures import P, R, S, T, Ts, U, V
-from typedfilter._split import Rest, join_leaves, split
-from typedfilter._tangents import Beside
-from typedfilter._targets import can_differentiate
+from typedfilter._wrapping.blame import brief, naming_deleted
+from typedfilter._reading.plan import Plan, plan_of
+from typedfilter._shapes.check import checked
+from typedfilter._declarations import P, R, S, T, Ts, U, V
+from typedfilter._values.split import Rest, join_leaves, split
+from typedfilter._differentiating.tangents import Beside
+from typedfilter._differentiating.targets import can_differentiate
 from typedfilter.errors import ShapeError
 from typedfilter.filters import is_array, is_inexact_array
 

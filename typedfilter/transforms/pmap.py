@@ -18,22 +18,22 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 from typing_extensions import Unpack
 
-from typedfilter._axes import (
+from typedfilter._mapping.axes import (
     BY_RULE,
     check_axes,
     check_size,
     map_arguments,
     mapped_signature,
 )
-from typedfilter._body import body_of
-from typedfilter._devices import axis_spec, first_devices, moved_to, refuse_deleted, refuse_mesh
-from typedfilter._engine import JitOptions
-from typedfilter._hints import show
-from typedfilter._plan import Plan, check_jit, check_vmap
-from typedfilter._result_axes import place_outputs, split_outputs
-from typedfilter._signatures import P, PmapDonation, PmapKeywords, R, SameDecorator
-from typedfilter._stages import Compiling
-from typedfilter._wrapper import Transform, Wrapper
+from typedfilter._wrapping.body import body_of
+from typedfilter._mapping.devices import axis_spec, first_devices, moved_to, refuse_deleted, refuse_mesh
+from typedfilter._compiling.engine import JitOptions
+from typedfilter._reading.hints import show
+from typedfilter._reading.plan import Plan, check_jit, check_vmap
+from typedfilter._mapping.results import place_outputs, split_outputs
+from typedfilter._declarations import P, PmapDonation, PmapKeywords, R, SameDecorator
+from typedfilter._compiling.stages import Compiling
+from typedfilter._wrapping.wrapper import Transform, Wrapper
 from typedfilter.errors import AnnotationError, VmapAxisError
 
 __all__ = ["filter_pmap"]

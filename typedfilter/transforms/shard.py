@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from typedfilter._sharding import NoPrefixError, no_place, place_tree, prefix_texts
+from typedfilter._placing.places import NoPrefixError, no_place, place_tree, prefix_texts
 from typedfilter.errors import ShapeError
 
 __all__ = ["filter_shard"]

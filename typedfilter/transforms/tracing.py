@@ -12,12 +12,12 @@ from typing import Any, ClassVar, overload
 import jax
 from jax import Array, ShapeDtypeStruct
 
-from typedfilter._body import body_of
-from typedfilter._lift import Lifted, as_struct, is_passed, stands_for_array, take_arrays
-from typedfilter._plan import Plan, plan_of
-from typedfilter._shapes import checked
-from typedfilter._signatures import JaxprMaker, MakeJaxprDecorator, P, R
-from typedfilter._wrapper import Transform, Wrapper
+from typedfilter._wrapping.body import body_of
+from typedfilter._wrapping.call import Lifted, as_struct, is_passed, stands_for_array, take_arrays
+from typedfilter._reading.plan import Plan, plan_of
+from typedfilter._shapes.check import checked
+from typedfilter._declarations import JaxprMaker, MakeJaxprDecorator, P, R
+from typedfilter._wrapping.wrapper import Transform, Wrapper
 
 __all__ = ["filter_eval_shape", "filter_make_jaxpr"]
 

@@ -12,15 +12,15 @@ from typing import Any, Concatenate, overload
 import jax
 import jax.numpy as jnp
 
-from typedfilter._diagnose import naming_deleted
-from typedfilter._lift import as_struct
-from typedfilter._plan import Plan, plan_of
-from typedfilter._shapes import checked
-from typedfilter._signatures import Aux, NoAux, P, R, S, Ts, WithAux
-from typedfilter._split import Rest, join_leaves, split
-from typedfilter._tangents import Beside, Undifferentiated, is_number
-from typedfilter._targets import can_differentiate, split_aux
-from typedfilter._trees import Treedef
+from typedfilter._wrapping.blame import naming_deleted
+from typedfilter._wrapping.call import as_struct
+from typedfilter._reading.plan import Plan, plan_of
+from typedfilter._shapes.check import checked
+from typedfilter._declarations import Aux, NoAux, P, R, S, Ts, WithAux
+from typedfilter._values.split import Rest, join_leaves, split
+from typedfilter._differentiating.tangents import Beside, Undifferentiated, is_number
+from typedfilter._differentiating.targets import can_differentiate, split_aux
+from typedfilter._values.trees import Treedef
 from typedfilter.filters import is_array, is_inexact_array
 
 __all__ = ["filter_vjp"]

@@ -14,20 +14,20 @@ from typing import Any, ClassVar, overload
 import jax
 from typing_extensions import Unpack
 
-from typedfilter._axes import (
+from typedfilter._mapping.axes import (
     BY_RULE,
     check_axes,
     check_size,
     map_arguments,
     mapped_signature,
 )
-from typedfilter._body import body_of
-from typedfilter._diagnose import naming_deleted
-from typedfilter._plan import Plan, check_vmap
-from typedfilter._result_axes import is_batched, place_outputs, split_outputs
-from typedfilter._signatures import P, R, SameDecorator, VmapKeywords
-from typedfilter._split import Carried
-from typedfilter._wrapper import Transform, Wrapper
+from typedfilter._wrapping.body import body_of
+from typedfilter._wrapping.blame import naming_deleted
+from typedfilter._reading.plan import Plan, check_vmap
+from typedfilter._mapping.results import is_batched, place_outputs, split_outputs
+from typedfilter._declarations import P, R, SameDecorator, VmapKeywords
+from typedfilter._values.split import Carried
+from typedfilter._wrapping.wrapper import Transform, Wrapper
 from typedfilter.errors import VmapAxisError
 
 __all__ = ["filter_vmap"]

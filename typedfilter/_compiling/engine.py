@@ -1,0 +1,329 @@
+"""How a call of a jitted function reaches `jax.jit`: one engine for a function and its options.
+
+Floor 3. From the plan, and from the classes of what it leaves open, `_modes` decides how each argument
+travels: as it is (`TRACED`), as a static argument (`STATIC`), as a static argument behind its interned key
+(`KEYED`), or as one packed node (`PACKED`). For each such pattern an engine has one `jax.jit` object, with a
+body of its own. An engine never holds the function that it runs, so that it can live exactly
+as long as that function does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import weakref
+from collections.abc import Callable, Sequence
+from inspect import Parameter
+from typing import Any
+
+import jax
+
+from typedfilter._reading import callables as _callables
+from typedfilter._wrapping import blame as _diagnose, host_errors as _raised
+from typedfilter._compiling.donation import Caution, Quietly, quiet_from_here, traced_up_to_here
+from typedfilter._reading.hints import Role
+from typedfilter._values.memory import weakly
+from typedfilter._wrapping.stack import Link, rewind
+from typedfilter._compiling.modes import STATIC_MODES, Mode, Pattern, array_types, mode_of, needs_a_look, passed_by_name
+from typedfilter._compiling.packing import PackedResult, Packer, Results, pack, pack_output, unpack, unpack_result
+from typedfilter._placing.shardings import Shardings, placed, placing
+from typedfilter._reading.plan import Param, Plan
+from typedfilter._shapes.check import checked, checks_off
+from typedfilter._compiling.entry import Programs, write_shim
+from typedfilter._compiling.tokens import Kept, Token, static_token
+
+__all__ = ["Engine", "Identity", "TraceEvent", "opened", "trace_observers"]
+
+
+@dataclasses.dataclass(frozen=True)
+class JitOptions:
+    """What of the options of `filter_jit` the engine knows."""
+
+    donate: str = "none"
+    check: bool = True
+    inline: bool = False
+    keep_unused: bool = False
+    shardings: Shardings | None = None
+
+    @property
+    def quiet(self) -> bool:
+        """Whether JAX's warning about donated buffers that it could not use is suppressed."""
+        return self.donate in ("all", "all-except-first")
+
+
+class Identity:
+    """Stands for a function with one set of options, as long as that is there; compared by identity."""
+
+    __slots__ = ("__weakref__",)
+
+
+@dataclasses.dataclass(frozen=True)
+class TraceEvent:
+    """A function is being traced; `arguments` are what its body receives, by name."""
+
+    function: str
+    arguments: dict[str, Any]
+    identity: Identity
+
+
+trace_observers: list[Callable[[TraceEvent], None]] = []
+"""Called each time that a jitted function is traced; empty unless somebody wants to know."""
+
+_MAX_TABLE = 1024  # combinations of argument classes; a function called with more starts again
+
+
+class Engine:
+    """Runs one function (`root` with `links` around it) under `jax.jit`, by one set of options."""
+
+    def __init__(
+        self,
+        root: Callable[..., Any],
+        links: tuple[Link, ...],
+        plan: Plan,
+        bound: int,
+        options: JitOptions,
+        named: tuple[str, ...] = (),
+    ) -> None:
+        self.plan = plan
+        self.bound = bound  # so many arguments are bound by position,
+        self.named = named  # and these by name: they are there for every call
+        self.options = options
+        self.returns_arrays = plan.returns.role in (Role.ARRAYS, Role.TRACED) and not links
+        self._body_of = functools.partial(
+            _body, weakly(root), links, bound, plan, options, self.returns_arrays, Identity()
+        )
+        self.stacked = bool(links)
+        self.kept = Kept()
+        self.caution = Caution()
+        self.table = Programs(self.first_call)
+        self.jits: dict[Pattern, Any] = {}
+
+    @functools.cached_property
+    def call(self) -> Callable[..., Any]:
+        """What a call of the wrapper enters: a function of the user's own signature.
+
+        Other transforms in between are to receive their arguments as the caller gives them: what is passed by
+        name, and what is left to its default, is not mapped as a positional argument is.
+        """
+        signature = _callables.ANYTHING if self.stacked else self.plan.signature
+        looks = [p.name for p in self.plan.params if needs_a_look(p)]
+        by_type = frozenset(signature.parameters if self.stacked else looks)
+        # The engine outlives its wrappers, and they hold this function: so it may hold the engine.
+        call = write_shim(
+            signature,
+            by_type,
+            not self.returns_arrays,
+            table=self.table,
+            explain=self.better_error,
+            packed=PackedResult,
+            unpack=unpack_result,
+        )
+        call.__name__ = call.__qualname__ = self.plan.function  # for Python's own errors about arguments
+        return call
+
+    # ------------------------------------------------------------------------------ patterns and programs
+
+    def pattern(self, args: Sequence[Any], kwargs: dict[str, Any], structs: bool = False) -> Pattern:
+        """How these arguments travel, filled into the places of the signature."""
+        positional = tuple(mode_of(self.plan.positional(i), value, structs) for i, value in enumerate(args))
+        keyword = tuple(
+            (name, passed_by_name(mode_of(self.plan.keyword(name), kwargs[name], structs)))
+            for name in sorted(kwargs)
+        )
+        return Pattern(positional, keyword)
+
+    def program(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[..., Any]:
+        """What to call with arguments of these classes from now on."""
+        if len(self.table) >= _MAX_TABLE:
+            self.table.clear()
+        pattern = self.pattern(args, kwargs)
+        call: Callable[..., Any] = self.jit(pattern)
+        if Mode.KEYED in pattern.modes or Mode.PACKED in pattern.modes:
+            call = functools.partial(_converting, call, *self.converters(pattern))
+        if self.options.quiet:
+            call = Quietly(call, self.caution)
+        self.table[key] = call
+        return call
+
+    def first_call(self, key: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """A call with arguments of classes that were not seen before."""
+        program = self.program(key, args, kwargs)  # held until its result is unpacked
+        return unpack_result(program(*args, **kwargs))
+
+    def jit(self, pattern: Pattern) -> Any:
+        """The `jax.jit` object for a pattern."""
+        found = self.jits.get(pattern)
+        if found is None:
+            if len(self.jits) >= _MAX_TABLE:  # ahead of time: that fills no table
+                self.jits.clear()
+            # Each a body of its own: JAX takes f(0, x) and f(x, 0) for one call if `f` is one function.
+            found = self.jits.setdefault(pattern, jax.jit(self._body_of(), **self.jit_options(pattern)))
+        return found
+
+    def jit_options(self, pattern: Pattern) -> dict[str, Any]:
+        options: dict[str, Any] = {
+            "static_argnums": pattern.at(*STATIC_MODES),
+            "static_argnames": pattern.named(*STATIC_MODES),
+            "donate_argnums": tuple(i for i in pattern.at(Mode.TRACED, Mode.PACKED) if self.donates(i)),
+            "donate_argnames": tuple(n for n in pattern.named(Mode.TRACED, Mode.PACKED) if self.donates(n)),
+            "inline": self.options.inline,
+            "keep_unused": self.options.keep_unused,
+            "out_shardings": None if self.options.shardings is None else self.options.shardings.for_jit(),
+        }
+        # Nothing that is not asked for: JAX keeps the static part of calls that may donate alive.
+        return {name: value for name, value in options.items() if value}
+
+    def converters(self, pattern: Pattern) -> tuple[list[tuple[int, Converter]], list[tuple[str, Converter]]]:
+        """What to do with arguments that don't travel as they are, by position and by name."""
+        makers: dict[Mode, Callable[[Param | None], Converter]] = {
+            Mode.PACKED: lambda param: Packer(self.kept, array_types(param)),
+            Mode.KEYED: lambda _: functools.partial(static_token, self.kept),
+        }
+        at, named = self.plan.positional, self.plan.keyword
+        positional = [(i, makers[mode](at(i))) for i, mode in enumerate(pattern.positional) if mode in makers]
+        return positional, [
+            (name, makers[mode](named(name))) for name, mode in pattern.keyword if mode in makers
+        ]
+
+    def donates(self, place: int | str) -> bool:
+        """Whether the arrays of the argument at a position, or of that name, are donated."""
+        param = self.plan.positional(place) if isinstance(place, int) else self.plan.keyword(place)
+        if param is not None and param.hint.donate:
+            return True
+        if self.options.donate == "none" or (isinstance(place, int) and place < self.bound):
+            return False
+        if param is not None and param.name in self.named:
+            return False
+        left = self.plan.params[min(self.bound, len(self.plan.positionals)) :]
+        if "except-first" not in self.options.donate or not left or param is not left[0]:
+            return True
+        return left[0].kind is Parameter.VAR_POSITIONAL and place != self.bound
+
+    def better_error(
+        self, error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Exception | None:
+        """An error that says which argument is to blame for `error`; `None` where none is."""
+        if self.options.shardings is not None and isinstance(error, ValueError):
+            better = self.options.shardings.better_error(self.plan, self.bound, error, args, kwargs)
+            if better is not None:
+                return better
+        return _diagnose.better_error(self.plan, error, args, kwargs)
+
+    # ------------------------------------------------------------------------------------- ahead of time
+
+    def prepare(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Pattern, list[Any], dict[str, Any]]:
+        """The pattern of a call that may hold `jax.ShapeDtypeStruct`s, and its arguments converted."""
+        given = self.plan.signature.bind(*args, **kwargs)
+        if not self.stacked:  # as `call` does
+            given.apply_defaults()
+            args, kwargs = given.args, given.kwargs
+        pattern = self.pattern(args, kwargs, structs=True)
+        try:
+            positional = [
+                self.convert(self.plan.positional(i), mode, value)
+                for i, (mode, value) in enumerate(zip(pattern.positional, args, strict=True))
+            ]
+            keyword = {
+                name: self.convert(self.plan.keyword(name), mode, kwargs[name])
+                for name, mode in pattern.keyword
+            }
+        except Exception as error:
+            better = self.better_error(error, args, kwargs)
+            if better is None:
+                raise
+            raise better from None
+        return pattern, positional, keyword
+
+    def convert(self, param: Param | None, mode: Mode, value: Any) -> Any:
+        if mode is Mode.PACKED:
+            return pack(self.kept, value, array_types(param, structs=True))
+        return static_token(self.kept, value) if mode is Mode.KEYED else value
+
+    def clear_cache(self) -> None:
+        """Forget every trace and program. All that JAX holds of them hangs on the body: so it goes, too."""
+        for jitted in self.jits.values():
+            jitted.clear_cache()
+        self.table.clear()
+        self.jits.clear()
+        self.caution.pending = 0
+        self.kept = Kept()  # a call that runs just now has the old one
+
+
+# ------------------------------------------------------------------------------------------ one argument
+
+Converter = Callable[[Any], Any]
+
+
+def _converting(
+    call: Callable[..., Any],
+    positional: list[tuple[int, Converter]],
+    keyword: list[tuple[str, Converter]],
+    /,
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
+    converted = list(args)
+    for i, convert in positional:
+        converted[i] = convert(converted[i])
+    for name, convert in keyword:
+        kwargs[name] = convert(kwargs[name])
+    return call(*converted, **kwargs)
+
+
+# ------------------------------------------------------------------------------------------------ bodies
+
+
+def _body(
+    root: Callable[[], Any],
+    links: tuple[Link, ...],
+    bound: int,
+    plan: Plan,
+    options: JitOptions,
+    returns_arrays: bool,
+    identity: Identity,
+) -> Callable[..., Any]:
+    """What `jax.jit` traces: the function on what was packed or interned on the way in."""
+    results: Results = weakref.WeakKeyDictionary()
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        args = tuple([opened(value) for value in args])
+        kwargs = {name: opened(value) for name, value in kwargs.items()}
+        if trace_observers:
+            _tell(plan, identity, args, kwargs)
+        if options.quiet:
+            quiet_from_here()
+        if links:
+            values, args, own = (args[0], args[1:], plan.without_first()) if bound else ((), args, plan)
+            fn = rewind(root(), links, values, lent=True)
+            fn = placed(fn, own, fn, options.shardings)
+        else:
+            fn = placed(root(), plan, checked(root(), plan), options.shardings, bound)
+        with placing(), _raised.receiving(), contextlib.nullcontext() if options.check else checks_off():
+            out = fn(*args, **kwargs)
+        if options.quiet:
+            traced_up_to_here()
+        return out if returns_arrays else pack_output(results, out)
+
+    run.__name__ = run.__qualname__ = _identifier(plan.function)
+    run.__signature__ = plan.signature  # type: ignore[attr-defined]  # by it JAX names arguments
+    return run
+
+
+def opened(value: Any) -> Any:
+    """An argument as the user gave it, from what it travelled as."""
+    return value.value() if type(value) is Token else unpack(value)
+
+
+def _identifier(function: str) -> str:
+    """A name for compiled programs and profiles: that of the function, without where it was defined."""
+    return function.rpartition(".")[2].strip("<>") or "function"
+
+
+def _tell(plan: Plan, identity: Identity, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    names = plan.bind_names(len(args), tuple(kwargs))
+    event = TraceEvent(plan.function, dict(zip(names, (*args, *kwargs.values()), strict=True)), identity)
+    for observer in tuple(trace_observers):
+        observer(event)

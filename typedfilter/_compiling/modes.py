@@ -1,0 +1,120 @@
+"""How one argument travels into `jax.jit`, by its annotation and its class.
+
+Floor 3. Decided when a class is met for the first time, never on later calls. Knows roles and the marks on
+fields; knows nothing of how what is decided here is done.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from typing import Any
+
+import jax
+
+from typedfilter._compat import NAMED_STATICS_ARE_EXACT
+from typedfilter._reading.fields import is_array_only_class, may_hold_static
+from typedfilter._reading.hints import Hint, Role, role_of
+from typedfilter._compiling.packing import IsArrayType, every_type
+from typedfilter._reading.plan import Param
+from typedfilter._compiling.tokens import is_raw
+from typedfilter.filters import leaf_is_array_type
+
+__all__ = [
+    "STATIC_MODES",
+    "Mode",
+    "Pattern",
+    "array_types",
+    "is_open",
+    "mode_of",
+    "needs_a_look",
+    "passed_by_name",
+    "struct_or_array_type",
+]
+
+
+class Mode(enum.Enum):
+    """How one argument travels into `jax.jit`."""
+
+    TRACED = "traced"
+    STATIC = "static"
+    KEYED = "keyed"
+    PACKED = "packed"
+
+
+STATIC_MODES = (Mode.STATIC, Mode.KEYED)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pattern:
+    """How the arguments of one call travel, by position and by name."""
+
+    positional: tuple[Mode, ...]
+    keyword: tuple[tuple[str, Mode], ...] = ()
+
+    @property
+    def modes(self) -> tuple[Mode, ...]:
+        return (*self.positional, *(mode for _, mode in self.keyword))
+
+    def at(self, *modes: Mode) -> tuple[int, ...]:
+        return tuple(i for i, mode in enumerate(self.positional) if mode in modes)
+
+    def named(self, *modes: Mode) -> tuple[str, ...]:
+        return tuple(name for name, mode in self.keyword if mode in modes)
+
+
+def struct_or_array_type(cls: type) -> bool | None:
+    """As `leaf_is_array_type`, for calls that need no data: `jax.ShapeDtypeStruct` counts too."""
+    return True if issubclass(cls, jax.ShapeDtypeStruct) else leaf_is_array_type(cls)
+
+
+def is_open(hint: Hint) -> bool:
+    """Whether an annotation leaves to the class of the argument how it travels."""
+    return hint.role is Role.AUTO or (hint.role is Role.TRACED and role_of(hint.type) is Role.AUTO)
+
+
+def needs_a_look(param: Param) -> bool:
+    """Whether the class of the argument is a part of what a program is found by."""
+    return param.variadic or param.hint.role is Role.STATIC or is_open(param.hint)
+
+
+def array_types(param: Param | None, structs: bool = False) -> IsArrayType:
+    """Which classes of leaves of a packed argument are arrays."""
+    if param is not None and param.hint.role is Role.TRACED:
+        return every_type
+    return struct_or_array_type if structs else leaf_is_array_type
+
+
+def mode_of(param: Param | None, value: Any, structs: bool) -> Mode:
+    """How an argument travels, and with it all those of its class.
+
+    Args:
+        param: which takes it.
+        value: the argument.
+        structs: whether `jax.ShapeDtypeStruct`s stand for arrays.
+    """
+    role = Role.AUTO if param is None else param.hint.role
+    cls = type(value)
+    if param is not None and role is Role.TRACED and _may_hold_static(param.hint, value):
+        return Mode.PACKED
+    if role in (Role.ARRAYS, Role.TRACED):
+        return Mode.TRACED
+    if role is Role.AUTO:
+        is_array_type = struct_or_array_type if structs else leaf_is_array_type
+        if value is None or is_array_type(cls) is not False or is_array_only_class(cls):
+            return Mode.TRACED
+        if not jax.tree_util.all_leaves([value]):
+            return Mode.PACKED
+    return Mode.STATIC if is_raw(cls) else Mode.KEYED
+
+
+def _may_hold_static(hint: Hint, value: Any) -> bool:
+    """Whether arguments of this class may hold what a field keeps static, although they are `Traced`."""
+    if not is_open(hint) or jax.tree_util.all_leaves([value]):
+        return False
+    return may_hold_static(hint.type if type(value) in (list, tuple, dict) else type(value))
+
+
+def passed_by_name(mode: Mode) -> Mode:
+    """How an argument travels that is passed by name, where by position it would as `mode` says."""
+    return Mode.KEYED if mode is Mode.STATIC and not NAMED_STATICS_ARE_EXACT else mode

@@ -1,0 +1,388 @@
+"""A pytree that mixes arrays and anything else, as one node for `jax.jit`.
+
+Floor 3. The arrays of a packed tree are children; the rest is interned by what a program can tell apart, and
+stands in JAX's caches as a token. For each structure it is remembered where its arrays are, and for each
+combination of leaf classes which structure that is: a call does no work for single leaves.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+import weakref
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Any, TypeAlias
+
+import jax
+from jax.tree_util import tree_flatten
+
+from typedfilter._reading.fields import leaf_marks
+from typedfilter._values.memory import InternTable
+from typedfilter._values.keys import exact_key, is_self_exact
+from typedfilter._values.split import Rest, split
+from typedfilter._compiling.tokens import Content, Kept, Token, strong, weaken
+from typedfilter._values.trees import Treedef
+from typedfilter.errors import TypedFilterError
+from typedfilter.filters import is_array, leaf_is_array_type
+
+__all__ = [
+    "IsArrayType",
+    "Packed",
+    "PackedResult",
+    "Packer",
+    "Results",
+    "every_type",
+    "pack",
+    "pack_output",
+    "unpack",
+    "unpack_result",
+]
+
+_config: Any = jax.config  # whose flags no type checker sees
+IsArrayType = Callable[[type], bool | None]
+
+
+def every_type(cls: type) -> bool:
+    """Of `Traced[...]`, every leaf is an array, or becomes one."""
+    return True
+
+
+class StaticPart(Content):
+    """The rest of a packed argument. Functions in it are held weakly: the caller holds them."""
+
+    __slots__ = ("layout", "statics", "treedef")
+
+    def __init__(self, layout: _Layout, treedef: Treedef, statics: tuple[Any, ...], dicts: Hashable) -> None:
+        super().__init__(None)
+        self.layout = layout  # which lives as long as a part of it does
+        self.treedef = treedef
+        self.statics = [weaken(static, self) for static in statics]
+        self.key = layout.keyed(self.statics), dicts
+
+    def rest(self) -> Rest:
+        return Rest(
+            self.treedef, self.layout.taken_at, self.layout.others_at, list(map(strong, self.statics))
+        )
+
+
+class Packed:
+    """A pytree with the arrays of another one as children, and a token for the rest as auxiliary data.
+
+    `part` keeps the rest alive where the tree was packed; where JAX has rebuilt it, the token has to do.
+    """
+
+    __slots__ = ("arrays", "part", "token")
+
+    def __init__(self, arrays: Sequence[Any], token: Token, part: StaticPart | None = None) -> None:
+        self.arrays = arrays
+        self.token = token
+        self.part = part
+
+    def rest(self) -> Rest:
+        rest: Rest = self.token.get().rest()
+        return rest
+
+
+def _flatten_with_keys(packed: Packed) -> tuple[list[tuple[Any, Any]], Token]:
+    # Only asked for where JAX names arguments, while it traces; so the paths are not kept.
+    part = packed.token.get()
+    if part is None:
+        return [(jax.tree_util.SequenceKey(i), array) for i, array in enumerate(packed.arrays)], packed.token
+    rest = part.rest()
+    tree = rest.treedef.unflatten(range(rest.treedef.num_leaves))
+    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
+    names = [jax.tree_util.GetAttrKey(paths[i].removeprefix(".")) for i in rest.taken_at]
+    return list(zip(names, packed.arrays, strict=True)), packed.token
+
+
+jax.tree_util.register_pytree_with_keys(
+    Packed,
+    _flatten_with_keys,
+    lambda token, arrays: Packed(list(arrays), token),
+    lambda packed: (packed.arrays, packed.token),
+)
+
+
+def unpack(value: Any) -> Any:
+    """The inverse of `pack`; anything that is not packed comes back as it is."""
+    return value.rest().join(value.arrays) if type(value) is Packed else value
+
+
+class _ResultRest:
+    """The rest of a packed result, which nobody else may hold."""
+
+    __slots__ = ("__weakref__", "rest")
+
+    def __init__(self, rest: Rest) -> None:
+        self.rest = rest
+
+
+Results: TypeAlias = "weakref.WeakKeyDictionary[Token, _ResultRest]"
+"""What the programs of one body return, as long as that is there, and JAX has a program with the token."""
+
+
+class PackedResult:
+    """What a traced body returns where that is not only arrays.
+
+    To JAX it holds nothing but arrays, in whatever way JAX takes it apart: a program whose result has other
+    leaves is called by way of Python each time.
+    """
+
+    __slots__ = ("arrays", "token")
+
+    def __init__(self, arrays: Sequence[Any], token: Token) -> None:
+        self.arrays = arrays
+        self.token = token
+
+
+jax.tree_util.register_pytree_node(
+    PackedResult,
+    lambda packed: (packed.arrays, packed.token),
+    lambda token, arrays: PackedResult(arrays, token),
+)
+
+
+def unpack_result(value: Any) -> Any:
+    """What a body returned; anything that is not packed comes back as it is."""
+    if type(value) is not PackedResult:
+        return value
+    found: _ResultRest | None = value.token.get()
+    if found is None:
+        raise TypedFilterError(
+            "a program returned what belongs to a function that is gone",
+            expected="the function, or its jitted wrapper, to live as long as what was compiled from it",
+            fix="keep a reference to the jitted function",
+        )
+    return found.rest.join(value.arrays)
+
+
+def pack_output(results: Results, tree: Any) -> Any:
+    """What a traced body returns to JAX: the tree itself where it holds arrays only, else packed.
+
+    Args:
+        results: keeps what a program returns; lives as long as the body that is traced.
+        tree: what the body returned.
+    """
+    arrays, rest = split(tree, lambda leaves: list(map(is_array, leaves)))
+    if not rest.others or _config.jax_disable_jit:  # then nobody flattens it
+        return tree
+    held = _ResultRest(rest)
+    token = Token(held)
+    results[token] = held
+    return PackedResult(arrays, token)
+
+
+class _Layout:
+    """Where the arrays of one structure are, and the live static parts of it."""
+
+    __slots__ = (
+        "__weakref__",
+        "by_types",
+        "dicts",
+        "exact",
+        "inexact",
+        "key",
+        "others_at",
+        "parts",
+        "take",
+        "take_others",
+        "taken_at",
+    )
+
+    def __init__(self, tree: Any, key: tuple[Treedef, tuple[type | None, ...]]) -> None:
+        self.key = key
+        self.taken_at = [i for i, kind in enumerate(key[1]) if kind is None]
+        self.others_at = [i for i, kind in enumerate(key[1]) if kind is not None]
+        self.take = _getter(self.taken_at)
+        self.take_others = _getter(self.others_at)
+        self.inexact = [not is_self_exact(kind) for kind in key[1] if kind is not None]
+        self.exact = not any(self.inexact)
+        self.dicts = _dict_paths(tree)
+        self.parts: InternTable[StaticPart] = InternTable()
+        self.by_types: list[_ByTypes] = []
+
+    def keyed(self, statics: Iterable[Any]) -> tuple[Any, ...]:
+        """What tells these static leaves from others."""
+        return tuple(
+            [exact_key(v) if inexact else v for v, inexact in zip(statics, self.inexact, strict=True)]
+        )
+
+    def pack(self, kept: Kept, tree: Any, leaves: list[Any], treedef: Treedef) -> Packed:
+        key = self.part_key(tree, leaves)
+        part = self.parts.get(key)
+        if part is None:
+            make = functools.partial(StaticPart, self, treedef, self.take_others(leaves), key[1])
+            part = self.parts.get_or_add(key, make)
+        kept.keep(part)
+        return Packed(self.take(leaves), part.token, part)
+
+    def pack_again(self, kept: Kept, tree: Any, leaves: list[Any]) -> Packed | None:
+        """As `pack`, where the static part is known already."""
+        part = self.parts.get(self.part_key(tree, leaves))
+        if part is None:
+            return None
+        kept.keep(part)
+        return Packed(self.take(leaves), part.token, part)
+
+    def part_key(self, tree: Any, leaves: list[Any]) -> tuple[Hashable, Hashable]:
+        """What tells the static part of a tree of this structure from others."""
+        statics = self.take_others(leaves)
+        keyed = statics if self.exact else self.keyed(statics)
+        return keyed, _exact_dict_keys(tree, self.dicts) if self.dicts else ()
+
+
+class _ByTypes:
+    """The layout of a structure whose leaves have these classes: one look-up instead of one a leaf."""
+
+    __slots__ = ("__weakref__", "key", "layout")
+
+    def __init__(self, key: tuple[Treedef, tuple[type, ...], IsArrayType], layout: _Layout) -> None:
+        self.key = key
+        self.layout = weakref.ref(layout)
+
+
+# Entries of the second live as long as their layout, layouts as long as a static part of them.
+_layouts: InternTable[_Layout] = InternTable()
+_by_types: InternTable[_ByTypes] = InternTable()
+
+
+def pack(kept: Kept, tree: Any, is_array_type: IsArrayType = leaf_is_array_type) -> Packed:
+    """`tree` as one node for `jax.jit`: arrays as children, everything else interned, compared exactly.
+
+    Args:
+        kept: keeps the rest, so that it is recognised at the next call.
+        tree: any pytree.
+        is_array_type: which classes of leaves are arrays.
+
+    Raises:
+        TypeError: a leaf that is not an array is unhashable.
+    """
+    if is_array_type is leaf_is_array_type:
+        return _pack(kept, tree, is_array_type)[0]
+    leaves, treedef = tree_flatten(tree)
+    return _layout(tree, treedef, tuple(map(type, leaves)), is_array_type).pack(kept, tree, leaves, treedef)
+
+
+def _pack(kept: Kept, tree: Any, is_array_type: IsArrayType) -> tuple[Packed, _ByTypes]:
+    leaves, treedef = tree_flatten(tree)
+    key = treedef, tuple(map(type, leaves)), is_array_type
+    entry = _by_types.get(key)
+    layout = None if entry is None else entry.layout()
+    if entry is None or layout is None:
+        layout = _layout(tree, *key)
+        entry = _by_types.get_or_add(key, functools.partial(_ByTypes, key, layout))
+        layout.by_types.append(entry)
+    return layout.pack(kept, tree, leaves, treedef), entry
+
+
+class Packer:
+    """`pack` for one argument of a program, quicker where that has the structure of the call before.
+
+    To compare a tree with a structure takes JAX half the time that it takes to flatten one and look its
+    structure up. But where it finds a difference, its error quotes the tree: the `repr` of arrays, which has
+    to wait for them. So trees are compared after some calls of one structure only, and after each difference
+    four times as many: a program whose structures keep changing does not get there.
+    """
+
+    __slots__ = ("_entry", "_is_array_type", "_kept", "_patience", "_to_go")
+
+    def __init__(
+        self, kept: Kept, is_array_type: IsArrayType = leaf_is_array_type, patience: int = 4
+    ) -> None:
+        self._kept = kept
+        self._is_array_type = is_array_type
+        self._patience = patience
+        self._to_go = patience  # calls with the structure of `_entry`, until trees are compared with it
+        self._entry: Callable[[], _ByTypes | None] = lambda: None
+
+    def __call__(self, tree: Any) -> Packed:
+        if self._to_go <= 0:
+            packed = self._again(tree)
+            if packed is not None:
+                return packed
+        packed, entry = _pack(self._kept, tree, self._is_array_type)
+        if entry is not self._entry():
+            self._entry, self._to_go = weakref.ref(entry), self._patience
+        self._to_go -= 1
+        return packed
+
+    def _again(self, tree: Any) -> Packed | None:
+        """`tree` packed, if it differs from those before in its arrays only."""
+        entry = self._entry()
+        layout = None if entry is None else entry.layout()
+        if entry is None or layout is None:
+            return None
+        treedef, types, _ = entry.key
+        try:
+            leaves = treedef.flatten_up_to(tree)
+        except Exception:  # a ValueError; or whatever the `repr` of a leaf raises
+            self._patience *= 4
+            self._to_go = self._patience
+            return None
+        # Of a class that was a leaf's there are leaves only: what is below one has another class.
+        if tuple(map(type, leaves)) != types:
+            return None
+        return layout.pack_again(self._kept, tree, leaves)
+
+
+def _layout(tree: Any, treedef: Treedef, types: tuple[type, ...], is_array_type: IsArrayType) -> _Layout:
+    marks = leaf_marks(tree)
+    kinds = tuple(
+        kind if mark.static or (is_array_type(kind) is False and not mark.traced) else None
+        for kind, mark in zip(types, marks, strict=True)
+    )
+    return _layouts.get_or_add((treedef, kinds), functools.partial(_Layout, tree, (treedef, kinds)))
+
+
+def _getter(positions: Sequence[int]) -> Callable[[list[Any]], tuple[Any, ...]]:
+    if len(positions) > 1:
+        return operator.itemgetter(*positions)
+    if positions:
+        (only,) = positions
+        return lambda leaves: (leaves[only],)
+    return lambda leaves: ()
+
+
+# JAX compares the keys of dictionaries with `==`, so that {1: x}, {1.0: x} and {True: x} have one structure.
+# Where a structure holds its dictionaries is found once; a call then only looks at their keys.
+
+_Step = Callable[[Any], Any]
+
+
+def _dict_paths(tree: Any) -> list[tuple[_Step, ...]]:
+    """The way to every dictionary in a tree, as look-ups to do one after another."""
+    if jax.tree_util.all_leaves([tree]):
+        return []
+    paths: list[tuple[_Step, ...]] = [()] if isinstance(tree, dict) else []
+    for step in _steps(tree):
+        paths += [(step, *path) for path in _dict_paths(step(tree))]
+    return paths
+
+
+def _steps(tree: Any) -> list[_Step]:
+    """A look-up for each child of a node; none for a leaf."""
+    if isinstance(tree, dict):
+        return [operator.itemgetter(key) for key in tree]
+    if isinstance(tree, (tuple, list)):
+        return [operator.itemgetter(i) for i in range(len(tree))]
+    found = jax.tree_util.default_registry.flatten_one_level(tree)
+    count = 0 if found is None else len(tuple(found[0]))
+    return [functools.partial(_child, i) for i in range(count)]
+
+
+def _child(index: int, node: Any) -> Any:
+    return tuple(jax.tree_util.default_registry.flatten_one_level(node)[0])[index]
+
+
+def _exact_dict_keys(tree: Any, paths: Iterable[tuple[_Step, ...]]) -> tuple[Hashable, ...]:
+    """The exact keys of the dictionaries at these places; `None` where they are plain strings."""
+    keys: list[Hashable] = []
+    for path in paths:
+        node = tree
+        for step in path:
+            node = step(node)
+        keys.append(None if set(map(type, node)) <= _PLAIN_KEYS else frozenset(map(exact_key, node)))
+    return tuple(keys)
+
+
+_PLAIN_KEYS = {str}

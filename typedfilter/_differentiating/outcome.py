@@ -1,0 +1,150 @@
+"""What a function returns, beside what a rule returns in its place: the same structure and static values.
+
+Floor 3. Serves `filter_custom_jvp` and `filter_custom_vjp`, where JAX compares arrays at most. The function
+is evaluated for its structure alone, and only where something static could differ.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from typedfilter._wrapping.blame import brief
+from typedfilter._values.keys import exact_key
+from typedfilter._wrapping.call import as_struct
+from typedfilter._differentiating.rules import Carried
+from typedfilter._shapes.text import array_text
+from typedfilter._differentiating.tangents import RETURNED
+from typedfilter._values.trees import flatten, is_leaf_def
+from typedfilter.errors import ShapeError
+from typedfilter.filters import is_array
+
+__all__ = ["Outcome"]
+
+_NEEDS_A_VALUE = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+)
+
+
+class Outcome:
+    """What one call of a function with rules results in, as far as JAX has run the function or a rule.
+
+    Args:
+        function: what it is called in messages.
+        run: the function, of the flat arrays of the call.
+    """
+
+    def __init__(self, function: str, run: Callable[[Sequence[Any]], Any]) -> None:
+        self.function = function
+        self._run = run
+        self._known: Any = None
+
+    def primal(self, arrays: Sequence[Any]) -> Carried:
+        """Run the function."""
+        out = Carried.of_result(self._run(arrays)).comparable()
+        self._known = out.with_arrays(list(map(as_struct, out.arrays))).join()
+        return out
+
+    def of_rule(self, value: Any, arrays: Sequence[Any], rule: str, path: str) -> Carried:
+        """What a rule returned, as the result of the function.
+
+        Args:
+            value: what it returned in the place of the result.
+            arrays: what it was called with.
+            rule: its name, for messages.
+            path: where in what it returned `value` stands.
+
+        Raises:
+            ShapeError: the function returns something else.
+        """
+        if self._known is None and not all(map(is_array, jax.tree_util.tree_leaves(value))):
+            self._evaluate(arrays)
+        if self._known is not None:
+            value = self._compared(self._known, value, rule, path)
+        return Carried.of_result(value).comparable()
+
+    def _evaluate(self, arrays: Sequence[Any]) -> None:
+        try:
+            jax.eval_shape(self.primal, arrays)
+        except _NEEDS_A_VALUE:  # it branches on a value, which there is, since nothing is compiled
+            self.primal(arrays)
+
+    def _compared(self, expected: Any, found: Any, rule: str, path: str) -> Any:
+        """`found`, with arrays for the Python numbers that stand in the place of an array."""
+        keys, nodes, treedef = _one_level(expected)
+        _, others, other_def = _one_level(found)
+        if is_leaf_def(treedef):
+            leaf = _like(expected, found) if is_leaf_def(other_def) else None
+            if leaf is None:
+                raise self._differs(expected, found, rule, path)
+            return leaf[0]
+        if treedef != other_def:
+            raise self._differs(expected, found, rule, path)
+        parts = [
+            self._compared(node, other, rule, path + jax.tree_util.keystr((key,)))
+            for key, node, other in zip(keys, nodes, others, strict=True)
+        ]
+        return treedef.unflatten(parts)
+
+    def _differs(self, expected: Any, found: Any, rule: str, path: str) -> ShapeError:
+        return ShapeError(
+            f"at {path} is {_text(found)}, where {self.function} returns {_text(expected)}",
+            function=rule,
+            parameter=RETURNED,
+            expected=_text(expected),
+            actual=_text(found),
+            fix="return from the rule what the function itself returns",
+        )
+
+
+def _like(expected: Any, found: Any) -> tuple[Any] | None:
+    """`found`, if it may stand where the function returns `expected`; a number as the array that is there."""
+    if not isinstance(expected, jax.ShapeDtypeStruct):
+        return (found,) if _is_same(expected, found) else None
+    if isinstance(found, (bool, int, float, complex)):
+        fits = expected.shape == () and jnp.can_cast(jnp.result_type(found), expected.dtype)
+        return (jnp.asarray(found, expected.dtype),) if fits else None
+    fits = getattr(found, "shape", None) == expected.shape and found.dtype == expected.dtype
+    return (found,) if fits else None
+
+
+def _is_same(one: Any, two: Any) -> bool:
+    """Whether static values are the same as far as that can be told.
+
+    Objects that are equal to themselves alone are made anew by each run of a function, so that they are told
+    apart by their type; functions by their code.
+    """
+    if one is two:
+        return True
+    if type(one) is not type(two):
+        return False
+    if isinstance(one, types.FunctionType):
+        return bool(one.__code__ == two.__code__)
+    if isinstance(one, (type, types.BuiltinFunctionType, types.ModuleType)):
+        return False
+    if "__eq__" not in {name for cls in type(one).__mro__[:-1] for name in vars(cls)}:
+        return True
+    try:
+        return bool(exact_key(one) == exact_key(two))
+    except TypeError:  # unhashable
+        return bool(one == two)
+
+
+def _one_level(node: Any) -> tuple[list[Any], list[Any], Any]:
+    found: list[tuple[Any, Any]]
+    found, treedef = jax.tree_util.tree_flatten_with_path(node, is_leaf=lambda inner: inner is not node)
+    return [path[0] if path else None for path, _ in found], [child for _, child in found], treedef
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, jax.ShapeDtypeStruct):
+        return f"an array {array_text(value.dtype, value.shape)}"
+    if value is None or is_leaf_def(flatten(value)[1]):
+        return "None" if value is None else brief(value)
+    return f"{type(value).__name__} of {len(_one_level(value)[0])}"

@@ -1,0 +1,343 @@
+"""Which axis of each leaf is mapped: from options, annotations and the rule, for arguments.
+
+Floor 3. Serves `filter_vmap` and `filter_pmap`. An axis specification is what `in_axes` and `out_axes` take:
+a prefix pytree of `int`, `None` and callables `leaf -> int | None`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.tree_util import tree_flatten, tree_leaves
+
+from typedfilter._wrapping.blame import brief
+from typedfilter._reading.fields import is_array_only_class, leaf_marks
+from typedfilter._reading.hints import Role
+from typedfilter._reading.options import PerArgument
+from typedfilter._reading.plan import Param, Plan
+from typedfilter._values.split import Rest, split_leaves
+from typedfilter._values.trees import Treedef
+from typedfilter.errors import VmapAxisError
+from typedfilter.filters import IfArray, is_array
+
+__all__ = [
+    "BY_RULE",
+    "Mapped",
+    "argument_axes",
+    "axis_option",
+    "check_axes",
+    "check_size",
+    "map_arguments",
+    "mapped_signature",
+    "ruled",
+    "spread",
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class _ByRule(IfArray):
+    """As `if_array(0)`, but not equal to it: given by the user, that is an option like any other."""
+
+
+BY_RULE = _ByRule(0)
+"""The default of `in_axes` and `out_axes`; annotations take precedence over it, and over nothing else."""
+
+
+def check_axes(plan: Plan, option: str, axes: Any, transform: str) -> None:
+    """Refuse what is no axis specification, and names that the function does not have.
+
+    Raises:
+        VmapAxisError: when the decorator runs.
+    """
+    for leaf in tree_leaves(axes):
+        if isinstance(leaf, bool) or not (isinstance(leaf, int) or callable(leaf)):
+            raise VmapAxisError(
+                f"has {option}={axes!r}, of which {leaf!r} is no axis",
+                function=plan.function,
+                expected="an int, None, a callable leaf -> int | None, or a pytree of these",
+                actual=brief(leaf),
+                fix=f"see the documentation of {transform}",
+            )
+    if option == "in_axes":
+        _per_argument(plan, axes).check()
+
+
+def check_size(plan: Plan, size: Any, transform: str) -> None:
+    """Refuse what is no size of an axis.
+
+    Raises:
+        VmapAxisError: when the decorator runs.
+    """
+    is_index = hasattr(type(size), "__index__") and not isinstance(size, bool | jax.Array)
+    if size is None or (is_index and not (isinstance(size, int | np.integer) and size < 0)):
+        return
+    raise VmapAxisError(
+        f"is given axis_size={size!r}, which is no size",
+        function=plan.function,
+        expected="an int that is not negative, or None",
+        actual=brief(size),
+        fix=f"pass {transform} the number of examples, or leave axis_size out where an argument is mapped",
+    )
+
+
+def _per_argument(plan: Plan, in_axes: Any) -> PerArgument:
+    return PerArgument(plan, "in_axes", in_axes, BY_RULE, VmapAxisError)
+
+
+def axis_option(plan: Plan, in_axes: Any, param: Param) -> Any:
+    """What `in_axes` says of a parameter; `BY_RULE` where it says nothing."""
+    return _per_argument(plan, in_axes).of(param)
+
+
+def mapped_signature(plan: Plan) -> inspect.Signature:
+    """What a mapped function shows: of what has one more axis outside, no annotation says that."""
+    kept = {param.name for param in plan.params if param.hint.role is Role.STATIC}
+    parameters = [
+        param if param.name in kept else param.replace(annotation=inspect.Parameter.empty)
+        for param in plan.signature.parameters.values()
+    ]
+    return plan.signature.replace(parameters=parameters, return_annotation=inspect.Signature.empty)
+
+
+@dataclasses.dataclass(slots=True)
+class Mapped:
+    """The arguments of a call: mapped arrays as one flat list, and everything else."""
+
+    arrays: list[Any]
+    axes: list[int]
+    size: int
+    rests: tuple[Rest, ...]
+    names: tuple[str, ...]  # of keyword arguments, which come last in `rests`
+
+    def join(self, arrays: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
+        """The arguments, with `arrays` in the place of what is mapped."""
+        values, at = [], 0
+        for rest in self.rests:
+            count = len(rest.taken_at)
+            values.append(rest.join(arrays[at : at + count]))
+            at += count
+        positional = len(values) - len(self.names)
+        return values[:positional], dict(zip(self.names, values[positional:], strict=True))
+
+
+def map_arguments(
+    plan: Plan, in_axes: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], axis_size: int | None
+) -> Mapped:
+    """Resolve the axis of every leaf of a call, and take the mapped arrays out of it.
+
+    Raises:
+        VmapAxisError: an axis is out of range, sizes disagree, nothing is mapped, or `in_axes` is not a
+            prefix of the arguments.
+    """
+    arrays: list[Any] = []
+    axes: list[int] = []
+    rests: list[Rest] = []
+    for leaves, treedef, leaf_axes in argument_axes(plan, in_axes, args, kwargs):
+        taken, rest = split_leaves(leaves, treedef, [axis is not None for axis in leaf_axes])
+        rests.append(rest)
+        arrays += taken
+        axes += [axis for axis in leaf_axes if axis is not None]
+    size = _common_size(arrays, axes, axis_size)
+    if size is None:
+        given: list[tuple[int | str, Any]] = [*enumerate(args), *kwargs.items()]
+        places = zip(given, rests, strict=True)
+        named = [_Leaf(plan, place, value, at) for (place, value), rest in places for at in rest.taken_at]
+        raise _size_error(plan, named, arrays, axes, axis_size)
+    return Mapped(arrays, axes, size, tuple(rests), tuple(kwargs))
+
+
+def argument_axes(
+    plan: Plan, in_axes: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> Iterator[tuple[list[Any], Treedef, list[int | None]]]:
+    """For each argument of a call its leaves, its structure, and the axis of each leaf."""
+    given = _per_argument(plan, in_axes)
+    for i, (spec, value) in enumerate(zip(given.by_position(len(args)), args, strict=True)):
+        leaves, treedef = tree_flatten(value)
+        yield leaves, treedef, _leaf_axes(plan, plan.positional(i), spec, value, leaves)
+    for name, value in kwargs.items():
+        leaves, treedef = tree_flatten(value)
+        yield leaves, treedef, _leaf_axes(plan, plan.keyword(name), given.by_name(name), value, leaves)
+
+
+def _common_size(arrays: Sequence[Any], axes: Sequence[int], size: int | None) -> int | None:
+    """The size of every mapped axis; `None` if there is none, or more than one."""
+    for array, axis in zip(arrays, axes, strict=True):
+        shape = array.shape
+        if not -len(shape) <= axis < len(shape):
+            return None
+        if size is None:
+            size = shape[axis]
+        elif shape[axis] != size:
+            return None
+    return size
+
+
+@dataclasses.dataclass(frozen=True)
+class _Leaf:
+    """A leaf of an argument, named only if something is wrong with it."""
+
+    plan: Plan
+    place: int | str
+    value: Any
+    at: int
+
+    def __str__(self) -> str:
+        name = self.place
+        if isinstance(name, int):
+            name = self.plan.bind_names(name + 1, ())[name]
+        path, _ = jax.tree_util.tree_flatten_with_path(self.value)[0][self.at]
+        return name + jax.tree_util.keystr(path)
+
+
+def _leaf_axes(
+    plan: Plan, param: Param | None, spec: Any, value: Any, leaves: Sequence[Any]
+) -> list[int | None]:
+    """The axis of each leaf of one argument: the option, else the annotation, else the rule."""
+    hint = None if param is None else param.hint
+    name = "" if param is None else param.name
+    if spec is not BY_RULE and spec != BY_RULE:
+        return _only_arrays(plan, name, spread(plan, "in_axes", name, spec, value), leaves, spec)
+    if hint is not None and hint.axis is not None:
+        axis = hint.axis.axis
+        return _only_arrays(plan, name, [axis] * len(leaves), leaves, axis)
+    return _by_rule(Role.AUTO if hint is None else hint.role, value, leaves)
+
+
+def _by_rule(role: Role, value: Any, leaves: Sequence[Any]) -> list[int | None]:
+    """The axis of each leaf of an argument of which neither an option nor its annotation says an axis."""
+    if role is Role.STATIC:
+        return [None] * len(leaves)
+    axes = ruled(value, leaves)
+    if any(axis == 0 and leaf.ndim == 0 for axis, leaf in zip(axes, leaves, strict=True)):
+        return _without_numbers(role, value, leaves, axes)
+    return axes
+
+
+def _without_numbers(
+    role: Role, value: Any, leaves: Sequence[Any], axes: Sequence[int | None]
+) -> list[int | None]:
+    """`axes`, with `None` for what an outer transform has made of Python numbers, which are broadcast."""
+    only_arrays = role is Role.ARRAYS or is_array_only_class(type(value))
+    out: list[int | None] = []
+    for axis, leaf, mark in zip(axes, leaves, leaf_marks(value), strict=True):
+        traced = role is Role.TRACED or mark.traced
+        unsaid = axis == 0 and mark.axis is None and leaf.ndim == 0
+        number = unsaid and (traced or (only_arrays and jax.typeof(leaf).weak_type))
+        out.append(None if number else axis)
+    return out
+
+
+def ruled(tree: Any, leaves: Sequence[Any]) -> list[int | None]:
+    """By the rule: arrays along their first axis, or that of the field they are in; the rest not at all."""
+    mapped: list[int | None] = [0 if is_array(leaf) else None for leaf in leaves]
+    if len(leaves) == 1 and leaves[0] is tree:  # no class around it, hence no field that is marked
+        return mapped
+    if not any(axis == 0 for axis in mapped):
+        return [None] * len(leaves)
+    marks = leaf_marks(tree)
+    return [
+        axis if axis is None or mark.axis is None else mark.axis.axis
+        for axis, mark in zip(mapped, marks, strict=True)
+    ]
+
+
+def spread(plan: Plan, option: str, name: str, spec: Any, tree: Any) -> list[int | None]:
+    """A prefix of axes over all leaves of a tree; callables are asked for each leaf."""
+    if spec is None or type(spec) is int:
+        return [spec] * len(tree_leaves(tree))
+    pairs: list[tuple[Any, Any]] = []  # callables are asked below, where their errors are theirs
+
+    def below(axis: Any, subtree: Any) -> None:
+        pairs.extend((axis, leaf) for leaf in tree_leaves(subtree))
+
+    try:
+        jax.tree_util.tree_map(below, spec, tree, is_leaf=lambda node: node is None)
+    except ValueError as error:
+        raise VmapAxisError(
+            f"does not fit {option}={spec!r}: {error}",
+            function=plan.function,
+            parameter=name,
+            expected="axes in a structure that is a prefix of the argument's",
+            actual=str(jax.tree_util.tree_structure(tree)),
+            fix=f"give one axis for all of it, or axes in its structure, in {option}",
+        ) from None
+    return [_asked(plan, option, name, axis, leaf) if callable(axis) else axis for axis, leaf in pairs]
+
+
+def _asked(plan: Plan, option: str, name: str, ask: Callable[[Any], Any], leaf: Any) -> int | None:
+    """The axis of a leaf that a callable says."""
+    axis: Any = ask(leaf)
+    if axis is None:
+        return None
+    if isinstance(axis, int | np.integer) and not isinstance(axis, bool):
+        return int(axis)
+    raise VmapAxisError(
+        f"can't be mapped over {axis!r}, which a callable in {option} returned",
+        function=plan.function,
+        parameter=name,
+        expected="an int or None",
+        actual=brief(axis),
+        fix=f"return an axis from the callable in {option}, or None to broadcast",
+    )
+
+
+def _only_arrays(
+    plan: Plan, name: str, axes: list[int | None], leaves: Sequence[Any], spec: Any
+) -> list[int | None]:
+    """Drop the axes of leaves that are no arrays; refuse them where there is nothing but such leaves."""
+    arrays = list(map(is_array, leaves))
+    dropped = [axis if array else None for axis, array in zip(axes, arrays, strict=True)]
+    if not any(arrays) and any(axis is not None for axis in axes):
+        raise VmapAxisError(
+            f"can't be mapped over axis {spec!r}: it is {brief(leaves[0])}",
+            function=plan.function,
+            parameter=name,
+            expected="an array, or a pytree with one",
+            actual=brief(leaves[0]),
+            fix="broadcast it (None or VmapAxis[None]), or pass an array",
+        )
+    return dropped
+
+
+def _size_error(
+    plan: Plan, leaves: Sequence[_Leaf], arrays: Sequence[Any], axes: Sequence[int], size: int | None
+) -> VmapAxisError:
+    """What is wrong with axes that have no common size."""
+    other = "axis_size is"
+    for leaf, array, axis in zip(leaves, arrays, axes, strict=True):
+        if not -array.ndim <= axis < array.ndim:
+            return VmapAxisError(
+                f"has no axis {axis} to map over: it is {brief(array)}",
+                function=plan.function,
+                parameter=str(leaf),
+                expected=f"at least {_dimensions(axis + 1 if axis >= 0 else -axis)}",
+                actual=brief(array),
+                fix="map another axis, or broadcast it: VmapAxis[None], or None in in_axes",
+            )
+        found = array.shape[axis]
+        if size is None:
+            size, other = found, f"axis {axis} of `{leaf}` has size"
+        elif found != size:
+            return VmapAxisError(
+                f"has size {found} along axis {axis}, but {other} {size}",
+                function=plan.function,
+                parameter=str(leaf),
+                expected=f"size {size} along axis {axis}",
+                actual=brief(array),
+                fix="map axes of one size, or broadcast one of the two (VmapAxis[None], or None in in_axes)",
+            )
+    return VmapAxisError(
+        "got no array to map over",
+        function=plan.function,
+        expected="at least one array with a mapped axis, or axis_size",
+        fix="pass an array, map an axis of one, or give axis_size=",
+    )
+
+
+def _dimensions(count: int) -> str:
+    return f"{count} dimension" + ("s" if count != 1 else "")

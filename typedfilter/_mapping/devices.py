@@ -1,0 +1,105 @@
+"""The devices of a map: which ones, what each of them gets, and getting it there.
+
+Floor 3. Serves `filter_pmap`. Knows meshes and committed arrays; knows nothing of how axes are chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import jax
+import jax.core
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from typedfilter._mapping.axes import Mapped
+from typedfilter._compat import SET_MESH
+from typedfilter._wrapping.blame import donation_error
+from typedfilter._reading.plan import Plan
+from typedfilter.errors import VmapAxisError
+
+__all__ = ["axis_spec", "first_devices", "moved_to", "refuse_deleted", "refuse_mesh"]
+
+
+def first_devices(plan: Plan, size: int, axis_name: Hashable) -> Mesh:
+    """A mesh with one axis, of the first `size` devices of this process.
+
+    Raises:
+        VmapAxisError: there are not that many, or none is asked for.
+    """
+    devices = jax.local_devices()
+    if size == 0:
+        raise VmapAxisError(
+            "is mapped over no device: there is no example",
+            function=plan.function,
+            expected=f"a mapped axis of size 1 to {len(devices)}",
+            actual="size 0",
+            fix="pass at least one example, or map with filter_vmap, which takes none, too",
+        )
+    if size <= len(devices):
+        return Mesh(np.array(devices[:size]), (axis_name,))
+    raise VmapAxisError(
+        f"is mapped over {size} devices, and there are {len(devices)}",
+        function=plan.function,
+        expected=f"a mapped axis of size {len(devices)} or less",
+        actual=f"size {size}",
+        fix="map fewer examples, and the rest with filter_vmap inside; on a CPU, set "
+        f"XLA_FLAGS=--xla_force_host_platform_device_count={size} before JAX starts",
+    )
+
+
+def refuse_mesh(plan: Plan) -> None:
+    """Refuse to map over devices inside of an ambient mesh, which has a say about devices itself.
+
+    Raises:
+        VmapAxisError: there is an ambient mesh.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+        return
+    raise VmapAxisError(
+        f"can't be mapped over devices inside of a mesh (another map over devices, or {SET_MESH})",
+        function=plan.function,
+        expected="no ambient mesh",
+        actual="a mesh with axes " + ", ".join(map(str, mesh.axis_names)),
+        fix="map with filter_vmap there, or annotate shardings for filter_jit",
+    )
+
+
+def refuse_deleted(plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Refuse arrays that an earlier call was given the memory of.
+
+    Raises:
+        DonationError: there is one among the arguments.
+    """
+    # Up front: some JAX releases crash where a deleted array is split over several devices.
+    for leaf in jax.tree_util.tree_leaves((args, kwargs)):
+        if isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer) and leaf.is_deleted():
+            error = donation_error(plan, args, kwargs)
+            if error is not None:
+                raise error
+
+
+def axis_spec(axis: int, ndim: int, axis_name: Hashable) -> PartitionSpec:
+    """One slice along `axis` for each device."""
+    return PartitionSpec(*[None] * (axis % ndim), axis_name)
+
+
+def moved_to(call: Mapped, mesh: Mesh) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments of a call, those that are committed to other devices moved to where they are needed."""
+    (axis_name,) = mesh.axis_names
+    devices = set(mesh.devices.flat)
+
+    def move(array: Any, spec: PartitionSpec) -> Any:
+        concrete = isinstance(array, jax.Array) and not isinstance(array, jax.core.Tracer)
+        if concrete and array.committed and array.sharding.device_set != devices:
+            return jax.device_put(array, NamedSharding(mesh, spec))
+        return array
+
+    pairs = zip(call.arrays, call.axes, strict=True)
+    args, kwargs = call.join([move(array, axis_spec(axis, array.ndim, axis_name)) for array, axis in pairs])
+    moved: tuple[list[Any], dict[str, Any]] = jax.tree_util.tree_map(
+        lambda leaf: move(leaf, PartitionSpec()), (args, kwargs)
+    )
+    return moved

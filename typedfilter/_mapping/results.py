@@ -1,0 +1,110 @@
+"""Which axis of a result is mapped, and the way of a result out of the map.
+
+Floor 3. Serves `filter_vmap` and `filter_pmap`. Axis specifications, and the rule, are those of `_axes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.tree_util import tree_flatten
+
+from typedfilter._mapping.axes import BY_RULE, ruled, spread
+from typedfilter._wrapping.blame import brief
+from typedfilter._reading.plan import Plan
+from typedfilter.errors import VmapAxisError
+from typedfilter.filters import is_array
+
+__all__ = ["is_batched", "place_outputs", "result_axes", "split_outputs"]
+
+Differs = Callable[[Any], bool]
+
+
+def split_outputs(
+    plan: Plan, out_axes: Any, out: Any, differs: Differs | None = None
+) -> tuple[list[Any], list[Any], tuple[Any, ...]]:
+    """A result inside the map: the arrays that get an axis, the arrays that don't, and how to place them."""
+    leaves, treedef = tree_flatten(out)
+    axes = result_axes(plan, out_axes, out, leaves, differs)
+    if any(axes):
+        _check_result_axes(plan, axes, leaves)
+    if None not in axes and all(map(is_array, leaves)):
+        return leaves, [], (treedef, ["mapped"] * len(leaves), axes, [])
+    groups: dict[str, list[Any]] = {"mapped": [], "whole": [], "other": []}
+    kinds = []
+    for leaf, axis in zip(leaves, axes, strict=True):
+        kinds.append("other" if not is_array(leaf) else "whole" if axis is None else "mapped")
+        groups[kinds[-1]].append(leaf)
+    return groups["mapped"], groups["whole"], (treedef, kinds, axes, groups["other"])
+
+
+def _check_result_axes(plan: Plan, axes: Sequence[int | None], leaves: Sequence[Any]) -> None:
+    for axis, leaf in zip(axes, leaves, strict=True):
+        if axis is not None and is_array(leaf) and not -leaf.ndim - 1 <= axis <= leaf.ndim:
+            raise VmapAxisError(
+                f"has no place for a mapped axis {axis}: of one example it is {brief(leaf)}",
+                function=plan.function,
+                parameter="return",
+                expected=f"an axis from {-leaf.ndim - 1} to {leaf.ndim}",
+                actual=str(axis),
+                fix="give another axis in out_axes, or in VmapAxis on the return annotation",
+            )
+
+
+def result_axes(
+    plan: Plan, out_axes: Any, out: Any, leaves: Sequence[Any], differs: Differs | None = None
+) -> list[int | None]:
+    """The axis of each leaf of a result.
+
+    Args:
+        plan: of the function.
+        out_axes: the option.
+        out: the result.
+        leaves: of it.
+        differs: tells whether an array differs between the examples. Then it gets an axis although the field
+            that it is in has none: what is the same for all examples need not have the same gradient in each.
+    """
+    if out_axes is not BY_RULE and out_axes != BY_RULE:
+        return spread(plan, "out_axes", "return", out_axes, out)
+    if plan.returns.axis is not None:
+        return [plan.returns.axis.axis] * len(leaves)
+    axes = ruled(out, leaves)
+    if differs is None or None not in axes:
+        return axes
+    return [
+        0 if axis is None and is_array(leaf) and differs(leaf) else axis
+        for axis, leaf in zip(axes, leaves, strict=True)
+    ]
+
+
+def is_batched(value: Any, mapped: Sequence[Any]) -> bool:
+    """Whether an array inside of `jax.vmap` differs between the examples; `mapped` are arrays that do."""
+    answers: list[bool] = []
+
+    @jax.custom_batching.custom_vmap
+    def ask(value: Any, mapped: Any) -> tuple[Any, Any]:
+        return value, mapped
+
+    @ask.def_vmap
+    def _answer(size: int, batched: Sequence[bool], *values: Any) -> tuple[Any, Any]:
+        answers.append(batched[0])
+        return values, tuple(batched)
+
+    if mapped:  # by which it is this map that is asked, and none around it
+        ask(value, mapped[0])
+    return answers == [True]
+
+
+def place_outputs(mapped: Sequence[Any], whole: Sequence[Any], how: tuple[Any, ...]) -> Any:
+    """The result outside the map, from arrays that are mapped along axis 0."""
+    treedef, kinds, axes, other = how
+    sources = {"mapped": iter(mapped), "whole": iter(whole), "other": iter(other)}
+    leaves = [next(sources[kind]) for kind in kinds]
+    moved = [
+        jnp.moveaxis(leaf, 0, axis) if kind == "mapped" and axis != 0 else leaf
+        for leaf, kind, axis in zip(leaves, kinds, axes, strict=True)
+    ]
+    return treedef.unflatten(moved)

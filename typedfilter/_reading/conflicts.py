@@ -1,0 +1,206 @@
+"""Contradictions between a plan and a transform, refused when the decorator runs.
+
+Floor 2. What one annotation alone contradicts is refused where it is read (`_hints`); here is what only the
+transform makes wrong: nothing to differentiate, a loss that is no scalar, a name that is no parameter.
+"""
+
+from __future__ import annotations
+
+import difflib
+import enum
+import inspect
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import jax
+import numpy as np
+
+from typedfilter._reading.hints import UNIONS, Differentiable, Hint, Role, is_array_class, show
+from typedfilter._reading.plan_model import Plan
+from typedfilter.errors import AnnotationError
+
+__all__ = ["check_grad", "check_jit", "check_names", "check_vmap"]
+
+_NOT_SCALARS = (
+    str,
+    bytes,
+    bool,
+    int,
+    complex,
+    type(None),
+    type,
+    enum.Enum,
+    tuple,
+    list,
+    dict,
+    set,
+    frozenset,
+)
+_NOT_PAIRS = (str, bytes, bool, int, float, complex, type(None), type, enum.Enum, dict, set, frozenset)
+
+
+def check_jit(plan: Plan, donate: str = "none") -> None:
+    """Refuse what contradicts `filter_jit`: an argument to donate by option that there isn't.
+
+    Raises:
+        AnnotationError: `donate` says to donate arguments, and all of them are static.
+    """
+    if donate == "none" or not plan.params:
+        return
+    first = 1 if donate.endswith("except-first") else 0
+    rest = plan.params[first:] if not plan.params[0].variadic else plan.params
+    if rest and all(param.hint.role is Role.STATIC for param in rest):
+        names = ", ".join(f"`{param.name}`" for param in rest)
+        raise AnnotationError(
+            f"has nothing to donate: {names} {'are' if len(rest) > 1 else 'is'} static",
+            function=plan.function,
+            actual=f"donate={donate!r}",
+            fix="leave donate out",
+        )
+
+
+def check_vmap(plan: Plan, *, in_axes: bool = False, axis_size: int | None = None) -> None:
+    """Refuse what contradicts `filter_vmap`: a function without an argument to map.
+
+    Args:
+        plan: of the function to map.
+        in_axes: whether axes are given by option, which then decide.
+        axis_size: the option; with it, there may be nothing to map.
+
+    Raises:
+        AnnotationError: every argument is static or annotated `VmapAxis[None]`.
+    """
+    if in_axes or axis_size is not None or not plan.has_signature:
+        return
+    if all(_is_broadcast(param.hint) for param in plan.params):
+        raise AnnotationError(
+            "has no argument to map" + (": each is static or VmapAxis[None]" if plan.params else ""),
+            function=plan.function,
+            fix="annotate an argument as an array, or pass axis_size",
+        )
+
+
+def _is_broadcast(hint: Hint) -> bool:
+    return hint.axis.axis is None if hint.axis is not None else hint.role is Role.STATIC
+
+
+def check_grad(plan: Plan, *, has_aux: bool, name: str, scalar: bool = True) -> None:
+    """Refuse what contradicts a differentiating transform.
+
+    Args:
+        plan: of the function to differentiate.
+        has_aux: the option of the transform.
+        name: of the transform, for the message.
+        scalar: whether the function must return a scalar (Jacobians need none).
+
+    Raises:
+        AnnotationError: there is nothing to differentiate; or the return annotation says that the result is
+            no scalar, or no pair with `has_aux`.
+    """
+    if not plan.diff_params():
+        _check_first(plan, name)
+    if plan.returns.annotated:
+        _check_return(plan, has_aux, name, scalar)
+
+
+def _check_first(plan: Plan, name: str) -> None:
+    first = plan.params[0] if plan.params else None
+    if first is None or first.kind is inspect.Parameter.VAR_KEYWORD:
+        fix = "make what is to be differentiated its first parameter"
+        raise AnnotationError(
+            f"has no argument that {name} could differentiate", function=plan.function, fix=fix
+        )
+    hint = first.hint
+    shown = show(hint.annotation)
+    if hint.diff is False:
+        reason = f"is annotated {shown}, but {name} differentiates the first argument"
+    elif hint.differentiable is Differentiable.NEVER:
+        reason = f"is annotated {shown} and can't be differentiated, and {name} has nothing else"
+    else:
+        return
+    fix = "put a floating-point argument first, or mark one as Diff[...]"
+    raise AnnotationError(reason, function=plan.function, parameter=first.name, fix=fix)
+
+
+def _check_return(plan: Plan, has_aux: bool, name: str, scalar: bool) -> None:
+    kind = plan.returns.type
+    shown = show(plan.returns.annotation)
+    if has_aux and _is_no_pair(kind):
+        problem = f"is annotated {shown}, but has_aux=True needs a pair of value and auxiliary data"
+        fix = "return such a pair, annotated tuple[Float[Array, ''], Any]; or leave has_aux out"
+        raise AnnotationError(problem, function=plan.function, parameter="return", fix=fix)
+    value = _first_of_pair(kind) if has_aux else kind
+    if not scalar or not _is_no_scalar(value):
+        return
+    what = "a floating-point scalar as the first of the pair" if has_aux else "a floating-point scalar"
+    fix = "return a scalar, annotated Float[Array, '']; for the derivative of an array use filter_jacrev"
+    if not has_aux and not _is_no_pair(kind, lists=False) and not _is_no_scalar(_first_of_pair(kind)):
+        fix = "pass has_aux=True, so that only the first of the pair is differentiated"
+    problem = f"is annotated {shown}, but {name} needs {what}"
+    raise AnnotationError(problem, function=plan.function, parameter="return", fix=fix)
+
+
+def _is_no_scalar(kind: Any) -> bool:
+    """Whether no value of this type is a real floating-point scalar, for certain."""
+    origin = get_origin(kind)
+    if origin is Annotated:
+        return _is_no_scalar(kind.__origin__)
+    if origin in UNIONS:
+        return all(map(_is_no_scalar, get_args(kind)))
+    if is_array_class(kind):
+        return _has_axes(kind) or not any(str(name).startswith(("float", "bfloat")) for name in _dtypes(kind))
+    cls = kind if origin is None else origin
+    return cls is Literal or (isinstance(cls, type) and issubclass(cls, _NOT_SCALARS))
+
+
+def _dtypes(kind: Any) -> tuple[Any, ...]:
+    return kind.dtypes if isinstance(kind.dtypes, tuple) else ("float32",)  # Shaped: any dtype
+
+
+def _has_axes(kind: Any) -> bool:
+    variadic = getattr(kind, "index_variadic", None) is not None
+    return len(getattr(kind, "dims", ())) > variadic
+
+
+def _is_no_pair(kind: Any, *, lists: bool = True) -> bool:
+    """Whether no value of this type is a pair, for certain; one that is a list counts with `lists`."""
+    origin = get_origin(kind)
+    if origin is Annotated:
+        return _is_no_pair(kind.__origin__, lists=lists)
+    if origin in UNIONS:
+        return all(_is_no_pair(arg, lists=lists) for arg in get_args(kind))
+    if origin is tuple:
+        args = get_args(kind)
+        return len(args) != 2
+    cls = kind if origin is None else origin
+    if is_array_class(kind) or cls is Literal:
+        return True
+    if not isinstance(cls, type):
+        return False
+    if issubclass(cls, tuple):
+        return len(getattr(cls, "_fields", (0, 1))) != 2
+    return issubclass(cls, (*_NOT_PAIRS, jax.Array, np.ndarray, np.generic)) or (
+        issubclass(cls, list) and not lists
+    )
+
+
+def _first_of_pair(kind: Any) -> Any:
+    args = get_args(kind) if get_origin(kind) is tuple else ()
+    return args[0] if args else Any
+
+
+def check_names(plan: Plan, names: Iterable[str], option: str) -> None:
+    """Refuse a name in an option that is the name of no parameter.
+
+    Raises:
+        AnnotationError: with the name that may have been meant.
+    """
+    known = [param.name for param in plan.params if not param.variadic]
+    if plan.var_keyword is not None:
+        return
+    for name in names:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            fix = f"write {close[0]!r}" if close else f"its parameters are {', '.join(known) or 'none'}"
+            problem = f"has no parameter `{name}`, which {option} names"
+            raise AnnotationError(problem, function=plan.function, fix=fix)

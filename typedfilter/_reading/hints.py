@@ -1,0 +1,292 @@
+"""One annotation in, one `Hint` out: the type without our markers, and what the markers say.
+
+Floor 1. Knows typing and jaxtyping; knows nothing of functions, plans or values. Every contradiction that
+one annotation can hold is refused here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import inspect
+from collections.abc import Callable, Generator
+from typing import Any, ClassVar, NamedTuple, NoReturn, get_args, get_origin
+from weakref import WeakKeyDictionary
+
+import typing_extensions
+from jax.sharding import PartitionSpec
+
+from typedfilter._reading.markers import UNIONS, Metadata, Reader, is_array_class, is_unpacked
+from typedfilter._reading.roles import Differentiable, Role, RoleTable, differentiable_if_traced, never_traced
+from typedfilter._reading.names import MARKER_NAMES, Scope, annotations_of
+from typedfilter._reading.text import show
+from typedfilter.annotations import (
+    AxisSpec,
+    DiffMarker,
+    DonateMarker,
+    NoDiffMarker,
+    StaticMarker,
+    TracedMarker,
+)
+from typedfilter.errors import AnnotationError
+
+__all__ = [
+    "UNANNOTATED",
+    "UNIONS",
+    "Differentiable",
+    "Hint",
+    "Role",
+    "Scope",
+    "class_hints",
+    "is_array_class",
+    "named",
+    "parse",
+    "refuse_lost_marker",
+    "role_of",
+    "show",
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Hint:
+    """What one annotation says."""
+
+    annotation: Any  # as written (evaluated where possible), markers included: for messages
+    type: Any  # markers removed at every depth: what jaxtyping and beartype check; Any where unknown
+    role: Role = Role.AUTO
+    why: str = "not annotated"  # for explain: 'annotated Static[int]', 'not annotated', 'name `X` not found'
+    differentiable: Differentiable = Differentiable.BY_DTYPE
+    donate: bool = False
+    static_marker: bool = False  # Static[...] was written (and not only implied by `int`)
+    axis: AxisSpec | None = None  # where VmapAxis was written
+    diff: bool | None = None  # True: Diff, False: NoDiff
+    sharding: PartitionSpec | None = None
+    unresolved: tuple[str, ...] = ()  # names that could not be found (yet)
+    opaque: tuple[str, ...] = ()  # those of them behind which a marker may hide
+
+    @property
+    def annotated(self) -> bool:
+        """Whether there is an annotation at all."""
+        return self.annotation is not inspect.Parameter.empty
+
+    @property
+    def marked(self) -> bool:
+        """Whether any marker of ours was written."""
+        others = (self.axis, self.diff, self.sharding)
+        traced = self.role is Role.TRACED
+        return self.donate or self.static_marker or traced or any(fact is not None for fact in others)
+
+
+UNANNOTATED = Hint(inspect.Parameter.empty, Any)
+
+
+def parse(annotation: Any, scope: Scope | None = None) -> Hint:
+    """Read one annotation; names in strings are looked up in `scope`.
+
+    Raises:
+        AnnotationError: it contradicts itself, can't be evaluated, or holds a marker where it can't be
+            honoured. Function and parameter are for the caller to fill in.
+    """
+    if annotation is inspect.Parameter.empty:
+        return UNANNOTATED
+    reader = Reader(Scope() if scope is None else scope, annotation)
+    kind, metadata = reader.read(reader.whole)
+    if is_unpacked(reader.whole):
+        _refuse_marked_members(reader)
+        kind = Any  # of all the arguments together; of each, nothing is known
+    role, differentiable = _table.classify(kind)
+    markers = _Markers.of(metadata)
+    if markers.traced:
+        differentiable = differentiable_if_traced(kind, role, differentiable)
+    _refuse_contradictions(reader, markers, role, differentiable, kind)
+    if markers.static:
+        role, differentiable = Role.STATIC, Differentiable.NEVER
+    elif markers.traced:
+        role = Role.TRACED
+    return Hint(
+        annotation=reader.whole,
+        type=kind,
+        role=role,
+        why=_why(reader, role, bool(metadata)),
+        differentiable=differentiable,
+        donate=markers.donate,
+        static_marker=markers.static,
+        axis=markers.axes[0] if markers.axes else None,
+        diff=True if markers.diff else False if markers.nodiff else None,
+        sharding=markers.shardings[0] if markers.shardings else None,
+        unresolved=tuple(reader.unresolved),
+        opaque=tuple(reader.opaque),
+    )
+
+
+def refuse_lost_marker(hint: Hint, function: str, parameter: str) -> None:
+    """Raise `AnnotationError` where a marker may hide behind a name that will not be found any more."""
+    if hint.opaque:
+        raise AnnotationError(
+            f"has an annotation in which `{hint.opaque[0]}` is not found, and a marker may hide in it",
+            function=function,
+            parameter=parameter,
+            fix="import it also at run time, not only under `if TYPE_CHECKING`",
+        )
+
+
+def _why(reader: Reader, role: Role, marked: bool) -> str:
+    written = f"annotated {show(reader.whole)}"
+    if role is not Role.AUTO or not reader.unresolved:
+        return written
+    names = ", ".join(f"`{name}`" for name in reader.unresolved)
+    missing = f"name{'s' if len(reader.unresolved) > 1 else ''} {names} not found"
+    return f"{written}; {missing}" if marked else missing
+
+
+# Markers ------------------------------------------------------------------------------------------------
+
+
+class _Markers(NamedTuple):
+    static: bool
+    traced: bool
+    donate: bool
+    diff: bool
+    nodiff: bool
+    axes: tuple[AxisSpec, ...]
+    shardings: tuple[PartitionSpec, ...]
+
+    @classmethod
+    def of(cls, metadata: Metadata) -> _Markers:
+        kinds = {type(item) for item in metadata}
+        axes = tuple(dict.fromkeys(item for item in metadata if isinstance(item, AxisSpec)))
+        shardings = tuple(dict.fromkeys(item for item in metadata if isinstance(item, PartitionSpec)))
+        return cls(
+            static=StaticMarker in kinds,
+            traced=TracedMarker in kinds,
+            donate=DonateMarker in kinds,
+            diff=DiffMarker in kinds,
+            nodiff=NoDiffMarker in kinds,
+            axes=axes,
+            shardings=shardings,
+        )
+
+
+def _refuse_contradictions(
+    reader: Reader, markers: _Markers, role: Role, differentiable: Differentiable, kind: Any
+) -> None:
+    """Raise where the markers contradict one another or the type that they stand around."""
+    refuse = reader.refuse
+    inner = show(kind)
+    static = markers.static or (role is Role.STATIC and not markers.traced)
+    what = "what is static" if markers.static else f"`{inner}`, which is static,"
+    if markers.static and markers.traced:
+        refuse("what is static is not traced", "keep one of Static and Traced")
+    if markers.static and (role is Role.ARRAYS or _table.has_array_member(kind)):
+        refuse("arrays can't be static: they are not hashable", f"write {inner}, or annotate a hashable type")
+    if markers.traced and never_traced(kind):
+        refuse(f"`{inner}` can't become an array", f"write Static[{inner}], or {inner} alone")
+    if markers.donate and static:
+        refuse(f"{what} holds no arrays to donate", "drop Donate")
+    if len(markers.axes) > 1:
+        axes = " and ".join(str(spec.axis) for spec in markers.axes)
+        refuse(f"it maps axes {axes} at once", "keep one VmapAxis")
+    if static and markers.axes and markers.axes[0].axis is not None:
+        refuse(f"{what} has no axis to map", "drop VmapAxis, or write VmapAxis[None]")
+    if len(markers.shardings) > 1:
+        refuse("it has two shardings", "keep one PartitionSpec")
+    if static and markers.shardings:
+        refuse(f"{what} is not on any device", "drop the PartitionSpec")
+    _refuse_undifferentiable(refuse, markers, static, differentiable, what, inner)
+
+
+def _refuse_marked_members(reader: Reader) -> None:
+    """`**options: Unpack[Options]` is one annotation for many arguments, whose markers would be lost."""
+    for record in get_args(reader.whole):
+        for name, hint in class_hints(record).items() if typing_extensions.is_typeddict(record) else ():
+            if hint.marked:
+                reader.refuse(
+                    f"the marker on its `{name}` can't be honoured", f"make `{name}` a parameter of its own"
+                )
+
+
+def _refuse_undifferentiable(
+    refuse: Callable[[str, str], NoReturn],
+    markers: _Markers,
+    static: bool,
+    differentiable: Differentiable,
+    what: str,
+    inner: str,
+) -> None:
+    if markers.diff and markers.nodiff:
+        refuse("it can't be differentiated and not be", "keep one of Diff and NoDiff")
+    if markers.diff and static:
+        refuse(f"{what} can't be differentiated", "drop Diff")
+    if markers.diff and differentiable is Differentiable.NEVER:
+        refuse(
+            f"`{inner}` has no floating-point dtype to differentiate",
+            "drop Diff, or annotate a floating dtype",
+        )
+
+
+# Classes --------------------------------------------------------------------------------------------------
+
+_table = RoleTable(lambda cls: [(hint.role, hint.differentiable) for hint in class_hints(cls).values()])
+_class_hints: WeakKeyDictionary[type, dict[str, Hint]] = WeakKeyDictionary()
+
+
+def class_hints(cls: type) -> dict[str, Hint]:
+    """A hint for each annotated attribute of a class and its bases, by name; class variables are left out.
+
+    Raises:
+        AnnotationError: an annotation contradicts itself or can't be read; class and field are named.
+    """
+    known = _class_hints.get(cls, {})
+    if known and not any(hint.unresolved for hint in known.values()):
+        return known
+    found: dict[str, Hint] = {}
+    for base in reversed(cls.__mro__):
+        found.update(_own_hints(base, known))
+    _class_hints[cls] = found
+    return found
+
+
+def _own_hints(cls: type, known: dict[str, Hint]) -> dict[str, Hint]:
+    annotations = annotations_of(cls)
+    scope = Scope.of_class(cls) if annotations else Scope()
+    found: dict[str, Hint] = {}
+    for name, annotation in annotations.items():
+        former = known.get(name)  # its names may have come from frames that are gone
+        if former is None or former.unresolved:
+            with named(cls.__qualname__.rpartition("<locals>.")[2], name):
+                former = _field(annotation, scope)
+        if not _is_class_variable(former):
+            found[name] = former
+    return found
+
+
+def _field(annotation: Any, scope: Scope) -> Hint:
+    try:
+        return parse(annotation, scope)
+    except AnnotationError as error:
+        # Somebody else's class may be annotated with prose; it has a say only where it uses our markers.
+        unreadable = isinstance(annotation, str) and error.__cause__ is not None
+        if not unreadable or any(name in annotation for name in MARKER_NAMES):
+            raise
+        return Hint(annotation, Any, why="annotation can't be read")
+
+
+def _is_class_variable(hint: Hint) -> bool:
+    annotation = hint.annotation
+    return annotation is ClassVar or annotation is dataclasses.KW_ONLY or get_origin(annotation) is ClassVar
+
+
+def role_of(kind: Any) -> Role:
+    """The role of a type without markers."""
+    return _table.classify(kind)[0]
+
+
+@contextlib.contextmanager
+def named(function: str, parameter: str) -> Generator[None, None, None]:
+    """Fill in, on the way out, whose annotation it is that an `AnnotationError` speaks of."""
+    try:
+        yield
+    except AnnotationError as error:
+        if not error.function:
+            error.function, error.parameter = function, parameter
+        raise

@@ -1,0 +1,269 @@
+"""Takes one annotation apart: the type that the checkers see, and the markers around it.
+
+Floor 1. Knows the forms that typing has (aliases, strings, unions, `Annotated`, ...); knows nothing of what a
+marker means. Its one rule: a marker counts around a whole annotation, and anywhere else it is an error.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import dataclasses
+import inspect
+import types
+import typing
+from typing import Annotated, Any, ClassVar, Final, ForwardRef, Literal, TypeVar, Union, get_args, get_origin
+
+import jaxtyping
+import typing_extensions
+from jax.sharding import PartitionSpec
+
+from typedfilter import annotations as _annotations
+from typedfilter._reading.names import MARKER_NAMES, Scope, Unknown
+from typedfilter._reading.text import show
+from typedfilter.annotations import Marker
+from typedfilter.errors import AnnotationError
+from typedfilter.vmap_axis import VmapAxis
+
+__all__ = ["UNIONS", "Reader", "is_array_class", "is_unpacked"]
+
+UNIONS = (Union, types.UnionType)
+_QUALIFIERS = tuple(
+    getattr(module, name)
+    for module in (typing, typing_extensions)
+    for name in ("Final", "ClassVar", "Required", "NotRequired", "ReadOnly")
+    if hasattr(module, name)
+)
+_UNPACKS = (typing.Unpack, typing_extensions.Unpack)
+_ALIASES = tuple(
+    module.TypeAliasType for module in (typing, typing_extensions) if hasattr(module, "TypeAliasType")
+)
+_NO_TYPES = (typing.ParamSpecArgs, typing.ParamSpecKwargs)
+_UNCHECKED = (typing.Self, typing_extensions.Self, Final, ClassVar, inspect.Parameter.empty)
+_STRINGS = (typing.LiteralString, typing_extensions.LiteralString)
+_OUTERMOST = (
+    "put the marker around the whole annotation, as in Donate[list[Array]]; or make it an argument of its own"
+)
+
+Metadata = tuple[Any, ...]  # markers and PartitionSpecs, innermost first
+
+
+class Reader:
+    """Reads one annotation (and what it refers to), and remembers the names that it could not find."""
+
+    def __init__(self, scope: Scope, whole: Any) -> None:
+        self._scope = scope
+        self._reading: set[Any] = set()  # recursive aliases end where they come round again
+        self.unresolved: dict[str, None] = {}
+        self.opaque: dict[str, None] = {}  # unresolved, and a marker may hide behind it
+        self.whole = self._evaluated(whole)
+
+    def read(self, annotation: Any) -> tuple[Any, Metadata]:
+        """The type without our markers, and the markers that stand around it."""
+        if isinstance(annotation, str | ForwardRef):
+            return self._guarded(show(annotation), lambda: self._evaluated(annotation))
+        if isinstance(alias := _alias_of(annotation), _ALIASES):
+            return self._guarded(alias, lambda: self._alias_value(annotation, alias))
+        if isinstance(annotation, typing.NewType):
+            return self.read(annotation.__supertype__)
+        if isinstance(annotation, dataclasses.InitVar):
+            return self.read(annotation.type)
+        if isinstance(annotation, _NO_TYPES):
+            return Any, ()
+        origin = get_origin(annotation)
+        if origin in _QUALIFIERS:
+            return self.read(get_args(annotation)[0])
+        if origin is Annotated:
+            return self._annotated(annotation)
+        if origin in UNIONS:
+            return self._union(annotation)
+        return self._bare(annotation) if origin in (None, Literal) else self._generic(annotation, origin), ()
+
+    def refuse(self, reason: str, fix: str) -> typing.NoReturn:
+        """Raise for the annotation as a whole."""
+        raise AnnotationError(f"is annotated {show(self.whole)}, but {reason}", fix=fix)
+
+    # Names -------------------------------------------------------------------------------------------
+
+    def _guarded(self, key: Any, value: collections.abc.Callable[[], Any]) -> tuple[Any, Metadata]:
+        if key in self._reading:
+            return Any, ()
+        self._reading.add(key)
+        try:
+            return self.read(value())
+        finally:
+            self._reading.remove(key)
+
+    def _evaluated(self, annotation: Any) -> Any:
+        if isinstance(annotation, ForwardRef):
+            annotation = annotation.__forward_arg__
+        return self._scope.evaluate(annotation) if isinstance(annotation, str) else annotation
+
+    def _alias_value(self, annotation: Any, alias: Any) -> Any:
+        try:
+            value = alias.__value__
+        except NameError as error:  # the value is evaluated late, and as a whole: nothing of it is known
+            name = error.name or str(alias)
+            self.unresolved[name] = self.opaque[name] = None
+            return Any
+        args = get_args(annotation)
+        if not args:
+            return value
+        return _substituted(value, dict(zip(alias.__type_params__, args, strict=False)), args)
+
+    def _unknown(self, placeholder: Unknown) -> Any:
+        name = placeholder.__name__
+        self.unresolved[name] = None
+        if name.rpartition(".")[2] in MARKER_NAMES:
+            self.opaque[name] = None
+        return Any
+
+    # Forms -------------------------------------------------------------------------------------------
+
+    def _bare(self, annotation: Any) -> Any:
+        if isinstance(annotation, Unknown):
+            return self._unknown(annotation)
+        if annotation is VmapAxis or (isinstance(annotation, type) and issubclass(annotation, Marker)):
+            name = show(annotation)
+            self.refuse(f"`{name}` alone says neither axis nor type", _fix_for_bare(name))
+        if isinstance(annotation, type) and issubclass(annotation, jaxtyping.AbstractDtype):
+            name = show(annotation)
+            self.refuse(f"`{name}` alone says neither array nor shape", f"write {name}[Array, '...']")
+        if is_array_class(annotation):
+            return self._array(annotation)
+        if isinstance(annotation, type(jaxtyping.PyTree)) and hasattr(annotation, "leaftype"):
+            return self._pytree(annotation)
+        if isinstance(annotation, TypeVar):
+            for limit in (annotation.__bound__, *annotation.__constraints__):
+                self._inside(limit)
+            return annotation
+        return _checkable(annotation)
+
+    def _array(self, annotation: Any) -> Any:
+        if annotation.array_type is Annotated:  # all that jaxtyping keeps of Float[Donate[Array], "n"]
+            fix = "put the marker around the whole annotation, as in Donate[Float[Array, 'n']]"
+            self.refuse("a marker inside of a jaxtyping annotation is lost", fix)
+        if not isinstance(annotation.array_type, Unknown):
+            return annotation
+        self._unknown(annotation.array_type)
+        return annotation.dtype[Any, annotation.dim_str]
+
+    def _pytree(self, annotation: Any) -> Any:
+        leaf = self._inside(annotation.leaftype)
+        if leaf is annotation.leaftype:
+            return annotation
+        structure = annotation.structure
+        return jaxtyping.PyTree[leaf] if structure is None else jaxtyping.PyTree[leaf, structure]
+
+    def _annotated(self, annotation: Any) -> tuple[Any, Metadata]:
+        if annotation.__origin__ is _annotations.T:
+            name = show(annotation)
+            self.refuse(f"`{name}` alone has no type", _fix_for_bare(name))
+        inner, found = self.read(annotation.__origin__)
+        rest: list[Any] = []
+        for item in annotation.__metadata__:
+            ours = self._metadata(item)
+            if ours is None:
+                rest.append(item)
+            else:
+                found += ours
+        return (Annotated[(inner, *rest)] if rest else inner), found
+
+    def _metadata(self, item: Any) -> Metadata | None:
+        """The markers that one piece of `Annotated` metadata stands for; `None` if it is not ours."""
+        if isinstance(item, Marker | PartitionSpec):
+            return (item,)
+        if isinstance(item, Unknown):
+            self._unknown(item)
+            return ()
+        if item is VmapAxis or item is PartitionSpec or (isinstance(item, type) and issubclass(item, Marker)):
+            self.refuse(f"`{show(item)}` is the class and not a value", _fix_for_bare(show(item)))
+        if get_origin(item) is not Annotated:
+            return None
+        # VmapAxis[1] is itself Annotated[Any, ...], and Static is Annotated[T, ...]; the type does not count.
+        _, found = self.read(item.__origin__)
+        for part in item.__metadata__:
+            found += self._metadata(part) or ()
+        return found or None
+
+    def _union(self, annotation: Any) -> tuple[Any, Metadata]:
+        members = get_args(annotation)
+        parts = [self.read(member) for member in members]
+        solid = [part for part in parts if part != (type(None), ())]
+        marked = [found for _, found in solid if found]
+        if marked and len(solid) > 1:
+            fix = "put the marker around the whole union, as in Donate[A | B]"
+            self.refuse("a marker on one member of a union can't be honoured", fix)
+        kinds = tuple(part[0] for part in parts)
+        if all(new is old for new, old in zip(kinds, members, strict=True)):
+            return annotation, ()
+        return Union[kinds], marked[0] if marked else ()  # noqa: UP007 (the members are not known here)
+
+    def _generic(self, annotation: Any, origin: Any) -> Any:
+        old = getattr(annotation, "__args__", ())  # typing.Callable and typing.List alone have none
+        new = tuple(self._inside(arg) for arg in old)
+        if isinstance(origin, Unknown):
+            return self._unknown(origin)
+        if all(before is after for before, after in zip(old, new, strict=True)):
+            return annotation
+        if hasattr(annotation, "copy_with"):
+            return annotation.copy_with(new)
+        if origin is collections.abc.Callable:  # keeps its parameters in a way of its own; nobody checks them
+            return origin
+        rebuilt = types.GenericAlias(origin, new)
+        return next(iter(rebuilt)) if is_unpacked(annotation) else rebuilt
+
+    def _inside(self, annotation: Any) -> Any:
+        if annotation is None or annotation is ...:
+            return annotation
+        kind, found = self.read(annotation)
+        if found:
+            self.refuse("a marker inside of another type can't be honoured", _OUTERMOST)
+        return kind
+
+
+def is_array_class(annotation: Any) -> bool:
+    """Whether this is one of jaxtyping's array annotations, `Float[Array, "n"]`."""
+    return isinstance(annotation, type) and all(
+        hasattr(annotation, name) for name in ("dtypes", "array_type", "dim_str")
+    )
+
+
+def is_unpacked(annotation: Any) -> bool:
+    """Whether this is `*tuple[...]` or `Unpack[...]`: one annotation for several arguments."""
+    return get_origin(annotation) in _UNPACKS or getattr(annotation, "__unpacked__", False) is True
+
+
+def _fix_for_bare(name: str) -> str:
+    if name == "VmapAxis":
+        return "write VmapAxis[1], VmapAxis[None], VmapAxis[1, T] or Annotated[T, VmapAxis[1]]"
+    if name == "PartitionSpec":
+        return "write Annotated[T, PartitionSpec('x')]"
+    return f"write {name}[T]"
+
+
+def _alias_of(annotation: Any) -> Any:
+    origin = get_origin(annotation)
+    return annotation if origin is None else origin
+
+
+def _substituted(value: Any, by_param: dict[Any, Any], args: tuple[Any, ...]) -> Any:
+    if isinstance(value, TypeVar):
+        return by_param.get(value, value)
+    params = getattr(value, "__parameters__", ())
+    if not params:
+        return value
+    if all(param in by_param for param in params):
+        args = tuple(by_param[param] for param in params)
+    return value[args]
+
+
+def _checkable(annotation: Any) -> Any:
+    """`annotation` where a type checker at run time can do something with it, else `Any`."""
+    if annotation is None:
+        return type(None)
+    if any(annotation is form for form in _UNCHECKED):
+        return Any
+    if any(annotation is form for form in _STRINGS):
+        return str
+    known = isinstance(annotation, type) or get_origin(annotation) is not None
+    return annotation if known or type(annotation).__module__ in ("typing", "typing_extensions") else Any

@@ -1,0 +1,203 @@
+"""A callable and its annotations in, one frozen `Plan` out, resolved once.
+
+Floor 2. Knows signatures and hints; knows nothing of values, leaves or JAX's transforms. What a plan is
+stands in `_plan_model`, which contradictions a transform refuses in `_conflicts`: import them from here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import functools
+import types
+import weakref
+from collections.abc import Mapping
+from inspect import Signature
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from jax.sharding import PartitionSpec
+
+from typedfilter._reading import callables as callables
+from typedfilter._reading.conflicts import check_grad, check_jit, check_names, check_vmap
+from typedfilter._reading.hints import Hint, Role, class_hints, named, parse, refuse_lost_marker, show
+from typedfilter._values.memory import PerObject
+from typedfilter._reading.plan_model import Param, Plan
+from typedfilter._reading.names import Scope
+from typedfilter.annotations import Marker
+from typedfilter.errors import AnnotationError
+
+__all__ = [
+    "Param",
+    "Plan",
+    "check_grad",
+    "check_jit",
+    "check_names",
+    "check_vmap",
+    "plan_of",
+    "refuse_lost_markers",
+]
+
+
+def plan_of(fn: Any, *, final: bool = False) -> Plan:
+    """The plan of any callable; the same object while somebody uses it, once every name is found.
+
+    Call it again at the first call where the plan is not `complete`: names that are defined later are then
+    found, and what was found before is kept, since frames that held a local alias may be gone.
+
+    Args:
+        final: no name will be defined any more: what is still missing stays unknown, the plan is complete,
+            and what may hide a marker is refused.
+
+    Raises:
+        AnnotationError: an annotation contradicts itself or can't be read; function and parameter are named.
+        TypeError: `fn` is not callable.
+    """
+    plan = _plan_of(fn, final)
+    if final:
+        refuse_lost_markers(plan)
+    return plan
+
+
+def _plan_of(fn: Any, final: bool) -> Plan:
+    own = getattr(type(fn), "__typedfilter_plan__", None)
+    if own is not None:
+        plan: Plan = own(fn)
+        return plan
+    if isinstance(fn, staticmethod | classmethod):
+        return _plan_of(fn.__func__, final)
+    if not callable(fn):
+        raise TypeError(f"{fn!r} is not callable")
+    if isinstance(fn, types.MethodType):
+        return _of_method(fn, final).without_first()
+    if isinstance(fn, functools.partial):
+        base = _plan_of(fn.func, final)
+        return base.with_signature(
+            callables.partly_bound(base.function, base.signature, fn.args, fn.keywords)
+        )
+    if isinstance(fn, type):
+        return _of_class(fn)
+    call = callables.own_call(fn)
+    return _plan_of(call, final) if call is not None else _of_function(fn, final)
+
+
+def _of_method(method: types.MethodType, final: bool) -> Plan:
+    if isinstance(method.__func__, types.FunctionType):
+        return _of_function(method.__func__, final, callables.method_owner(method))
+    return _plan_of(method.__func__, final)
+
+
+def _of_function(fn: Any, final: bool, owner: type | None = None) -> Plan:
+    before = _cached(fn)
+    if before is not None and before.complete:
+        return before
+    signature = callables.signature_of(fn)
+    name = callables.name_of(fn)
+    if signature is None:
+        return _resolved(name, callables.ANYTHING, Scope(), has_signature=False)
+    scope = Scope.of_function(fn, owner, before.kept if before is not None else None)
+    plan = _resolved(name, signature, scope)
+    if final and not any(hint.opaque for hint in _hints(plan)):  # else it is refused, until it is mended
+        plan = dataclasses.replace(plan, complete=True, kept={})
+    _remember(fn, plan, before)
+    return plan
+
+
+def _of_class(cls: type) -> Plan:
+    signature = callables.signature_of(cls)
+    name = callables.name_of(cls)
+    if signature is None:
+        return _resolved(name, callables.ANYTHING, Scope(), has_signature=False)
+    # What a dataclass or NamedTuple writes for itself has the annotations of its fields, strings and all.
+    written = {field.name: field.type for field in getattr(cls, "__dataclass_fields__", {}).values()}
+    fields = class_hints(cls) if written or hasattr(cls, "_fields") else {}
+    known = {
+        param.name: fields[param.name]
+        for param in signature.parameters.values()
+        if param.name in fields and written.get(param.name, param.annotation) is param.annotation
+    }
+    return _resolved(name, signature.replace(return_annotation=cls), callables.constructor_scope(cls), known)
+
+
+def _resolved(
+    name: str, signature: Signature, scope: Scope, known: Mapping[str, Hint] = {}, has_signature: bool = True
+) -> Plan:
+    params: list[Param] = []
+    for param in signature.parameters.values():
+        with named(name, param.name):
+            hint = known[param.name] if param.name in known else parse(param.annotation, scope)
+        params.append(Param(param.name, param.kind, hint, param.default))
+    with named(name, "return"):
+        returns = _returned(signature.return_annotation, scope)
+    complete = not any(hint.unresolved for hint in (returns, *(param.hint for param in params)))
+    kept = {} if complete else dict(scope.used)
+    return Plan(name, tuple(params), returns, signature, has_signature, complete, kept)
+
+
+def _hints(plan: Plan) -> tuple[Hint, ...]:
+    return plan.returns, *(param.hint for param in plan.params)
+
+
+def _returned(annotation: Any, scope: Scope) -> Hint:
+    hint = parse(annotation, scope)
+    if hint.donate or hint.static_marker or hint.role is Role.TRACED or hint.diff is not None:
+        shown = show(hint.annotation)
+        problem = f"is annotated {shown}, but a result takes no marker but VmapAxis and PartitionSpec"
+        raise AnnotationError(problem, fix="drop the marker")
+    return hint
+
+
+def refuse_lost_markers(plan: Plan) -> None:
+    """Raise `AnnotationError` where a marker may hide behind a name that is not defined."""
+    for name, hint in (*((param.name, param.hint) for param in plan.params), ("return", plan.returns)):
+        refuse_lost_marker(hint, plan.function, name)
+
+
+# The cache ----------------------------------------------------------------------------------------------
+# A plan is kept as long as its function lives, and must not keep it alive. Through a local class, or a
+# default value, it might: such a plan is held weakly, and lives only while somebody uses it.
+
+_plans: PerObject[dict[str, Plan | weakref.ref[Plan]]] = PerObject(dict)
+_PLAIN = (int, float, complex, bool, str, bytes, type(None))
+
+
+def _cached(fn: Any) -> Plan | None:
+    known = _plans.of(fn).get("plan")
+    return known() if isinstance(known, weakref.ref) else known
+
+
+def _remember(fn: Any, plan: Plan, before: Plan | None) -> None:
+    # While a decorator runs, nothing refers to the function yet. So what is not complete may be held then.
+    first_part = before is None and not plan.complete
+    hints = _hints(plan)
+    defaults = [param.default for param in plan.params]
+    alone = all(_is_global(hint.annotation) and _is_global(hint.type) for hint in hints)
+    if first_part or (alone and not plan.kept and all(map(_is_plain, defaults))):
+        _plans.of(fn)["plan"] = plan
+    elif plan.complete:
+        _plans.of(fn)["plan"] = weakref.ref(plan)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a default value refers to nothing else."""
+    if isinstance(value, tuple):
+        return all(map(_is_plain, value))
+    if isinstance(value, types.FunctionType | type):
+        return "<locals>" not in value.__qualname__
+    return type(value) in _PLAIN or isinstance(value, enum.Enum)
+
+
+def _is_global(annotation: Any) -> bool:
+    """Whether an annotation refers to nothing that could refer to a function with a shorter life."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return all(map(_is_global, (annotation.__origin__, *annotation.__metadata__)))
+    if isinstance(annotation, type):
+        inner = [getattr(annotation, name, None) for name in ("array_type", "leaftype")]
+        return "<locals>" not in annotation.__qualname__ and all(map(_is_global, inner))
+    if isinstance(annotation, list):  # the parameters of a Callable
+        return all(map(_is_global, annotation))
+    if args := get_args(annotation):
+        return origin is Literal or all(map(_is_global, args))
+    return (
+        annotation is Any or annotation is ... or isinstance(annotation, str | None | Marker | PartitionSpec)
+    )

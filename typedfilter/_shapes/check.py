@@ -1,0 +1,315 @@
+"""The runtime check at the body: what the user's function receives, and what it returns.
+
+Floor 2. `checked` compiles a plan into a callable once; a call then walks the nodes of `_shape_nodes` in one
+jaxtyping context, so that dimension names bind across all arguments, the body and the return. Knows nothing
+of transforms: they call what `checked` gives them where they would have called the function, and while JAX
+traces it, so that a compiled call pays nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import dataclasses
+import functools
+import inspect
+import os
+import types
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jaxtyping
+import numpy as np
+
+from typedfilter._reading.fields import leaf_marks
+from typedfilter._reading.hints import Hint, Role
+from typedfilter._reading.plan import Param, Plan, plan_of
+from typedfilter._shapes.compile import node_of
+from typedfilter._shapes.nodes import ArrayNode, Failure, Node, Path, PlainNode, ScalarNode, Seen, UnionNode
+from typedfilter._shapes.text import explain, explain_unbound
+from typedfilter._values.trees import flatten
+from typedfilter.errors import TypedFilterError
+
+_off: contextvars.ContextVar[bool] = contextvars.ContextVar("typedfilter_checks_off", default=False)
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def checks_enabled() -> bool:
+    """Whether bodies are checked now: not under `checks_off`, nor with TYPEDFILTER_CHECK=off (or 0, false).
+
+    Read each time a body runs, which under `filter_jit` is when it is traced.
+    """
+    if _off.get():
+        return False
+    return os.environ.get("TYPEDFILTER_CHECK", "on").strip().lower() not in ("off", "0", "false", "no")
+
+
+@contextlib.contextmanager
+def checks_off() -> Generator[None]:
+    """Check no body inside: that of a transform made with `check=False` and of the wrappers that it calls."""
+    token = _off.set(True)
+    try:
+        yield
+    finally:
+        _off.reset(token)
+
+
+def checked(fn: Callable[..., Any], plan: Plan) -> Callable[..., Any]:
+    """`fn`, with its annotated arguments checked before and its return after each call.
+
+    `fn` itself comes back where there is nothing to check, where a check is already inside (one of our
+    wrappers, or what `jaxtyping.jaxtyped` has wrapped), and where its annotations are those of a function
+    that something else calls (`jax.vmap(f)` has the annotations of `f`, and receives batches).
+
+    Arguments annotated to hold arrays reach `fn` as JAX arrays even where nothing is traced (a Python scalar
+    under `jax.disable_jit()`), so that a body means the same with and without a trace. That does not depend
+    on whether checks are on.
+
+    Raises (when the result is called):
+        ShapeError: an argument or the return does not fit its annotation.
+        AnnotationError: an annotation computes with a dimension name that no argument binds.
+    """
+    if isinstance(fn, _Checked) or not _is_body(fn):
+        return fn
+    body = _Checked(fn, plan)
+    return body if body.useful else fn
+
+
+def _checked_again(fn: Callable[..., Any]) -> Callable[..., Any]:
+    return checked(fn, plan_of(fn))
+
+
+def _is_body(fn: Any) -> bool:
+    """Whether what `fn` is annotated with is what it receives itself, and nobody checks it yet.
+
+    False where, on the way through partials, methods and `__wrapped__`, there is a wrapper that may
+    transform: one of ours, `jaxtyped`, a function of JAX's own, an object of a class that nobody here knows.
+    """
+    seen: set[int] = set()
+    while id(fn) not in seen:
+        seen.add(id(fn))
+        if hasattr(type(fn), "__typedfilter_plan__") or getattr(fn, "__no_type_check__", False):
+            return False
+        if isinstance(fn, functools.partial):
+            fn = fn.func
+        elif isinstance(fn, types.MethodType):
+            fn = fn.__func__
+        elif isinstance(fn, types.FunctionType):
+            if _is_foreign(fn):
+                return False
+            fn = getattr(fn, "__wrapped__", fn)
+        elif isinstance(fn, type):
+            return True
+        elif hasattr(fn, "__wrapped__"):
+            return False
+        else:  # an instance: what is called is its class's method
+            fn = inspect.getattr_static(type(fn), "__call__", None)
+    return True
+
+
+def _is_foreign(fn: types.FunctionType) -> bool:
+    # The wrappers that jaxtyped makes are defined where it is defined itself, and share its globals.
+    if fn.__globals__ is jaxtyping.jaxtyped.__globals__:
+        return True
+    module = str(fn.__globals__.get("__name__", ""))
+    return hasattr(fn, "__wrapped__") and module.partition(".")[0] in ("jax", "equinox", "flax")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Argument:
+    """One parameter, ready to be checked."""
+
+    name: str
+    hint: Hint
+    default: Any
+    node: Node | None
+    canonical: bool  # its leaves become JAX arrays
+    flat: bool  # it is one array or number
+    computed: bool  # an annotation such as "n+1", which has to wait until n is bound
+
+    @property
+    def useful(self) -> bool:
+        return self.node is not None or self.canonical
+
+
+def _argument(param: Param) -> _Argument:
+    arrays = param.hint.role in (Role.ARRAYS, Role.TRACED)
+    node = node_of(param.hint.type, arrays)
+    dims = _dims(node)
+    return _Argument(
+        param.name,
+        param.hint,
+        param.default,
+        node,
+        canonical=arrays and not _numpy_only(node),
+        flat=_is_flat(node),
+        computed=any(_is_computed(token) for token in dims.split()),
+    )
+
+
+def _dims(node: Node | None) -> str:
+    leaves = node.leaves() if node is not None else ()
+    return " ".join(leaf.cls.dim_str for leaf in leaves if isinstance(leaf, ArrayNode))
+
+
+def _is_computed(token: str) -> bool:
+    name = token.rpartition("=")[2].lstrip("#*?_")
+    return bool(name) and name != "..." and not name.isidentifier() and not name.isdigit()
+
+
+def _is_flat(node: Node | None) -> bool:
+    alternatives = node.alternatives if isinstance(node, UnionNode) else (node,)
+    kinds = (type(None), jax.Array, np.ndarray)
+    return all(
+        isinstance(one, ArrayNode | ScalarNode) or (isinstance(one, PlainNode) and one.hint in kinds)
+        for one in alternatives
+    )
+
+
+def _numpy_only(node: Node | None) -> bool:
+    """Whether what is annotated is NumPy's arrays: those stay what they are."""
+    if node is None:
+        return False
+    kinds = [leaf.hint.array_type for leaf in node.leaves() if isinstance(leaf, ArrayNode)]
+    kinds += [leaf.hint for leaf in node.leaves() if isinstance(leaf, PlainNode)]
+    return np.ndarray in kinds and jax.Array not in kinds
+
+
+def _canonical_for(arg: _Argument | None, value: Any) -> Any:
+    if arg is None or not arg.canonical or isinstance(value, jax.Array):
+        return value
+    if arg.flat:  # no container is right here: what is wrong is for the check to say
+        return jnp.asarray(value) if _is_raw(value) else value
+    leaves, treedef = flatten(value)
+    if any(map(_is_raw, leaves)):
+        pairs = zip(leaves, leaf_marks(value), strict=True)
+        return treedef.unflatten(
+            [jnp.asarray(leaf) if _is_raw(leaf) and not mark.static else leaf for leaf, mark in pairs]
+        )
+    return value
+
+
+def _is_raw(leaf: Any) -> bool:
+    if isinstance(leaf, np.ndarray | np.generic):
+        return jnp.issubdtype(leaf.dtype, np.number) or leaf.dtype == np.bool_
+    return isinstance(leaf, bool | int | float | complex)
+
+
+class _Checked:
+    """The callable that `checked` returns. Two of the same function are equal, so that JAX traces once."""
+
+    def __init__(self, fn: Callable[..., Any], plan: Plan) -> None:
+        functools.update_wrapper(self, fn, updated=())
+        arguments = {param.name: _argument(param) for param in plan.params}
+        by_kind: dict[Any, list[_Argument]] = {}
+        for param in plan.params:
+            by_kind.setdefault(param.kind, []).append(arguments[param.name])
+        self._fn = fn
+        self._plan = plan
+        self._positional = tuple(arg for kind in _POSITIONAL for arg in by_kind.get(kind, ()))
+        self._rest = next(iter(by_kind.get(inspect.Parameter.VAR_POSITIONAL, ())), None)
+        self._extra = next(iter(by_kind.get(inspect.Parameter.VAR_KEYWORD, ())), None)
+        positional_only = {arg.name for arg in by_kind.get(inspect.Parameter.POSITIONAL_ONLY, ())}
+        variadic = {arg.name for arg in (self._rest, self._extra) if arg is not None}
+        self._named = {name: arg for name, arg in arguments.items() if name not in positional_only | variadic}
+        self._returns = node_of(plan.returns.type, arrays=True)
+        self._canonical = any(arg.canonical for arg in arguments.values())
+        self._computed = any(arg.computed for arg in arguments.values())
+        dims = [_dims(arg.node) for arg in arguments.values()] + [_dims(self._returns)]
+        self._formatted = any("{" in text for text in dims)
+        self.useful = self._returns is not None or any(arg.useful for arg in arguments.values())
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._canonical:
+            args, kwargs = self._canonicalised(args, kwargs)
+        if not checks_enabled():
+            return self._fn(*args, **kwargs)
+        if self._formatted:
+            return self._call_framed(args, kwargs)
+        with jaxtyping.jaxtyped("context"):
+            return self._call(args, kwargs)
+
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        seen: Seen = []
+        rows = self._rows(args, kwargs)
+        if self._computed:
+            rows = iter(sorted(rows, key=lambda row: row[0].computed))
+        for arg, path, value in rows:
+            if arg.node is not None and value is not arg.default:
+                self._check(arg.node, arg.hint, value, path, seen)
+        result = self._fn(*args, **kwargs)
+        if self._returns is not None:
+            self._check(self._returns, self._plan.returns, result, ("return",), seen)
+        return result
+
+    def _check(self, node: Node, hint: Hint, value: Any, path: Path, seen: Seen) -> None:
+        try:
+            failure: Failure | None = node.check(value, path, seen)
+            if failure is None:
+                return
+            error: TypedFilterError = explain(failure, seen, self._plan.function, hint.annotation)
+        except jaxtyping.AnnotationError as problem:
+            error = explain_unbound(problem, self._plan.function, path[0], hint.annotation)
+        raise error
+
+    def _rows(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[tuple[_Argument, Path, Any]]:
+        """Each argument of the call, with its name. What does not bind is the function's to report."""
+        for arg, value in zip(self._positional, args, strict=False):
+            yield arg, (arg.name,), value
+        if self._rest is not None:
+            for index, value in enumerate(args[len(self._positional) :]):
+                yield self._rest, (self._rest.name, f"[{index}]"), value
+        for name, arg in self._named.items():  # as in the signature: JAX sorts keyword arguments
+            if name in kwargs:
+                yield arg, (name,), kwargs[name]
+        if self._extra is not None:
+            for name, value in kwargs.items():
+                if name not in self._named:
+                    yield self._extra, (name,), value
+
+    def _canonicalised(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        count = len(self._positional)
+        places = [self._positional[i] if i < count else self._rest for i in range(len(args))]
+        values = tuple(_canonical_for(arg, value) for arg, value in zip(places, args, strict=True))
+        named = {name: _canonical_for(self._named.get(name, self._extra), kwargs[name]) for name in kwargs}
+        return values, named
+
+    def _call_framed(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The call as a `jaxtyped` function, which is where jaxtyping finds the `n` of "{n}".
+
+        An exception takes a way of its own: jaxtyping would write a note on the user's.
+        """
+        raised: list[BaseException] = []
+
+        def body(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return self._call(args, kwargs)
+            except BaseException as error:
+                raised.append(error)
+
+        body.__signature__ = self._plan.signature  # type: ignore[attr-defined]  # read by inspect.signature
+        result = jaxtyping.jaxtyped(body, typechecker=None)(*args, **kwargs)
+        if raised:
+            raise raised.pop()
+        return result
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _checked_again, (self._fn,)  # jax.Array, and so a plan, does not pickle on every JAX
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Checked):
+            return NotImplemented
+        if self._plan.complete != other._plan.complete:
+            return False
+        if isinstance(self._fn, types.MethodType):
+            return self._fn == other._fn
+        return self._fn is other._fn
+
+    def __hash__(self) -> int:
+        if isinstance(self._fn, types.MethodType):
+            return hash((id(self._fn.__self__), self._fn.__func__))
+        return hash(id(self._fn))

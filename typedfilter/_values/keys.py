@@ -1,0 +1,256 @@
+"""When two static values are the same: exact structural keys, and one shared object for each of them.
+
+Floor 1. Knows Python values; knows nothing of pytrees, annotations or transforms. Python's `==` is too
+coarse to share a compilation by (`1 == 1.0 == True`, `0.0 == -0.0`) and too fine for a NaN, so values are
+compared by keys that are equal only when no program could tell the values apart.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import operator
+import struct
+import sys
+import weakref
+from collections.abc import Callable, Hashable
+from typing import Any, Generic, TypeVar
+
+import jax
+import numpy as np
+
+from typedfilter._values.memory import InternTable
+
+__all__ = ["ByClass", "Interned", "exact_key", "intern", "is_self_exact", "static_problem"]
+
+R = TypeVar("R")
+
+
+class ByClass(dict[type, R], Generic[R]):
+    """What `compute(cls)` says, remembered for each class; `table[cls]` is one look-up in C on a hit.
+
+    A class that its module holds lives as long as the process and is kept here; any other (made in a
+    function, say) is only held weakly, so that dropping it frees it.
+    """
+
+    def __init__(self, compute: Callable[[type], R]) -> None:
+        super().__init__()
+        self._compute = compute
+        self._dropped_with_their_class: weakref.WeakKeyDictionary[type, R] = weakref.WeakKeyDictionary()
+
+    def __missing__(self, cls: type) -> R:
+        try:
+            return self._dropped_with_their_class[cls]
+        except KeyError:
+            pass
+        answer = self._compute(cls)
+        if getattr(sys.modules.get(cls.__module__), cls.__qualname__, None) is cls:
+            self[cls] = answer
+        else:
+            self._dropped_with_their_class[cls] = answer
+        return answer
+
+
+_CONTAINERS: tuple[type, ...] = (tuple, list, frozenset, set, dict)
+
+
+def _fields_compared(cls: type) -> tuple[str, ...]:
+    """The fields by which instances of a dataclass are told apart; none where identity decides."""
+    if not dataclasses.is_dataclass(cls) or _inherits_eq(cls, object):
+        return ()
+    return tuple(field.name for field in dataclasses.fields(cls) if field.compare)
+
+
+def _has_generated_eq(cls: type) -> bool:
+    """Whether `cls.__eq__` is what `dataclasses` writes, hence says nothing that the fields don't."""
+    code = getattr(cls.__eq__, "__code__", None)
+    reference: Any = dataclasses.make_dataclass("reference", _FIELDS_COMPARED[cls]).__eq__
+    written = reference.__code__
+    return code is not None and (code.co_code, code.co_names, code.co_consts) == (
+        written.co_code,
+        written.co_names,
+        written.co_consts,
+    )
+
+
+_FIELDS_COMPARED = ByClass(_fields_compared)
+_HAS_GENERATED_EQ = ByClass(_has_generated_eq)
+
+
+def exact_key(value: object) -> Hashable:
+    """A key that equals another one exactly when no program could tell the two values apart.
+
+    Types count at every depth, floats by their bits, dataclasses by the fields they compare, containers by
+    their elements in the order of iteration (which a program can see, of a `frozenset` too). Of any other
+    object its exact type and its own `__eq__` decide.
+
+    Raises:
+        TypeError: the value, or something inside it, is unhashable.
+    """
+    return _key(value, False)
+
+
+def _key(value: Any, owned: bool) -> Hashable:
+    """As `exact_key`; `owned` says that a hashable dataclass vouches for the mutable containers in it."""
+    cls = type(value)
+    return _KEY_MAKERS[cls](cls, value, owned)
+
+
+def _opaque_key(cls: type, value: Any, owned: bool) -> Hashable:
+    hash(value)
+    return cls, value
+
+
+def _inherits_eq(cls: Any, base: Any) -> bool:
+    return cls.__eq__ is base.__eq__
+
+
+def _float_key(cls: type, value: Any, owned: bool) -> Hashable:
+    bits = struct.pack("d", value)
+    return (cls, bits) if _inherits_eq(cls, float) else (cls, bits, value)
+
+
+def _complex_key(cls: type, value: Any, owned: bool) -> Hashable:
+    bits = struct.pack("dd", value.real, value.imag)
+    return (cls, bits) if _inherits_eq(cls, complex) else (cls, bits, value)
+
+
+def _numpy_key(cls: type, value: Any, owned: bool) -> Hashable:
+    if issubclass(cls, np.void):  # tobytes() would read the padding between the fields
+        hash(value)
+        return cls, value.dtype, _key(value.item(), True)
+    if value.dtype.char in "gG":  # the same for the padding of 80 bit numbers
+        return cls, value.dtype, repr(value)
+    return cls, value.dtype, value.tobytes()
+
+
+def _span_key(cls: type, value: Any, owned: bool) -> Hashable:
+    """Of a range (empty ones are equal) or a slice (unhashable before Python 3.12; here by what it holds)."""
+    return cls, _key(value.start, owned), _key(value.stop, owned), _key(value.step, owned)
+
+
+def _container_key(cls: type, value: Any, owned: bool) -> Hashable:
+    if cls.__hash__ is None and not owned:
+        hash(value)
+    items = value.items() if issubclass(cls, dict) else value
+    elements = tuple([_key(item, owned) for item in items])
+    base = next(base for base in _CONTAINERS if issubclass(cls, base))
+    if _inherits_eq(cls, base):
+        return cls, elements
+    hash(value)
+    return cls, elements, value
+
+
+def _fields_key(cls: type, value: Any, owned: bool) -> Hashable:
+    hash(value)
+    fields = tuple([_key(getattr(value, name), True) for name in _FIELDS_COMPARED[cls]])
+    return (cls, fields) if _HAS_GENERATED_EQ[cls] else (cls, fields, value)
+
+
+def _key_maker(cls: type) -> Callable[[type, Any, bool], Hashable]:
+    if issubclass(cls, enum.Enum):  # members are single objects, whatever type their values mix in
+        return _opaque_key
+    for bases, maker in (
+        (np.generic, _numpy_key),  # before float: np.float64 is one
+        (float, _float_key),
+        (complex, _complex_key),
+        ((range, slice), _span_key),
+        (_CONTAINERS, _container_key),
+    ):
+        if issubclass(cls, bases):
+            return maker
+    return _fields_key if _FIELDS_COMPARED[cls] else _opaque_key
+
+
+_KEY_MAKERS = ByClass(_key_maker)
+_SELF_EXACT = ByClass(lambda cls: _KEY_MAKERS[cls] is _opaque_key)
+
+is_self_exact: Callable[[type], bool] = _SELF_EXACT.__getitem__
+"""Whether two values of exactly this class that are `==` can't be told apart by a program.
+
+Then `jax.jit`'s own comparison of static arguments, by type and `==`, is exact. False for floats, complex
+numbers, NumPy scalars, containers, ranges, slices and dataclasses that compare by their fields."""
+
+
+class Interned:
+    """The one object that stands for all values of one exact key; compared and hashed by identity.
+
+    Attributes:
+        value: the value, as first seen.
+        key: its `exact_key`.
+    """
+
+    __slots__ = ("__weakref__", "key", "value")
+
+    value: Any
+    key: Hashable
+
+    def __init__(self, value: object, key: Hashable) -> None:
+        self.value = value
+        self.key = key
+
+    def __repr__(self) -> str:
+        return repr(self.value)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return intern, (self.value,)
+
+
+_TABLE: InternTable[Interned] = InternTable()
+
+
+def intern(value: object) -> Interned:
+    """The one live `Interned` with the exact key of `value`. It lives as long as somebody holds it.
+
+    Raises:
+        TypeError: the value, or something inside it, is unhashable.
+    """
+    key = exact_key(value)
+    return _TABLE.get_or_add(key, lambda: Interned(value, key))
+
+
+def static_problem(value: object) -> str | None:
+    """Why `value` can't be static, as a predicate ("is unhashable: list"); `None` if it can."""
+    if isinstance(value, (jax.Array, np.ndarray)):
+        return "is an array"
+    try:
+        exact_key(value)
+    except TypeError as error:
+        return _unhashable(value, error)
+    except Exception as error:
+        return f"has a __hash__ that raised {type(error).__name__}: {error}"
+    try:
+        same = operator.eq(value, value)
+    except Exception as error:
+        return f"has an __eq__ that raised {type(error).__name__}: {error}"
+    if isinstance(same, (jax.Array, np.ndarray)):
+        return "has an __eq__ that returned an array"
+    try:
+        bool(same)
+    except Exception as error:
+        return f"has an __eq__ whose result raised {type(error).__name__}: {error}"
+    return None
+
+
+def _unhashable(value: object, error: TypeError) -> str:
+    if type(value).__hash__ is None:
+        return f"is unhashable: {type(value).__name__}"
+    culprit = _first_unhashable(value)
+    if culprit is None:
+        return f"has a __hash__ that raised TypeError: {error}"
+    if isinstance(culprit, (jax.Array, np.ndarray)):
+        return f"is unhashable: {type(value).__name__} with an array inside"
+    return f"is unhashable: {type(value).__name__} with a {type(culprit).__name__} inside"
+
+
+def _first_unhashable(value: Any) -> object | None:
+    cls = type(value)
+    inside = list(value) if issubclass(cls, (tuple, frozenset)) else []
+    inside += [getattr(value, name, None) for name in _FIELDS_COMPARED[cls]]
+    for item in inside:
+        if type(item).__hash__ is None or isinstance(item, (jax.Array, np.ndarray)):
+            return item  # type: ignore[no-any-return]  # elements of a container are Any
+        culprit = _first_unhashable(item)
+        if culprit is not None:
+            return culprit
+    return None

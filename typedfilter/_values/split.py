@@ -1,0 +1,80 @@
+"""The one split and the one join: a pytree into a flat tuple of arrays and the rest, and back.
+
+Floor 3. Every transform is built on it, on flat leaf lists. `_pack` adds what `jax.jit` needs: a rest that
+is hashable, and compared exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import jax
+from jax.tree_util import tree_flatten
+
+from typedfilter._values.trees import Treedef
+
+__all__ = ["Carried", "Rest", "join_leaves", "split", "split_leaves"]
+
+
+def join_leaves(total: int, *parts: tuple[Sequence[int], Iterable[Any]]) -> list[Any]:
+    """One list of `total` leaves from pairs of positions and what stands there; `None` elsewhere."""
+    leaves: list[Any] = [None] * total
+    for positions, values in parts:
+        for position, value in zip(positions, values, strict=True):
+            leaves[position] = value
+    return leaves
+
+
+class Rest:
+    """What `split` left behind: the structure, and every leaf that was not taken."""
+
+    __slots__ = ("__weakref__", "others", "others_at", "taken_at", "treedef")
+
+    def __init__(
+        self, treedef: Treedef, taken_at: Sequence[int], others_at: Sequence[int], others: Sequence[Any]
+    ) -> None:
+        self.treedef: Treedef = treedef
+        self.taken_at: Sequence[int] = taken_at
+        self.others_at: Sequence[int] = others_at
+        self.others: Sequence[Any] = others
+
+    def join(self, taken: Iterable[Any]) -> Any:
+        """The tree, with `taken` in the place of the leaves that were taken."""
+        return self.treedef.unflatten(self.leaves(taken))
+
+    def leaves(self, taken: Iterable[Any]) -> list[Any]:
+        """The flat leaves of `join(taken)`."""
+        return join_leaves(self.treedef.num_leaves, (self.taken_at, taken), (self.others_at, self.others))
+
+    def with_none(self, taken: Iterable[Any]) -> Any:
+        """The tree, with `taken` in their places and `None` for all other leaves: a gradient, say."""
+        return self.treedef.unflatten(join_leaves(self.treedef.num_leaves, (self.taken_at, taken)))
+
+
+def split(tree: Any, take: Callable[[list[Any]], Sequence[bool]]) -> tuple[list[Any], Rest]:
+    """The leaves that `take(leaves)` says, as a flat list, and the rest; `rest.join` is the inverse."""
+    leaves, treedef = tree_flatten(tree)
+    return split_leaves(leaves, treedef, take(leaves))
+
+
+def split_leaves(leaves: list[Any], treedef: Treedef, mask: Sequence[bool]) -> tuple[list[Any], Rest]:
+    """As `split`, of a tree that is flattened already, with the choice made leaf by leaf."""
+    taken_at = [i for i, taken in enumerate(mask) if taken]
+    if len(taken_at) == len(leaves):
+        return leaves, Rest(treedef, taken_at, (), ())
+    others_at = [i for i, taken in enumerate(mask) if not taken]
+    return [leaves[i] for i in taken_at], Rest(treedef, taken_at, others_at, [leaves[i] for i in others_at])
+
+
+class Carried:
+    """A pytree node without children, on which a Python object travels past JAX and back."""
+
+    __slots__ = ("back", "there")
+
+    def __init__(self, there: Any) -> None:
+        self.there = there
+        self.back: Any = None
+
+
+jax.tree_util.register_pytree_node(Carried, lambda carried: ((), carried), lambda carried, _: carried)

@@ -1,0 +1,154 @@
+"""What a pytree must look like, leaf by leaf, and where another one differs from that.
+
+Floor 3. Arrays are given by shape and dtype, everything else by its exact value. Serves whatever fixes a
+program for some arguments or results, and later meets others. Knows nothing of plans or transforms.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from typedfilter._wrapping.blame import brief
+from typedfilter._values.keys import exact_key
+from typedfilter._wrapping.call import as_struct, is_passed
+from typedfilter._shapes.text import array_text
+
+__all__ = ["Difference", "Template", "same_static", "struct_text", "structure_text"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """Where a tree does not fit a template.
+
+    Attributes:
+        where: the path of the leaf; empty if the structure differs.
+        what: in what it differs: structure, type, shape, dtype or value.
+        static: whether it is about a value that is no array.
+    """
+
+    where: str
+    what: str
+    expected: str
+    actual: str
+    static: bool = False
+
+
+class Template:
+    """The structure of a tree, the shape and dtype of its arrays, and everything else exactly.
+
+    Attributes:
+        structs: of the arrays, as a flat list.
+    """
+
+    def __init__(self, tree: Any, mask: Sequence[bool]) -> None:
+        found, treedef = jax.tree_util.tree_flatten_with_path(tree)
+        self.treedef: Any = treedef
+        self.paths: list[Any] = [path for path, _ in found]
+        self.mask: Sequence[bool] = mask
+        self.leaves: list[Any] = [
+            as_struct(leaf) if is_array else leaf for (_, leaf), is_array in zip(found, mask, strict=True)
+        ]
+        self.structs: list[Any] = [leaf for leaf, is_array in zip(self.leaves, mask, strict=True) if is_array]
+        self.dict_keys: Any = _dict_keys(self.paths)
+
+    @functools.cached_property
+    def key(self) -> Hashable:
+        """Equal for templates that are the same exactly; a new object where something is unhashable."""
+        leaves = zip(self.leaves, self.mask, strict=True)
+        try:
+            texts = tuple([struct_text(leaf) if is_array else exact_key(leaf) for leaf, is_array in leaves])
+            key = self.treedef, tuple(self.mask), texts, tuple(self.dict_keys)
+            hash(key)
+        except TypeError:
+            return object()
+        return key
+
+    def fit(self, tree: Any, batch: tuple[int, ...] = ()) -> list[Any] | Difference:
+        """The arrays of `tree`, flat, or the first difference.
+
+        A Python number fits where a scalar array of its kind is due, and becomes one. Arrays have the
+        axes `batch` in front of their own.
+        """
+        leaves, treedef = jax.tree_util.tree_flatten(tree)
+        if treedef != self.treedef or (self.dict_keys and self.dict_keys != _dict_keys(_paths(tree))):
+            return Difference("", "structure", structure_text(self.treedef), structure_text(treedef))
+        arrays: list[Any] = []
+        for path, wanted, is_array, leaf in zip(self.paths, self.leaves, self.mask, leaves, strict=True):
+            where = jax.tree_util.keystr(path)
+            if is_array:
+                array = _as_array(wanted, leaf)
+                expected = struct_text(wanted, batch)
+                if array is None or struct_text(array) != expected:
+                    return Difference(where, _what(wanted, array, batch), expected, brief(leaf))
+                arrays.append(array)
+            elif not same_static(wanted, leaf):
+                return Difference(where, "value", brief(wanted), brief(leaf), static=True)
+        return arrays
+
+    def join(self, arrays: Sequence[Any]) -> Any:
+        """The tree, with `arrays` in the places of its arrays."""
+        remaining = iter(arrays)
+        leaves = zip(self.leaves, self.mask, strict=True)
+        return self.treedef.unflatten([next(remaining) if is_array else leaf for leaf, is_array in leaves])
+
+
+def same_static(one: Any, two: Any) -> bool:
+    """Whether no program can tell two values apart; of unhashable ones type and `==` decide."""
+    if one is two:
+        return True
+    if is_passed(one) or is_passed(two):
+        return False
+    try:
+        return exact_key(one) == exact_key(two)
+    except TypeError:
+        return type(one) is type(two) and bool(one == two)
+
+
+def struct_text(leaf: Any, batch: Sequence[int] = ()) -> str:
+    """The dtype and shape of an array or what stands for one: `f32[3,2]`."""
+    dtype = leaf.dtype
+    if isinstance(dtype, np.dtype) and not jnp.issubdtype(dtype, jax.dtypes.extended):
+        dtype = jax.dtypes.canonicalize_dtype(dtype)
+    return array_text(dtype, (*batch, *leaf.shape))
+
+
+def _as_array(wanted: Any, leaf: Any) -> Any:
+    """`leaf` if it is an array, and as one if it is a Python number of the kind that is due."""
+    if is_passed(leaf):
+        return leaf
+    kinds = {bool: np.bool_, int: np.integer, float: np.floating, complex: np.complexfloating}
+    kind = kinds.get(type(leaf))
+    if kind is None or not jnp.issubdtype(wanted.dtype, kind):
+        return None
+    try:
+        return np.asarray(leaf, wanted.dtype)
+    except OverflowError:
+        return None
+
+
+def _what(wanted: Any, array: Any, batch: tuple[int, ...]) -> str:
+    if array is None:
+        return "type"
+    return "dtype" if array.shape == (*batch, *wanted.shape) else "shape"
+
+
+def structure_text(treedef: Any) -> str:
+    """A treedef, with `*` for each leaf: `{'a': *, 'b': (*, None)}`."""
+    return str(treedef).removeprefix("PyTreeDef(").removesuffix(")")
+
+
+def _paths(tree: Any) -> list[Any]:
+    return [path for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
+
+
+def _dict_keys(paths: Sequence[Any]) -> list[Any]:
+    """Keys of dictionaries that aren't strings, exactly: JAX takes 1, 1.0 and True for one."""
+    keys = [key.key for path in paths for key in path if isinstance(key, jax.tree_util.DictKey)]
+    return [exact_key(key) for key in keys if type(key) is not str]

@@ -1,0 +1,235 @@
+"""From an error that JAX raised about the arguments of a call to one that names the argument.
+
+Floor 3. Runs only when something was raised, and looks at the arguments alone: an error that they don't
+explain is the user's own, and passes unchanged.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.core
+import numpy as np
+
+from typedfilter._wrapping import host_errors as _raised
+from typedfilter._reading.fields import is_array_only_class, leaf_marks
+from typedfilter._reading.hints import Hint, Role, show
+from typedfilter._values.keys import static_problem
+from typedfilter._reading.plan import Param, Plan
+from typedfilter._shapes.text import array_text
+from typedfilter.errors import DonationError, ShapeError, StaticArgumentError, TypedFilterError
+from typedfilter.filters import is_array, is_array_like
+
+__all__ = ["better_error", "brief", "donation_error", "naming_deleted"]
+
+Finder = Callable[[Plan, str, Hint, Any], TypedFilterError | None]
+
+
+def better_error(
+    plan: Plan, error: Exception, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> Exception | None:
+    """An error that says which argument is to blame for `error`; `None` where none is.
+
+    For JAX's report of what a callback on the host raised, the exception of that callback.
+    """
+    original = _raised.original(error)
+    if original is not None:
+        return original
+    if isinstance(error, TypedFilterError) or not isinstance(error, (TypeError, ValueError, RuntimeError)):
+        return None
+    if _GONE.match(str(error)):
+        return donation_error(plan, args, kwargs)
+    if _TWICE.match(str(error)):
+        return _twice_error(plan, args, kwargs)
+    return _first_fault((_static_fault, _leaf_fault, _traced_fault), plan, args, kwargs)
+
+
+class naming_deleted:
+    """Inside, JAX's error about a deleted array becomes one that names the argument it was passed as.
+
+    A class and no generator, which costs more: it is entered in every call that is not compiled.
+    """
+
+    __slots__ = ("_args", "_kwargs", "_plan")
+
+    def __init__(self, plan: Plan, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        self._plan, self._args, self._kwargs = plan, args, kwargs
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if isinstance(error, RuntimeError | ValueError) and _GONE.match(str(error)):
+            better = donation_error(self._plan, self._args, self._kwargs)
+            if better is not None:
+                raise better from None
+
+
+def donation_error(plan: Plan, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Exception | None:
+    """An error that names the first array among these arguments whose memory is gone."""
+    return _first_fault((_donated_fault,), plan, args, kwargs)
+
+
+def _first_fault(
+    finders: Sequence[Finder], plan: Plan, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> Exception | None:
+    for name, hint, value in _arguments(plan, args, kwargs):
+        for find in finders:
+            better = find(plan, name, hint, value)
+            if better is not None:
+                return better
+    return None
+
+
+# As the releases of JAX word it, from the first word on: errors of the user's own may speak of such things.
+_GONE = re.compile(
+    "Array has been deleted with shape|INVALID_ARGUMENT: Invalid buffer passed.* deleted or donated"
+)
+_TWICE = re.compile(
+    "INVALID_ARGUMENT: Attempt to (use a buffer that was previously donated|donate the same buffer)"
+)
+
+
+def _arguments(plan: Plan, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[tuple[str, Hint, Any]]:
+    names = plan.bind_names(len(args), tuple(kwargs))
+    params: list[Param | None] = [plan.positional(i) for i in range(len(args))]
+    params += [plan.keyword(name) for name in kwargs]
+    for name, param, value in zip(names, params, (*args, *kwargs.values()), strict=True):
+        if param is not None:
+            yield name, param.hint, value
+
+
+def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    for path, leaf in jax.tree_util.tree_flatten_with_path(value)[0]:
+        yield name + jax.tree_util.keystr(path), leaf
+
+
+def brief(value: object) -> str:
+    """A value in a few words, for messages."""
+    if is_array(value):
+        aval = jax.typeof(value)
+        return f"an array {array_text(aval.dtype, aval.shape)}"
+    text = repr(value)
+    text = text if len(text) <= 60 else text[:57] + "..."
+    return f"{type(value).__name__} {text}"
+
+
+def _static_fault(plan: Plan, name: str, hint: Hint, value: Any) -> TypedFilterError | None:
+    if hint.role is Role.STATIC:
+        return _static_error(plan, name, value, f"static ({hint.why})")
+    return None
+
+
+def _leaf_fault(plan: Plan, name: str, hint: Hint, value: Any) -> TypedFilterError | None:
+    """What is wrong with a leaf of an argument where the annotation leaves leaves open."""
+    if hint.role is not Role.AUTO:
+        return None
+    only_arrays = is_array_only_class(type(value))
+    for (path, leaf), mark in zip(_leaves(name, value), leaf_marks(value), strict=True):
+        if mark.static:
+            found: TypedFilterError | None = _field_error(plan, path, leaf)
+        elif only_arrays or mark.traced:
+            found = _array_error(plan, path, leaf, "an array, as its field says")
+        elif isinstance(leaf, (np.ndarray, np.generic)) and not is_array(leaf):
+            found = StaticArgumentError(
+                f"is a NumPy array of dtype {leaf.dtype}, which JAX can't trace",
+                function=plan.function,
+                parameter=path,
+                expected="an array of numbers or booleans",
+                actual=brief(leaf),
+                fix="convert it to numbers, or pass it as a tuple under Static[...]",
+            )
+        else:
+            found = (
+                None if is_array(leaf) else _static_error(plan, path, leaf, "static, since it is no array")
+            )
+        if found is not None:
+            return found
+    return None
+
+
+def _static_error(plan: Plan, name: str, value: Any, why: str) -> StaticArgumentError | None:
+    problem = static_problem(value)
+    if problem is None:
+        return None
+    fix = "pass a hashable value: a tuple for a list, a frozen dataclass for a mutable one"
+    if isinstance(value, (jax.Array, np.ndarray)):
+        fix = 'annotate it as an array (Float[Array, "..."]) or Traced[...], or pass a Python value'
+    return StaticArgumentError(
+        f"is {why} but {problem}",
+        function=plan.function,
+        parameter=name,
+        expected="a hashable value",
+        actual=brief(value),
+        fix=fix,
+    )
+
+
+def _traced_fault(plan: Plan, name: str, hint: Hint, value: Any) -> TypedFilterError | None:
+    if hint.role not in (Role.ARRAYS, Role.TRACED):
+        return None
+    for (path, leaf), mark in zip(_leaves(name, value), leaf_marks(value), strict=True):
+        found = (
+            _field_error(plan, path, leaf)
+            if mark.static
+            else _array_error(plan, path, leaf, show(hint.annotation))
+        )
+        if found is not None:
+            return found
+    return None
+
+
+def _field_error(plan: Plan, path: str, leaf: Any) -> StaticArgumentError | None:
+    return _static_error(plan, path, leaf, "static, as its field says,")
+
+
+def _array_error(plan: Plan, path: str, leaf: Any, expected: str) -> ShapeError | None:
+    if is_array_like(leaf) or isinstance(leaf, jax.ShapeDtypeStruct):
+        return None
+    return ShapeError(
+        "is not an array",
+        function=plan.function,
+        parameter=path,
+        expected=expected,
+        actual=brief(leaf),
+        fix="pass an array; or mark what can't be one as Static[...]",
+    )
+
+
+def _donated_fault(plan: Plan, name: str, hint: Hint, value: Any) -> TypedFilterError | None:
+    for path, leaf in _leaves(name, value):
+        if isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer) and leaf.is_deleted():
+            return DonationError(
+                "was donated to an earlier call, and its memory is gone",
+                function=plan.function,
+                parameter=path,
+                actual=f"a deleted array {array_text(leaf.dtype, leaf.shape)}",
+                fix="use the result of that call in its place, or pass a copy (jax.numpy.copy) to it",
+            )
+    return None
+
+
+def _twice_error(plan: Plan, args: Sequence[Any], kwargs: Mapping[str, Any]) -> DonationError | None:
+    """The first two leaves that are one buffer."""
+    seen: dict[int, str] = {}
+    for name, _, value in _arguments(plan, args, kwargs):
+        for path, leaf in _leaves(name, value):
+            for buffer in _buffers(leaf):
+                if seen.setdefault(buffer, path) != path:
+                    return DonationError(
+                        f"is the same array as `{seen[buffer]}`, and is donated in one of the two places",
+                        function=plan.function,
+                        parameter=path,
+                        actual=f"one array {array_text(leaf.dtype, leaf.shape)}",
+                        fix="pass a copy (jax.numpy.copy) in one of the two places",
+                    )
+    return None
+
+
+def _buffers(leaf: Any) -> list[int]:
+    if not isinstance(leaf, jax.Array) or isinstance(leaf, jax.core.Tracer):
+        return []
+    return [shard.data.unsafe_buffer_pointer() for shard in leaf.addressable_shards]

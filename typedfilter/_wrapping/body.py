@@ -1,0 +1,37 @@
+"""The body of a transform: the wrapped callable, checked where it is the user's own.
+
+Floor 3. Of a stack of transforms only the innermost one wraps the user's function, so that shapes are
+checked once, on what the function receives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from typedfilter._placing.shardings import placed
+from typedfilter._reading.plan import Plan
+from typedfilter._shapes.check import checked, checks_off
+from typedfilter._wrapping.wrapper import Wrapper
+
+__all__ = ["body_for", "body_of"]
+
+
+def body_of(wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
+    """What a transform calls: `wrapper.__wrapped__`, with the checks that its options ask for."""
+    return body_for(wrapper.__wrapped__, plan, check=wrapper.transform.check)
+
+
+def body_for(fn: Callable[..., Any], plan: Plan, *, check: bool) -> Callable[..., Any]:
+    """`fn` with the checks of its plan, or without any, and with the shardings that its plan asks for."""
+    return placed(fn, plan, checked(fn, plan) if check else unchecked(fn))
+
+
+def unchecked(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """`fn` with all checks off while it runs, those of wrappers that it calls as well."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with checks_off():
+            return fn(*args, **kwargs)
+
+    return call

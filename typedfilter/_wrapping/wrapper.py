@@ -1,0 +1,354 @@
+"""What every transform returns: one small class of callables.
+
+Floor 3. A `Transform` is a frozen value (which one, with what options); a `Wrapper` is a transform of a
+callable. Wrappers are pytrees whose child is the wrapped callable, so that arrays inside a callable module
+stay arrays of the tree. Knows nothing of what any transform does.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import functools
+import inspect
+import sys
+import types
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import jax
+
+from typedfilter._reading.callables import name_of
+from typedfilter._reading.hints import Hint
+from typedfilter._values.keys import exact_key
+from typedfilter._reading.plan import Plan, plan_of
+from typedfilter._values.trees import flatten
+
+__all__ = ["BoundWrapper", "Transform", "Wrapper"]
+
+_COPIED = ("__name__", "__qualname__", "__doc__", "__module__")
+_TAKES_ARGUMENTS = frozenset({"lower", "trace", "eval_shape"})
+_NAMES = frozenset({"__name__", "__qualname__"})
+_PASSED_ON = frozenset({"__annotations__", "__type_params__"})
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Transform(abc.ABC):
+    """One transform with its options: the fields of a subclass. Compared by the exact values of both.
+
+    A subclass says what the transformed callable is (`build`), and which contradictions it refuses when
+    the decorator runs (`check_plan`).
+    """
+
+    name: ClassVar[str]
+    check: bool = dataclasses.field(default=True, kw_only=True)
+
+    def __post_init__(self) -> None:
+        # What a user changes later must not change a transform that was compiled, or hashed, before.
+        for field in dataclasses.fields(self):
+            given = getattr(self, field.name)
+            copied = _copied(given)
+            if copied is not given:
+                object.__setattr__(self, field.name, copied)
+
+    @abc.abstractmethod
+    def build(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
+        """What a call of `wrapper` runs."""
+
+    def check_plan(self, plan: Plan) -> None:  # noqa: B027 (most transforms refuse nothing)
+        """Raise `AnnotationError` where the plan contradicts this transform."""
+
+    def plan(self, inner: Plan) -> Plan:
+        """The plan of the transformed callable: the same parameters; what it returns is not known."""
+        return dataclasses.replace(inner, returns=Hint(Any, Any, why="the result of a transform"))
+
+    def signature(self, plan: Plan) -> inspect.Signature:
+        """What the transformed callable shows: that of the function, less what no longer holds."""
+        if self.plan(plan).returns is plan.returns:
+            return plan.signature
+        return plan.signature.replace(return_annotation=inspect.Signature.empty)
+
+    def wrap(self, fn: Callable[..., Any], *, lent: bool = False) -> Wrapper:
+        """The transform of `fn`."""
+        return Wrapper(fn, self, lent)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options that differ from their defaults, by name."""
+        fields = dataclasses.fields(self)
+        values = {field.name: getattr(self, field.name) for field in fields}
+        return {f.name: values[f.name] for f in fields if not _same(values[f.name], f.default)}
+
+    @functools.cached_property
+    def key(self) -> Any:
+        values = [getattr(self, field.name) for field in dataclasses.fields(self)]
+        return type(self), _frozen_key(values)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Transform) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        return self  # nobody changes it; and the devices of a mesh can't be copied before JAX 0.8
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return _remake, (type(self), values)
+
+
+def _copied(option: Any) -> Any:
+    """An option with containers of its own; dictionaries keep their order, which JAX would not."""
+    if option is None or isinstance(option, Wrapper | BoundWrapper) or jax.tree_util.all_leaves([option]):
+        return option
+    if type(option) is dict:
+        return {key: _copied(value) for key, value in option.items()}
+    children, treedef = flatten(option, lambda node: node is not option)
+    return treedef.unflatten(list(map(_copied, children)))
+
+
+def _remake(cls: type[Transform], values: dict[str, Any]) -> Transform:
+    return cls(**values)
+
+
+def _same(value: object, default: object) -> bool:
+    return value is default or (type(value) is type(default) and value == default)
+
+
+def _frozen_key(values: Any) -> Any:
+    """The exact key of options that may be pytrees; a fresh object where they have none (arrays, say)."""
+    leaves, treedef = jax.tree_util.tree_flatten(values, is_leaf=lambda leaf: leaf is None)
+    try:
+        key = treedef, tuple(map(exact_key, leaves))
+        hash(key)
+    except TypeError:
+        return object()
+    return key
+
+
+class Wrapper:
+    """A transform of a callable: called as the callable is.
+
+    Attributes:
+        __wrapped__: the callable.
+        transform: which transform, with its options.
+        lent: an engine made this wrapper while it traces, and holds the callable weakly: what JAX keeps of
+            the trace must do so, too, since the engine lives as long as the callable does.
+    """
+
+    # `__call__` is a slot: what a call runs is found in the instance without a Python frame of ours.
+    __slots__ = ("__call__", "__dict__", "__weakref__", "__wrapped__", "_binds", "lent", "transform")
+
+    if TYPE_CHECKING:
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+    def __init__(self, fn: Callable[..., Any], transform: Transform, lent: bool = False) -> None:
+        self.lent: bool = lent
+        self._binds = _binding(fn)
+        self.__wrapped__: Any = fn.__func__ if isinstance(fn, (staticmethod, classmethod)) else fn
+        self.transform: Transform = transform
+        for name in _COPIED:
+            value = getattr(fn, name, None)
+            if isinstance(value, str):
+                self.__dict__[name] = value
+        plan = plan_of(self.__wrapped__)
+        transform.check_plan(plan)
+        self.__dict__["__signature__"] = _shown_signature(self, plan)
+        self.__call__ = transform.build(self, plan) if plan.complete else functools.partial(_late_call, self)  # type: ignore[method-assign]  # a slot
+
+    def __typedfilter_plan__(self) -> Plan:
+        """The plan of this callable, for whatever transform comes next."""
+        return self.transform.plan(plan_of(self.__wrapped__))
+
+    def __get__(self, obj: Any, owner: type | None = None) -> Any:
+        if self._binds is staticmethod or (obj is None and self._binds is not classmethod):
+            return self
+        return BoundWrapper(self, owner if self._binds is classmethod else obj)
+
+    def __getattr__(self, name: str) -> Any:
+        fn = self.__wrapped__
+        if name in _PASSED_ON:
+            return getattr(fn, name)
+        if name in _NAMES and callable(fn):  # partials have none, and who writes code needs one
+            full = name_of(fn)
+            return full if name == "__qualname__" else full.rpartition(".")[2]
+        if name == "__globals__":  # jaxtyping evaluates strings in it
+            return _globals_of(fn)
+        if name == "__signature__" and callable(fn):
+            return _shown_signature(self, plan_of(fn))
+        notes = {} if name.startswith("__") else _notes_on(fn)
+        if name in notes:
+            return notes[name]
+        raise AttributeError(f"{self!r} has no attribute {name!r}")
+
+    @property
+    def __isabstractmethod__(self) -> bool:
+        return getattr(self.__wrapped__, "__isabstractmethod__", False)
+
+    def _identity(self) -> Any:
+        fn = self.__wrapped__
+        by_value = isinstance(fn, (Wrapper, BoundWrapper, types.MethodType))
+        return type(self), self._binds, self.transform, fn if by_value else id(fn)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Wrapper) and self._identity() == other._identity())
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+    def __repr__(self) -> str:
+        options = "".join(f", {name}={value!r}" for name, value in self.transform.options.items())
+        return f"{self.transform.name}({_name(self.__wrapped__)}{options})"
+
+    def __reduce__(self) -> Any:
+        # Functions pickle by name, and so does what a decorator has put in the place of a function.
+        if _found_by_name(self):
+            return self.__qualname__
+        binds = None if self._binds is types.FunctionType else self._binds  # which has no name to pickle by
+        return _rewrap, (type(self), self.__wrapped__, self.transform, binds)
+
+    @classmethod
+    def _rebuild(cls, fn: Any, transform: Transform, binds: type) -> Self:
+        """Without a look at `fn`, which may be a placeholder: JAX unflattens with anything as a leaf."""
+        self = object.__new__(cls)
+        self.lent = False
+        self._binds = binds
+        self.__wrapped__ = fn
+        self.transform = transform
+        self.__call__ = functools.partial(_late_call, self)  # type: ignore[method-assign]  # a slot
+        return self
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        _register(cls)
+
+
+def _binding(fn: Any) -> type:
+    """As which kind of function a wrapper of `fn` binds to an instance; through a stack of wrappers, too."""
+    if isinstance(fn, (staticmethod, classmethod)):
+        return type(fn)
+    return fn._binds if isinstance(fn, Wrapper) else types.FunctionType
+
+
+def _late_call(wrapper: Wrapper, /, *args: Any, **kwargs: Any) -> Any:
+    """The first call of a wrapper that could not be built before: of one with names defined later, say."""
+    plan = plan_of(wrapper.__wrapped__, final=True)
+    wrapper.transform.check_plan(plan)
+    call = wrapper.transform.build(wrapper, plan)
+    wrapper.__dict__["__signature__"] = _shown_signature(wrapper, plan)
+    wrapper.__call__ = call  # type: ignore[method-assign]  # a slot
+    return call(*args, **kwargs)
+
+
+def _shown_signature(wrapper: Wrapper, plan: Plan) -> inspect.Signature:
+    fn = wrapper.__wrapped__
+    if isinstance(fn, Wrapper | BoundWrapper):  # shows less than its plan knows: outside of it, less holds
+        plan = dataclasses.replace(plan, signature=fn.__signature__)
+    return wrapper.transform.signature(plan)
+
+
+def _rewrap(cls: type[Wrapper], fn: Any, transform: Transform, binds: type | None) -> Wrapper:
+    return cls._rebuild(fn, transform, binds or types.FunctionType)
+
+
+def _name(fn: Any) -> str:
+    if isinstance(fn, Wrapper):
+        return repr(fn)
+    return getattr(fn, "__qualname__", None) or repr(fn)
+
+
+def _notes_on(fn: Any) -> dict[str, Any]:
+    """The attributes that a user has set on a function, or on a wrapper of it."""
+    if isinstance(fn, Wrapper):
+        return _notes_on(fn.__wrapped__) | vars(fn)
+    return vars(fn) if isinstance(fn, types.FunctionType) else {}
+
+
+def _globals_of(fn: Any) -> dict[str, Any]:
+    """The globals of the function inside of any callable; none where there is no such function."""
+    while not isinstance(fn, types.FunctionType):
+        inner = getattr(fn, "func", None) or getattr(fn, "__func__", None) or getattr(fn, "__wrapped__", None)
+        fn = inner or getattr(type(fn), "__call__", None)  # noqa: B004 (the function is wanted)
+        if fn is None or isinstance(fn, types.WrapperDescriptorType):
+            return {}
+    return fn.__globals__
+
+
+def _found_by_name(wrapper: Wrapper) -> bool:
+    found: Any = sys.modules.get(getattr(wrapper, "__module__", ""))
+    for part in getattr(wrapper, "__qualname__", "<none>").split("."):
+        found = getattr(found, part, None)
+    return found is wrapper
+
+
+def _register(cls: type[Wrapper]) -> None:
+    jax.tree_util.register_pytree_with_keys(
+        cls,
+        lambda w: (
+            ((jax.tree_util.GetAttrKey("__wrapped__"), w.__wrapped__),),
+            (w.transform, w._binds),
+        ),
+        lambda aux, children: cls._rebuild(next(iter(children)), *aux),
+        lambda w: ((w.__wrapped__,), (w.transform, w._binds)),
+    )
+
+
+_register(Wrapper)
+
+
+class BoundWrapper:
+    """A wrapper that was found on an instance (or a class, for a class method): its first argument is that.
+
+    Other attributes are those of the wrapper; what takes arguments (`lower`) is bound as well.
+    """
+
+    __slots__ = ("__call__", "__func__", "__self__", "__weakref__")
+
+    if TYPE_CHECKING:
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+    def __init__(self, func: Wrapper, obj: Any) -> None:
+        self.__func__ = func
+        self.__self__ = obj
+        self.__call__ = functools.partial(func.__call__, obj)  # type: ignore[method-assign]  # a slot
+
+    def __typedfilter_plan__(self) -> Plan:
+        """The plan of the wrapper without its first parameter."""
+        return self.__func__.__typedfilter_plan__().without_first()
+
+    @property
+    def __wrapped__(self) -> Any:
+        return types.MethodType(self.__func__.__wrapped__, self.__self__)
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self.__func__, name)
+        if name == "__signature__":
+            parameters = list(value.parameters.values())
+            takes_more = parameters and parameters[0].kind is inspect.Parameter.VAR_POSITIONAL
+            return value if takes_more else value.replace(parameters=parameters[1:])
+        return getattr(self.__func__.bound_stages(self.__self__), name) if name in _TAKES_ARGUMENTS else value
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, BoundWrapper):
+            return NotImplemented
+        return self.__self__ is other.__self__ and self.__func__ == other.__func__
+
+    def __hash__(self) -> int:
+        return hash((id(self.__self__), self.__func__))
+
+    def __repr__(self) -> str:
+        return f"<bound {self.__func__!r} of {type(self.__self__).__qualname__} object>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return BoundWrapper, (self.__func__, self.__self__)
+
+
+jax.tree_util.register_pytree_with_keys(
+    BoundWrapper,
+    lambda bound: (((jax.tree_util.GetAttrKey("__self__"), bound.__self__),), bound.__func__),
+    lambda func, children: BoundWrapper(func, next(iter(children))),
+    lambda bound: ((bound.__self__,), bound.__func__),
+)

@@ -1,0 +1,55 @@
+"""The library calls: `check_shapes` and `example`.
+
+Floor 5. Whoever imports the package imports this: the machinery comes with the first check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from typedfilter.check.report.report import Report
+
+T = TypeVar("T", bound=Callable[..., Any])
+
+
+def check_shapes(target: Any, /) -> Report:
+    """Prove the shapes of an annotated function, of the methods of a class, or of all functions of a module.
+
+    Nothing is compiled and no array is made: the body is traced with symbolic sizes.
+
+    Args:
+        target: a function, transformed or not; a method; a class; a module.
+
+    Returns:
+        A report: its `status` is that of the function (the worst, of several), and it prints as text.
+
+    Raises:
+        TypeError: there is no annotated function in `target`.
+    """
+    from typedfilter.check.trials import judge as _judge, subject as _subject
+
+    results = tuple(_judge.judge(subject) for subject in _subject.subjects_of(target))
+    if not results:
+        raise TypeError(f"{target!r} is not a function that is written in Python, nor holds any")
+    return Report(results)
+
+
+def example(**values: Any) -> Callable[[T], T]:
+    """Say with which values a function is to be checked, where its annotations do not.
+
+    A name is a parameter (`Static[int]` without a default), or a dimension (`n=16`, for a function that does
+    not take all sizes). On a class: the fields that `self` is made with. Several examples are all tried.
+    The function itself is not changed.
+    """
+
+    def mark(target: T) -> T:
+        marked: Any = target
+        inner = marked
+        while not isinstance(marked, type) and hasattr(inner, "__wrapped__"):
+            inner = inner.__wrapped__
+        known = vars(inner).get("__typedfilter_examples__", ())
+        inner.__typedfilter_examples__ = [values, *known]
+        return target
+
+    return mark

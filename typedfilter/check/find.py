@@ -1,0 +1,278 @@
+"""Targets of the command line in, modules and the functions in them out.
+
+Floor 5. Imports user code as `import` would, never as a program: `__name__` is not `"__main__"`. While a file
+is looked at, its folder is on `sys.path`; afterwards everything is as it was, so that two folders may both
+have a `model.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fnmatch
+import importlib
+import importlib.util
+import os
+import sys
+import traceback
+import types
+from collections.abc import Generator, Iterable, Iterator
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+
+from typedfilter.check.trials import judge as _judge
+from typedfilter.check.report.report import Unreadable
+from typedfilter.check.trials.subject import Subject, subjects_of
+
+_NOT_MODULES = frozenset({"__main__.py", "setup.py"})
+_NOT_FOLDERS = frozenset({"__pycache__", "node_modules", "build", "dist", "site-packages"})
+
+
+@dataclasses.dataclass
+class Source:
+    """One file, or one module that has none, and what of it is asked for.
+
+    Attributes:
+        target: how it is called in messages.
+        path: the file; None for a module that is found by its name.
+        module: the dotted name of a module.
+        only: the qualified name of the one function or class that is asked for.
+    """
+
+    target: str
+    path: Path | None = None
+    module: str = ""
+    only: str = ""
+    _own: dict[str, types.ModuleType] = dataclasses.field(default_factory=dict[str, types.ModuleType])
+
+    @property
+    def key(self) -> tuple[object, str]:
+        """Equal for two targets that mean the same."""
+        return self.path or self.module, self.only
+
+    def subjects(self) -> list[Subject] | Unreadable:
+        """The functions to judge, in the order of their lines; or why there are none to be had."""
+        try:
+            with self.active():
+                module = self._imported()
+                found = [s for s in subjects_of(module) if self._is_asked_for(s.name) and _is_to_be_judged(s)]
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # whatever user code does when it is imported, sys.exit() included
+            return Unreadable(self.target, f"can't be imported: {_said(error)}", _own_traceback(error))
+        if self.only and not found:
+            return Unreadable(self.target, f"there is no annotated function `{self.only}` in it")
+        return sorted(found, key=lambda subject: (subject.line, subject.name))
+
+    def _is_asked_for(self, name: str) -> bool:
+        return not self.only or name == self.only or name.startswith(f"{self.only}.")
+
+    @contextlib.contextmanager
+    def active(self) -> Generator[None]:
+        """With the file's folder on `sys.path`, and what it imported from there in `sys.modules`."""
+        before, modules, folder = list(sys.path), dict(sys.modules), Path.cwd()
+        sys.path[:0] = [folder for folder in self._search() if folder not in sys.path]
+        sys.modules.update(self._own)
+        try:
+            yield
+        finally:
+            sys.path[:] = before
+            os.chdir(folder)
+            self._own.update(
+                (name, module)
+                for name, module in sys.modules.items()
+                if name not in modules and self._is_own(name, module)
+            )
+            for name in self._own:
+                if name in modules:
+                    sys.modules[name] = modules[name]
+                else:
+                    sys.modules.pop(name, None)
+
+    def _search(self) -> list[str]:
+        folder = [] if self.path is None else [str(_package_root(self.path))]
+        return [*folder, str(Path.cwd())]
+
+    def _is_own(self, name: str, module: types.ModuleType) -> bool:
+        """Whether only files of the same folder, or of the same package, can mean a module by this name."""
+        file = getattr(module, "__file__", None)
+        if self.path is None or file is None:
+            return False
+        root = _package_root(self.path)
+        if root == self.path.parent:  # it is in no package
+            return Path(file).resolve().parent == root
+        package = self.path.relative_to(root).parts[0]
+        return name.partition(".")[0] == package and Path(file).resolve().is_relative_to(root / package)
+
+    def _imported(self) -> types.ModuleType:
+        if self.path is None:
+            return importlib.import_module(self.module)
+        root = _package_root(self.path)
+        parts = list(self.path.relative_to(root).with_suffix("").parts)
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        try:
+            if _leads_to(name, self.path):
+                return importlib.import_module(name)
+            return _from_file(f"_typedfilter_{self.path.stem}", self.path)
+        except ImportError as error:
+            if "relative import" not in str(error):
+                raise
+            return _from_namespace(self.path)
+
+
+def _is_to_be_judged(subject: Subject) -> bool:
+    try:
+        return _judge.is_annotated(subject)
+    except Exception:  # the verdict says what is wrong with it; the rest of the file is judged
+        return True
+
+
+def _is_in_package(path: Path) -> bool:
+    return _package_root(path) != path.parent
+
+
+def _package_root(path: Path) -> Path:
+    """The folder from which a file is imported: the one that holds its outermost package."""
+    folder = path.parent
+    while (folder / "__init__.py").exists() and folder.parent != folder:
+        folder = folder.parent
+    return folder
+
+
+def _leads_to(name: str, path: Path) -> bool:
+    """Whether `import name` would import this file, and not another of the same name."""
+    if not all(part.isidentifier() for part in name.split(".")):
+        return False
+    loaded = sys.modules.get(name)
+    if loaded is not None:
+        file = getattr(loaded, "__file__", None)
+    else:
+        spec = importlib.util.find_spec(name)
+        file = spec.origin if spec is not None else None
+    return file is not None and Path(file).resolve() == path
+
+
+def _from_file(name: str, path: Path) -> types.ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def _from_namespace(path: Path) -> types.ModuleType:
+    """A file that imports its neighbours as a package would, in a folder without an `__init__.py`."""
+    sys.path.insert(0, str(path.parent.parent))
+    return importlib.import_module(f"{path.parent.name}.{path.stem}")
+
+
+def _said(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+
+
+def _own_traceback(error: BaseException) -> str:
+    """The traceback without the frames of this module and of the import system."""
+    lines = traceback.TracebackException.from_exception(error)
+    kept = [f for f in lines.stack if f.filename != __file__ and "importlib" not in f.filename]
+    lines.stack = traceback.StackSummary.from_list(kept)
+    return "".join(lines.format()).rstrip()
+
+
+# ------------------------------------------------------------------------------------------------ targets
+
+
+def sources_of(targets: Iterable[str], exclude: Iterable[str] = ()) -> Iterator[Source | Unreadable]:
+    """What the targets (files, folders, dotted names, any with `::function`) name; each file once."""
+    patterns = tuple(exclude)
+    seen: set[tuple[object, str]] = set()
+    packages: dict[Path, dict[str, types.ModuleType]] = {}
+    for target in targets:
+        for source in _sources(target, patterns):
+            if isinstance(source, Source) and source.path is not None and _is_in_package(source.path):
+                source._own = packages.setdefault(_package_root(source.path), source._own)
+            key = (
+                (source.path or source.module, source.only)
+                if isinstance(source, Source)
+                else (source.target, "")
+            )
+            if key not in seen:
+                seen.add(key)
+                yield source
+
+
+def _sources(target: str, exclude: tuple[str, ...]) -> Iterator[Source | Unreadable]:
+    name, _, only = target.partition("::")
+    only = only.replace("::", ".")
+    path = Path(name)
+    if path.is_dir():
+        files = [file for file in _files_in(path) if not _is_excluded(file, exclude)]
+        if not files:
+            yield Unreadable(target, "there is no Python file in this folder")
+        for file in files:
+            yield Source(_shown(file), file.resolve())
+    elif path.is_file():
+        yield Source(target, path.resolve(), only=only)
+    elif path.suffix == ".py" or len(path.parts) > 1:
+        yield Unreadable(target, "there is no such file or folder")
+    else:
+        yield from _by_name(target, name, only, exclude)
+
+
+def _files_in(folder: Path) -> Iterator[Path]:
+    for entry in sorted(folder.iterdir()):
+        if entry.is_dir():
+            hidden = entry.name.startswith(".") or (entry / "pyvenv.cfg").exists()
+            if not hidden and entry.name not in _NOT_FOLDERS:
+                yield from _files_in(entry)
+        elif entry.suffix == ".py" and entry.name not in _NOT_MODULES:
+            yield entry
+
+
+def _is_excluded(file: Path, patterns: tuple[str, ...]) -> bool:
+    """By the path as it is shown, or the whole one: settings say their patterns so."""
+    both = [variant for p in patterns for variant in (p, f"{p.rstrip('/')}/*")]
+    return any(fnmatch.fnmatch(path, p) for path in (_shown(file), str(file.resolve())) for p in both)
+
+
+def _shown(file: Path) -> str:
+    resolved = file.resolve()
+    return (
+        resolved.relative_to(Path.cwd()).as_posix() if resolved.is_relative_to(Path.cwd()) else str(resolved)
+    )
+
+
+def _by_name(target: str, name: str, only: str, exclude: tuple[str, ...]) -> Iterator[Source | Unreadable]:
+    """A module or package by its dotted name; the rest of the name may be a function in it."""
+    with Source(target).active():
+        parts = name.split(".")
+        for count in range(len(parts), 0, -1):
+            module = ".".join(parts[:count])
+            try:
+                spec = _spec(module)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # a package above it is imported on the way
+                yield Unreadable(target, f"can't be imported: {_said(error)}", _own_traceback(error))
+                return
+            if spec is None:
+                continue
+            inner = ".".join(part for part in (*parts[count:], only) if part)
+            if spec.submodule_search_locations and not inner:
+                for folder in spec.submodule_search_locations:
+                    yield from _sources(folder, exclude)
+            elif spec.origin and Path(spec.origin).suffix == ".py":
+                yield Source(target, Path(spec.origin).resolve(), only=inner)
+            else:
+                yield Source(target, module=module, only=inner)
+            return
+    yield Unreadable(target, "there is no such file, folder or module")
+
+
+def _spec(name: str) -> ModuleSpec | None:
+    try:
+        return importlib.util.find_spec(name)
+    except (ImportError, ValueError, AttributeError):  # a parent is missing, or is no package
+        return None

@@ -1,0 +1,94 @@
+"""What a class says of its instances: defaults, constructors, examples, the members of a protocol.
+
+Floor 5. Knows classes; knows nothing of nodes or values.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from typedfilter.check.inputs import types as _types
+from typedfilter.check.trials.ownership import is_installed
+
+_HEAP_TYPE = 1 << 9  # written in Python, by a flag of CPython's
+
+
+def examples_of(target: Any) -> list[dict[str, Any]]:
+    """What `example` was given on a function or a class (not on a base of the class)."""
+    found = target.__dict__.get("__typedfilter_examples__", ()) if hasattr(target, "__dict__") else ()
+    return list(found)
+
+
+def is_abstract(target: Any) -> bool:
+    """Whether a function is only declared: abstract, or of a protocol."""
+    return bool(getattr(target, "__isabstractmethod__", False))
+
+
+def is_stateless(cls: type) -> bool:
+    """Whether calling the class without arguments says all of its instances."""
+    own = {name: inspect.getattr_static(cls, name) for name in ("__init__", "__new__")}
+    plain = all(value is getattr(object, name) for name, value in own.items())
+    return plain and bool(cls.__flags__ & _HEAP_TYPE)
+
+
+def constructor_of(cls: type) -> types.FunctionType | None:
+    """The constructor, if somebody wrote it in Python."""
+    init = inspect.getattr_static(cls, "__init__")
+    return init if isinstance(init, types.FunctionType) else None
+
+
+def is_of_others(cls: type) -> bool:
+    """Whether the class comes with an installed package, so that nobody can annotate it better."""
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    return file is not None and is_installed(file)
+
+
+def defaults(cls: type) -> dict[str, Any]:
+    """The defaults of the annotated fields."""
+    if not dataclasses.is_dataclass(cls):
+        return {name: getattr(cls, name) for name in _types.fields_of(cls) if hasattr(cls, name)}
+    found: dict[str, Any] = {}
+    for field in dataclasses.fields(cls):
+        if field.default is not dataclasses.MISSING:
+            found[field.name] = field.default
+        elif field.default_factory is not dataclasses.MISSING:
+            found[field.name] = _from_factory(field.default_factory)
+    return {name: value for name, value in found.items() if value is not inspect.Parameter.empty}
+
+
+def _from_factory(factory: Callable[[], Any]) -> Any:
+    """What a factory makes, without making its arrays."""
+    try:
+        return jax.eval_shape(factory)
+    except TypeError:  # it makes something that is no array
+        return factory()
+
+
+def init_fields(cls: type) -> tuple[str, ...] | None:
+    """The fields that the constructor takes by name; None where `dataclass` did not write it."""
+    if not dataclasses.is_dataclass(cls):
+        return () if is_stateless(cls) and not _types.fields_of(cls) else None
+    code = getattr(inspect.unwrap(cls.__init__), "__code__", None)
+    if code is None or code.co_filename != "<string>":
+        return None
+    return tuple(field.name for field in dataclasses.fields(cls) if field.init)
+
+
+def protocol_methods(cls: type) -> dict[str, Any]:
+    """The methods and properties of a protocol and of those that it extends, as they are written."""
+    found: dict[str, Any] = {}
+    for base in cls.__mro__:
+        if not _types.is_protocol(base):
+            continue
+        for name, value in vars(base).items():
+            written = inspect.isfunction(value) or isinstance(value, (property, staticmethod, classmethod))
+            if written and (name == "__call__" or not name.startswith("_")):
+                found.setdefault(name, value)
+    return found

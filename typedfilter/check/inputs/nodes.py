@@ -1,0 +1,393 @@
+"""Abstract values: a tree of nodes that says how to make one argument, and in which ways it can vary.
+
+Floor 5. A node is made from an annotation (`_build`) and made into a value as often as sizes, structures and
+alternatives are tried. What an array leaf becomes (nothing, a tracer) is for the caller to say, in `Maker`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
+
+import jax
+
+from typedfilter.check.inputs import dims as _dims
+from typedfilter.check.inputs.dims import Dim, Size
+
+Axis: TypeAlias = Any
+"""The size of one axis: a number or a symbol, or the text of a name or of an expression over names."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Leaf:
+    """One array that has to be made: what to call it, its axes, its dtype, and the dimensions that say so.
+
+    `number` tells the leaves of a tree apart, for `?name`.
+    """
+
+    label: str
+    axes: tuple[Axis, ...]
+    dtype: Any
+    dims: tuple[Dim, ...] = ()
+    number: str = ""
+
+    def shape(self, sizes: Mapping[str, Size]) -> tuple[Size, ...]:
+        """Its shape where the names have these sizes."""
+        return tuple(axis_size(axis, sizes) for axis in self.axes)
+
+
+def axis_size(axis: Axis, sizes: Mapping[str, Size]) -> Size:
+    """The size of an axis. Names come first: `in` is one, and no expression."""
+    if not isinstance(axis, str):
+        return axis
+    return sizes[axis] if axis in sizes else _dims.evaluate(axis, sizes)
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """A way in which a case can vary.
+
+    Attributes:
+        key: the same key in two places means the same choice.
+        options: what each choice is called; the first is the usual one.
+        soft: what no annotation promises that the function takes: `length` of a list, `keys` of a dictionary,
+            `structure` of a tree; empty where it does promise.
+    """
+
+    key: str
+    options: tuple[str, ...]
+    soft: str = ""
+
+
+@dataclasses.dataclass
+class Maker:
+    """How nodes become values.
+
+    Attributes:
+        case: the chosen option by the key of its point; the first where there is none.
+        place: what an array leaf becomes.
+        stub: what a stand-in for a callable becomes.
+        construct: whether to run the constructors of classes (needs real leaves).
+        arguments: for `{...}` in dimension strings; None leaves them as they are.
+        used: the keys of the points that were asked.
+        ranks: the axes of each `*name`, where they are known.
+    """
+
+    case: Mapping[str, int]
+    place: Callable[[Leaf], Any]
+    stub: Callable[[StubNode], Any]
+    construct: bool = False
+    arguments: Mapping[str, Any] | None = None
+    used: dict[str, int] = dataclasses.field(default_factory=dict[str, int])
+    ranks: Mapping[str, Sequence[Size]] = dataclasses.field(default_factory=dict[str, Sequence[Size]])
+
+    def choose(self, point: Point) -> int:
+        """The option of this case."""
+        chosen = self.case.get(point.key, 0)
+        self.used[point.key] = chosen
+        return min(chosen, len(point.options) - 1)
+
+
+class UnbuildableError(Exception):
+    """No value can be made; `fix` says what to add."""
+
+    def __init__(self, reason: str, fix: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.fix = fix
+
+
+class Node(Protocol):
+    """How to make one value."""
+
+    def points(self) -> Iterator[Point]:
+        """Where its values can vary."""
+        ...
+
+    def make(self, maker: Maker) -> Any:
+        """The value of one case."""
+        ...
+
+
+_RANKS = (1, 0, 2)
+
+
+def _counted(count: int) -> str:
+    return "1 axis" if count == 1 else f"{count} axes"
+
+
+@dataclasses.dataclass(frozen=True)
+class ArrayNode:
+    """A jaxtyping array."""
+
+    label: str
+    dims: tuple[Dim, ...]
+    dtypes: tuple[Any, ...]
+    number: str = ""
+    anonymous: str = "_"
+
+    def points(self) -> Iterator[Point]:
+        if len(self.dtypes) > 1:
+            yield self._dtype_point
+        for axis, dim in enumerate(self.dims):
+            if dim.variadic:
+                yield self._rank_point(dim)
+            if dim.broadcast:
+                yield self._broadcast_point(axis, dim)
+
+    @property
+    def _dtype_point(self) -> Point:
+        return Point("dtype", tuple(f"dtype {dtype}" for dtype in self.dtypes))
+
+    def _rank_point(self, dim: Dim) -> Point:
+        name = f"*{_dims.leaf_name(dim, self.number)}" if dim.text else "..."
+        return Point(name, tuple(f"{name} of {_counted(rank)}" for rank in _RANKS))
+
+    def _broadcast_point(self, axis: int, dim: Dim) -> Point:
+        name = f"axis {axis} of `{self.label}`"
+        if dim.variadic:
+            options = (
+                "whole",
+                f"the axes *{dim.text} of `{self.label}` all 1",
+                f"`{self.label}` without *{dim.text}",
+            )
+            return Point(name, options)
+        return Point(name, ("whole", f"{name} of size 1"))
+
+    def make(self, maker: Maker) -> Any:
+        dtype = self.dtypes[maker.choose(self._dtype_point) if len(self.dtypes) > 1 else 0]
+        axes = [axis for i, dim in enumerate(self.dims) for axis in self._axes(i, dim, maker)]
+        return maker.place(Leaf(self.label, tuple(axes), dtype, self.dims, self.number))
+
+    def _axes(self, axis: int, dim: Dim, maker: Maker) -> Sequence[Axis]:
+        narrow = maker.choose(self._broadcast_point(axis, dim)) if dim.broadcast else 0
+        if dim.variadic:
+            if dim.text in maker.ranks:
+                return list(maker.ranks[dim.text])
+            rank = _RANKS[maker.choose(self._rank_point(dim))]
+            stem = _dims.leaf_name(dim, self.number) if dim.text else self._anonymous(axis)
+            whole: list[Axis] = [f"{stem}_{i}" for i in range(rank)]
+            return (whole, [1] * rank, [])[narrow]
+        if narrow:
+            return [1]
+        if dim.kind == "fixed":
+            return [int(dim.text)]
+        if dim.kind == "anonymous":
+            return [self._anonymous(axis)]
+        if dim.kind == "named":
+            return [_dims.leaf_name(dim, self.number)]
+        return [dim.text if maker.arguments is None else _dims.interpolate(dim.text, maker.arguments)]
+
+    def _anonymous(self, axis: int) -> str:
+        return f"{self.anonymous}_{axis}"
+
+
+@dataclasses.dataclass(frozen=True)
+class GivenNode:
+    """A value that is there already: a default, a member of an `Enum`, an example. Its arrays are traced."""
+
+    value: Any
+    label: str = ""
+    note: str = ""
+
+    def points(self) -> Iterator[Point]:
+        return iter(())
+
+    def make(self, maker: Maker) -> Any:
+        leaves = jax.tree.leaves(self.value)
+        if not any(isinstance(leaf, (jax.Array, jax.ShapeDtypeStruct)) for leaf in leaves):
+            return self.value
+        return jax.tree.map(lambda leaf: self._leaf(leaf, maker), self.value)
+
+    def _leaf(self, leaf: Any, maker: Maker) -> Any:
+        if not isinstance(leaf, (jax.Array, jax.ShapeDtypeStruct)):
+            return leaf
+        return maker.place(Leaf(self.label, tuple(leaf.shape), leaf.dtype))
+
+
+@dataclasses.dataclass(frozen=True)
+class SequenceNode:
+    """A tuple, a list, a named tuple: `build` makes it of its items."""
+
+    build: Callable[[list[Any]], Any]
+    items: tuple[Node, ...]
+
+    def points(self) -> Iterator[Point]:
+        for item in self.items:
+            yield from item.points()
+
+    def make(self, maker: Maker) -> Any:
+        return self.build([item.make(maker) for item in self.items])
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordNode:
+    """An instance of a class, by its fields.
+
+    A constructor that `dataclass` wrote, or whose parameters can be made, is called; another takes what it
+    likes, so its instances are filled field by field instead.
+
+    Attributes:
+        fields: of the instance, or the parameters of its constructor.
+        call: which of them the constructor takes by name; None does not call it.
+        complete: whether the fields are all that an instance has.
+    """
+
+    label: str
+    cls: type
+    fields: tuple[tuple[str, Node], ...]
+    call: tuple[str, ...] | None
+    complete: bool = True
+
+    def points(self) -> Iterator[Point]:
+        for _, node in self.fields:
+            yield from node.points()
+
+    def make(self, maker: Maker) -> Any:
+        made = {name: node.make(maker) for name, node in self.fields}
+        if maker.construct and self.call is not None:
+            return self.cls(**{name: made[name] for name in self.call if name in made})
+        instance: Any = object.__new__(self.cls)
+        for name, value in made.items():
+            object.__setattr__(instance, name, value)
+        return instance
+
+
+@dataclasses.dataclass(frozen=True)
+class ChoiceNode:
+    """One of several: the members of a union, the values of a `Literal`, the lengths of a list."""
+
+    point: Point
+    options: tuple[Node, ...]
+
+    def points(self) -> Iterator[Point]:
+        yield self.point
+        for option in self.options:
+            yield from option.points()
+
+    def make(self, maker: Maker) -> Any:
+        return self.options[maker.choose(self.point)].make(maker)
+
+
+# A leaf of each structure is the number under which its node is made.
+_STRUCTURES: tuple[Any, ...] = ((0, 1), 0, {"a": 0, "b": [1, 2]})
+_STRUCTURE_NAMES = ("a pair", "a single leaf", "a dictionary of three leaves")
+
+
+@dataclasses.dataclass(frozen=True)
+class TreeNode:
+    """`PyTree[leaf, "T"]`: leaves of one type in several structures; a composite name nests them."""
+
+    label: str
+    key: str
+    structure: str | None
+    leaf: Callable[[str], Node]
+
+    def points(self) -> Iterator[Point]:
+        for piece in self._pieces:
+            yield self._point(piece)
+        yield from self.leaf("0").points()
+
+    @property
+    def _pieces(self) -> tuple[str, ...]:
+        return tuple((self.structure or "").split()) or (f"of {self.key}",)
+
+    def _point(self, piece: str) -> Point:
+        key = f"of {self.key} around" if piece == "..." else piece
+        names = tuple(f"`{self.label}` {name}" for name in _STRUCTURE_NAMES)
+        return Point(f"structure {key}", names, soft="structure")
+
+    def skeleton(self, maker: Maker) -> Any:
+        """The tree of this case with a number for each leaf."""
+        tree: Any = 0
+        for piece in self._pieces:
+            inner = _STRUCTURES[maker.choose(self._point(piece))]
+            tree = jax.tree.map(lambda _, inner=inner: inner, tree)
+        return tree
+
+    def make(self, maker: Maker) -> Any:
+        skeleton = self.skeleton(maker)
+        made = [self.leaf(str(index)).make(maker) for index in range(len(jax.tree.leaves(skeleton)))]
+        return jax.tree.unflatten(jax.tree.structure(skeleton), made)
+
+
+@dataclasses.dataclass(frozen=True)
+class StubNode:
+    """A stand-in for a callable: it checks its arguments, and returns what its annotation says.
+
+    Attributes:
+        parameters: the annotation of each parameter; None takes anything.
+        result: makes the result.
+        own_names: whether the names of its parameters are its own (a protocol's), not the signature's.
+        signature: how it takes them; None: by position, without defaults.
+    """
+
+    label: str
+    parameters: tuple[Any, ...] | None
+    result: Node
+    own_names: bool = False
+    signature: inspect.Signature | None = None
+
+    def points(self) -> Iterator[Point]:
+        yield from self.result.points()
+
+    def make(self, maker: Maker) -> Any:
+        return maker.stub(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class UnmadeNode:
+    """A field that can't be made. That is a problem for those only who look at it."""
+
+    problem: UnbuildableError
+
+    def points(self) -> Iterator[Point]:
+        return iter(())
+
+    def make(self, maker: Maker) -> Any:
+        return Unmade(self.problem)
+
+
+class Unmade:
+    """In the place of a value that can't be made: whatever is done with it says so."""
+
+    def __init__(self, problem: UnbuildableError) -> None:
+        object.__setattr__(self, "_problem", problem)
+
+    def __repr__(self) -> str:
+        return "Unmade"
+
+    def __getattr__(self, name: str) -> Any:
+        raise object.__getattribute__(self, "_problem")
+
+    def _use(self, *args: Any, **kwargs: Any) -> Any:
+        raise object.__getattribute__(self, "_problem")
+
+    __call__ = __bool__ = __len__ = __iter__ = __getitem__ = __contains__ = __neg__ = __abs__ = _use
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _use
+    __pow__ = __rpow__ = __matmul__ = __rmatmul__ = __lt__ = __le__ = __gt__ = __ge__ = _use
+
+
+def structure(chosen: int) -> Any:
+    """The tree structure that option of a structure name stands for."""
+    return jax.tree.structure(_STRUCTURES[chosen])
+
+
+def children(node: Node) -> Sequence[Node]:
+    """The nodes inside a node."""
+    if isinstance(node, SequenceNode):
+        return node.items
+    if isinstance(node, RecordNode):
+        return [field for _, field in node.fields]
+    if isinstance(node, ChoiceNode):
+        return node.options
+    return [node.leaf("0")] if isinstance(node, TreeNode) else ()
+
+
+def walk(node: Node) -> Iterator[Node]:
+    """`node` and every node in it."""
+    yield node
+    for child in children(node):
+        yield from walk(child)

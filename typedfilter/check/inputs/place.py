@@ -1,0 +1,57 @@
+"""What is being built: a parameter, or something inside one; how messages, examples and cases call it.
+
+Floor 5. Knows names only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Any
+
+from typedfilter.check.inputs.nodes import UnbuildableError
+
+EXAMPLE = "@typedfilter.check.example"
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """What is being built: a parameter, or something inside one.
+
+    Attributes:
+        label: how messages call it: `x`, `params["a"]`, `model.layers[0]`.
+        name: what an example calls it: the parameter, or the field of a class.
+        key: what two places share that vary alike: a field of one class has one length in all its instances.
+        owner: the class whose field it is; empty for a parameter.
+        number: of the leaf of the tree that it is in.
+        tree: the name of the structure of that tree.
+        inside: the classes that it is in.
+        scope: what sets the dimension names of this instance apart.
+        apart: the labels of the instances that have names of their own.
+    """
+
+    label: str
+    name: str
+    key: str = ""
+    owner: str = ""
+    number: str = ""
+    tree: str = ""
+    inside: tuple[type, ...] = ()
+    scope: str = ""
+    apart: frozenset[str] = frozenset()
+
+    def at(self, piece: str, **changes: Any) -> Place:
+        """A place inside this one."""
+        changes.setdefault("key", f"{self.key or self.label}{piece}")
+        return dataclasses.replace(self, label=f"{self.label}{piece}", **changes)
+
+    def missing(self, what: str, value: str) -> UnbuildableError:
+        """That a value of this place can't be made, and that an example helps."""
+        where = f"field `{self.name}` of `{self.owner}`" if self.owner else f"`{self.label}`"
+        on = f" on the class `{self.owner}`" if self.owner else ""
+        return UnbuildableError(f"{where} {what}", f"add {EXAMPLE}({self.name}={value}){on}")
+
+
+def scope_of(label: str) -> str:
+    """What the dimension names of an instance begin with where they are its own."""
+    return re.sub(r"[^0-9A-Za-z]+", "_", label.removeprefix("self.")).strip("_")

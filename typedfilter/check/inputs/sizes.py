@@ -1,0 +1,151 @@
+"""Sizes for the names of a signature: symbols, for a proof, and sets of numbers, for a check.
+
+Floor 5. Knows `jax.export.symbolic_shape`; knows nothing of annotations or functions. Every axis that an
+annotation mentions is taken to hold at least one element: `n-2` says that `n` is 3 or more.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from jax import export
+
+from typedfilter.check.inputs import dims as _dims
+from typedfilter.check.inputs.dims import Size
+
+# What the parser of symbolic shapes keeps for itself.
+_RESERVED = frozenset({"max", "min", "mod", "floordiv", "and", "or", "not"})
+
+_ATTEMPTS = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Names:
+    """The free names of one case, in the order of their first mention, and the expressions over them.
+
+    Attributes:
+        free: each needs a size.
+        expressions: what annotations compute from them (`n+1`), with `{...}` already filled in.
+        fixed: names whose size an example gives.
+        equal: names that are taken to be another one.
+    """
+
+    free: tuple[str, ...]
+    expressions: tuple[str, ...] = ()
+    fixed: tuple[tuple[str, int], ...] = ()
+    equal: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """The names that get a size of their own."""
+        equal = dict(self.equal)
+        return tuple(name for name in self.free if name not in equal)
+
+    @property
+    def varied(self) -> tuple[str, ...]:
+        """The names whose size nobody has said."""
+        fixed = dict(self.fixed)
+        return tuple(name for name in self.chosen if name not in fixed)
+
+    def complete(self, sizes: Mapping[str, Size]) -> dict[str, Size]:
+        """`sizes` of the chosen names, and of those that equal one of them."""
+        return {**sizes, **{name: sizes[other] for name, other in self.equal if other in sizes}}
+
+
+def symbolic(names: Names) -> dict[str, Size]:
+    """One symbol a name, all of one scope, constrained so that every expression is at least 1.
+
+    Raises:
+        Exception: whatever JAX says of an expression that it can't represent.
+    """
+    fixed = dict(names.fixed)
+    free = names.varied
+    if not free:
+        return names.complete(fixed)
+    spelled = {name: f"{name}_" if name in _RESERVED else name for name in free}
+
+    def made(*constraints: str) -> dict[str, Size]:
+        symbols = _symbols(", ".join(spelled.values()), constraints)
+        return names.complete({**fixed, **dict(zip(free, symbols, strict=True))})
+
+    sizes = made()
+    # A constraint is written with the symbols of a scope that has none yet.
+    values = (_dims.evaluate(expression, sizes) for expression in names.expressions)
+    constraints = [f"{value} >= 1" for value in values if export.is_symbolic_dim(value)]
+    return made(*constraints) if constraints else sizes
+
+
+@functools.lru_cache(maxsize=512)
+def _symbols(names: str, constraints: tuple[str, ...]) -> tuple[Size, ...]:
+    # The same symbols for the same names: JAX then knows the parts of jax.numpy that it has traced with them.
+    return tuple(export.symbolic_shape(names, scope=export.SymbolicScope(constraints)))
+
+
+def concrete(names: Names, extra: Iterable[int] = ()) -> Iterator[dict[str, int]]:
+    """Sets of sizes: unequal odd ones, unequal even ones, all one, all equal; then each of `extra`.
+
+    A set that makes an expression smaller than 1 (or not a whole number) is moved up until none is.
+    """
+    chosen = names.chosen
+    count = len(chosen)
+    primes = list(itertools.islice(_odd_sizes(), count))
+    evens = [2 * (count - i) + 2 for i in range(count)]  # falling, where the odd ones rise
+    sets: list[Sequence[int]] = [primes, evens, [1] * count, [4] * count]
+    for value in extra:
+        # The others get sizes of their own, so that a constant stands out.
+        sets.extend([value if i == j else primes[j] + 1 for j in range(count)] for i in range(count))
+    seen: set[tuple[int, ...]] = set()
+    for values in sets:
+        sizes = _repaired(dict(zip(chosen, values, strict=True)) | dict(names.fixed), names)
+        if sizes is not None and tuple(sizes.values()) not in seen:
+            seen.add(tuple(sizes.values()))
+            yield sizes
+
+
+def _odd_sizes() -> Iterator[int]:
+    found: list[int] = []
+    for number in itertools.count(3, 2):
+        if all(number % prime for prime in found):
+            found.append(number)
+            yield number
+
+
+def _repaired(sizes: dict[str, int], names: Names) -> dict[str, int] | None:
+    """`sizes`, with names made larger until every expression is a size; None where that does not help."""
+    fixed = dict(names.fixed)
+    equal = dict(names.equal)
+    for _ in range(_ATTEMPTS):
+        complete = names.complete(sizes)
+        failing = next((e for e in names.expressions if not _is_size(_value(e, complete))), None)
+        if failing is None:
+            return complete
+        movable = [equal.get(name, name) for name in _dims.names_in(failing)]
+        movable = [name for name in movable if name in sizes and name not in fixed]
+        better = [name for name in movable if _improves(failing, sizes, name, names)]
+        if not better:
+            return None
+        sizes = sizes | {better[0]: sizes[better[0]] + 1}
+    return None
+
+
+def _value(expression: str, sizes: Mapping[str, int]) -> float:
+    try:
+        value = _dims.evaluate(expression, sizes)
+    except ArithmeticError:
+        return -1.0
+    return value if isinstance(value, (int, float)) else -1.0
+
+
+def _is_size(value: float) -> bool:
+    return value >= 1 and value == int(value)
+
+
+def _improves(expression: str, sizes: Mapping[str, int], name: str, names: Names) -> bool:
+    """Whether a larger `name` brings the expression nearer to a size: it grows, or becomes whole."""
+    here = _value(expression, names.complete(sizes))
+    larger = ({**sizes, name: sizes[name] + step} for step in (1, 2, 4, 8, 16))
+    steps = [_value(expression, names.complete(sizes)) for sizes in larger]
+    return any(value > here or _is_size(value) for value in steps)

@@ -1,0 +1,94 @@
+"""A report for machines: one JSON object, or workflow commands for GitHub Actions.
+
+Floor 5.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from typedfilter.check.report import text as _text
+from typedfilter.check.report.report import Report, Result, Status, Unreadable
+
+_STATUSES: tuple[Status, ...] = ("proved", "checked", "failed", "skipped")
+
+
+def as_json(report: Report) -> str:
+    """One object: `results` has one object a function, `errors` what could not be read."""
+    return json.dumps(
+        {
+            "results": [_result(result) for result in report.results],
+            "errors": [
+                {"target": e.target, "message": e.message, "traceback": e.traceback}
+                for e in report.unreadable
+            ],
+            "summary": {status: report.count(status) for status in _STATUSES},
+        },
+        indent=2,
+    )
+
+
+def _result(result: Result) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "function": result.function,
+        "file": _text.shown(result.file),
+        "line": result.line,
+        "status": result.status,
+        "message": result.message,
+        "expected": result.expected,
+        "found": result.found,
+        "dims": dict(result.dims),
+        "sizes": dict(result.sizes),
+        "good_sizes": dict(result.good_sizes),
+        "case": list(result.case),
+        "fix": result.fix,
+    }
+    if result.span is not None:
+        span = result.span
+        facts["annotation"] = {"line": span.line, "column": span.column + 1, "end_column": span.end + 1}
+    if result.frame is not None:
+        frame = result.frame
+        facts["frame"] = {"file": _text.shown(frame.file), "line": frame.line, "function": frame.function}
+    return facts
+
+
+def as_github(report: Report) -> str:
+    """One annotation for each function that failed or was skipped, and for what could not be read."""
+    lines = [_command(result) for result in report.results if result.status in ("failed", "skipped")]
+    lines += [_unreadable(problem) for problem in report.unreadable]
+    if not report.results and not report.unreadable:
+        lines.append("::error title=typedfilter check::no annotated function found: nothing was checked")
+    lines.append(_text.plain(list(_text.lines(report, quiet=True))[-1:]))
+    return "\n".join(lines)
+
+
+def _command(result: Result) -> str:
+    properties: dict[str, Any] = {"file": _text.shown(result.file), "line": result.line}
+    if result.span is not None:
+        properties = properties | {
+            "line": result.span.line,
+            "col": result.span.column + 1,
+            "endColumn": result.span.end,
+        }
+    properties["title"] = f"{result.function}: {result.status}"
+    body = _text.plain(list(_text.result_lines(result))[1:]) if result.status == "failed" else result.message
+    if result.fix:
+        body += f"\nfix: {result.fix}"
+    return _workflow_command("error" if result.status == "failed" else "notice", properties, body)
+
+
+def _unreadable(problem: Unreadable) -> str:
+    body = f"{problem.target}: {problem.message}\n{problem.traceback}".rstrip()
+    return _workflow_command("error", {"title": "typedfilter check"}, body)
+
+
+def _workflow_command(kind: str, properties: dict[str, Any], body: str) -> str:
+    said = ",".join(f"{name}={_escaped(str(value), ':,')}" for name, value in properties.items())
+    return f"::{kind} {said}::{_escaped(body)}"
+
+
+def _escaped(text: str, more: str = "") -> str:
+    for character in f"%\r\n{more}":
+        text = text.replace(character, f"%{ord(character):02X}")
+    return text

@@ -1,0 +1,144 @@
+"""A report for people: what was found, the line it stands on, what was expected; plain, or with colours.
+
+Floor 5. Lines are lists of (text, style): a terminal with rich shows the styles, anything else the text.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from typedfilter.check.report import source as _source
+from typedfilter.check.report.report import Frame, Report, Result, Span, Status, Unreadable
+
+Line: TypeAlias = list[tuple[str, str]]
+"""Pieces of text with their style: a word that rich knows, or nothing."""
+
+_STYLES: Mapping[Status, str] = {
+    "proved": "green",
+    "checked": "cyan",
+    "failed": "bold red",
+    "skipped": "yellow",
+}
+_ORDER: tuple[Status, ...] = ("proved", "checked", "failed", "skipped")
+
+
+def lines(report: Report, quiet: bool = False) -> Iterator[Line]:
+    """The whole report; when quiet, without what is proved or checked."""
+    for result in report.results:
+        if not quiet or result.status in ("failed", "skipped"):
+            yield from result_lines(result)
+    for problem in report.unreadable:
+        yield from _unreadable_lines(problem)
+    if not report.results and not report.unreadable:
+        yield [("no annotated function found: nothing was checked", "bold red")]
+    yield from _summary(report)
+
+
+def plain(report_lines: Iterable[Line]) -> str:
+    """The text of lines."""
+    return "\n".join("".join(text for text, _ in line).rstrip() for line in report_lines)
+
+
+def plain_report(report: Report) -> str:
+    """The text of a report; of a single function without a summary."""
+    if len(report) == 1 and not report.unreadable:
+        return plain(result_lines(report.results[0]))
+    return plain(lines(report))
+
+
+def print_rich(report_lines: Iterable[Line], console: Any) -> None:
+    """Print lines on a console of rich's."""
+    from rich.text import Text
+
+    for line in report_lines:
+        console.print(Text.assemble(*((text, style) for text, style in line)), soft_wrap=True)
+
+
+def shown(file: str) -> str:
+    """A path as messages say it: relative to the current folder where it lies below."""
+    path = Path(file)
+    return path.relative_to(Path.cwd()).as_posix() if path.is_relative_to(Path.cwd()) else file
+
+
+def result_lines(result: Result) -> Iterator[Line]:
+    """One verdict."""
+    place = f"{shown(result.file)}:{result.line}: "
+    head: Line = [(place, ""), (result.status, _STYLES[result.status]), (f" {result.function}", "bold")]
+    if result.status != "failed":
+        yield [*head, (f": {result.message}", "")]
+        if result.fix:
+            yield [("  fix: ", "dim"), (result.fix, "")]
+        return
+    yield head
+    for text in result.message.splitlines():
+        yield [(f"  {text}", "")]
+    yield from _signature_lines(result)
+    yield from _fact_lines(result)
+    if result.frame is not None:
+        yield from _frame_lines(result.frame)
+
+
+def _signature_lines(result: Result) -> Iterator[Line]:
+    line = result.span.line if result.span is not None else result.line
+    if not _source.line_text(result.file, line):
+        return
+    yield _source_line(result.file, line)
+    if result.span is not None:
+        yield _underline(result.span)
+
+
+def _source_line(file: str, line: int) -> Line:
+    return [(f"  {line:>5} | ", "dim"), (_source.line_text(file, line), "")]
+
+
+def _underline(span: Span) -> Line:
+    before = _source.line_text(span.file, span.line)[: span.column]
+    # Tabs stay tabs, so that the carets stand where the annotation stands.
+    blank = "".join(c if c == "\t" else " " for c in before)
+    return [("        | ", "dim"), (blank, ""), ("^" * max(1, span.end - span.column), "bold red")]
+
+
+def _fact_lines(result: Result) -> Iterator[Line]:
+    facts = (
+        ("expected", result.expected),
+        ("found", result.found),
+        ("where", ", ".join(f"{name} is {where}" for name, where in result.dims.items())),
+        ("with", ", ".join(result.case)),
+        ("for example at", _sizes_text(result.sizes)),
+        ("but not at", _sizes_text(result.good_sizes)),
+    )
+    for label, text in facts:
+        if text:
+            first, *rest = textwrap.wrap(text, 96, break_long_words=False, break_on_hyphens=False)
+            yield [(f"  {label}: ", "dim"), (first, "")]
+            for more in rest:
+                yield [(f"    {more}", "")]
+
+
+def _sizes_text(sizes: Mapping[str, int]) -> str:
+    return ", ".join(f"{name}={size}" for name, size in sizes.items())
+
+
+def _frame_lines(frame: Frame) -> Iterator[Line]:
+    yield [("  raised in ", "dim"), (f"{frame.function} ({shown(frame.file)}:{frame.line})", "")]
+    yield _source_line(frame.file, frame.line)
+
+
+def _unreadable_lines(problem: Unreadable) -> Iterator[Line]:
+    yield [(f"{problem.target}: ", ""), ("not checked", "bold red"), (f": {problem.message}", "")]
+    for text in problem.traceback.splitlines():
+        yield [(f"  {text}", "dim")]
+
+
+def _summary(report: Report) -> Iterator[Line]:
+    counts = [(status, report.count(status)) for status in _ORDER]
+    parts = [f"{count} {status}" for status, count in counts if count]
+    if report.unreadable:
+        parts.append(f"{len(report.unreadable)} not read")
+    if parts:
+        files = len({result.file for result in report.results})
+        where = f" in {files} {'file' if files == 1 else 'files'}" if files else ""
+        yield [(", ".join(parts) + where, "bold" if report.ok else "bold red")]

@@ -1,0 +1,75 @@
+"""A run over targets: every function of every file judged, one after the other.
+
+Floor 5. What the command and the pytest plugin share. User code prints what it likes while it is imported
+and traced: that goes to stderr, so that stdout holds the report alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import sys
+from collections.abc import Callable, Iterable
+
+from typedfilter.check import find as _find
+from typedfilter.check.trials.judge import IGNORED, judge
+from typedfilter.check.report.report import Report, Result, Unreadable
+from typedfilter.check.trials.subject import Subject
+
+Advance = Callable[[float, str], None]
+"""Called with the fraction that is done, and the name of what comes next."""
+
+
+def run(
+    targets: Iterable[str],
+    exclude: Iterable[str] = (),
+    ignore: Iterable[str] = (),
+    advance: Advance = lambda fraction, name: None,
+) -> Report:
+    """Judge everything in `targets`.
+
+    Args:
+        targets: files, folders, dotted names, any of them with `::function`.
+        exclude: patterns of files to leave out of folders.
+        ignore: patterns of functions that are listed as skipped.
+        advance: told of the progress.
+    """
+    results: list[Result] = []
+    unreadable: list[Unreadable] = []
+    with contextlib.redirect_stdout(sys.stderr):
+        sources = list(_find.sources_of(targets, exclude))  # imports packages on the way
+        for number, source in enumerate(sources):
+            if isinstance(source, Unreadable):
+                unreadable.append(source)
+                continue
+            advance(number / len(sources), source.target)
+            subjects = source.subjects()
+            if isinstance(subjects, Unreadable):
+                unreadable.append(subjects)
+                continue
+            for index, subject in enumerate(subjects):
+                advance((number + index / len(subjects)) / len(sources), subject.name)
+                with source.active():
+                    results.append(judged(subject, ignore))
+    return Report(tuple(results), tuple(unreadable))
+
+
+def is_unjudged(result: Result) -> bool:
+    """Whether a function is skipped without having been asked to be ignored: what `strict` is about."""
+    return result.status == "skipped" and not result.message.startswith(IGNORED)
+
+
+def judged(subject: Subject, ignore: Iterable[str]) -> Result:
+    """The verdict on one function, unless the settings say to ignore it."""
+    pattern = next((p for p in ignore if fnmatch.fnmatch(subject.name, p)), None)
+    if pattern is None:
+        try:
+            return judge(subject)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a mistake in here must not hide the other verdicts, nor sys.exit()
+            text = f"the check itself failed: {type(error).__name__}: {error}"
+            return Result(subject.name, subject.file, subject.line, "skipped", text, fix="please report it")
+    return Result(
+        subject.name, subject.file, subject.line, "skipped", f"{IGNORED}: matches {pattern!r} of the settings"
+    )

@@ -1,0 +1,61 @@
+"""Which failures are no mistakes: a list of another length than the function wants, a tree of another kind.
+
+Floor 5. Knows what was tried and what came of it; knows nothing of how. A choice is soft where no annotation
+promises that the function takes every option. That is no licence: with such an argument a function that
+fails whatever it is given has a mistake, unless the error says itself that the choice is to blame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from typedfilter.check.inputs import layout as _layout
+from typedfilter.check.inputs.nodes import Point
+from typedfilter.check.trials.tried import Tried
+
+
+def may_be_excused(tried: Tried) -> bool:
+    """Whether the failure of a case can be due to a soft choice of it; what the other cases do decides."""
+    problem = tried.problem
+    soft = _soft_choices(tried)
+    return problem is not None and bool(soft) and (problem.refusal == "structure" or _trees_explain(tried))
+
+
+def is_excused(tried: Tried, every: Sequence[Tried]) -> bool:
+    """Whether the same promises are kept with other options, or the error says itself what it is due to."""
+    if not may_be_excused(tried):
+        return False
+    if has_better(tried, every) or _trees_explain(tried):
+        return True
+    assert tried.problem is not None
+    return any(point.soft in tried.problem.plainly for point in _soft_choices(tried).values())
+
+
+def has_better(tried: Tried, every: Sequence[Tried]) -> bool:
+    """Whether a case that differs from this one in soft choices only is good."""
+    return any(
+        other.problem is None and other.good and _promise_the_same(tried, other)
+        for other in every
+        if other.signature is tried.signature
+    )
+
+
+def _promise_the_same(one: Tried, other: Tried) -> bool:
+    soft = _soft_choices(one).keys() | _soft_choices(other).keys()
+    there = other.layout.used
+    return all(there.get(key, chosen) == chosen for key, chosen in one.layout.used.items() if key not in soft)
+
+
+def _soft_choices(tried: Tried) -> dict[str, Point]:
+    """The soft points that this case asked for."""
+    points = _layout.points_of(tried.signature)
+    return {point.key: point for point in points if point.soft and point.key in tried.layout.used}
+
+
+def _trees_explain(tried: Tried) -> bool:
+    """What another library makes of a tree (an optimiser's state, say) is no secret of ours, either."""
+    assert tried.problem is not None
+    used = tried.layout.used
+    trees = [p.options[used[p.key]] for p in _soft_choices(tried).values() if p.soft == "structure"]
+    lone_leaf = any("single leaf" in option for option in trees)
+    return bool(trees) and (tried.problem.foreign or (lone_leaf and tried.problem.lookup))

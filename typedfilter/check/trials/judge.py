@@ -1,0 +1,185 @@
+"""The verdict on one function, in words: what is judged at all, and the `Result` that says what was found.
+
+Floor 5. How a verdict is reached is `_verdict`'s; where a source line is, `_source`'s.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from typedfilter._reading.plan import Plan, plan_of
+from typedfilter.check.inputs import classes as _classes, layout as _layout, types as _types
+from typedfilter.check.report import source as _source
+from typedfilter.check.inputs.nodes import UnbuildableError
+from typedfilter.check.report.report import Result
+from typedfilter.check.trials.subject import Subject
+from typedfilter.check.trials.tried import Tried
+from typedfilter.check.trials.verdict import Verdict, verdict_of
+from typedfilter.errors import AnnotationError
+
+IGNORED = "ignored"  # what the message of a function begins with that is skipped on request
+_GENERATOR_OR_COROUTINE = 0x20 | 0x80 | 0x200  # flags of a code object
+
+
+def is_annotated(subject: Subject) -> bool:
+    """Whether the signature of a function says a shape, so that there is something to prove.
+
+    A function that takes models and returns no arrays does something with them (saves them, prints them):
+    it is not run.
+    """
+    try:
+        plan = plan_of(subject.root)
+    except AnnotationError:
+        return True  # what is wrong with it is to be reported
+    own = [p.hint.type for p in plan.params if p.hint.annotated]
+    if any(map(_says_shape, (*own, plan.returns.type))):
+        return True
+    returned = _layout.of_class(plan.returns, subject.cls).type
+    return any(True for _ in _types.arrays_in(returned))
+
+
+def _says_shape(hint: Any) -> bool:
+    """Whether an annotation mentions an array itself, and not only in the fields of a class."""
+    hint = _types.plain(hint)
+    if _types.is_array(hint):
+        return True
+    if isinstance(hint, type) and not _types.is_tree(hint):
+        return False
+    return any(_says_shape(child) for child in _types.children(hint))
+
+
+def judge(subject: Subject) -> Result:
+    """The verdict on a function."""
+    where = _source.function_at(subject.file, subject.line, subject.root.__name__)
+    base = Result(subject.name, subject.file, where.line if where else subject.line, "skipped", "")
+    reason = _not_judged(subject, where)
+    if reason:
+        return dataclasses.replace(base, message=reason)
+    try:
+        return _result(base, _verdict(subject, plan_of(subject.root)), where)
+    except UnbuildableError as problem:
+        return dataclasses.replace(base, message=problem.reason, fix=problem.fix)
+    except AnnotationError as error:
+        return dataclasses.replace(base, status="failed", message=str(error))
+
+
+def _not_judged(subject: Subject, where: _source.Function | None) -> str:
+    if where is not None and where.ignored:
+        return f"{IGNORED}: `# typedfilter: ignore`"
+    if _classes.is_abstract(subject.root) or (subject.cls is not None and _types.is_protocol(subject.cls)):
+        return "abstract: there is no body to check"
+    if where is not None and where.is_empty:
+        return "there is no body to check"
+    if subject.root.__code__.co_flags & _GENERATOR_OR_COROUTINE:
+        return "a generator or coroutine: its body does not run when it is called"
+    return ""
+
+
+def _verdict(subject: Subject, plan: Plan) -> Verdict:
+    examples = _classes.examples_of(subject.root) or [{}]
+    signatures = [_layout.signature_of(subject, plan, example) for example in examples]
+    verdict = verdict_of(signatures)
+    apart = frozenset(label for signature in signatures for label in _layout.colliding(signature))
+    if verdict.status != "failed" or not apart:
+        return verdict
+    # Two instances of one class need not have the same sizes: perhaps that was all that was wrong.
+    second = verdict_of([_layout.signature_of(subject, plan, example, apart) for example in examples])
+    if second.status in ("proved", "checked"):
+        return second
+    return second if second.status == "failed" and _came_further(second, verdict) else verdict
+
+
+def _came_further(second: Verdict, first: Verdict) -> bool:
+    """Whether what is wrong is still wrong, at another place, once the instances have sizes of their own."""
+    here, there = (tried.problem if tried else None for tried in (second.decisive, first.decisive))
+    return here is not None and there is not None and not here.is_like(there)
+
+
+# -------------------------------------------------------------------------------------------------- words
+
+
+def _result(base: Result, verdict: Verdict, where: _source.Function | None) -> Result:
+    if verdict.status in ("proved", "checked"):
+        return dataclasses.replace(base, status=verdict.status, message=_praise(verdict))
+    tried = verdict.decisive
+    problem = tried.problem if tried else None
+    if verdict.status == "skipped":
+        frame = problem.frame if problem else None
+        return dataclasses.replace(base, message=verdict.reason, fix=verdict.fix, frame=frame)
+    assert tried is not None
+    assert problem is not None
+    # Axes without a name of their own are only worth a word where the error has one for them.
+    said = f"{problem.message} {problem.expected} {problem.found}"
+
+    def named(sizes: Mapping[str, int]) -> dict[str, int]:
+        return {name: size for name, size in sizes.items() if not name.startswith("_") or name in said}
+
+    blamed = where.span(problem.parameter) if where is not None and problem.parameter else None
+    return dataclasses.replace(
+        base,
+        status="failed",
+        message=problem.message,
+        expected=problem.expected,
+        found=problem.found,
+        dims=_dims_of(tried, said),
+        sizes=named(tried.sizes),
+        good_sizes=named(tried.good[0]) if tried.good else {},
+        case=_case_text(tried),
+        span=blamed,
+        frame=problem.frame,
+    )
+
+
+def _dims_of(tried: Tried, said: str) -> dict[str, str]:
+    origins = tried.layout.origins
+    dims = {name: where for name, where in origins.items() if not name.startswith("_") or name in said}
+    return dims | {name: "the mapped axis" for name in tried.sizes if name not in origins}
+
+
+def _case_text(tried: Tried) -> tuple[str, ...]:
+    """The choices that are not the usual ones."""
+    used = tried.layout.used
+    points = [point for point in _layout.points_of(tried.signature) if used.get(point.key)]
+    return tuple(point.options[min(used[point.key], len(point.options) - 1)] for point in points)
+
+
+def _praise(verdict: Verdict) -> str:
+    """What a good verdict depends on."""
+    done = [tried for tried in verdict.tried if tried.problem is None]
+    first = done[0].signature
+    equal = list(dict.fromkeys(pair for tried in done for pair in tried.equal))
+    where = f" where {', '.join(f'{name} = {other}' for name, other in equal)}" if equal else ""
+    parts = [_sizes_text(verdict, done) + where]
+    signatures = {id(tried.signature): tried.signature for tried in done}.values()
+    more = sum(_layout.left_out(_layout.points_of(signature)) for signature in signatures)
+    if len(done) > 1:
+        parts.append(f"in {len(done)} cases" + (f", {more} were left out" if more else ""))
+    given = [f"{name}={size}" for tried in done for name, size in tried.signature.sizes]
+    notes = list(dict.fromkeys([*given, *(note for tried in done for note in tried.signature.notes)]))
+    if notes:
+        parts.append(f"with {', '.join(notes)}")
+    refused = [refusal for tried in done for refusal in tried.refused]
+    if refused:
+        parts.append(f"it refuses {_one(refused[0][0])}: {refused[0][1].message}")
+    if first.returns is Any:
+        parts.append("there is no return annotation: only the trace was checked")
+    if first.subject.opaque:
+        parts.append(f"its body only: {first.subject.opaque} around it can't be followed")
+    return "; ".join(parts)
+
+
+def _sizes_text(verdict: Verdict, done: Sequence[Tried]) -> str:
+    if not any(tried.layout.names.varied for tried in done):
+        return "its sizes are fixed"
+    if all(tried.symbolic and not tried.refused for tried in done):
+        return "for all sizes"
+    # The case with the most trials says which sizes there were.
+    inconclusive = [tried for tried in done if tried.good and not tried.symbolic] or list(done)
+    most = max(inconclusive, key=lambda tried: len(tried.good))
+    return f"at {' and '.join(f'({_one(sizes)})' for sizes in most.good)}"
+
+
+def _one(sizes: Mapping[str, int]) -> str:
+    return ", ".join(f"{name.lstrip('_')}={size}" for name, size in sizes.items())

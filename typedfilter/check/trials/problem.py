@@ -1,0 +1,237 @@
+"""What went wrong in a trial: an exception in, the facts of a verdict out.
+
+Floor 5. Knows tracebacks, and whose code a frame is; knows nothing of how trials are made.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import functools
+import linecache
+import re
+import traceback
+from pathlib import Path
+from types import FunctionType, TracebackType
+
+import jax
+
+from typedfilter.check.trials.compare import MismatchError, StubError
+from typedfilter.check.trials.ownership import is_users
+from typedfilter.check.report.report import Frame
+from typedfilter.errors import TypedFilterError
+
+_JAX = str(Path(jax.__file__).parent)
+_VALUES_NEEDED = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.NonConcreteBooleanIndexError,
+)
+# What a container that is shorter, or other, than the function thinks answers with.
+_STRUCTURAL = (LookupError, AttributeError, TypeError, ValueError)
+_MOST_LINES = 6
+_UNBOUND = re.compile(r"unbound axis name:? (\S+?)[.:]?(?:\s|$)")
+_TRACER = re.compile(r"('?)\b\w*Tracer\b\1")  # what JAX calls an array while it traces is nobody's type
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """Why a trial failed.
+
+    Attributes:
+        kind: `return`: the result is wrong; `argument`: a check inside says so; `trace`: something raised.
+        message: one sentence or a few lines.
+        expected, found: where the kind is not `trace`.
+        parameter: whose annotation does not hold; `return`, or empty where none is to blame.
+        frame: the innermost line of the user's code, where something raised.
+        refusal: how the function itself refused, if it did: `raise`, `assert`, `structure`.
+        plainly: of which it is the plain consequence: the `length` of a list, the `keys` of a dictionary, the
+            `structure` of a tree.
+        value: it asked for the value of an array.
+        foreign: another library than JAX raised it, and it is what a value of another structure causes.
+        lookup: it is what a value without structure causes, whoever raised it.
+        unfinished: the function raised NotImplementedError.
+        inconclusive: JAX could not compare two symbols.
+        unbound: the mapped axis that it needs to be inside of.
+        lacking: the class whose instance lacks an attribute, and the name of that.
+    """
+
+    kind: str
+    message: str
+    expected: str = ""
+    found: str = ""
+    parameter: str = ""
+    frame: Frame | None = None
+    refusal: str = ""
+    plainly: frozenset[str] = frozenset()
+    value: bool = False
+    foreign: bool = False
+    lookup: bool = False
+    unfinished: bool = False
+    inconclusive: bool = False
+    unbound: str = ""
+    lacking: tuple[type, str] | None = None
+
+    def is_like(self, other: Problem) -> bool:
+        """Whether the two are the same mistake, seen at other sizes."""
+        here, there = self.frame, other.frame
+        same_place = (here and (here.file, here.line)) == (there and (there.file, there.line))
+        return (self.kind, self.parameter) == (other.kind, other.parameter) and same_place
+
+
+def problem_of(error: BaseException, root: FunctionType) -> Problem:
+    """The facts of an exception that a trial of the function `root` raised."""
+    file = root.__code__.co_filename
+    if isinstance(error, MismatchError):
+        where = f"`{error.path}` of the return value" if error.path else "the return value"
+        why = f": {error.why}" if error.why else ""
+        return Problem(
+            "return", f"{where} is not what is annotated{why}", error.expected, error.found, "return"
+        )
+    frames = traceback.extract_tb(error.__traceback__)
+    users = [frame for frame in frames if is_users(frame.filename, file)]
+    frame = Frame(users[-1].filename, users[-1].lineno or 0, users[-1].name) if users else None
+    if isinstance(error, TypedFilterError) and error.parameter and error.expected:
+        return _checked_inside(error, frame, root)
+    raised_there = users[-1] if users and users[-1] is frames[-1] else None
+    statement = None if raised_there is None else _statement_at(raised_there)
+    unbound = _UNBOUND.search(str(error)) if isinstance(error, NameError) else None
+    return Problem(
+        "trace",
+        _text_of(error),
+        frame=frame,
+        refusal=_refusal(error, statement),
+        plainly=_plain_causes(error, statement),
+        value=isinstance(error, _VALUES_NEEDED),
+        foreign=isinstance(error, _STRUCTURAL) and raised_there is None and not _is_jax(frames),
+        lookup=isinstance(error, (LookupError, AttributeError, TypeError)),
+        unfinished=isinstance(error, NotImplementedError) and raised_there is not None,
+        inconclusive=type(error).__name__ == "InconclusiveDimensionOperation",
+        unbound=unbound[1] if unbound else "",
+        lacking=_lacking(error),
+    )
+
+
+def _checked_inside(error: TypedFilterError, frame: Frame | None, root: FunctionType) -> Problem:
+    """What the check at a body said: of the function under test, or of another one that it calls."""
+    expected, found = _without_symbols(error.expected), _long_dtypes(error.actual)
+    if error.function != root.__qualname__:
+        text = _long_dtypes(str(error).splitlines()[0])
+        return Problem("argument", text, expected, found, frame=frame)
+    if error.parameter == "return":
+        # The check's own words say how names were bound at these sizes: the verdict says so itself.
+        annotated = ", but " in error.problem
+        what = "is not what is annotated" if annotated else error.problem
+        return Problem("return", f"the return value {what}", expected, found, "return")
+    text = _long_dtypes(str(error).splitlines()[0].removeprefix(f"{error.function}(): "))
+    return Problem("argument", text, expected, found, error.parameter, frame)
+
+
+def _without_symbols(expected: str) -> str:
+    """`... with n=n, m=3` without the names that stand for themselves."""
+    head, _, bound = expected.rpartition(" with ")
+    pairs = [pair for pair in bound.split(", ") if pair.partition("=")[0] != pair.partition("=")[2]]
+    if not head or not all("=" in pair for pair in pairs):
+        return expected.replace("'", '"')
+    return f"{head} with {', '.join(pairs)}".replace("'", '"') if pairs else head.replace("'", '"')
+
+
+def _long_dtypes(text: str) -> str:
+    kinds = {"f": "float", "i": "int", "u": "uint", "c": "complex", "bf": "bfloat"}
+    long = re.sub(r"\b(f|i|u|c|bf)(\d+)\[", lambda m: f"{kinds[m[1]]}{m[2]}[", text)
+    return re.sub(r",(?=\S)", ", ", long)
+
+
+def _text_of(error: BaseException) -> str:
+    lines = [line.rstrip() for line in str(error).splitlines() if line.strip()]
+    if isinstance(error, StubError):
+        return str(error)
+    text = _TRACER.sub(r"\1Array\1", "\n".join(lines[:_MOST_LINES]))
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _lacking(error: BaseException) -> tuple[type, str] | None:
+    return (type(error.obj), error.name) if isinstance(error, AttributeError) and error.name else None
+
+
+def _is_jax(frames: traceback.StackSummary) -> bool:
+    return frames[-1].filename.startswith(_JAX)
+
+
+# ------------------------------------------------------------------------------------------------ refusals
+
+
+def _refusal(error: BaseException, statement: ast.stmt | None) -> str:
+    """How the function refused what it got, if this statement of the user's own raised the error."""
+    if isinstance(statement, ast.Raise):
+        return "raise"
+    if isinstance(statement, ast.Assert) and isinstance(error, AssertionError):
+        return "assert"
+    return "structure" if statement is not None and isinstance(error, _STRUCTURAL) else ""
+
+
+def _plain_causes(error: BaseException, statement: ast.stmt | None) -> frozenset[str]:
+    """Of which choices this error is the plain consequence, whatever else the function was tried with.
+
+    A list without the method `sum` is none: that is a mistake with lists of every length.
+    """
+    if statement is None or not isinstance(error, _STRUCTURAL):
+        return frozenset()
+    text = str(error)
+    if isinstance(error, KeyError):
+        return frozenset({"keys", "structure"})
+    if isinstance(error, IndexError):
+        return frozenset({"length", "structure"})
+    if isinstance(error, ValueError) and "values to unpack" in text:
+        # `for key, value in mapping` takes the characters of keys apart.
+        return frozenset({"length", "structure"} | (set() if _iterates(statement) else {"keys"}))
+    if isinstance(error, ValueError) and text.startswith("zip() argument"):
+        return frozenset({"length", "keys", "structure"})
+    if isinstance(error, TypeError) and " argument" in text:
+        return frozenset({"length", "keys", "structure"} if _spreads(statement) else ())
+    on_array = isinstance(error, AttributeError) and isinstance(error.obj, jax.Array)
+    return frozenset() if on_array else frozenset({"structure"})
+
+
+def _iterates(statement: ast.stmt) -> bool:
+    return any(isinstance(node, (ast.For, ast.comprehension)) for node in ast.walk(statement))
+
+
+def _spreads(statement: ast.stmt) -> bool:
+    """Whether a call in it takes as many arguments as something has elements."""
+    return any(
+        isinstance(node, ast.Starred) or (isinstance(node, ast.keyword) and node.arg is None)
+        for node in ast.walk(statement)
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _parsed(text: str) -> ast.Module | None:
+    try:
+        return ast.parse(text)
+    except SyntaxError:
+        return None
+
+
+def _statement_at(frame: traceback.FrameSummary) -> ast.stmt | None:
+    """The innermost statement at the place of a frame: of `if n: raise ...` the `raise`, if that raised."""
+    tree = _parsed("".join(linecache.getlines(frame.filename)))
+    if tree is None or frame.lineno is None:
+        return None
+    place = (frame.lineno, frame.colno or 0)
+    covering = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.stmt) and (node.lineno, node.col_offset) <= place < _end(node)
+    ]
+    return max(covering, key=lambda node: (node.lineno, node.col_offset), default=None)
+
+
+def _end(node: ast.stmt) -> tuple[int, int]:
+    return node.end_lineno or node.lineno, node.end_col_offset or 0
+
+
+def without_locals(error: BaseException) -> None:
+    """Let go of what the frames of a traceback hold: tracers must not outlive their trace."""
+    tb: TracebackType | None = error.__traceback__
+    traceback.clear_frames(tb)

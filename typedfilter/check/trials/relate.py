@@ -1,0 +1,102 @@
+"""Instances of one class in one signature: which of their sizes a function needs to be equal.
+
+Floor 5. Two layers of one class have sizes of their own, and no annotation says which agree: the function
+that uses them does. Each error of a trace names the sizes that it wants equal; the least that makes the
+trace succeed is found here, and reported with the verdict. Knows names and errors, no values.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from typedfilter.check.inputs.place import scope_of
+from typedfilter.check.trials.problem import Problem
+from typedfilter.check.inputs.sizes import Names
+
+_MOST_GUESSES = 40
+
+Owned = Mapping[str, tuple[str, str]]
+"""By name: the instance whose it is, and what it is called there."""
+
+
+def own_names(free: Iterable[str], apart: Iterable[str]) -> Owned:
+    """The free names that belong to an instance which has names of its own."""
+    scopes = sorted(map(scope_of, apart), key=len, reverse=True)
+    found = ((name, scope) for name in free for scope in scopes if name.startswith(f"{scope}_"))
+    owned: dict[str, tuple[str, str]] = {}
+    for name, scope in found:
+        owned.setdefault(name, (scope, name.removeprefix(f"{scope}_")))
+    return owned
+
+
+def relate(
+    names: Names, own: Owned, problem: Problem, attempt: Callable[[Names], Problem | None]
+) -> tuple[Names, Problem | None]:
+    """Find which names must be equal to others.
+
+    Args:
+        names: nothing is equal yet.
+        own: the names that may be taken to be another; those of the signature itself never are.
+        problem: what is wrong when nothing is equal.
+        attempt: a trial with these names.
+
+    Returns:
+        The names with what is equal, and None; or those that came furthest, and what is wrong with them.
+    """
+    stack = [(names, problem)]
+    furthest = stack[0]
+    for _ in range(_MOST_GUESSES):
+        if not stack:
+            break
+        known, error = stack.pop()
+        for left, right in _suggested(error, known, own):
+            equal = {name: right if other == left else other for name, other in known.equal} | {left: right}
+            if not _is_consistent(equal, own):
+                continue
+            guess = dataclasses.replace(known, equal=tuple(equal.items()))
+            found = attempt(guess)
+            if found is None:
+                return guess, None
+            if (found.message, found.found) != (error.message, error.found):
+                stack.append((guess, found))
+                furthest = max(furthest, stack[-1], key=lambda item: len(item[0].equal))
+    return furthest
+
+
+def _suggested(error: Problem, names: Names, own: Owned) -> Iterator[tuple[str, str]]:
+    """Pairs of names that an error mentions, the first of which may be taken to be the second."""
+    text = f"{error.message} {error.expected} {error.found}"
+    mentioned = [word for word in dict.fromkeys(re.findall(r"\w+", text)) if word in names.chosen]
+    for left in mentioned:
+        for right in mentioned:
+            if left in own and left != right and (right not in own or left > right):
+                yield left, right
+
+
+def _is_consistent(equal: Mapping[str, str], own: Owned) -> bool:
+    """Whether these equalities are such as a function may need, and none that hides a mistake.
+
+    Two sizes of one instance are never equal. Two instances that agree in several sizes agree in those of
+    the same name (`params` and `grads`), unless the signature says otherwise.
+    """
+    groups: dict[str, list[str]] = {}
+    for name, other in equal.items():
+        groups.setdefault(other, [other]).append(name)
+    crossed: set[tuple[str, str]] = set()
+    linked: list[tuple[str, str]] = []
+    for key, group in groups.items():
+        members = [own[name] for name in group if name in own]
+        instances = [instance for instance, _ in members]
+        if len(set(instances)) < len(instances):
+            return False
+        if key not in own:
+            continue
+        for i, (one, one_name) in enumerate(members):
+            for two, two_name in members[i + 1 :]:
+                pair = (min(one, two), max(one, two))
+                linked.append(pair)
+                if one_name != two_name:
+                    crossed.add(pair)
+    return not any(linked.count(pair) > 1 for pair in crossed)

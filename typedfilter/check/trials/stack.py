@@ -1,0 +1,236 @@
+"""Through the transforms around a function: what the arguments look like outside, and the result inside.
+
+Floor 5. Knows what each transform of this package does to shapes; knows nothing of annotations' dimensions.
+A mapped axis is a symbol of its own, put where the transform will look for it. A result is taken apart
+again from the outside: mapped axes are removed, gradients compared with what is differentiated.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import jax
+
+from typedfilter._mapping.axes import argument_axes
+from typedfilter._reading.plan import plan_of
+from typedfilter._mapping.results import result_axes
+from typedfilter._differentiating.targets import Targets
+from typedfilter._wrapping.wrapper import Wrapper
+from typedfilter.check.trials import compare as _compare
+from typedfilter.check.inputs import dims as _dims, types as _types
+from typedfilter.check.trials.compare import MismatchError
+from typedfilter.check.inputs.dims import Size
+from typedfilter.transforms.grad import Grad, ValueAndGrad
+from typedfilter.transforms.vmap import Vmap
+
+Call = Callable[..., Any]
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+"""Positional and keyword arguments."""
+
+_DERIVATIVES = frozenset({"filter_jacfwd", "filter_jacrev", "filter_hessian"})
+
+
+@dataclasses.dataclass(frozen=True)
+class Level:
+    """One transform of the stack.
+
+    Attributes:
+        wrapper: the transform, of whatever is inside it.
+        axes: by leaf of the arguments, the mapped axis (None: not mapped); empty for other transforms.
+        size: the name of the mapped size.
+        differs: by leaf of the result, whether it was found to have a mapped axis.
+    """
+
+    wrapper: Wrapper
+    axes: tuple[int | None, ...] = ()
+    size: str = ""
+    differs: dict[int, bool] = dataclasses.field(default_factory=dict[int, bool], compare=False)
+
+
+def keeps_result(levels: Sequence[Level]) -> bool:
+    """Whether a transform of the stack does not hand out (all of) what the function returns.
+
+    Not where a mapped axis has a name: the function then can't be called on its own.
+    """
+    transforms = [level.wrapper.transform for level in levels]
+    if any(isinstance(t, Vmap) and t.axis_name is not None for t in transforms):
+        return False
+    return any(isinstance(t, Grad) or t.name in _DERIVATIVES for t in transforms)
+
+
+class Unknown:
+    """In the place of a result that a transform does not hand out."""
+
+
+UNKNOWN = Unknown()
+
+
+def lifted(
+    shape: Sequence[Size], leaf: int, levels: Sequence[Level], sizes: Mapping[str, Size]
+) -> tuple[Size, ...]:
+    """The shape of a leaf outside of `levels` (innermost first)."""
+    out = list(shape)
+    for level in levels:
+        axis = level.axes[leaf] if level.axes else None
+        if axis is not None:
+            # Clipped: an axis that is out of range is for the transform itself to refuse.
+            out.insert(max(0, axis if axis >= 0 else len(out) + 1 + axis), sizes[level.size])
+    return tuple(out)
+
+
+def levels_of(
+    wrappers: Sequence[Wrapper],
+    arrays: Sequence[tuple[tuple[int, ...], Any]],
+    arguments: Callable[[Sequence[Any]], Arguments],
+    taken: Collection[str] = (),
+) -> tuple[Level, ...]:
+    """The levels of a stack, innermost first.
+
+    Args:
+        wrappers: outermost first.
+        arrays: shape and dtype of each leaf of the arguments, for one example.
+        arguments: makes the arguments, given their leaves.
+        taken: names that a mapped axis can't have.
+    """
+    levels: list[Level] = []
+    for wrapper in reversed(wrappers):
+        if not isinstance(wrapper.transform, Vmap):
+            levels.append(Level(wrapper))
+            continue
+        sizes = {level.size: 2 for level in levels if level.size}
+        shapes = [lifted(shape, i, levels, sizes) for i, (shape, _) in enumerate(arrays)]
+        structs = [jax.ShapeDtypeStruct(s, dtype) for s, (_, dtype) in zip(shapes, arrays, strict=True)]
+        found: list[tuple[int | None, ...]] = []
+
+        def ask(*leaves: Any, wrapper: Wrapper = wrapper, found: list[Any] = found) -> None:
+            found.append(_mapped_axes(wrapper, arguments(leaves), leaves))
+
+        jax.eval_shape(ask, *structs)
+        levels.append(Level(wrapper, found[0], _unused({*taken, *sizes})))
+    return tuple(levels)
+
+
+def _unused(taken: Collection[str]) -> str:
+    """A name for a mapped axis."""
+    names = itertools.chain(("batch", "mapped"), (f"mapped{number}" for number in itertools.count(2)))
+    return next(name for name in names if name not in taken)
+
+
+def _mapped_axes(wrapper: Wrapper, arguments: Arguments, leaves: Sequence[Any]) -> tuple[int | None, ...]:
+    transform = wrapper.transform
+    assert isinstance(transform, Vmap)
+    args, kwargs = arguments
+    by_id: dict[int, int | None] = {}
+    for found, _, axes in argument_axes(plan_of(wrapper.__wrapped__), transform.in_axes, args, kwargs):
+        by_id |= {id(leaf): axis for leaf, axis in zip(found, axes, strict=True)}
+    return tuple(by_id.get(id(leaf)) for leaf in leaves)
+
+
+# ------------------------------------------------------------------------------------------------ results
+
+
+def inner_result(
+    out: Any, levels: Sequence[Level], sizes: Mapping[str, Size], primals: Callable[[int], Mapping[str, Any]]
+) -> Any:
+    """The result of the innermost function, from that of the outermost transform. Called while tracing.
+
+    Args:
+        out: what the stack returned.
+        levels: innermost first.
+        sizes: of the names.
+        primals: the arguments by name (with structs for arrays) as the level of that number hands them on.
+
+    Returns:
+        The result; `UNKNOWN` where a transform keeps it, or a pair of `UNKNOWN` and auxiliary data.
+
+    Raises:
+        MismatchError: a mapped axis is missing, or a gradient is not like what is differentiated.
+    """
+    for number in reversed(range(len(levels))):
+        level = levels[number]
+        transform = level.wrapper.transform
+        if isinstance(transform, Vmap):
+            out = _unmapped(out, level, transform, sizes[level.size])
+        elif isinstance(transform, ValueAndGrad):
+            out = _without_gradient(out, level, transform, primals(number))
+        elif transform.name in _DERIVATIVES:
+            return UNKNOWN
+        if out is UNKNOWN:
+            return out
+    return out
+
+
+def _unmapped(out: Any, level: Level, transform: Vmap, size: Size) -> Any:
+    leaves, treedef = jax.tree.flatten(out)
+    # In what is tried first, symbols or unequal numbers, no other axis has the size of a mapped one.
+    differs = {
+        id(leaf): level.differs.setdefault(i, bool(leaf.ndim) and _dims.same(leaf.shape[0], size))
+        for i, leaf in enumerate(leaves)
+        if isinstance(leaf, jax.Array)
+    }
+    plan = plan_of(level.wrapper.__wrapped__)
+    axes = result_axes(plan, transform.out_axes, out, leaves, lambda leaf: differs[id(leaf)])
+    return jax.tree.unflatten(treedef, [_without_axis(x, a, size) for x, a in zip(leaves, axes, strict=True)])
+
+
+def _without_axis(leaf: Any, axis: int | None, size: Size) -> Any:
+    if axis is None or not isinstance(leaf, jax.Array):
+        return leaf
+    if not -leaf.ndim <= axis < leaf.ndim or not _dims.same(leaf.shape[axis], size):
+        raise MismatchError("", f"a mapped axis {axis} of size {size}", _compare.describe(leaf))
+    return jax.lax.index_in_dim(leaf, 0, axis, keepdims=False)
+
+
+def _without_gradient(out: Any, level: Level, transform: ValueAndGrad, primals: Mapping[str, Any]) -> Any:
+    if isinstance(transform, Grad):
+        gradient, value = (out[0], (UNKNOWN, out[1])) if transform.has_aux else (out, UNKNOWN)
+    else:
+        value, gradient = out
+    targets = Targets(plan_of(level.wrapper.__wrapped__), transform.name)
+    expected: list[Any] = []
+    for param in targets.params:
+        primal = primals[param.name]
+        expected += primal if param.kind is param.kind.VAR_POSITIONAL else [primal]
+    _check_gradient(gradient, tuple(expected) if targets.several else expected[0])
+    return value
+
+
+def _check_gradient(gradient: Any, primal: Any) -> None:
+    """A gradient has the structure of the primal, with None for what is not differentiated."""
+    given, treedef = jax.tree_util.tree_flatten_with_path(primal)
+    found, structure = jax.tree_util.tree_flatten(gradient, is_leaf=lambda leaf: leaf is None)
+    blank = jax.tree.structure(jax.tree.unflatten(treedef, [0] * len(given)))
+    if len(found) != len(given):
+        raise MismatchError("", f"a gradient of structure {blank}", f"one of structure {structure}")
+    for (path, old), new in zip(given, found, strict=True):
+        if new is None or not hasattr(old, "shape"):
+            continue
+        if len(new.shape) != len(old.shape) or not all(map(_dims.same, new.shape, old.shape)):
+            where = jax.tree_util.keystr(path)
+            raise MismatchError(where, f"a gradient {_compare.describe(old)}", _compare.describe(new))
+
+
+def check_result(value: Any, returns: Any, bindings: _dims.Bindings) -> None:
+    """Compare what `inner_result` found with the return annotation.
+
+    Raises:
+        MismatchError: they disagree.
+    """
+    if value is UNKNOWN or returns is Any:
+        return
+    if type(value) is tuple and len(value) == 2 and value[0] is UNKNOWN:
+        arguments = _types.arguments(_types.plain(returns))
+        if len(arguments) == 2:
+            _compare.check(value[1], arguments[1], bindings, "[1]")
+        return
+    try:
+        _compare.check(value, returns, bindings)
+    except MismatchError:
+        # Two layers of one class in a result need not have the same sizes, but for those that arguments have.
+        repeated = _compare.repeated_classes(value)
+        if bindings.apart or not repeated:
+            raise
+        _compare.check(value, returns, dataclasses.replace(bindings, apart=repeated, known=bindings.sizes))

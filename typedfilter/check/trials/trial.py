@@ -1,0 +1,259 @@
+"""One trial: a case of a signature, traced at one choice of sizes, and what went wrong if anything did.
+
+Floor 5. Everything runs inside `jax.eval_shape`: nothing is compiled, and no array is made. Knows how errors
+of a trace tell where they come from; knows nothing of verdicts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from typedfilter._placing.shardings import no_placement
+from typedfilter.check.inputs import build as _build, dims as _dims, layout as _layout, nodes as _nodes, types as _types
+from typedfilter.check.trials import compare as _compare, stack as _stack
+from typedfilter.check.trials.compare import MismatchError, StubError
+from typedfilter.check.inputs.dims import Bindings, Size
+from typedfilter.check.inputs.layout import Layout, Signature
+from typedfilter.check.inputs.nodes import Leaf, Maker, StubNode, UnbuildableError
+from typedfilter.check.trials.ownership import is_users
+from typedfilter.check.trials.stack import Level
+
+_EMPTY = inspect.Parameter.empty
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A case ready to be traced: its arrays, and the transforms that they go through."""
+
+    signature: Signature
+    layout: Layout
+    levels: tuple[Level, ...]
+
+
+def planned(signature: Signature, layout: Layout) -> Plan:
+    """Resolve which axes the transforms of the stack map.
+
+    Raises:
+        Exception: the transforms refuse the arguments.
+    """
+    sizes = dict.fromkeys(layout.names.free, 2) | dict(layout.names.fixed)
+    arrays = [(leaf.shape(_whole(leaf, sizes)), leaf.dtype) for leaf in layout.leaves]
+
+    def arguments(leaves: Sequence[Any]) -> _stack.Arguments:
+        return _as_call(signature, _arguments(signature, layout, iter(leaves), Bindings()))
+
+    levels = _stack.levels_of(signature.subject.layers, arrays, arguments, layout.names.free)
+    return Plan(signature, layout, levels)
+
+
+def _whole(leaf: Leaf, sizes: Mapping[str, int]) -> Mapping[str, int]:
+    """`sizes`, with a size for each axis that is an expression: only ranks matter here."""
+    return {**sizes, **{axis: 2 for axis in leaf.axes if isinstance(axis, str) and axis not in sizes}}
+
+
+def run(plan: Plan, sizes: Mapping[str, Size]) -> None:
+    """Trace at these sizes, which the names of the mapped axes are among.
+
+    Raises:
+        MismatchError: the result is not what the return annotation says.
+        Exception: whatever the trace raises.
+    """
+    if _stack.keeps_result(plan.levels):
+        run(_on_its_own(plan), sizes)
+    leaves = plan.layout.leaves
+    shapes = [leaf.shape(sizes) for leaf in leaves]
+    lifted = [_stack.lifted(shape, i, plan.levels, sizes) for i, shape in enumerate(shapes)]
+    structs = [jax.ShapeDtypeStruct(shape, leaf.dtype) for shape, leaf in zip(lifted, leaves, strict=True)]
+
+    def body(*tracers: Any) -> None:
+        bindings = _bindings(plan, sizes, shapes)
+        arguments = _constructed(plan, tracers, bindings)
+        args, kwargs = _as_call(plan.signature, arguments)
+        out = plan.signature.subject.call(*args, **kwargs)
+
+        def primals(number: int) -> Mapping[str, Any]:
+            inside = plan.levels[:number]
+            level_shapes = [_stack.lifted(shape, i, inside, sizes) for i, shape in enumerate(shapes)]
+            values = [
+                jax.ShapeDtypeStruct(s, leaf.dtype) for s, leaf in zip(level_shapes, leaves, strict=True)
+            ]
+            return _arguments(plan.signature, plan.layout, iter(values), bindings, construct=False)
+
+        inner = _stack.inner_result(out, plan.levels, sizes, primals)
+        bindings.arguments = arguments
+        _stack.check_result(inner, plan.signature.returns, bindings)
+
+    with no_placement():  # shapes are asked for on no device, so there is no mesh either
+        jax.eval_shape(body, *structs)
+
+
+def _on_its_own(plan: Plan) -> Plan:
+    """The function without the transforms around it."""
+    subject = dataclasses.replace(plan.signature.subject, call=plan.signature.subject.root, layers=())
+    return dataclasses.replace(
+        plan, signature=dataclasses.replace(plan.signature, subject=subject), levels=()
+    )
+
+
+def _bindings(plan: Plan, sizes: Mapping[str, Size], shapes: Sequence[Sequence[Size]]) -> Bindings:
+    """What the names stand for before the function runs: the axes of `*name` are known by its arguments."""
+    bindings = Bindings(
+        sizes=dict(sizes),
+        arguments=plan.layout.arguments,
+        apart=plan.signature.classes_apart,
+        call=functools.partial(_call, plan.layout),
+    )
+    for leaf, shape in zip(plan.layout.leaves, shapes, strict=True):
+        if any(dim.variadic for dim in leaf.dims):
+            _dims.match(leaf.dims, shape, bindings, leaf.number)
+    for key, chosen in plan.layout.used.items():
+        if key.startswith("type "):
+            bindings.members[key.removeprefix("type ")] = chosen
+        name = key.removeprefix("structure ")
+        if name != key and name.isidentifier():
+            bindings.structures[name] = _nodes.structure(chosen)
+    return bindings
+
+
+def _arguments(
+    signature: Signature, layout: Layout, leaves: Iterator[Any], bindings: Bindings, construct: bool = True
+) -> dict[str, Any]:
+    def stub(node: StubNode) -> Any:
+        return _stand_in(node, layout, bindings)
+
+    maker = Maker(layout.case, lambda leaf: next(leaves), stub, construct, layout.arguments)
+    return _layout.make_arguments(signature, maker)
+
+
+def _constructed(plan: Plan, tracers: Sequence[Any], bindings: Bindings) -> dict[str, Any]:
+    """The arguments, made by the constructors of their classes.
+
+    Raises:
+        UnbuildableError: no code of the user's refuses them, so that the function is not to blame.
+    """
+    try:
+        return _arguments(plan.signature, plan.layout, iter(tracers), bindings)
+    except Exception as error:
+        file = plan.signature.subject.file
+        if any(is_users(frame.filename, file) for frame in traceback.extract_tb(error.__traceback__)):
+            raise
+        reason = f"its arguments can't be made: {type(error).__name__}: {error}"
+        raise UnbuildableError(reason, "add @typedfilter.check.example with what it takes") from error
+
+
+def _stand_in(node: StubNode, layout: Layout, outer: Bindings) -> Callable[..., Any]:
+    """A callable that checks its arguments and returns what its annotation says."""
+
+    def stand_in(*args: Any, **kwargs: Any) -> Any:
+        bindings = Bindings(arguments=outer.arguments) if node.own_names else outer.copy()
+        hints = node.parameters
+        for i, value in () if hints is None else _by_parameter(node, args, kwargs):
+            try:
+                _compare.check(value, hints[i] if hints else Any, bindings)
+            except MismatchError as error:
+                raise StubError(_stub_text(node, i, error)) from error
+
+        def place(leaf: Leaf) -> Any:
+            return _blank(leaf.shape({**outer.sizes, **bindings.sizes}), leaf.dtype)
+
+        def stub(inner: StubNode) -> Any:
+            return _stand_in(inner, layout, bindings)
+
+        axes = {name: shape for name, (_, shape) in (outer.ranks | bindings.ranks).items()}
+        maker = Maker(layout.case, place, stub, True, layout.arguments, ranks=axes)
+        return node.result.make(maker)
+
+    stand_in.__name__ = stand_in.__qualname__ = node.label if node.label.isidentifier() else "stand_in"
+    return stand_in
+
+
+def _call(layout: Layout, value: Any, hint: Any, bindings: Bindings, path: str) -> None:
+    """Call what is annotated `Callable[[A], B]` with an A, if there is one, and see that a B comes out.
+
+    Raises:
+        MismatchError: none does.
+        Exception: whatever it raises.
+    """
+    parameters, result = _types.callable_parts(hint) or (None, Any)
+    if parameters is None:
+        return
+    shapes = {name: shape for name, (_, shape) in bindings.ranks.items()}
+
+    def place(leaf: Leaf) -> Any:
+        return _blank(leaf.shape(bindings.sizes), leaf.dtype)
+
+    def stub(inner: StubNode) -> Any:
+        return _stand_in(inner, layout, bindings)
+
+    maker = Maker(layout.case, place, stub, True, layout.arguments, ranks=shapes)
+    try:
+        nodes = [_build.parameter_node(f"argument_{i}", p, _EMPTY) for i, p in enumerate(parameters)]
+        arguments = [node.make(maker) for node in nodes]
+    except (UnbuildableError, KeyError, NameError):  # a type that says too little, a size that nobody knows
+        return
+    _compare.check(value(*arguments), result, bindings.copy(), f"{path}()")
+
+
+def _by_parameter(
+    node: StubNode, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Iterator[tuple[int, Any]]:
+    """The arguments of a stand-in, each with the number of its parameter."""
+    if node.signature is None:
+        count = len(node.parameters or ())
+        if len(args) != count or kwargs:
+            plural = "" if count == 1 else "s"
+            raise StubError(f"`{node.label}` takes {count} argument{plural}, got {len(args) + len(kwargs)}")
+        yield from enumerate(args)
+        return
+    try:
+        bound = node.signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise StubError(f"`{node.label}`, which is {node.signature}: {error}") from error
+    numbers = {name: i for i, name in enumerate(node.signature.parameters)}
+    for name, value in bound.arguments.items():
+        kind = node.signature.parameters[name].kind
+        if kind is inspect.Parameter.VAR_POSITIONAL:
+            yield from ((numbers[name], one) for one in value)
+        elif kind is inspect.Parameter.VAR_KEYWORD:
+            yield from ((numbers[name], one) for one in value.values())
+        else:
+            yield numbers[name], value
+
+
+def _stub_text(node: StubNode, number: int, error: MismatchError) -> str:
+    why = f" ({error.why})" if error.why else ""
+    return f"argument {number} of `{node.label}`{error.path} is {error.found}, not {error.expected}{why}"
+
+
+def _blank(shape: Sequence[Size], dtype: Any) -> Any:
+    if dtype == _types.key_dtype():
+        key = jax.random.key(0)
+        return jax.random.split(key, tuple(shape)) if shape else key
+    return jnp.zeros(shape, dtype)
+
+
+def _as_call(signature: Signature, arguments: Mapping[str, Any]) -> _stack.Arguments:
+    positional: list[Any] = []
+    keyword: dict[str, Any] = {}
+    by_name = False  # after one that is left out
+    for parameter in signature.parameters:
+        kind = parameter.kind
+        if parameter.name not in arguments:
+            by_name = by_name or kind is not inspect.Parameter.VAR_POSITIONAL
+        elif kind is inspect.Parameter.VAR_POSITIONAL:
+            positional.extend(arguments[parameter.name])
+        elif kind is inspect.Parameter.VAR_KEYWORD:
+            keyword.update(arguments[parameter.name])
+        elif kind is inspect.Parameter.KEYWORD_ONLY or by_name:
+            keyword[parameter.name] = arguments[parameter.name]
+        else:
+            positional.append(arguments[parameter.name])
+    return tuple(positional), keyword

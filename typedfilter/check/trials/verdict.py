@@ -1,0 +1,228 @@
+"""Trials of every case of a function, with symbols and with numbers, and what they say together.
+
+Floor 5. A mistake that symbols show must show at some sizes too, or the symbols are not to be trusted with
+it; and what symbols prove must hold at a few sizes, because a branch on a size (`n == 1`) looks decided to
+them. So nobody is blamed, and nothing is called proved, on the word of one of the two.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import types
+from collections.abc import Iterator, Mapping, Sequence
+
+from typedfilter.check.inputs import layout as _layout, sizes as _sizes
+from typedfilter.check.trials import trial as _trial
+from typedfilter.check.inputs.dims import Size
+from typedfilter.check.trials.excuses import has_better, is_excused, may_be_excused
+from typedfilter.check.inputs.layout import Layout, Signature
+from typedfilter.check.inputs.nodes import RecordNode, UnbuildableError, walk
+from typedfilter.check.inputs.numbers import numbers_of
+from typedfilter.check.trials.patience import OutOfTimeError, patience
+from typedfilter.check.trials.problem import Problem, problem_of, without_locals
+from typedfilter.check.trials.relate import own_names, relate
+from typedfilter.check.report.report import Status
+from typedfilter.check.trials.tried import Tried
+
+_REFUSALS = ("raise", "assert")  # a size that the function refuses in so many words is not a mistake
+
+
+@dataclasses.dataclass
+class Verdict:
+    """What all cases of a function say together; `decisive` is the case that decided."""
+
+    status: Status
+    tried: list[Tried]
+    decisive: Tried | None = None
+    reason: str = ""
+    fix: str = ""
+
+
+def verdict_of(signatures: Sequence[Signature]) -> Verdict:
+    """Try every case of every signature; stop at the first that fails for no other reason than a mistake.
+
+    Raises:
+        UnbuildableError: a value can't be made, or a dimension can't be evaluated.
+    """
+    every: list[Tried] = []
+    for signature in signatures:
+        promised: set[frozenset[tuple[str, int]]] = set()
+        for layout in _layouts(signature):
+            choices = _layout.choices_of(layout)
+            tried = _try_case(signature, layout, thorough=choices not in promised)
+            promised.add(choices)
+            every.append(tried)
+            if tried.problem is not None and not may_be_excused(tried):
+                return _failed_or_skipped(every, tried)
+    for tried in every:
+        if tried.problem is not None and not is_excused(tried, every):
+            return _failed_or_skipped(every, tried)
+    return _summed_up(every)
+
+
+def _layouts(signature: Signature) -> Iterator[Layout]:
+    """The layouts of all cases, without those that only differ in choices that were not asked for."""
+    seen: set[frozenset[tuple[str, int]]] = set()
+    for case in _layout.cases_of(_layout.points_of(signature)):
+        layout = _layout.layout_of(signature, case)
+        key = frozenset(layout.used.items())
+        if key not in seen:
+            seen.add(key)
+            yield layout
+
+
+def _failed_or_skipped(every: list[Tried], tried: Tried) -> Verdict:
+    problem = tried.problem
+    assert problem is not None
+    subject = tried.signature.subject
+    if problem.value and not (subject.layers or subject.traced):
+        reason = "it uses the value of an array, which a proof does not have"
+        fix = "compute with arrays only, or put `# typedfilter: ignore` on its `def`"
+        return Verdict("skipped", every, tried, reason, fix)
+    if problem.kind == "time":
+        return Verdict("skipped", every, tried, problem.message, "put `# typedfilter: ignore` on its `def`")
+    if problem.unfinished:
+        return Verdict("skipped", every, tried, "it raises NotImplementedError", "write its body")
+    if problem.unbound:
+        reason = f"it is written for the inside of a mapped axis named `{problem.unbound}`"
+        fix = f'check a function that maps it: filter_vmap(..., axis_name="{problem.unbound}")'
+        return Verdict("skipped", every, tried, reason, fix)
+    if problem.lacking is not None and problem.lacking[0] in _filled_in(tried.signature):
+        cls, name = problem.lacking
+        reason = f"a {cls.__name__} was made of its annotated attributes, and `{name}` is not one of them"
+        fix = f"annotate `{name}` in the class `{cls.__name__}`, or make it a dataclass"
+        return Verdict("skipped", every, tried, reason, fix)
+    return Verdict("failed", every, tried)
+
+
+def _filled_in(signature: Signature) -> Iterator[type]:
+    """The classes that nobody says the attributes of: their own constructor was not run."""
+    for parameter in signature.parameters:
+        for node in walk(parameter.node) if parameter.node is not None else ():
+            if isinstance(node, RecordNode) and node.call is None and not node.complete:
+                yield node.cls
+
+
+def _summed_up(every: list[Tried]) -> Verdict:
+    done = [tried for tried in every if tried.problem is None]
+    if not any(tried.good for tried in done):
+        return _all_refused(every)
+    for tried in every:
+        if tried.problem is not None and not has_better(tried, every):
+            fix = "add @typedfilter.check.example with what it takes"
+            return Verdict("skipped", every, tried, f"in one case {tried.problem.message}", fix)
+    if all(tried.symbolic and not tried.refused for tried in done) and not any(map(_is_sampled, done)):
+        return Verdict("proved", every)
+    return Verdict("checked", every)
+
+
+def _is_sampled(tried: Tried) -> bool:
+    return _layout.left_out(_layout.points_of(tried.signature)) > 0
+
+
+def _all_refused(every: list[Tried]) -> Verdict:
+    for tried in every:
+        problems = [problem for _, problem in tried.refused] + ([tried.problem] if tried.problem else [])
+        for problem in problems:
+            if problem.refusal == "assert":  # an assertion that never holds is a mistake of somebody's
+                return Verdict("failed", every, dataclasses.replace(tried, problem=problem))
+            reason = f"it refuses all that was tried: {problem.message}"
+            fix = "add @typedfilter.check.example with what it takes"
+            return Verdict("skipped", every, dataclasses.replace(tried, problem=problem), reason, fix)
+    return Verdict("skipped", every, None, "there are no sizes to try", "add @typedfilter.check.example")
+
+
+# ------------------------------------------------------------------------------------------------- trials
+
+
+def _try_case(signature: Signature, layout: Layout, thorough: bool) -> Tried:
+    """Try one case with symbols, then with numbers; at fewer sizes where another case was tried at all."""
+    tried = Tried(signature, layout)
+    root = signature.subject.root
+    try:
+        plan = _trial.planned(signature, layout)
+    except (UnbuildableError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # the transforms refuse the arguments, or a constructor exits
+        tried.problem = problem_of(error, root)
+        return tried
+    names = _with_mapped(layout.names, plan)
+    symbolic = _symbolic_trial(plan, names, root)
+    if symbolic is not None and signature.apart:
+        names, symbolic = relate(
+            names,
+            own_names(layout.names.free, signature.apart),
+            symbolic,
+            lambda n: _symbolic_trial(plan, n, root),
+        )
+        tried.equal = names.equal
+    tried.symbolic = symbolic is None
+    if not names.free:
+        _record(tried, {}, _trial_at(plan, {}, root) if symbolic and symbolic.kind == "symbols" else symbolic)
+        return tried
+    for sizes in _sets(names, signature, thorough or symbolic is not None):
+        problem = _trial_at(plan, sizes, root)
+        if problem is not None and symbolic is not None and symbolic.is_like(problem):
+            problem = problem if problem.refusal in _REFUSALS or symbolic.inconclusive else symbolic
+        _record(tried, sizes, problem)
+        # What symbols show as well is there at all sizes; anything else perhaps at some only.
+        if tried.problem is not None and (
+            tried.good or tried.problem is symbolic or tried.problem.kind == "time"
+        ):
+            break
+    return tried
+
+
+def _record(tried: Tried, sizes: Mapping[str, int], problem: Problem | None) -> None:
+    """Note what a trial at these sizes said; the first problem stays."""
+    if problem is None:
+        tried.good.append(sizes)
+    elif problem.refusal in _REFUSALS and not problem.unfinished:
+        tried.refused.append((sizes, problem))
+    elif tried.problem is None:
+        tried.problem, tried.sizes = problem, sizes
+
+
+def _with_mapped(names: _sizes.Names, plan: _trial.Plan) -> _sizes.Names:
+    mapped = [level for level in plan.levels if level.size]
+    given = [(level.size, level.wrapper.transform.options.get("axis_size")) for level in mapped]
+    return dataclasses.replace(
+        names,
+        free=(*names.free, *(level.size for level in mapped)),
+        fixed=(*names.fixed, *((name, size) for name, size in given if size is not None)),
+    )
+
+
+def _sets(names: _sizes.Names, signature: Signature, thorough: bool) -> Iterator[Mapping[str, int]]:
+    """Odd and even sizes, ones, equal ones, and those that the function mentions; the first three if thin."""
+    sets = _sizes.concrete(names, numbers_of(signature) if thorough else ())
+    return sets if thorough else itertools.islice(sets, 3)
+
+
+def _symbolic_trial(plan: _trial.Plan, names: _sizes.Names, root: types.FunctionType) -> Problem | None:
+    try:
+        sizes = _sizes.symbolic(names)
+    except Exception as error:  # an expression that JAX can't represent
+        without_locals(error)
+        return Problem("symbols", str(error))
+    try:
+        return _trial_at(plan, sizes, root)
+    except UnbuildableError as error:  # perhaps only because of the symbols
+        return Problem("symbols", str(error))
+
+
+def _trial_at(plan: _trial.Plan, sizes: Mapping[str, Size], root: types.FunctionType) -> Problem | None:
+    try:
+        with patience(root.__code__.co_filename):
+            _trial.run(plan, sizes)
+    except (UnbuildableError, KeyboardInterrupt):
+        raise
+    except OutOfTimeError as error:
+        without_locals(error)
+        return Problem("time", str(error))
+    except BaseException as error:  # whatever the function raises (or sys.exit()) is what there is to report
+        problem = problem_of(error, root)
+        without_locals(error)
+        return problem
+    return None

@@ -1,0 +1,279 @@
+"""`explain`: what a stack of transforms does to every parameter, and why.
+
+Floor 5. Walks a stack from the outside in, and lets `_effects` and `_leaf_effects` say what each transform
+does; the answer is a value that prints as a table. Computes nothing, and never calls the function.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import types
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+
+from typedfilter.explain.captured import Captured, captured_by, size_of
+from typedfilter.explain.parameters import BY_LEAF, Effect, Stage, legend
+from typedfilter.explain.leaves import Call, leaf_effects
+from typedfilter._wrapping.stack import unwind
+from typedfilter.explain.call_path import path_of
+from typedfilter._reading.plan import Param, Plan, plan_of
+from typedfilter._shapes.nodes import steps
+from typedfilter._shapes.text import describe
+from typedfilter._wrapping.wrapper import BoundWrapper, Wrapper
+
+__all__ = ["Explanation", "LeafRow", "ParameterRow", "explain"]
+
+LARGE = 1 << 20
+_UNDECORATED = ("filter_jit", "filter_grad", "filter_vmap")
+_WOULD = "what transforms would do"
+_BAKED = "is baked into the program; pass it as an argument"
+_REPR_LIMIT = 40
+
+
+@dataclasses.dataclass(frozen=True)
+class ParameterRow:
+    """What happens to one parameter, by transform from the outermost in; also to the `return`."""
+
+    name: str
+    effects: tuple[Effect, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class LeafRow:
+    """What happens to one leaf of an argument.
+
+    Attributes:
+        path: the parameter and the way into it: `model.layers[0].weight`.
+        value: dtype and shape of an array (`f32[3,4]`), or what is there instead.
+        bytes: of an array; None for anything else.
+        effects: by transform from the outermost in.
+    """
+
+    path: str
+    value: str
+    bytes: int | None
+    effects: tuple[str, ...]
+
+    @property
+    def traced(self) -> bool:
+        """Whether `filter_jit` traces it."""
+        return any(effect.startswith("traced") for effect in self.effects)
+
+    @property
+    def donated(self) -> bool:
+        """Whether its buffer is given to the computation."""
+        return any(effect.endswith("donated") for effect in self.effects)
+
+
+@dataclasses.dataclass(frozen=True)
+class Explanation:
+    """The answer of `explain`. Its text is an aligned table.
+
+    Attributes:
+        function: the qualified name of the user's function.
+        stack: the transforms with their options, outermost first; empty for a plain function, for which the
+            table then shows what each of the common transforms would do.
+        parameters: a row for each parameter.
+        returns: the row of the result.
+        bound: what is bound beforehand (`self`, a model, arguments of a partial).
+        path: how a call reaches `jax.jit`, and why; None where nothing is jitted.
+        leaves: a row for each leaf of the arguments, where arguments were given.
+        captured: every array that the function closes over, largest first.
+        large: the text lists captured arrays of at least so many bytes.
+        outside: of a function without transforms of `typedfilter`, whether another package wraps it.
+    """
+
+    function: str
+    stack: tuple[Stage, ...]
+    parameters: tuple[ParameterRow, ...]
+    returns: ParameterRow
+    bound: tuple[str, ...] = ()
+    path: tuple[str, str] | None = None
+    leaves: tuple[LeafRow, ...] | None = None
+    captured: tuple[Captured, ...] = ()
+    large: int = LARGE
+    outside: str = "not transformed"
+
+    @property
+    def constants(self) -> tuple[Captured, ...]:
+        """The captured arrays that are large enough to mention."""
+        return tuple(one for one in self.captured if one.bytes >= self.large)
+
+    def __str__(self) -> str:
+        return "\n".join(_text(self))
+
+    __repr__ = __str__
+
+
+def explain(fun: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Explanation:
+    """What happens to every parameter of a (transformed) function, and why; nothing is run.
+
+    With arguments, also to every leaf of them. The result has all of it as data, and prints as a table.
+
+    Args:
+        fun: a function, transformed or not, or any other callable.
+        args: arguments of a call that is to be explained; `jax.ShapeDtypeStruct`s may stand for arrays.
+        kwargs: the same, by keyword.
+
+    Raises:
+        AnnotationError: the annotations of `fun` contradict each other.
+        VmapAxisError: the axes that are given for arguments don't fit them.
+        TypeError: the arguments don't fit the signature of `fun`.
+    """
+    links = tuple(_links(fun))
+    stages = tuple(link for link in links if isinstance(link, Stage))
+    plan = plan_of(fun)
+    shown = stages or tuple(Stage(name, {}, plan) for name in _UNDECORATED)
+    given = bool(args or kwargs)
+    return Explanation(
+        function=plan.function,
+        stack=stages,
+        parameters=tuple(_parameter(param, shown) for param in plan.params),
+        returns=ParameterRow("return", tuple(stage.returns() for stage in shown)),
+        bound=tuple(describe(value) for value in unwind(fun).bound),
+        path=_path(fun, stages, args, kwargs),
+        leaves=tuple(_leaves(plan, [links] if stages else [[stage] for stage in shown], Call(args, kwargs)))
+        if given
+        else None,
+        captured=captured_by(fun),
+        outside=_outside(fun),
+    )
+
+
+def _links(fun: Any) -> Iterator[Stage | Call]:
+    """The transforms of a stack, from the outside in, and what methods and partials between them bind."""
+    while True:
+        if isinstance(fun, Wrapper):
+            yield Stage.of(fun.transform, plan_of(fun.__wrapped__))
+            fun = fun.__wrapped__
+        elif isinstance(fun, BoundWrapper | types.MethodType):
+            yield Call((fun.__self__,))
+            fun = fun.__func__
+        elif isinstance(fun, functools.partial):
+            yield Call(fun.args, fun.keywords)
+            fun = fun.func
+        else:
+            return
+
+
+def _outside(fun: Any) -> str:
+    """Whether another package than that of the function is around it: `jax.jit`, `jax.vmap`, say."""
+    if not hasattr(fun, "__wrapped__"):
+        return "not transformed"
+    code = fun.__globals__["__name__"] if isinstance(fun, types.FunctionType) else type(fun).__module__
+    package = code.partition(".")[0].replace("jaxlib", "jax")
+    own = (getattr(fun, "__module__", None) or "").partition(".")[0]
+    return "not transformed" if package == own else f"wrapped by {package}, which is not looked into"
+
+
+def _parameter(param: Param, stages: Sequence[Stage]) -> ParameterRow:
+    return ParameterRow(param.name, tuple(stage.parameter(param.name) for stage in stages))
+
+
+def _path(fun: Any, stages: Sequence[Stage], args: Any, kwargs: Any) -> tuple[str, str] | None:
+    jitted = bool(stages) and stages[0].transform == "filter_jit" and isinstance(fun, Wrapper | BoundWrapper)
+    return path_of(fun, args, kwargs) if jitted else None
+
+
+def _leaves(plan: Plan, stacks: Sequence[Sequence[Stage | Call]], call: Call) -> Iterator[LeafRow]:
+    """Each leaf of a call, in the order of the parameters, with what each stack does to it."""
+    given = plan.signature.bind(*call.args, **call.kwargs).arguments
+    left = [param for param in plan.params if param.name not in given and not param.variadic]
+    defaults = [(param, param.default) for param in left]
+    params = [*map(plan.positional, range(len(call.args))), *map(plan.keyword, call.kwargs), *left]
+    names = plan.bind_names(len(call.args), [*call.kwargs, *(param.name for param in left)])
+    values = [*call.values, *(value for _, value in defaults)]
+    columns = [column for links in stacks for column in leaf_effects(links, call, defaults)]
+    rows = zip(params, names, values, *columns, strict=True)
+    for _, name, value, *effects in sorted(rows, key=lambda row: plan.params.index(row[0])):
+        flat = jax.tree_util.tree_leaves_with_path(value)
+        for (path, leaf), *cells in zip(flat, *effects, strict=True):
+            yield LeafRow(name + steps(path), _brief(leaf), size_of(leaf), tuple(cells))
+
+
+def _brief(leaf: Any) -> str:
+    if size_of(leaf) is not None:
+        return describe(leaf)
+    if callable(leaf) and hasattr(leaf, "__qualname__"):
+        return str(leaf.__qualname__)
+    text = repr(leaf)
+    return text if len(text) <= _REPR_LIMIT else f"{text[: _REPR_LIMIT - 3]}..."
+
+
+# -------------------------------------------------------------------------------------------------- text
+
+
+def _text(explained: Explanation) -> Iterator[str]:
+    stages = explained.stack
+    names = [effect.transform for effect in explained.returns.effects]
+    yield f"{explained.function}: {' of '.join(map(str, stages)) or f'{explained.outside}; {_WOULD}'}"
+    rows = [*explained.parameters, explained.returns]
+    cells = [[row.name, *(effect.what for effect in row.effects), _reasons(row)] for row in rows]
+    yield from _table(["parameter", *names, "why"], cells)
+    by_leaf = [name for i, name in enumerate(names) if any(BY_LEAF in row.effects[i].what for row in rows)]
+    if by_leaf:
+        yield f"{BY_LEAF}: {'; '.join(dict.fromkeys(legend(by_leaf)))}"
+    if explained.bound:
+        yield f"bound: {', '.join(explained.bound)}; what is bound travels like an argument"
+    if explained.path is not None:
+        yield "call path: {} ({})".format(*explained.path)
+    yield from _leaf_text(explained, names)
+    for one in explained.constants:
+        yield f"constant: `{one.name}` {one.value}, {_size(one.bytes)}, {_BAKED}"
+
+
+def _leaf_text(explained: Explanation, names: Sequence[str]) -> Iterator[str]:
+    if explained.leaves is None:
+        return
+    yield ""
+    rows = explained.leaves
+    yield from _table(["leaf", "value", "size", *names], [_leaf_cells(row) for row in rows])
+    if "filter_jit" in names:
+        counts = (("traced", [r for r in rows if r.traced]), ("donated", [r for r in rows if r.donated]))
+        parts = [f"{what} {_leaf_count(found)}, {_total(found)}" for what, found in counts if found]
+        static = [row for row in rows if not row.traced]
+        yield "; ".join([*parts, *([f"static {_leaf_count(static)}"] if static else [])])
+
+
+def _leaf_cells(row: LeafRow) -> list[str]:
+    return [row.path, row.value, "" if row.bytes is None else _size(row.bytes), *row.effects]
+
+
+def _leaf_count(rows: Sequence[LeafRow]) -> str:
+    return f"{len(rows)} {'leaf' if len(rows) == 1 else 'leaves'}"
+
+
+def _total(rows: Sequence[LeafRow]) -> str:
+    return _size(sum(row.bytes or 0 for row in rows))
+
+
+def _reasons(row: ParameterRow) -> str:
+    """Each reason once; with the transform, where it is not the annotation."""
+    reasons: dict[str, None] = {}
+    for effect in row.effects:
+        for reason in effect.why:
+            of_annotation = reason.startswith(("annotated", "not annotated", "name"))
+            prefix = "" if of_annotation or len(row.effects) == 1 else f"{effect.transform}: "
+            reasons[prefix + reason] = None
+    return "; ".join(reasons)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    for row in (head, *rows):
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        yield ("  " + "  ".join(cells)).rstrip()
+
+
+def _size(count: int) -> str:
+    if count < 1024:
+        return f"{count} B"
+    size, unit = count / 1024, "KiB"
+    for larger in ("MiB", "GiB", "TiB"):
+        if size < 1024:
+            break
+        size, unit = size / 1024, larger
+    return f"{size:.1f} {unit}"
