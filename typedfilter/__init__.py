@@ -1,5 +1,13 @@
 """Typed, annotation-driven transforms for JAX."""
 
+from typedfilter._values.leaves import (
+    if_array,
+    is_array,
+    is_array_like,
+    is_array_or_struct,
+    is_inexact_array,
+    is_inexact_array_like,
+)
 from typedfilter.annotations import Diff, Donate, NoDiff, Static, Traced
 from typedfilter.check import check_shapes
 from typedfilter.errors import (
@@ -12,22 +20,10 @@ from typedfilter.errors import (
     TypedFilterError,
     VmapAxisError,
 )
-from typedfilter.explain.table import explain
-from typedfilter.filters import (
-    apply_updates,
-    combine,
-    filter,
-    if_array,
-    is_array,
-    is_array_like,
-    is_array_or_struct,
-    is_inexact_array,
-    is_inexact_array_like,
-    partition,
-    tree_equal,
-)
-from typedfilter.pytree import pytree_dataclass
 from typedfilter.explain.retraces import log_retraces
+from typedfilter.explain.table import explain
+from typedfilter.filters import apply_updates, combine, filter, partition, tree_equal
+from typedfilter.pytree import pytree_dataclass
 from typedfilter.transforms.callback import filter_pure_callback
 from typedfilter.transforms.checkpoint import filter_checkpoint
 from typedfilter.transforms.closure_convert import filter_closure_convert

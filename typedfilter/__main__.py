@@ -1,4 +1,4 @@
-"""`python -m typedfilter`: the command line without the console script. Floor 6."""
+"""`python -m typedfilter`: the command line without the console script."""
 
 import sys
 

@@ -1,7 +1,4 @@
-"""What differs between the releases of JAX that are supported: the only place that knows of versions.
-
-Floor 0.
-"""
+"""What differs between the releases of JAX that are supported: the only place that knows of versions."""
 
 from __future__ import annotations
 

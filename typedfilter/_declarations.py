@@ -1,6 +1,6 @@
 """The types that the transforms declare: what a decorated function is to a type checker.
 
-Floor 0. Typing only: nothing here runs, and no object is ever an instance of these classes. Knows
+Typing only: nothing here runs, and no object is ever an instance of these classes. Knows
 JAX's types; knows nothing of plans, wrappers or values. What a transform returns at run time has the
 attributes that are declared here, and more.
 

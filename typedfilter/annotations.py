@@ -1,8 +1,9 @@
 """The markers that a user writes around a type. Inert and frozen: they only attach metadata.
 
-Floor 0. Each marker is one plain generic alias of `typing.Annotated`, the same object for type checkers
+Each marker is one plain generic alias of `typing.Annotated`, the same object for type checkers
 and at run time, so that `Static[int]` is `int` to every checker. What a marker means is read elsewhere
-(`_hints`), never here. `VmapAxis` stands in a module of its own, since its type stub replaces the module.
+(`_reading.hints`), never here. `VmapAxis` stands in a module of its own, since its type stub replaces the
+module.
 
 Put markers outermost: `Donate[Float[Array, "n"]]`, not `Float[Donate[Array], "n"]`.
 """

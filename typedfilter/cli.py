@@ -1,6 +1,6 @@
 """The command line: which commands there are, what each needs installed, and what a failure says.
 
-Floor 6. Knows the commands' modules by name only, and imports one when it is asked for: `typedfilter
+Knows the commands' modules by name only, and imports one when it is asked for: `typedfilter
 explain` needs no plotting library. A command's module offers `add_arguments(parser)` and `run(args) -> int`.
 
 Exit status: what the command returns; 2 where the command line is wrong or an extra is not installed.

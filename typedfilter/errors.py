@@ -1,6 +1,6 @@
 """Every exception of the package: facts as fields, and one renderer that turns them into text.
 
-Floor 0. Knows nothing of plans, pytrees or JAX: whoever raises one passes strings that say what was
+Knows nothing of plans, pytrees or JAX: whoever raises one passes strings that say what was
 found, what was expected and how to mend it.
 """
 

@@ -1,38 +1,28 @@
 """Which leaves are arrays, and the taking apart and putting together of pytrees by such questions.
 
-Floor 1. Knows pytrees and dtypes; knows nothing of annotations, plans or transforms. Every function flattens
+Knows pytrees and dtypes; knows nothing of annotations, plans or transforms. Every function flattens
 each tree once and then works on flat lists of leaves.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, TypeGuard, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
-from typedfilter._values.keys import ByClass
+from typedfilter._values.leaves import _is_inexact
 from typedfilter._values.trees import IsLeaf, flatten, is_leaf_def, not_a_prefix, zip_trees
 from typedfilter.errors import PytreeError
 
 __all__ = [
-    "IfArray",
     "apply_updates",
     "combine",
     "filter",
-    "if_array",
-    "is_array",
-    "is_array_like",
-    "is_array_or_struct",
-    "is_inexact_array",
-    "is_inexact_array_like",
-    "leaf_is_array_type",
     "partition",
     "tree_equal",
 ]
@@ -41,93 +31,6 @@ T = TypeVar("T")
 
 
 # --- predicates ---------------------------------------------------------------------------------------------
-
-
-@functools.lru_cache(maxsize=256)
-def _is_traceable(dtype: np.dtype[Any]) -> bool:
-    if dtype.kind in "biufc":
-        return dtype.isnative and dtype.char not in "gG"  # g, G: extended precision, unknown to XLA
-    return dtype.kind == "V" and (dtype == jax.dtypes.float0 or jnp.issubdtype(dtype, np.number))
-
-
-@functools.lru_cache(maxsize=256)
-def _is_inexact(dtype: Any) -> bool:
-    return jnp.issubdtype(dtype, np.inexact)
-
-
-def _leaf_is_array_type(cls: type) -> bool | None:
-    if issubclass(cls, Tracer) or (hasattr(cls, "aval") and not issubclass(cls, jax.Array)):
-        return None  # what is traced need not be an array (a Ref, say)
-    if issubclass(cls, np.ndarray):
-        return None
-    if issubclass(cls, np.generic):
-        return _is_traceable(np.dtype(cls))
-    return issubclass(cls, jax.Array)
-
-
-leaf_is_array_type: Callable[[type], bool | None] = ByClass(_leaf_is_array_type).__getitem__
-"""What `is_array` says of every instance of exactly this class; `None` if it depends on the instance."""
-
-
-def is_array(element: Any) -> TypeGuard[jax.Array]:
-    """Whether `element` is an array that JAX can trace.
-
-    True for JAX arrays, tracers included, and for NumPy arrays and scalars of a boolean, integer, floating
-    or complex dtype (bfloat16, float8 and the like too). NumPy arrays of objects, strings, dates or records
-    are not arrays here: JAX has no such types.
-
-    To type checkers it is a `jax.Array` then: what is usual with arrays works alike for NumPy's.
-    """
-    known = leaf_is_array_type(type(element))
-    if known is not None:
-        return known
-    if isinstance(element, np.ndarray):
-        return _is_traceable(element.dtype)
-    return isinstance(element, jax.Array)
-
-
-def is_array_like(element: Any) -> bool:
-    """Whether `element` is an array (`is_array`), a Python number, or an object with `__jax_array__`."""
-    return (
-        is_array(element)
-        or isinstance(element, (bool, int, float, complex))
-        or hasattr(type(element), "__jax_array__")
-    )
-
-
-def is_inexact_array(element: Any) -> TypeGuard[jax.Array]:
-    """Whether `element` is an array (`is_array`) of a floating or complex dtype."""
-    return is_array(element) and _is_inexact(element.dtype)
-
-
-def is_inexact_array_like(element: Any) -> bool:
-    """Whether `element` is, or has a `__jax_array__` that is, an inexact array; or a `float` or `complex`."""
-    if hasattr(type(element), "__jax_array__") and not is_array(element):
-        element = element.__jax_array__()
-    return is_inexact_array(element) or (
-        isinstance(element, (float, complex)) and not isinstance(element, np.generic)
-    )
-
-
-def is_array_or_struct(element: Any) -> TypeGuard[jax.Array | jax.ShapeDtypeStruct]:
-    """Whether `element` is an array (`is_array`) or a `jax.ShapeDtypeStruct`."""
-    return is_array(element) or isinstance(element, jax.ShapeDtypeStruct)
-
-
-@dataclasses.dataclass(frozen=True)
-class IfArray:
-    """What `if_array` returns: arrays are mapped to `axis`, everything else to `None`."""
-
-    axis: int
-
-    def __call__(self, leaf: Any) -> int | None:
-        """`axis` for an array, `None` for anything else."""
-        return self.axis if is_array(leaf) else None
-
-
-def if_array(axis: int) -> IfArray:
-    """An entry of `in_axes` or `out_axes`: map arrays along `axis`, broadcast everything else."""
-    return IfArray(axis)
 
 
 # --- filter and partition -----------------------------------------------------------------------------------

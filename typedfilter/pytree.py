@@ -1,6 +1,6 @@
 """`pytree_dataclass`: a frozen dataclass that JAX sees through, with `Static` fields as its structure.
 
-Floor 1. Owns the registration with JAX and what happens on flattening and unflattening; of the markers it
+Owns the registration with JAX and what happens on flattening and unflattening; of the markers it
 knows `Static` alone. JAX's own C++ code takes instances apart: to it, every class has its data fields and one
 hidden meta field, which stands for the values of all static fields and is equal exactly where they are.
 """
@@ -17,8 +17,8 @@ import jax
 from typing_extensions import dataclass_transform
 
 from typedfilter._reading.hints import class_hints
-from typedfilter._values.keys import Interned, intern, static_problem
 from typedfilter._reading.text import show
+from typedfilter._values.keys import Interned, intern, static_problem
 from typedfilter.errors import AnnotationError, PytreeError, StaticArgumentError
 
 __all__ = ["is_pytree_dataclass", "pytree_dataclass"]

@@ -1,6 +1,6 @@
 """`VmapAxis`, alone in its module because a type stub has to replace the module whole.
 
-Floor 0. At run time `VmapAxis[1]` is `Annotated[Any, AxisSpec(1)]` and `VmapAxis[1, T]` is
+At run time `VmapAxis[1]` is `Annotated[Any, AxisSpec(1)]` and `VmapAxis[1, T]` is
 `Annotated[T, AxisSpec(1)]`: an alias, not an instance, so that `| None` and beartype understand it.
 """
 

@@ -391,7 +391,10 @@ def test_a_terminal_gets_colours_and_the_same_text():
 
     report = Report((Result("f", "", 1, "failed", "[red]not markup[/red]", found="float32[n]"),))
     out = StringIO()
-    _text.print_rich(_text.lines(report), console_module.Console(file=out, force_terminal=True, width=40))
+    _text.print_rich(
+        _text.lines(report.results, report.unreadable),
+        console_module.Console(file=out, force_terminal=True, width=40),
+    )
     assert "\x1b[" in out.getvalue()
     assert "[red]not markup[/red]" in out.getvalue()
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from typedfilter import filters
-from typedfilter.filters import combine, is_array, partition
+from typedfilter._values.leaves import is_array
+from typedfilter.filters import combine, partition
 
 leaves = st.sampled_from([0, 1.5, "a", print, np.float32(2), None]) | st.builds(
     lambda n: np.arange(n), st.integers(0, 3)

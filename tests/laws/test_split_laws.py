@@ -11,10 +11,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from typedfilter._values.keys import exact_key
 from typedfilter._compiling.packing import Packed, Packer, pack, unpack
-from typedfilter._values.split import join_leaves, split, split_leaves
 from typedfilter._compiling.tokens import Kept
+from typedfilter._values.keys import exact_key
+from typedfilter._values.split import join_leaves, split, split_leaves
 from typedfilter.annotations import Static
 from typedfilter.pytree import pytree_dataclass
 

@@ -19,8 +19,9 @@ from jaxtyping import Bool, Float, Int, PyTree
 from typing_extensions import TypeAliasType, Unpack
 
 import typedfilter as tf
+from typedfilter._reading.conflicts import check_grad, check_jit, check_names, check_vmap
 from typedfilter._reading.fields import field_hints, leaf_marks
-from typedfilter._reading.plan import check_grad, check_jit, check_names, check_vmap, plan_of
+from typedfilter._reading.plan import plan_of
 from typedfilter.annotations import Diff, Donate, NoDiff, Static, Traced
 from typedfilter.errors import AnnotationError
 from typedfilter.vmap_axis import VmapAxis

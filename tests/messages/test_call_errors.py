@@ -270,6 +270,7 @@ def arrays(x: Float[Array, "n"], xs: list[Float[Array, "n"]] | None = None, *, k
         (lambda: arrays(X, k="s"), "k", "Traced[float]", "str 's'"),
         (lambda: arrays(X, k=jnp.sin), "k", "Traced[float]", f"{type(jnp.sin).__name__} {jnp.sin!r}"[:80]),
     ],
+    ids=["text", "inside", "by name", "function"],
 )
 def test_something_else_where_an_array_is_annotated(call, argument, expected, found):
     value = check(

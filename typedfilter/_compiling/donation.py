@@ -1,6 +1,6 @@
 """Keeping JAX quiet about donated buffers that it could not use, where that was asked for.
 
-Floor 1. JAX warns while it lowers, which is right after it traced. So a filter for that one message goes
+JAX warns while it lowers, which is right after it traced. So a filter for that one message goes
 in when a call traces, and out when that call ends: a compiled call does nothing, and at no time are the
 filters of the process replaced as a whole, which would undo what other threads do to them meanwhile. What
 was traced before it is called (ahead of time, or inside of another function) is counted until it is lowered.

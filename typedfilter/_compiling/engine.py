@@ -1,6 +1,6 @@
 """How a call of a jitted function reaches `jax.jit`: one engine for a function and its options.
 
-Floor 3. From the plan, and from the classes of what it leaves open, `_modes` decides how each argument
+From the plan, and from the classes of what it leaves open, `modes` decides how each argument
 travels: as it is (`TRACED`), as a static argument (`STATIC`), as a static argument behind its interned key
 (`KEYED`), or as one packed node (`PACKED`). For each such pattern an engine has one `jax.jit` object, with a
 body of its own. An engine never holds the function that it runs, so that it can live exactly
@@ -19,21 +19,42 @@ from typing import Any
 
 import jax
 
-from typedfilter._reading import callables as _callables
-from typedfilter._wrapping import blame as _diagnose, host_errors as _raised
 from typedfilter._compiling.donation import Caution, Quietly, quiet_from_here, traced_up_to_here
-from typedfilter._reading.hints import Role
-from typedfilter._values.memory import weakly
-from typedfilter._wrapping.stack import Link, rewind
-from typedfilter._compiling.modes import STATIC_MODES, Mode, Pattern, array_types, mode_of, needs_a_look, passed_by_name
-from typedfilter._compiling.packing import PackedResult, Packer, Results, pack, pack_output, unpack, unpack_result
-from typedfilter._placing.shardings import Shardings, placed, placing
-from typedfilter._reading.plan import Param, Plan
-from typedfilter._shapes.check import checked, checks_off
 from typedfilter._compiling.entry import Programs, write_shim
+from typedfilter._compiling.modes import (
+    STATIC_MODES,
+    Mode,
+    Pattern,
+    array_types,
+    mode_of,
+    needs_a_look,
+    passed_by_name,
+)
+from typedfilter._compiling.packing import (
+    PackedResult,
+    Packer,
+    Results,
+    pack,
+    pack_output,
+    unpack,
+    unpack_result,
+)
 from typedfilter._compiling.tokens import Kept, Token, static_token
+from typedfilter._compiling.traces import Identity, _tell, trace_observers
+from typedfilter._placing.shardings import Shardings, placed, placing
+from typedfilter._reading import callables
+from typedfilter._reading.plan import Param, Plan
+from typedfilter._reading.roles import Role
+from typedfilter._shapes.check import checked, checks_off
+from typedfilter._values.memory import weakly
+from typedfilter._wrapping import blame as _diagnose
+from typedfilter._wrapping import host_errors as _raised
+from typedfilter._wrapping.stack import Link, rewind
 
-__all__ = ["Engine", "Identity", "TraceEvent", "opened", "trace_observers"]
+__all__ = [
+    "Engine",
+    "opened",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,24 +72,6 @@ class JitOptions:
         """Whether JAX's warning about donated buffers that it could not use is suppressed."""
         return self.donate in ("all", "all-except-first")
 
-
-class Identity:
-    """Stands for a function with one set of options, as long as that is there; compared by identity."""
-
-    __slots__ = ("__weakref__",)
-
-
-@dataclasses.dataclass(frozen=True)
-class TraceEvent:
-    """A function is being traced; `arguments` are what its body receives, by name."""
-
-    function: str
-    arguments: dict[str, Any]
-    identity: Identity
-
-
-trace_observers: list[Callable[[TraceEvent], None]] = []
-"""Called each time that a jitted function is traced; empty unless somebody wants to know."""
 
 _MAX_TABLE = 1024  # combinations of argument classes; a function called with more starts again
 
@@ -106,7 +109,7 @@ class Engine:
         Other transforms in between are to receive their arguments as the caller gives them: what is passed by
         name, and what is left to its default, is not mapped as a positional argument is.
         """
-        signature = _callables.ANYTHING if self.stacked else self.plan.signature
+        signature = callables.ANYTHING if self.stacked else self.plan.signature
         looks = [p.name for p in self.plan.params if needs_a_look(p)]
         by_type = frozenset(signature.parameters if self.stacked else looks)
         # The engine outlives its wrappers, and they hold this function: so it may hold the engine.
@@ -320,10 +323,3 @@ def opened(value: Any) -> Any:
 def _identifier(function: str) -> str:
     """A name for compiled programs and profiles: that of the function, without where it was defined."""
     return function.rpartition(".")[2].strip("<>") or "function"
-
-
-def _tell(plan: Plan, identity: Identity, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    names = plan.bind_names(len(args), tuple(kwargs))
-    event = TraceEvent(plan.function, dict(zip(names, (*args, *kwargs.values()), strict=True)), identity)
-    for observer in tuple(trace_observers):
-        observer(event)

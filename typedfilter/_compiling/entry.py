@@ -1,6 +1,6 @@
 """The function that a call of `filter_jit` enters: written for its signature, once.
 
-Floor 3. Knows signatures; knows nothing of JAX. Python's own argument binding makes every call look the
+Knows signatures; knows nothing of JAX. Python's own argument binding makes every call look the
 same (keywords in their places, defaults filled in), and is some ten times cheaper than `Signature.bind`.
 `dataclasses` and `collections.namedtuple` write functions in the same way.
 """

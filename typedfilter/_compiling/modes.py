@@ -1,6 +1,6 @@
 """How one argument travels into `jax.jit`, by its annotation and its class.
 
-Floor 3. Decided when a class is met for the first time, never on later calls. Knows roles and the marks on
+Decided when a class is met for the first time, never on later calls. Knows roles and the marks on
 fields; knows nothing of how what is decided here is done.
 """
 
@@ -13,12 +13,13 @@ from typing import Any
 import jax
 
 from typedfilter._compat import NAMED_STATICS_ARE_EXACT
-from typedfilter._reading.fields import is_array_only_class, may_hold_static
-from typedfilter._reading.hints import Hint, Role, role_of
 from typedfilter._compiling.packing import IsArrayType, every_type
-from typedfilter._reading.plan import Param
 from typedfilter._compiling.tokens import is_raw
-from typedfilter.filters import leaf_is_array_type
+from typedfilter._reading.fields import is_array_only_class, may_hold_static
+from typedfilter._reading.hints import Hint, role_of
+from typedfilter._reading.plan import Param
+from typedfilter._reading.roles import Role
+from typedfilter._values.leaves import leaf_is_array_type
 
 __all__ = [
     "STATIC_MODES",

@@ -1,6 +1,6 @@
 """A pytree that mixes arrays and anything else, as one node for `jax.jit`.
 
-Floor 3. The arrays of a packed tree are children; the rest is interned by what a program can tell apart, and
+The arrays of a packed tree are children; the rest is interned by what a program can tell apart, and
 stands in JAX's caches as a token. For each structure it is remembered where its arrays are, and for each
 combination of leaf classes which structure that is: a call does no work for single leaves.
 """
@@ -16,14 +16,14 @@ from typing import Any, TypeAlias
 import jax
 from jax.tree_util import tree_flatten
 
-from typedfilter._reading.fields import leaf_marks
-from typedfilter._values.memory import InternTable
-from typedfilter._values.keys import exact_key, is_self_exact
-from typedfilter._values.split import Rest, split
 from typedfilter._compiling.tokens import Content, Kept, Token, strong, weaken
+from typedfilter._reading.fields import leaf_marks
+from typedfilter._values.keys import exact_key, is_self_exact
+from typedfilter._values.leaves import is_array, leaf_is_array_type
+from typedfilter._values.memory import InternTable
+from typedfilter._values.split import Rest, split
 from typedfilter._values.trees import Treedef
 from typedfilter.errors import TypedFilterError
-from typedfilter.filters import is_array, leaf_is_array_type
 
 __all__ = [
     "IsArrayType",

@@ -1,6 +1,6 @@
 """Callables that are compiled: what they share with `jax.jit`, and the objects of its stages.
 
-Floor 3. How the arguments of a call travel is decided in `_engine`. Here is how a wrapper finds its engine,
+How the arguments of a call travel is decided in `engine`. Here is how a wrapper finds its engine,
 its `lower`, `trace`, `eval_shape` and `clear_cache`, and what these return. Knows nothing of what else the
 transforms do that compile.
 """
@@ -15,18 +15,18 @@ from typing import Any
 
 import jax
 
-from typedfilter._wrapping.blame import better_error
 from typedfilter._compiling.engine import Engine, JitOptions, opened
-from typedfilter._values.memory import Attached
-from typedfilter._values.keys import exact_key, static_problem
-from typedfilter._wrapping.stack import Bind, Link, unwind
 from typedfilter._compiling.modes import STATIC_MODES, Mode, Pattern
 from typedfilter._compiling.packing import Packed, unpack, unpack_result
-from typedfilter._reading.plan import Plan, plan_of, refuse_lost_markers
 from typedfilter._compiling.tokens import Kept
+from typedfilter._reading.plan import Plan, plan_of, refuse_lost_markers
+from typedfilter._values.keys import exact_key, static_problem
+from typedfilter._values.leaves import is_array_or_struct
+from typedfilter._values.memory import Attached
+from typedfilter._wrapping.blame import better_error
+from typedfilter._wrapping.stack import Bind, Link, unwind
 from typedfilter._wrapping.wrapper import Transform, Wrapper
 from typedfilter.errors import StaticArgumentError
-from typedfilter.filters import is_array_or_struct
 
 __all__ = ["Compiling", "JitWrapper", "engine_of", "site_of"]
 

@@ -1,6 +1,6 @@
 """What JAX gets in the place of a Python object: a token that refers to the object weakly.
 
-Floor 1. JAX keeps static arguments and the auxiliary data of pytrees in caches of its own, thousands of them,
+JAX keeps static arguments and the auxiliary data of pytrees in caches of its own, thousands of them,
 some beyond `clear_cache` and the life of the function. It compares tokens by identity and keeps nothing
 alive through them. What a token stands for is kept by the engine that has use for it (`Kept`), except
 functions and other objects that are compared by identity: these are kept by nobody here, and what refers
@@ -15,8 +15,8 @@ import weakref
 from collections.abc import Hashable
 from typing import Any
 
-from typedfilter._values.memory import InternTable, PerObject
-from typedfilter._values.keys import ByClass, exact_key
+from typedfilter._values.keys import exact_key
+from typedfilter._values.memory import ByClass, InternTable, PerObject
 from typedfilter.errors import TypedFilterError
 
 __all__ = ["Content", "Kept", "Token", "Weak", "is_raw", "static_token", "strong", "weaken"]

@@ -1,1 +1,1 @@
-"""TODO."""
+"""What is differentiated, and what is made of tangents and custom rules."""

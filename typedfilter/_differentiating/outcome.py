@@ -1,6 +1,6 @@
 """What a function returns, beside what a rule returns in its place: the same structure and static values.
 
-Floor 3. Serves `filter_custom_jvp` and `filter_custom_vjp`, where JAX compares arrays at most. The function
+Serves `filter_custom_jvp` and `filter_custom_vjp`, where JAX compares arrays at most. The function
 is evaluated for its structure alone, and only where something static could differ.
 """
 
@@ -13,15 +13,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from typedfilter._wrapping.blame import brief
-from typedfilter._values.keys import exact_key
-from typedfilter._wrapping.call import as_struct
-from typedfilter._differentiating.rules import Carried
-from typedfilter._shapes.text import array_text
 from typedfilter._differentiating.tangents import RETURNED
+from typedfilter._values.carried import Carried
+from typedfilter._values.keys import exact_key
+from typedfilter._values.leaves import as_struct, is_array
+from typedfilter._values.text import array_text, brief
 from typedfilter._values.trees import flatten, is_leaf_def
 from typedfilter.errors import ShapeError
-from typedfilter.filters import is_array
 
 __all__ = ["Outcome"]
 

@@ -1,27 +1,34 @@
 """Tangents and cotangents beside the values that they belong to: aligned leaf by leaf, or a readable error.
 
-Floor 3. Serves `filter_jvp`, `filter_vjp` and the custom rules: in all of them a pytree has the structure of
+Serves `filter_jvp`, `filter_vjp` and the custom rules: in all of them a pytree has the structure of
 another one, arrays of the same shape and dtype, and `None` for what is zero or not differentiated.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import enum
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from typedfilter._wrapping.blame import brief
-from typedfilter._shapes.text import array_text
+from typedfilter._values.leaves import (
+    is_array,
+    is_array_like,
+    is_float0,
+    is_inexact_array,
+    is_inexact_array_like,
+)
+from typedfilter._values.text import array_text, brief
 from typedfilter._values.trees import flatten, is_leaf_def
 from typedfilter.errors import PytreeError, ShapeError, TypedFilterError
-from typedfilter.filters import is_array, is_array_like, is_inexact_array, is_inexact_array_like
 
-__all__ = ["RETURNED", "Beside", "Undifferentiated", "is_float0", "is_number"]
+__all__ = [
+    "RETURNED",
+    "Beside",
+    "Undifferentiated",
+]
 
 E = TypeVar("E", bound=TypedFilterError)
 RETURNED = "return"
@@ -147,16 +154,6 @@ class Beside:
             actual=_describe(tangent),
             fix=f"give the {self.kind} the shape and dtype of what it belongs to",
         )
-
-
-def is_float0(value: Any) -> bool:
-    """Whether this is JAX's own tangent of integers, which says nothing."""
-    return getattr(value, "dtype", None) == jax.dtypes.float0
-
-
-def is_number(leaf: Any) -> bool:
-    """Whether this is a Python number that a derivative could be taken of; NumPy's scalars are arrays."""
-    return isinstance(leaf, (float, complex)) and not isinstance(leaf, (np.generic, enum.Enum))
 
 
 def _converted(value: Any, tangent: Any, cast: bool) -> jax.Array | None:

@@ -1,52 +1,25 @@
 """Which arguments of a call are differentiated, and how they are taken out of it and put back.
 
-Floor 3. Serves every transform that differentiates with respect to arguments of a call (`filter_grad`,
+Serves every transform that differentiates with respect to arguments of a call (`filter_grad`,
 the Jacobians, the Hessian): the first argument, or those annotated `Diff`.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from inspect import Parameter
 from typing import Any
 
-from typedfilter._wrapping.blame import brief
 from typedfilter._reading.fields import leaf_marks
-from typedfilter._reading.hints import Differentiable, Role
 from typedfilter._reading.plan import Param, Plan
+from typedfilter._reading.roles import Differentiable, Role
+from typedfilter._values.leaves import is_inexact_array, is_inexact_array_like
 from typedfilter._values.split import Rest, split
+from typedfilter._values.text import brief
+from typedfilter._wrapping.call import Call
 from typedfilter.errors import ShapeError
-from typedfilter.filters import is_inexact_array, is_inexact_array_like
 
-__all__ = ["Call", "Targets", "can_differentiate", "split_aux"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Call:
-    """The arguments of one call, with those that are differentiated taken out."""
-
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    places: tuple[int | str, ...]
-    rests: tuple[Rest, ...]
-    taken: list[list[Any]]
-    several: bool
-
-    def put(self, taken: Sequence[Sequence[Any]]) -> tuple[list[Any], dict[str, Any]]:
-        """The arguments, with `taken` in the place of what was taken out."""
-        args, kwargs = list(self.args), dict(self.kwargs)
-        for place, rest, leaves in zip(self.places, self.rests, taken, strict=True):
-            if isinstance(place, int):
-                args[place] = rest.join(leaves)
-            else:
-                kwargs[place] = rest.join(leaves)
-        return args, kwargs
-
-    def like_arguments(self, taken: Sequence[Sequence[Any]]) -> Any:
-        """`taken` in the structure of the arguments, with `None` for whatever is not differentiated."""
-        trees = [rest.with_none(leaves) for rest, leaves in zip(self.rests, taken, strict=True)]
-        return tuple(trees) if self.several else trees[0]
+__all__ = ["Targets", "can_differentiate", "split_aux"]
 
 
 class Targets:

@@ -1,6 +1,6 @@
 """Which axis of each leaf is mapped: from options, annotations and the rule, for arguments.
 
-Floor 3. Serves `filter_vmap` and `filter_pmap`. An axis specification is what `in_axes` and `out_axes` take:
+Serves `filter_vmap` and `filter_pmap`. An axis specification is what `in_axes` and `out_axes` take:
 a prefix pytree of `int`, `None` and callables `leaf -> int | None`.
 """
 
@@ -15,19 +15,19 @@ import jax
 import numpy as np
 from jax.tree_util import tree_flatten, tree_leaves
 
-from typedfilter._wrapping.blame import brief
 from typedfilter._reading.fields import is_array_only_class, leaf_marks
-from typedfilter._reading.hints import Role
 from typedfilter._reading.options import PerArgument
 from typedfilter._reading.plan import Param, Plan
+from typedfilter._reading.roles import Role
+from typedfilter._values.leaves import IfArray, is_array
 from typedfilter._values.split import Rest, split_leaves
+from typedfilter._values.text import brief
 from typedfilter._values.trees import Treedef
+from typedfilter._wrapping.call import Mapped
 from typedfilter.errors import VmapAxisError
-from typedfilter.filters import IfArray, is_array
 
 __all__ = [
     "BY_RULE",
-    "Mapped",
     "argument_axes",
     "axis_option",
     "check_axes",
@@ -102,27 +102,6 @@ def mapped_signature(plan: Plan) -> inspect.Signature:
         for param in plan.signature.parameters.values()
     ]
     return plan.signature.replace(parameters=parameters, return_annotation=inspect.Signature.empty)
-
-
-@dataclasses.dataclass(slots=True)
-class Mapped:
-    """The arguments of a call: mapped arrays as one flat list, and everything else."""
-
-    arrays: list[Any]
-    axes: list[int]
-    size: int
-    rests: tuple[Rest, ...]
-    names: tuple[str, ...]  # of keyword arguments, which come last in `rests`
-
-    def join(self, arrays: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
-        """The arguments, with `arrays` in the place of what is mapped."""
-        values, at = [], 0
-        for rest in self.rests:
-            count = len(rest.taken_at)
-            values.append(rest.join(arrays[at : at + count]))
-            at += count
-        positional = len(values) - len(self.names)
-        return values[:positional], dict(zip(self.names, values[positional:], strict=True))
 
 
 def map_arguments(

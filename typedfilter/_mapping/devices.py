@@ -1,6 +1,6 @@
 """The devices of a map: which ones, what each of them gets, and getting it there.
 
-Floor 3. Serves `filter_pmap`. Knows meshes and committed arrays; knows nothing of how axes are chosen.
+Serves `filter_pmap`. Knows meshes and committed arrays; knows nothing of how axes are chosen.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import jax.core
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from typedfilter._mapping.axes import Mapped
 from typedfilter._compat import SET_MESH
-from typedfilter._wrapping.blame import donation_error
 from typedfilter._reading.plan import Plan
+from typedfilter._wrapping.blame import donation_error
+from typedfilter._wrapping.call import Mapped
 from typedfilter.errors import VmapAxisError
 
 __all__ = ["axis_spec", "first_devices", "moved_to", "refuse_deleted", "refuse_mesh"]

@@ -1,6 +1,6 @@
 """Which axis of a result is mapped, and the way of a result out of the map.
 
-Floor 3. Serves `filter_vmap` and `filter_pmap`. Axis specifications, and the rule, are those of `_axes`.
+Serves `filter_vmap` and `filter_pmap`. Axis specifications, and the rule, are those of `axes`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import jax.numpy as jnp
 from jax.tree_util import tree_flatten
 
 from typedfilter._mapping.axes import BY_RULE, ruled, spread
-from typedfilter._wrapping.blame import brief
 from typedfilter._reading.plan import Plan
+from typedfilter._values.leaves import is_array
+from typedfilter._values.text import brief
 from typedfilter.errors import VmapAxisError
-from typedfilter.filters import is_array
 
 __all__ = ["is_batched", "place_outputs", "result_axes", "split_outputs"]
 

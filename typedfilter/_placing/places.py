@@ -1,6 +1,6 @@
 """Where arrays live: on a device, or split over a mesh.
 
-Floor 3. Outside of a trace arrays are moved; in one they are constrained, which is all that a program can ask
+Outside of a trace arrays are moved; in one they are constrained, which is all that a program can ask
 for. A `PartitionSpec` is about the ambient mesh (`jax.set_mesh`). Of a mesh, `Auto` axes take constraints and
 `Explicit` ones a reshard. Knows nothing of functions and their annotations.
 """
@@ -17,10 +17,8 @@ import jax.core
 from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
 from typedfilter._compat import SET_MESH
-from typedfilter._wrapping.blame import brief
-from typedfilter._wrapping.call import is_passed
-from typedfilter._shapes.text import array_text
-from typedfilter._values.template import structure_text
+from typedfilter._values.leaves import is_passed
+from typedfilter._values.text import array_text, brief, structure_text
 
 __all__ = [
     "NoPrefixError",

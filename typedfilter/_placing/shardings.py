@@ -1,8 +1,8 @@
 """Where the arguments and the result of a compiled function live, by annotation or by option.
 
-Floor 3. Annotations say it with a `PartitionSpec` of the ambient mesh, about what the user's function
+Annotations say it with a `PartitionSpec` of the ambient mesh, about what the user's function
 receives and returns; `in_shardings` and `out_shardings` say it about the compiled function, whatever other
-transforms it is made of. How one array is placed is decided in `_sharding`.
+transforms it is made of. How one array is placed is decided in `places`.
 """
 
 from __future__ import annotations
@@ -19,10 +19,6 @@ import jax
 import jax.core
 from jax.sharding import NamedSharding
 
-from typedfilter._reading.hints import UNANNOTATED, Hint, Role
-from typedfilter._reading.options import PerArgument
-from typedfilter._reading.plan import Plan
-from typedfilter._shapes.text import array_text
 from typedfilter._placing.places import (
     NoPrefixError,
     devices_of,
@@ -35,6 +31,11 @@ from typedfilter._placing.places import (
     prefix_texts,
     spread_places,
 )
+from typedfilter._reading.hints import UNANNOTATED, Hint
+from typedfilter._reading.options import PerArgument
+from typedfilter._reading.plan import Plan
+from typedfilter._reading.roles import Role
+from typedfilter._values.text import array_text
 from typedfilter._values.trees import Treedef
 from typedfilter.errors import AnnotationError, ShapeError
 

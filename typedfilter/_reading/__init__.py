@@ -1,1 +1,1 @@
-"""TODO."""
+"""From annotations to hints, and from a callable to its plan."""

@@ -1,6 +1,6 @@
 """What a callable is called, which parameters it takes, and in which scope its annotations are read.
 
-Floor 2. Knows the kinds of callable that Python and JAX have; knows nothing of what an annotation means.
+Knows the kinds of callable that Python and JAX have; knows nothing of what an annotation means.
 """
 
 from __future__ import annotations

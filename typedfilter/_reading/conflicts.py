@@ -1,6 +1,6 @@
 """Contradictions between a plan and a transform, refused when the decorator runs.
 
-Floor 2. What one annotation alone contradicts is refused where it is read (`_hints`); here is what only the
+What one annotation alone contradicts is refused where it is read (`hints`); here is what only the
 transform makes wrong: nothing to differentiate, a loss that is no scalar, a name that is no parameter.
 """
 
@@ -15,8 +15,11 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import jax
 import numpy as np
 
-from typedfilter._reading.hints import UNIONS, Differentiable, Hint, Role, is_array_class, show
-from typedfilter._reading.plan_model import Plan
+from typedfilter._reading.hints import Hint
+from typedfilter._reading.markers import UNIONS, is_array_class
+from typedfilter._reading.plan import Plan
+from typedfilter._reading.roles import Differentiable, Role
+from typedfilter._reading.text import show
 from typedfilter.errors import AnnotationError
 
 __all__ = ["check_grad", "check_jit", "check_names", "check_vmap"]

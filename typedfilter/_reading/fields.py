@@ -1,6 +1,6 @@
 """Markers on the fields of pytree classes, found along the way to each leaf.
 
-Floor 2. Knows dataclasses, NamedTuples and how JAX flattens; knows nothing of what a mark is for.
+Knows dataclasses, NamedTuples and how JAX flattens; knows nothing of what a mark is for.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from weakref import WeakKeyDictionary
 
 from jax.tree_util import GetAttrKey, tree_flatten, tree_flatten_with_path
 
-from typedfilter._reading.hints import UNIONS, Hint, Role, class_hints, refuse_lost_marker, role_of, show
+from typedfilter._reading.hints import Hint, class_hints, refuse_lost_marker, role_of
+from typedfilter._reading.markers import UNIONS
+from typedfilter._reading.roles import Role
+from typedfilter._reading.text import show
 from typedfilter.annotations import AxisSpec
 from typedfilter.errors import AnnotationError
 

@@ -1,6 +1,6 @@
 """One annotation in, one `Hint` out: the type without our markers, and what the markers say.
 
-Floor 1. Knows typing and jaxtyping; knows nothing of functions, plans or values. Every contradiction that
+Knows typing and jaxtyping; knows nothing of functions, plans or values. Every contradiction that
 one annotation can hold is refused here.
 """
 
@@ -17,8 +17,8 @@ import typing_extensions
 from jax.sharding import PartitionSpec
 
 from typedfilter._reading.markers import UNIONS, Metadata, Reader, is_array_class, is_unpacked
-from typedfilter._reading.roles import Differentiable, Role, RoleTable, differentiable_if_traced, never_traced
 from typedfilter._reading.names import MARKER_NAMES, Scope, annotations_of
+from typedfilter._reading.roles import Differentiable, Role, RoleTable, differentiable_if_traced, never_traced
 from typedfilter._reading.text import show
 from typedfilter.annotations import (
     AxisSpec,

@@ -1,6 +1,6 @@
 """Takes one annotation apart: the type that the checkers see, and the markers around it.
 
-Floor 1. Knows the forms that typing has (aliases, strings, unions, `Annotated`, ...); knows nothing of what a
+Knows the forms that typing has (aliases, strings, unions, `Annotated`, ...); knows nothing of what a
 marker means. Its one rule: a marker counts around a whole annotation, and anywhere else it is an error.
 """
 

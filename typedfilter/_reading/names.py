@@ -1,6 +1,6 @@
 """Names in an annotation that is a string: where they are looked up, and what stands in for a missing one.
 
-Floor 1. Knows Python's scoping rules; knows nothing of what an annotation means. A `Scope` is made for one
+Knows Python's scoping rules; knows nothing of what an annotation means. A `Scope` is made for one
 resolution and dropped after it: it holds the locals of other people's frames.
 """
 

@@ -1,6 +1,6 @@
 """Options that say something of each argument: the same of all, a tuple by position, a dictionary by name.
 
-Floor 3. Serves `in_axes` and `in_shardings`. Knows how a call finds its parameters; knows nothing of what is
+Serves `in_axes` and `in_shardings`. Knows how a call finds its parameters; knows nothing of what is
 said of them.
 """
 

@@ -1,6 +1,6 @@
 """The table of roles: what a type, without markers, makes of an argument.
 
-Floor 1. Knows jaxtyping, NumPy and Python's types; knows nothing of markers or of where a type stands.
+Knows jaxtyping, NumPy and Python's types; knows nothing of markers or of where a type stands.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Annotations as their author would write them: `Float[Array, 'b n']`, `Static[int]`, `VmapAxis[1, Array]`.
 
-Floor 1. Renders; decides nothing.
+Renders; decides nothing.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The runtime check at the body: what the user's function receives, and what it returns.
 
-Floor 2. `checked` compiles a plan into a callable once; a call then walks the nodes of `_shape_nodes` in one
+`checked` compiles a plan into a callable once; a call then walks the nodes of `nodes` in one
 jaxtyping context, so that dimension names bind across all arguments, the body and the return. Knows nothing
 of transforms: they call what `checked` gives them where they would have called the function, and while JAX
 traces it, so that a compiled call pays nothing.
@@ -24,8 +24,9 @@ import jaxtyping
 import numpy as np
 
 from typedfilter._reading.fields import leaf_marks
-from typedfilter._reading.hints import Hint, Role
+from typedfilter._reading.hints import Hint
 from typedfilter._reading.plan import Param, Plan, plan_of
+from typedfilter._reading.roles import Role
 from typedfilter._shapes.compile import node_of
 from typedfilter._shapes.nodes import ArrayNode, Failure, Node, Path, PlainNode, ScalarNode, Seen, UnionNode
 from typedfilter._shapes.text import explain, explain_unbound

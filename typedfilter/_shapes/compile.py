@@ -1,6 +1,6 @@
 """An annotated type in, the node out that checks it.
 
-Floor 2. Knows typing, jaxtyping and beartype: which form of type is walked through, which is asked of
+Knows typing, jaxtyping and beartype: which form of type is walked through, which is asked of
 jaxtyping, which of beartype, and which can't be checked at all. Knows nothing of functions or values.
 """
 

@@ -1,8 +1,8 @@
 """The nodes of a compiled annotation: each checks one value, and every element of it, in a fixed order.
 
-Floor 2. Walks through containers, since beartype looks at one random element of a list; the leaves ask
-jaxtyping, or the question that `_shape_compile` gave them. Knows nothing of annotations, functions or error
-texts: a node answers with None, or with the `Failure` that `_shape_text` explains. All that binds dimension
+Walks through containers, since beartype looks at one random element of a list; the leaves ask
+jaxtyping, or the question that `compile` gave them. Knows nothing of annotations, functions or error
+texts: a node answers with None, or with the `Failure` that `text` explains. All that binds dimension
 names is `isinstance` against jaxtyping's classes: whoever calls `check` opens jaxtyping's context around it.
 """
 
@@ -17,6 +17,8 @@ import jax
 import jax.core
 import jaxtyping
 import numpy as np
+
+from typedfilter._values.text import steps
 
 Path = tuple[str, ...]  # the parameter, then one piece for each step into it: ("xs", '["a"]', "[0]")
 Seen = list[tuple[Path, Any, Any]]  # (path, jaxtyping class, value) of what has bound dimensions so far
@@ -266,11 +268,6 @@ def _rehearse(node: Node, value: Any, path: Path, seen: Seen) -> Failure | None:
             return node.check(value, path, list(seen))
     except jaxtyping.AnnotationError:  # a dimension that only the real context knows
         return None
-
-
-def steps(path: Any) -> str:
-    """The way to a leaf, as JAX gives it, in the same spelling as `subscript`: `["a"][0].weight`."""
-    return jax.tree_util.keystr(path).replace("'", '"')
 
 
 def subscript(key: Any) -> str:

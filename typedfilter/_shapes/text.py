@@ -1,6 +1,6 @@
 """One `Failure` in, one `ShapeError` out: what was found, what the annotation needs, and who said so.
 
-Floor 2. Knows the nodes of `_shape_nodes` and how to name arrays shortly; knows nothing of calls. It runs
+Knows the nodes of `nodes` and how to name arrays shortly; knows nothing of calls. It runs
 once something is wrong, inside the same jaxtyping context as the check: which axis is to blame it learns by
 asking jaxtyping about one axis at a time.
 """
@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import jax
 import jaxtyping
 import numpy as np
 
+from typedfilter._reading.text import show
 from typedfilter._shapes.nodes import (
     ArrayNode,
     Failure,
@@ -26,7 +26,7 @@ from typedfilter._shapes.nodes import (
     TupleNode,
     UnionNode,
 )
-from typedfilter._reading.text import show
+from typedfilter._values.text import _count, describe
 from typedfilter.errors import AnnotationError, ShapeError
 
 _NAME = re.compile(r"[A-Za-z_]\w*")
@@ -274,44 +274,11 @@ def _dimension(token: str) -> str:
     return token.rpartition("=")[2].lstrip("#*?")
 
 
-def describe(value: Any) -> str:
-    """A value in a few characters: `f32[3,4]`, `a str`, `None`."""
-    if value is None:
-        return "None"
-    if isinstance(value, np.ndarray):
-        return f"numpy {array_text(value.dtype, value.shape)}"
-    if isinstance(value, np.generic):
-        return f"a numpy {value.dtype}"
-    if isinstance(value, jax.Array | jax.ShapeDtypeStruct):
-        return array_text(value.dtype, value.shape)
-    name = type(value).__name__
-    if isinstance(value, tuple | list | dict) and type(value).__module__ == "builtins":
-        return f"a {name} of {len(value)}"
-    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
-
-
 def _evidence(value: Any, found: str) -> str:
     if not isinstance(value, str | bytes | int | float | complex | np.generic):
         return found
     text = repr(value)
     return text if len(text) <= _REPR_LIMIT else f"{text[:_REPR_LIMIT]}..."
-
-
-def array_text(dtype: Any, shape: Sequence[Any]) -> str:
-    """An array as messages show it: `f32[3,4]`."""
-    return _short(dtype) + _shape_suffix(shape)
-
-
-def _short(dtype: Any) -> str:
-    name = str(dtype)
-    for long, short in (("bfloat", "bf"), ("float", "f"), ("uint", "u"), ("int", "i"), ("complex", "c")):
-        if name.startswith(long):
-            return short + name.removeprefix(long)
-    return name
-
-
-def _shape_suffix(shape: Sequence[Any]) -> str:
-    return f"[{','.join(map(str, shape))}]"
 
 
 def _shape(shape: tuple[int, ...]) -> str:
@@ -348,8 +315,3 @@ def _array_fix(value: Any, name: str, module: str = "jnp") -> str:
     if value is None:
         return f"{_verb(name)} an array, or add `| None` to the annotation"
     return f"{_verb(name)} an array"
-
-
-def _count(count: int, noun: str) -> str:
-    plural = "axes" if noun == "axis" else f"{noun}s"
-    return f"{count} {noun if count == 1 else plural}"

@@ -1,6 +1,6 @@
 """When two static values are the same: exact structural keys, and one shared object for each of them.
 
-Floor 1. Knows Python values; knows nothing of pytrees, annotations or transforms. Python's `==` is too
+Knows Python values; knows nothing of pytrees, annotations or transforms. Python's `==` is too
 coarse to share a compilation by (`1 == 1.0 == True`, `0.0 == -0.0`) and too fine for a NaN, so values are
 compared by keys that are equal only when no program could tell the values apart.
 """
@@ -11,44 +11,15 @@ import dataclasses
 import enum
 import operator
 import struct
-import sys
-import weakref
 from collections.abc import Callable, Hashable
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import jax
 import numpy as np
 
-from typedfilter._values.memory import InternTable
+from typedfilter._values.memory import ByClass, InternTable
 
-__all__ = ["ByClass", "Interned", "exact_key", "intern", "is_self_exact", "static_problem"]
-
-R = TypeVar("R")
-
-
-class ByClass(dict[type, R], Generic[R]):
-    """What `compute(cls)` says, remembered for each class; `table[cls]` is one look-up in C on a hit.
-
-    A class that its module holds lives as long as the process and is kept here; any other (made in a
-    function, say) is only held weakly, so that dropping it frees it.
-    """
-
-    def __init__(self, compute: Callable[[type], R]) -> None:
-        super().__init__()
-        self._compute = compute
-        self._dropped_with_their_class: weakref.WeakKeyDictionary[type, R] = weakref.WeakKeyDictionary()
-
-    def __missing__(self, cls: type) -> R:
-        try:
-            return self._dropped_with_their_class[cls]
-        except KeyError:
-            pass
-        answer = self._compute(cls)
-        if getattr(sys.modules.get(cls.__module__), cls.__qualname__, None) is cls:
-            self[cls] = answer
-        else:
-            self._dropped_with_their_class[cls] = answer
-        return answer
+__all__ = ["Interned", "exact_key", "intern", "is_self_exact", "static_problem"]
 
 
 _CONTAINERS: tuple[type, ...] = (tuple, list, frozenset, set, dict)

@@ -1,6 +1,6 @@
 """One live object for each key, held by nobody here: the table behind everything that is interned.
 
-Floor 0. The entries hold their own keys and the table holds only hashes and weak references. A table that
+The entries hold their own keys and the table holds only hashes and weak references. A table that
 held the keys would keep alive for ever any value from which its own entry can be reached: a static
 function, say, whose closure holds the compiled program that it is a part of.
 """
@@ -8,13 +8,14 @@ function, say, whose closure holds the compiled program that it is a part of.
 from __future__ import annotations
 
 import collections
+import sys
 import threading
 import types
 import weakref
 from collections.abc import Callable, Hashable
 from typing import Any, Generic, Protocol, TypeVar
 
-__all__ = ["Attached", "InternTable", "PerObject", "weakly"]
+__all__ = ["Attached", "ByClass", "InternTable", "PerObject", "weakly"]
 
 
 def weakly(obj: Any) -> Callable[[], Any]:
@@ -166,3 +167,31 @@ class _Tag(Generic[T]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _Tag, ()
+
+
+R = TypeVar("R")
+
+
+class ByClass(dict[type, R], Generic[R]):
+    """What `compute(cls)` says, remembered for each class; `table[cls]` is one look-up in C on a hit.
+
+    A class that its module holds lives as long as the process and is kept here; any other (made in a
+    function, say) is only held weakly, so that dropping it frees it.
+    """
+
+    def __init__(self, compute: Callable[[type], R]) -> None:
+        super().__init__()
+        self._compute = compute
+        self._dropped_with_their_class: weakref.WeakKeyDictionary[type, R] = weakref.WeakKeyDictionary()
+
+    def __missing__(self, cls: type) -> R:
+        try:
+            return self._dropped_with_their_class[cls]
+        except KeyError:
+            pass
+        answer = self._compute(cls)
+        if getattr(sys.modules.get(cls.__module__), cls.__qualname__, None) is cls:
+            self[cls] = answer
+        else:
+            self._dropped_with_their_class[cls] = answer
+        return answer

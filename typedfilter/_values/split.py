@@ -1,7 +1,7 @@
 """The one split and the one join: a pytree into a flat tuple of arrays and the rest, and back.
 
-Floor 3. Every transform is built on it, on flat leaf lists. `_pack` adds what `jax.jit` needs: a rest that
-is hashable, and compared exactly.
+Every transform is built on it, on flat leaf lists. `_compiling.packing` adds what `jax.jit` needs: a rest
+that is hashable, and compared exactly.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a pytree must look like, leaf by leaf, and where another one differs from that.
 
-Floor 3. Arrays are given by shape and dtype, everything else by its exact value. Serves whatever fixes a
+Arrays are given by shape and dtype, everything else by its exact value. Serves whatever fixes a
 program for some arguments or results, and later meets others. Knows nothing of plans or transforms.
 """
 
@@ -15,12 +15,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from typedfilter._wrapping.blame import brief
 from typedfilter._values.keys import exact_key
-from typedfilter._wrapping.call import as_struct, is_passed
-from typedfilter._shapes.text import array_text
+from typedfilter._values.leaves import as_struct, is_passed
+from typedfilter._values.text import brief, struct_text, structure_text
 
-__all__ = ["Difference", "Template", "same_static", "struct_text", "structure_text"]
+__all__ = [
+    "Difference",
+    "Template",
+    "same_static",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,14 +114,6 @@ def same_static(one: Any, two: Any) -> bool:
         return type(one) is type(two) and bool(one == two)
 
 
-def struct_text(leaf: Any, batch: Sequence[int] = ()) -> str:
-    """The dtype and shape of an array or what stands for one: `f32[3,2]`."""
-    dtype = leaf.dtype
-    if isinstance(dtype, np.dtype) and not jnp.issubdtype(dtype, jax.dtypes.extended):
-        dtype = jax.dtypes.canonicalize_dtype(dtype)
-    return array_text(dtype, (*batch, *leaf.shape))
-
-
 def _as_array(wanted: Any, leaf: Any) -> Any:
     """`leaf` if it is an array, and as one if it is a Python number of the kind that is due."""
     if is_passed(leaf):
@@ -137,11 +132,6 @@ def _what(wanted: Any, array: Any, batch: tuple[int, ...]) -> str:
     if array is None:
         return "type"
     return "dtype" if array.shape == (*batch, *wanted.shape) else "shape"
-
-
-def structure_text(treedef: Any) -> str:
-    """A treedef, with `*` for each leaf: `{'a': *, 'b': (*, None)}`."""
-    return str(treedef).removeprefix("PyTreeDef(").removesuffix(")")
 
 
 def _paths(tree: Any) -> list[Any]:

@@ -1,6 +1,6 @@
 """Pytrees side by side: where several match, and a readable error at the first place where they don't.
 
-Floor 1. Knows pytrees and their key paths; knows nothing of what the leaves are. Walks level by level, so it
+Knows pytrees and their key paths; knows nothing of what the leaves are. Walks level by level, so it
 is for the cases that one flat comparison of treedefs can't settle.
 """
 

@@ -1,1 +1,1 @@
-"""TODO."""
+"""What every transform returns and calls: wrappers, stacks, bodies, and the arguments of a call."""

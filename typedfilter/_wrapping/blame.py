@@ -1,6 +1,6 @@
 """From an error that JAX raised about the arguments of a call to one that names the argument.
 
-Floor 3. Runs only when something was raised, and looks at the arguments alone: an error that they don't
+Runs only when something was raised, and looks at the arguments alone: an error that they don't
 explain is the user's own, and passes unchanged.
 """
 
@@ -14,16 +14,18 @@ import jax
 import jax.core
 import numpy as np
 
-from typedfilter._wrapping import host_errors as _raised
 from typedfilter._reading.fields import is_array_only_class, leaf_marks
-from typedfilter._reading.hints import Hint, Role, show
-from typedfilter._values.keys import static_problem
+from typedfilter._reading.hints import Hint
 from typedfilter._reading.plan import Param, Plan
-from typedfilter._shapes.text import array_text
+from typedfilter._reading.roles import Role
+from typedfilter._reading.text import show
+from typedfilter._values.keys import static_problem
+from typedfilter._values.leaves import is_array, is_array_like
+from typedfilter._values.text import array_text, brief
+from typedfilter._wrapping import host_errors as _raised
 from typedfilter.errors import DonationError, ShapeError, StaticArgumentError, TypedFilterError
-from typedfilter.filters import is_array, is_array_like
 
-__all__ = ["better_error", "brief", "donation_error", "naming_deleted"]
+__all__ = ["better_error", "donation_error", "naming_deleted"]
 
 Finder = Callable[[Plan, str, Hint, Any], TypedFilterError | None]
 
@@ -105,16 +107,6 @@ def _arguments(plan: Plan, args: Sequence[Any], kwargs: Mapping[str, Any]) -> It
 def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
     for path, leaf in jax.tree_util.tree_flatten_with_path(value)[0]:
         yield name + jax.tree_util.keystr(path), leaf
-
-
-def brief(value: object) -> str:
-    """A value in a few words, for messages."""
-    if is_array(value):
-        aval = jax.typeof(value)
-        return f"an array {array_text(aval.dtype, aval.shape)}"
-    text = repr(value)
-    text = text if len(text) <= 60 else text[:57] + "..."
-    return f"{type(value).__name__} {text}"
 
 
 def _static_fault(plan: Plan, name: str, hint: Hint, value: Any) -> TypedFilterError | None:

@@ -1,6 +1,6 @@
 """The body of a transform: the wrapped callable, checked where it is the user's own.
 
-Floor 3. Of a stack of transforms only the innermost one wraps the user's function, so that shapes are
+Of a stack of transforms only the innermost one wraps the user's function, so that shapes are
 checked once, on what the function receives.
 """
 

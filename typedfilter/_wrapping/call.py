@@ -1,51 +1,27 @@
 """A call as a function of its arrays alone: everything else travels around JAX, in and out.
 
-Floor 3. Serves the transforms that treat all arrays alike (checkpoints, jaxprs, closures). What a parameter
+Serves the transforms that treat all arrays alike (checkpoints, jaxprs, closures). What a parameter
 is annotated as decides for its whole argument; where it says nothing, arrays are passed, leaf by leaf.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.core
-import jax.numpy as jnp
-import numpy as np
 
 from typedfilter._reading.fields import leaf_marks
-from typedfilter._reading.hints import Role
 from typedfilter._reading.plan import Param, Plan
+from typedfilter._reading.roles import Role
+from typedfilter._values.leaves import is_array_like, is_passed
 from typedfilter._values.split import Rest, split
-from typedfilter.filters import is_array, is_array_like
 
-__all__ = ["Arguments", "Lifted", "as_struct", "is_passed", "stands_for_array", "take_arrays"]
+__all__ = ["Arguments", "Call", "Lifted", "Mapped", "take_arrays"]
 
 Predicate = Callable[[Any], bool]
-
-
-def is_passed(leaf: Any) -> bool:
-    """Whether a leaf goes through JAX: an array, or anything else that is being traced."""
-    return is_array(leaf) or isinstance(leaf, jax.core.Tracer)
-
-
-def stands_for_array(leaf: Any) -> bool:
-    """Whether a leaf is passed, or has the shape and dtype of an array as a `jax.ShapeDtypeStruct` has."""
-    if is_passed(leaf) or isinstance(leaf, jax.ShapeDtypeStruct):
-        return True
-    shape, dtype = getattr(leaf, "shape", None), getattr(leaf, "dtype", None)
-    known = isinstance(leaf, (np.ndarray, np.generic))  # of strings or objects: JAX has no such dtype
-    return not known and isinstance(shape, tuple) and isinstance(dtype, np.dtype)
-
-
-def as_struct(leaf: Any) -> jax.ShapeDtypeStruct:
-    """The `jax.ShapeDtypeStruct` of what stands for an array, or is a Python number."""
-    if isinstance(leaf, jax.ShapeDtypeStruct):
-        return leaf
-    if stands_for_array(leaf):
-        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
-    return jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf))
 
 
 class Arguments:
@@ -116,3 +92,51 @@ def _passed(param: Param | None, value: Any, is_array: Predicate) -> list[bool]:
         (is_array(leaf) or (numbers and is_array_like(leaf))) and not mark.static
         for leaf, mark in zip(leaves, marks, strict=True)
     ]
+
+
+@dataclasses.dataclass(slots=True)
+class Mapped:
+    """The arguments of a call: mapped arrays as one flat list, and everything else."""
+
+    arrays: list[Any]
+    axes: list[int]
+    size: int
+    rests: tuple[Rest, ...]
+    names: tuple[str, ...]  # of keyword arguments, which come last in `rests`
+
+    def join(self, arrays: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
+        """The arguments, with `arrays` in the place of what is mapped."""
+        values, at = [], 0
+        for rest in self.rests:
+            count = len(rest.taken_at)
+            values.append(rest.join(arrays[at : at + count]))
+            at += count
+        positional = len(values) - len(self.names)
+        return values[:positional], dict(zip(self.names, values[positional:], strict=True))
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """The arguments of one call, with those that are differentiated taken out."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    places: tuple[int | str, ...]
+    rests: tuple[Rest, ...]
+    taken: list[list[Any]]
+    several: bool
+
+    def put(self, taken: Sequence[Sequence[Any]]) -> tuple[list[Any], dict[str, Any]]:
+        """The arguments, with `taken` in the place of what was taken out."""
+        args, kwargs = list(self.args), dict(self.kwargs)
+        for place, rest, leaves in zip(self.places, self.rests, taken, strict=True):
+            if isinstance(place, int):
+                args[place] = rest.join(leaves)
+            else:
+                kwargs[place] = rest.join(leaves)
+        return args, kwargs
+
+    def like_arguments(self, taken: Sequence[Sequence[Any]]) -> Any:
+        """`taken` in the structure of the arguments, with `None` for whatever is not differentiated."""
+        trees = [rest.with_none(leaves) for rest, leaves in zip(self.rests, taken, strict=True)]
+        return tuple(trees) if self.several else trees[0]

@@ -1,6 +1,6 @@
 """What callbacks raised on the host, for whoever receives JAX's report of it.
 
-Floor 0. An exception can't cross a compiled program: JAX raises one of its own, whose text holds the
+An exception can't cross a compiled program: JAX raises one of its own, whose text holds the
 traceback of the original. Here are the last few originals, so that a caller who meets such a report can raise
 the exception itself. None is kept that only callers would meet who do not ask, as JAX's own do not.
 """

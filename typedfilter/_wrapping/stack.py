@@ -1,6 +1,6 @@
 """A stack of transforms, bound methods and partials, taken apart into its links and put together again.
 
-Floor 3. Knows `Wrapper`s and what of Python binds arguments; knows nothing of what any transform does.
+Knows `Wrapper`s and what of Python binds arguments; knows nothing of what any transform does.
 """
 
 from __future__ import annotations

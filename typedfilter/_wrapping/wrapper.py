@@ -1,6 +1,6 @@
 """What every transform returns: one small class of callables.
 
-Floor 3. A `Transform` is a frozen value (which one, with what options); a `Wrapper` is a transform of a
+A `Transform` is a frozen value (which one, with what options); a `Wrapper` is a transform of a
 callable. Wrappers are pytrees whose child is the wrapped callable, so that arrays inside a callable module
 stay arrays of the tree. Knows nothing of what any transform does.
 """
@@ -20,8 +20,8 @@ import jax
 
 from typedfilter._reading.callables import name_of
 from typedfilter._reading.hints import Hint
-from typedfilter._values.keys import exact_key
 from typedfilter._reading.plan import Plan, plan_of
+from typedfilter._values.keys import exact_key
 from typedfilter._values.trees import flatten
 
 __all__ = ["BoundWrapper", "Transform", "Wrapper"]

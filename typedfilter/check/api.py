@@ -1,6 +1,6 @@
 """The library calls: `check_shapes` and `example`.
 
-Floor 5. Whoever imports the package imports this: the machinery comes with the first check.
+Whoever imports the package imports this: the machinery comes with the first check.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ def check_shapes(target: Any, /) -> Report:
     Raises:
         TypeError: there is no annotated function in `target`.
     """
-    from typedfilter.check.trials import judge as _judge, subject as _subject
+    from typedfilter.check.trials import judge
+    from typedfilter.check.trials import subject as _subject
 
-    results = tuple(_judge.judge(subject) for subject in _subject.subjects_of(target))
+    results = tuple(judge.judge(subject) for subject in _subject.subjects_of(target))
     if not results:
         raise TypeError(f"{target!r} is not a function that is written in Python, nor holds any")
     return Report(results)

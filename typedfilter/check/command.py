@@ -1,6 +1,6 @@
 """`typedfilter check`: the command.
 
-Floor 5. Exit status: 0 where all is good, 1 where a function failed, 2 where there was nothing to judge,
+Exit status: 0 where all is good, 1 where a function failed, 2 where there was nothing to judge,
 something could not be read, or the settings are wrong.
 """
 
@@ -14,8 +14,8 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
-from typedfilter.check.report import formats as _formats, text as _text
 from typedfilter.check import settings as _settings
+from typedfilter.check.report import formats, text
 from typedfilter.check.report.progress import Progress
 from typedfilter.check.report.report import Report
 from typedfilter.check.run import is_unjudged
@@ -83,20 +83,20 @@ def _stdout_for_the_report() -> Generator[None]:
 
 def _print(report: Report, style: str, quiet: bool) -> None:
     if style == "json":
-        print(_formats.as_json(report))
+        print(formats.as_json(report))
     elif style == "github":
-        print(_formats.as_github(report))
+        print(formats.as_github(report))
     else:
         _print_text(report, quiet)
 
 
 def _print_text(report: Report, quiet: bool) -> None:
-    lines = list(_text.lines(report, quiet))
+    lines = list(text.lines(report.results, report.unreadable, quiet))
     console = _console() if sys.stdout.isatty() else None
     if console is None:
-        print(_text.plain(lines))
+        print(text.plain(lines))
     else:
-        _text.print_rich(lines, console)
+        text.print_rich(lines, console)
 
 
 def _console() -> Any:

@@ -1,6 +1,6 @@
 """Targets of the command line in, modules and the functions in them out.
 
-Floor 5. Imports user code as `import` would, never as a program: `__name__` is not `"__main__"`. While a file
+Imports user code as `import` would, never as a program: `__name__` is not `"__main__"`. While a file
 is looked at, its folder is on `sys.path`; afterwards everything is as it was, so that two folders may both
 have a `model.py`.
 """
@@ -20,8 +20,8 @@ from collections.abc import Generator, Iterable, Iterator
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
-from typedfilter.check.trials import judge as _judge
-from typedfilter.check.report.report import Unreadable
+from typedfilter.check.report.results import Unreadable
+from typedfilter.check.trials import judge
 from typedfilter.check.trials.subject import Subject, subjects_of
 
 _NOT_MODULES = frozenset({"__main__.py", "setup.py"})
@@ -122,7 +122,7 @@ class Source:
 
 def _is_to_be_judged(subject: Subject) -> bool:
     try:
-        return _judge.is_annotated(subject)
+        return judge.is_annotated(subject)
     except Exception:  # the verdict says what is wrong with it; the rest of the file is judged
         return True
 

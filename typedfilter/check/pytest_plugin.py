@@ -1,6 +1,6 @@
 """The pytest plugin: `pytest --typedfilter-check PATH` makes each annotated function an item.
 
-Floor 5. The option is in the package `typedfilter_pytest`, which brings this module in where it is used.
+The option is in the package `typedfilter_pytest`, which brings this module in where it is used.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pytest
 
 if TYPE_CHECKING:
     from typedfilter.check.find import Source
-    from typedfilter.check.report.report import Result, Unreadable
+    from typedfilter.check.report.results import Result, Unreadable
     from typedfilter.check.settings import Settings
     from typedfilter.check.trials.subject import Subject
 
@@ -29,15 +29,16 @@ def pytest_collection_modifyitems(
 
 
 def _items(session: pytest.Session, targets: list[str], folder: Path) -> Iterator[pytest.Item]:
-    from typedfilter.check import find as _find, settings as _settings
-    from typedfilter.check.report.report import Unreadable
+    from typedfilter.check import find
+    from typedfilter.check import settings as _settings
+    from typedfilter.check.report.results import Unreadable
 
     try:
         settings = _settings.read(folder)
     except _settings.SettingsError as error:
         raise pytest.UsageError(str(error)) from None
     found = 0
-    for source in _find.sources_of(targets, settings.exclude):
+    for source in find.sources_of(targets, settings.exclude):
         subjects = source if isinstance(source, Unreadable) else source.subjects()
         path = None if isinstance(source, Unreadable) else source.path
         parent: Any = _Shapes.from_parent(session, path=path) if path else session
@@ -51,7 +52,7 @@ def _items(session: pytest.Session, targets: list[str], folder: Path) -> Iterato
                 parent, name=subject.name, source=source, subject=subject, settings=settings
             )
     if not found:
-        from typedfilter.check.report.report import Unreadable as Nothing
+        from typedfilter.check.report.results import Unreadable as Nothing
 
         problem = Nothing(", ".join(targets), "no annotated function found: nothing was checked")
         yield _NotRead.from_parent(session, name=problem.target, problem=problem)
@@ -87,7 +88,7 @@ class _Function(_Shown):
         self.settings = settings
 
     def runtest(self) -> None:
-        from typedfilter.check.report import text as _text
+        from typedfilter.check.report import text
         from typedfilter.check.run import is_unjudged, judged
 
         with self.source.active():
@@ -96,7 +97,7 @@ class _Function(_Shown):
         if result.status == "skipped" and not strictly:
             pytest.skip(f"{result.message}{f'; {result.fix}' if result.fix else ''}")
         if result.status == "failed" or strictly:
-            raise _FailureError(_text.plain(_text.result_lines(result)))
+            raise _FailureError(text.plain(text.result_lines(result)))
 
     def reportinfo(self) -> tuple[Path, int, str]:
         return Path(self.subject.file), self.subject.line - 1, f"shapes of {self.subject.name}"

@@ -1,6 +1,6 @@
 """A run over targets: every function of every file judged, one after the other.
 
-Floor 5. What the command and the pytest plugin share. User code prints what it likes while it is imported
+What the command and the pytest plugin share. User code prints what it likes while it is imported
 and traced: that goes to stderr, so that stdout holds the report alone.
 """
 
@@ -11,9 +11,10 @@ import fnmatch
 import sys
 from collections.abc import Callable, Iterable
 
-from typedfilter.check import find as _find
+from typedfilter.check import find
+from typedfilter.check.report.report import Report
+from typedfilter.check.report.results import Result, Unreadable
 from typedfilter.check.trials.judge import IGNORED, judge
-from typedfilter.check.report.report import Report, Result, Unreadable
 from typedfilter.check.trials.subject import Subject
 
 Advance = Callable[[float, str], None]
@@ -37,7 +38,7 @@ def run(
     results: list[Result] = []
     unreadable: list[Unreadable] = []
     with contextlib.redirect_stdout(sys.stderr):
-        sources = list(_find.sources_of(targets, exclude))  # imports packages on the way
+        sources = list(find.sources_of(targets, exclude))  # imports packages on the way
         for number, source in enumerate(sources):
             if isinstance(source, Unreadable):
                 unreadable.append(source)

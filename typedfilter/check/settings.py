@@ -1,7 +1,4 @@
-"""Settings of the check: `[tool.typedfilter]` in `pyproject.toml`.
-
-Floor 5.
-"""
+"""Settings of the check: `[tool.typedfilter]` in `pyproject.toml`."""
 
 from __future__ import annotations
 

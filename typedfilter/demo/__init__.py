@@ -1,5 +1,5 @@
 """A whole training run on annotations: `typedfilter demo`.
 
-Floor 6. `model` holds the layers, `training` the transformed functions, `digits` the data, `report` and
+`model` holds the layers, `training` the transformed functions, `digits` the data, `report` and
 `plot` what is shown, `command` the flags. Uses only what `typedfilter` exports, as any project would.
 """

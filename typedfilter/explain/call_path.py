@@ -1,6 +1,6 @@
 """Which of the three ways a call of a compiled function takes, and why.
 
-Floor 3. The ways are: directly into `jax.jit`, where annotations say everything; by the classes of arguments,
+The ways are: directly into `jax.jit`, where annotations say everything; by the classes of arguments,
 where they don't; and with a pytree taken apart, where it may mix arrays with other leaves. Reads what the
 engine decides; decides nothing itself. For people: `explain` shows it.
 """

@@ -1,6 +1,6 @@
 """The arrays that a function closes over: a compiled program holds them as constants.
 
-Floor 5. Looks at closure cells, at the globals that the code really loads, and through the functions and
+Looks at closure cells, at the globals that the code really loads, and through the functions and
 partials found there; never runs anything. Knows nothing of plans.
 """
 
@@ -15,10 +15,9 @@ from typing import Any
 
 import jax
 
+from typedfilter._values.leaves import is_array
+from typedfilter._values.text import describe, steps
 from typedfilter._wrapping.stack import unwind
-from typedfilter._shapes.nodes import steps
-from typedfilter._shapes.text import describe
-from typedfilter.filters import is_array
 
 __all__ = ["Captured", "captured_by", "size_of"]
 

@@ -1,6 +1,6 @@
 """`typedfilter explain TARGET`: finds a function by its name on the command line and prints its table.
 
-Floor 6. Knows how a target is spelled and how to import it; knows nothing of plans: the table is `explain`'s.
+Knows how a target is spelled and how to import it; knows nothing of plans: the table is `explain`'s.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, cast
+
+from typedfilter._values.code import is_ours
 
 __all__ = ["TargetError", "add_arguments", "load_target", "run"]
 
@@ -87,7 +89,7 @@ def _asking(target: str) -> Generator[None]:
         yield
     except Exception as error:
         raised_at = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)][-1]
-        if isinstance(error, TargetError) or Path(raised_at).is_relative_to(Path(__file__).parent):
+        if isinstance(error, TargetError) or is_ours(raised_at):
             raise
         raise TargetError(f"{target} can't be looked at: {type(error).__name__}: {error}") from None
 

@@ -1,6 +1,6 @@
 """What the transforms of a stack do to each leaf of a call.
 
-Floor 5. Decides nothing: it asks what a transform itself asks, about what that transform would receive.
+Decides nothing: it asks what a transform itself asks, about what that transform would receive.
 Nothing is run; where that would be tracers, those of `jax.eval_shape` stand in for them.
 """
 
@@ -13,15 +13,16 @@ from typing import Any, NamedTuple, TypeVar
 
 import jax
 
-from typedfilter._mapping.axes import BY_RULE, argument_axes
-from typedfilter.explain.parameters import PASSED_ON, Stage, axis_text, donates
-from typedfilter._wrapping.call import stands_for_array, take_arrays
 from typedfilter._compiling.modes import Mode, array_types, mode_of
 from typedfilter._compiling.packing import _layout
-from typedfilter._reading.plan import Param
 from typedfilter._differentiating.targets import Targets, can_differentiate
+from typedfilter._mapping.axes import BY_RULE, argument_axes
+from typedfilter._reading.plan import Param
+from typedfilter._values.leaves import stands_for_array
 from typedfilter._values.trees import flatten
+from typedfilter._wrapping.call import take_arrays
 from typedfilter.errors import ShapeError
+from typedfilter.explain.parameters import PASSED_ON, Stage, axis_text, donates
 
 __all__ = ["Call", "leaf_effects"]
 

@@ -1,6 +1,6 @@
 """What each transform does to a parameter and to the result, in a few words.
 
-Floor 5. Reads plans and options as the transforms do; transforms nothing. A transform that has no entry in
+Reads plans and options as the transforms do; transforms nothing. A transform that has no entry in
 `_FAMILIES` passes its arguments on.
 """
 
@@ -11,11 +11,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from typedfilter._mapping.axes import BY_RULE, axis_option
-from typedfilter._reading.fields import is_array_only_class
-from typedfilter._reading.hints import Differentiable, Hint, Role
-from typedfilter._placing.shardings import in_shardings
-from typedfilter._reading.plan import Param, Plan
 from typedfilter._placing.places import places_text
+from typedfilter._placing.shardings import in_shardings
+from typedfilter._reading.fields import is_array_only_class
+from typedfilter._reading.hints import Hint
+from typedfilter._reading.plan import Param, Plan
+from typedfilter._reading.roles import Differentiable, Role
 from typedfilter._wrapping.wrapper import Transform
 
 __all__ = ["BY_LEAF", "PASSED_ON", "Effect", "Stage", "axis_text", "donates", "legend"]

@@ -1,6 +1,6 @@
 """`log_retraces`: says which argument made a jitted function trace again.
 
-Floor 5. Hears of traces from `_engine.trace_observers`, and keeps texts of what it heard, never values: a
+Hears of traces from `_compiling.traces.trace_observers`, and keeps texts of what it heard, never values: a
 tracer must not outlive its trace. Costs nothing while it is off.
 """
 
@@ -15,9 +15,8 @@ from typing import Any
 
 import jax
 
-from typedfilter._compiling.engine import Identity, TraceEvent, trace_observers
-from typedfilter._shapes.nodes import steps
-from typedfilter._shapes.text import describe
+from typedfilter._compiling.traces import Identity, TraceEvent, trace_observers
+from typedfilter._values.text import describe, steps
 
 __all__ = ["Undo", "log_retraces"]
 

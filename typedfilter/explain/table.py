@@ -1,6 +1,6 @@
 """`explain`: what a stack of transforms does to every parameter, and why.
 
-Floor 5. Walks a stack from the outside in, and lets `_effects` and `_leaf_effects` say what each transform
+Walks a stack from the outside in, and lets `parameters` and `leaves` say what each transform
 does; the answer is a value that prints as a table. Computes nothing, and never calls the function.
 """
 
@@ -14,15 +14,14 @@ from typing import Any
 
 import jax
 
-from typedfilter.explain.captured import Captured, captured_by, size_of
-from typedfilter.explain.parameters import BY_LEAF, Effect, Stage, legend
-from typedfilter.explain.leaves import Call, leaf_effects
-from typedfilter._wrapping.stack import unwind
-from typedfilter.explain.call_path import path_of
 from typedfilter._reading.plan import Param, Plan, plan_of
-from typedfilter._shapes.nodes import steps
-from typedfilter._shapes.text import describe
+from typedfilter._values.text import describe, steps
+from typedfilter._wrapping.stack import unwind
 from typedfilter._wrapping.wrapper import BoundWrapper, Wrapper
+from typedfilter.explain.call_path import path_of
+from typedfilter.explain.captured import Captured, captured_by, size_of
+from typedfilter.explain.leaves import Call, leaf_effects
+from typedfilter.explain.parameters import BY_LEAF, Effect, Stage, legend
 
 __all__ = ["Explanation", "LeafRow", "ParameterRow", "explain"]
 

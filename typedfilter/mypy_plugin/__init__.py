@@ -3,7 +3,7 @@
 What declarations can't say: the bare forms of `VmapAxis` exactly, contradictory annotations, gradients of
 `Diff` parameters that are not the first, and transforms that keep overloads, methods and their `.lower`.
 
-Floor 0. Knows mypy and the names of the package; imports nothing else of it, and nothing of it imports this.
+Knows mypy and the names of the package; imports nothing else of it, and nothing of it imports this.
 """
 
 from __future__ import annotations

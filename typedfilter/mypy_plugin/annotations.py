@@ -1,6 +1,6 @@
 """The mypy plugin's reading of annotations: markers around a type, axes, and what contradicts what.
 
-Floor 0. Knows mypy and the names of the package; knows nothing of transforms or their calls.
+Knows mypy and the names of the package; knows nothing of transforms or their calls.
 """
 
 from __future__ import annotations

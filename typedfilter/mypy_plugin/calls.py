@@ -1,6 +1,6 @@
 """The mypy plugin's types of transformed functions: what calling a transform gives.
 
-Floor 0. Knows mypy and the declarations of `_signatures`; knows nothing of how annotations are written.
+Knows mypy and the declarations of `_declarations`; knows nothing of how annotations are written.
 """
 
 from __future__ import annotations

@@ -1,4 +1,1 @@
-"""The transforms, one small module a family. Siblings do not import each other.
-
-Floor 4.
-"""
+"""The transforms, one small module a family. Siblings do not import each other."""

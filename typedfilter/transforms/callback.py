@@ -1,6 +1,6 @@
 """`filter_pure_callback`: a Python function on the host, called from inside a compiled program.
 
-Floor 4. `jax.pure_callback` of a function from arrays to arrays; all other arguments stay on the host, and
+`jax.pure_callback` of a function from arrays to arrays; all other arguments stay on the host, and
 all other results are those that were declared. What the host returns is compared with the declaration.
 """
 
@@ -15,11 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, ShapeDtypeStruct
 
-from typedfilter._wrapping import host_errors as _raised
-from typedfilter._reading.callables import name_of
-from typedfilter._wrapping.call import Arguments, stands_for_array, take_arrays
 from typedfilter._declarations import T, VmapMethod
+from typedfilter._reading.callables import name_of
+from typedfilter._values.leaves import stands_for_array
 from typedfilter._values.template import Difference, Template
+from typedfilter._wrapping import host_errors as _raised
+from typedfilter._wrapping.call import Arguments, take_arrays
 from typedfilter.errors import AnnotationError, ShapeError, StaticArgumentError
 
 __all__ = ["filter_pure_callback"]

@@ -1,6 +1,6 @@
 """`filter_checkpoint`: recompute on the backward pass instead of keeping intermediate values.
 
-Floor 4. `jax.checkpoint` of the function from the arrays of a call to those of its result.
+`jax.checkpoint` of the function from the arrays of a call to those of its result.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any, ClassVar, overload
 import jax
 from typing_extensions import Unpack
 
-from typedfilter._wrapping.body import body_of
-from typedfilter._wrapping.blame import naming_deleted
-from typedfilter._wrapping.call import Lifted, take_arrays
-from typedfilter._reading.plan import Plan
 from typedfilter._declarations import CheckpointKeywords, P, R, SameDecorator
+from typedfilter._reading.plan import Plan
+from typedfilter._wrapping.blame import naming_deleted
+from typedfilter._wrapping.body import body_of
+from typedfilter._wrapping.call import Lifted, take_arrays
 from typedfilter._wrapping.wrapper import Transform, Wrapper
 
 __all__ = ["filter_checkpoint"]

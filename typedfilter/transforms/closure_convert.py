@@ -1,6 +1,6 @@
 """`filter_closure_convert`: a function with all arrays that it closes over as data.
 
-Floor 4. The function is traced once, for example arguments; what it closed over are the constants of its
+The function is traced once, for example arguments; what it closed over are the constants of its
 jaxpr. Each later call has to fit the examples, and evaluates that jaxpr.
 """
 
@@ -15,12 +15,13 @@ from typing import Any, overload
 import jax
 import numpy as np
 
-from typedfilter._wrapping.call import Lifted, stands_for_array, take_arrays
+from typedfilter._declarations import Converted, P, R
 from typedfilter._reading.plan import Plan, plan_of
 from typedfilter._shapes.check import checked
-from typedfilter._declarations import Converted, P, R
+from typedfilter._values.leaves import stands_for_array
 from typedfilter._values.split import Rest
 from typedfilter._values.template import Difference, Template
+from typedfilter._wrapping.call import Lifted, take_arrays
 from typedfilter.errors import ShapeError, StaticArgumentError, TypedFilterError
 
 __all__ = ["filter_closure_convert"]

@@ -1,6 +1,6 @@
 """`filter_custom_jvp`: a function with a forward-mode derivative of its own.
 
-Floor 4. Derived from `jax.custom_jvp` on the flat list of the arrays of a call, with symbolic zeros.
+Derived from `jax.custom_jvp` on the flat list of the arrays of a call, with symbolic zeros.
 """
 
 from __future__ import annotations
@@ -12,15 +12,17 @@ from typing import Any, ClassVar, overload
 import jax
 from jax.custom_derivatives import zero_from_primal
 
-from typedfilter._wrapping.blame import brief, naming_deleted
-from typedfilter._differentiating.outcome import Outcome
-from typedfilter._reading.plan import Plan
-from typedfilter._differentiating.rules import Carried, Function, Kind, Operands, Rules, concrete, is_zero
 from typedfilter._declarations import CustomJvpDecorator, CustomJvpFunction, P, R
+from typedfilter._differentiating.outcome import Outcome
+from typedfilter._differentiating.rules import Function, Kind, Operands, Rules
 from typedfilter._differentiating.tangents import RETURNED, Beside
+from typedfilter._reading.plan import Plan
+from typedfilter._values.carried import Carried, concrete, is_zero
+from typedfilter._values.leaves import is_inexact_array
+from typedfilter._values.text import brief
+from typedfilter._wrapping.blame import naming_deleted
 from typedfilter._wrapping.wrapper import Transform, Wrapper
 from typedfilter.errors import ShapeError
-from typedfilter.filters import is_inexact_array
 
 __all__ = ["filter_custom_jvp"]
 

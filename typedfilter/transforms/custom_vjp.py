@@ -1,6 +1,6 @@
 """`filter_custom_vjp`: a function with a reverse-mode derivative of its own, for its first argument.
 
-Floor 4. Derived from `jax.custom_vjp` on the flat list of the arrays of a call, with symbolic zeros.
+Derived from `jax.custom_vjp` on the flat list of the arrays of a call, with symbolic zeros.
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ from typing import Any, ClassVar, Concatenate, overload
 
 import jax
 
-from typedfilter._wrapping.blame import brief, naming_deleted
-from typedfilter._differentiating.outcome import Outcome
-from typedfilter._reading.plan import Plan, check_grad
-from typedfilter._differentiating.rules import Carried, Function, Kind, Operands, Rules, concrete, is_zero
 from typedfilter._declarations import CustomVjpDecorator, CustomVjpFunction, P, R, T
+from typedfilter._differentiating.outcome import Outcome
+from typedfilter._differentiating.rules import Function, Kind, Operands, Rules
 from typedfilter._differentiating.tangents import RETURNED, Beside
+from typedfilter._reading.conflicts import check_grad
+from typedfilter._reading.plan import Plan
+from typedfilter._values.carried import Carried, concrete, is_zero
+from typedfilter._values.text import brief
+from typedfilter._wrapping.blame import naming_deleted
 from typedfilter._wrapping.wrapper import Transform, Wrapper
 from typedfilter.errors import AnnotationError, ShapeError
 

@@ -1,6 +1,6 @@
 """`filter_grad` and `filter_value_and_grad`: reverse-mode derivatives of a scalar.
 
-Floor 4. Derived from `jax.value_and_grad` on the flat list of what is differentiated.
+Derived from `jax.value_and_grad` on the flat list of what is differentiated.
 """
 
 from __future__ import annotations
@@ -12,9 +12,6 @@ from typing import Any, ClassVar, overload
 import jax
 import jax.numpy as jnp
 
-from typedfilter._wrapping.body import body_of
-from typedfilter._wrapping.blame import brief, naming_deleted
-from typedfilter._reading.plan import Plan, check_grad
 from typedfilter._declarations import (
     Aux,
     D,
@@ -29,11 +26,16 @@ from typedfilter._declarations import (
     ValueAndGradDecorator,
     WithAux,
 )
-from typedfilter._values.split import Rest, split
 from typedfilter._differentiating.targets import Targets, split_aux
+from typedfilter._reading.conflicts import check_grad
+from typedfilter._reading.plan import Plan
+from typedfilter._values.leaves import is_array, is_array_like
+from typedfilter._values.split import Rest, split
+from typedfilter._values.text import brief
+from typedfilter._wrapping.blame import naming_deleted
+from typedfilter._wrapping.body import body_of
 from typedfilter._wrapping.wrapper import Transform, Wrapper
 from typedfilter.errors import ShapeError
-from typedfilter.filters import is_array, is_array_like
 
 __all__ = ["filter_grad", "filter_value_and_grad"]
 

@@ -1,6 +1,6 @@
 """`filter_jacfwd`, `filter_jacrev` and `filter_hessian`: all partial derivatives of a function.
 
-Floor 4. Derived from `jax.jacfwd` and `jax.jacrev` on the flat list of what is differentiated. The Hessian is
+Derived from `jax.jacfwd` and `jax.jacrev` on the flat list of what is differentiated. The Hessian is
 forward over reverse, nothing else.
 """
 
@@ -14,9 +14,6 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from typedfilter._wrapping.body import body_of
-from typedfilter._wrapping.blame import brief, naming_deleted
-from typedfilter._reading.plan import Plan, check_grad
 from typedfilter._declarations import (
     A,
     Aux,
@@ -31,11 +28,17 @@ from typedfilter._declarations import (
     R,
     WithAux,
 )
+from typedfilter._differentiating.targets import Targets, split_aux
+from typedfilter._reading.conflicts import check_grad
+from typedfilter._reading.plan import Plan
+from typedfilter._values.leaves import is_array, is_inexact_array
 from typedfilter._values.split import Rest, split
-from typedfilter._differentiating.targets import Call, Targets, split_aux
+from typedfilter._values.text import brief
+from typedfilter._wrapping.blame import naming_deleted
+from typedfilter._wrapping.body import body_of
+from typedfilter._wrapping.call import Call
 from typedfilter._wrapping.wrapper import Transform, Wrapper
 from typedfilter.errors import ShapeError
-from typedfilter.filters import is_array, is_inexact_array
 
 __all__ = ["filter_hessian", "filter_jacfwd", "filter_jacrev"]
 

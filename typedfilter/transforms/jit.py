@@ -1,7 +1,7 @@
 """`filter_jit`: `jax.jit` by annotations.
 
-Floor 4. How arguments travel is decided in `_engine`, and what a compiled callable has besides in `_stages`;
-here are the public options.
+How arguments travel is decided in `_compiling.engine`, and what a compiled callable has besides in
+`_compiling.stages`; here are the public options.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from typing import Any, ClassVar, overload
 from typing_extensions import Unpack
 
 from typedfilter._compiling.engine import JitOptions
-from typedfilter._placing.shardings import Shardings, check_shardings
-from typedfilter._reading.plan import Plan, check_jit
+from typedfilter._compiling.stages import Compiling
 from typedfilter._declarations import (
     C,
     Donation,
@@ -30,7 +29,9 @@ from typedfilter._declarations import (
     P,
     R,
 )
-from typedfilter._compiling.stages import Compiling
+from typedfilter._placing.shardings import Shardings, check_shardings
+from typedfilter._reading.conflicts import check_jit
+from typedfilter._reading.plan import Plan
 from typedfilter.errors import AnnotationError
 
 __all__ = ["filter_jit"]

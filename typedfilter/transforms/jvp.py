@@ -1,6 +1,6 @@
 """`filter_jvp`: forward-mode derivatives of any function, with `None` for a zero tangent, in and out.
 
-Floor 4. Derived from `jax.jvp` on the flat list of leaves that have a tangent. Which results depend on them
+Derived from `jax.jvp` on the flat list of leaves that have a tangent. Which results depend on them
 is asked of JAX itself, by a probe at the results.
 """
 
@@ -14,15 +14,16 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jax.custom_derivatives import SymbolicZero
 
-from typedfilter._wrapping.blame import brief, naming_deleted
-from typedfilter._reading.plan import Plan, plan_of
-from typedfilter._shapes.check import checked
 from typedfilter._declarations import P, R, S, T, Ts, U, V
-from typedfilter._values.split import Rest, join_leaves, split
 from typedfilter._differentiating.tangents import Beside
 from typedfilter._differentiating.targets import can_differentiate
+from typedfilter._reading.plan import Plan, plan_of
+from typedfilter._shapes.check import checked
+from typedfilter._values.leaves import is_array, is_inexact_array
+from typedfilter._values.split import Rest, join_leaves, split
+from typedfilter._values.text import brief
+from typedfilter._wrapping.blame import naming_deleted
 from typedfilter.errors import ShapeError
-from typedfilter.filters import is_array, is_inexact_array
 
 __all__ = ["filter_jvp"]
 

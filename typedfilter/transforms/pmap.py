@@ -1,6 +1,6 @@
 """`filter_pmap`: one example a device, by annotations.
 
-Floor 4. The axis of every leaf is resolved in `_axes`, as for `filter_vmap`; `jax.shard_map` runs one
+The axis of every leaf is resolved in `_mapping.axes`, as for `filter_vmap`; `jax.shard_map` runs one
 example on each device, inside of `jax.jit`. That is what `jax.pmap` has become in newer JAX, and it works the
 same on all that are supported.
 """
@@ -18,6 +18,9 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 from typing_extensions import Unpack
 
+from typedfilter._compiling.engine import JitOptions
+from typedfilter._compiling.stages import Compiling
+from typedfilter._declarations import P, PmapDonation, PmapKeywords, R, SameDecorator
 from typedfilter._mapping.axes import (
     BY_RULE,
     check_axes,
@@ -25,14 +28,12 @@ from typedfilter._mapping.axes import (
     map_arguments,
     mapped_signature,
 )
-from typedfilter._wrapping.body import body_of
 from typedfilter._mapping.devices import axis_spec, first_devices, moved_to, refuse_deleted, refuse_mesh
-from typedfilter._compiling.engine import JitOptions
-from typedfilter._reading.hints import show
-from typedfilter._reading.plan import Plan, check_jit, check_vmap
 from typedfilter._mapping.results import place_outputs, split_outputs
-from typedfilter._declarations import P, PmapDonation, PmapKeywords, R, SameDecorator
-from typedfilter._compiling.stages import Compiling
+from typedfilter._reading.conflicts import check_jit, check_vmap
+from typedfilter._reading.plan import Plan
+from typedfilter._reading.text import show
+from typedfilter._wrapping.body import body_of
 from typedfilter._wrapping.wrapper import Transform, Wrapper
 from typedfilter.errors import AnnotationError, VmapAxisError
 

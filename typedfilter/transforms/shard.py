@@ -1,6 +1,6 @@
 """`filter_shard`: put arrays on devices, inside and outside of `filter_jit`.
 
-Floor 4. How arrays are placed is decided in `_sharding`; here are the errors of the public function.
+How arrays are placed is decided in `_placing.places`; here are the errors of the public function.
 """
 
 from __future__ import annotations

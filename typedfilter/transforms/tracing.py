@@ -1,6 +1,6 @@
 """`filter_make_jaxpr` and `filter_eval_shape`: what a function does to arrays, without doing it.
 
-Floor 4. JAX's own two, of the function from the arrays of a call to those of its result.
+JAX's own two, of the function from the arrays of a call to those of its result.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from typing import Any, ClassVar, overload
 import jax
 from jax import Array, ShapeDtypeStruct
 
-from typedfilter._wrapping.body import body_of
-from typedfilter._wrapping.call import Lifted, as_struct, is_passed, stands_for_array, take_arrays
+from typedfilter._declarations import JaxprMaker, MakeJaxprDecorator, P, R
 from typedfilter._reading.plan import Plan, plan_of
 from typedfilter._shapes.check import checked
-from typedfilter._declarations import JaxprMaker, MakeJaxprDecorator, P, R
+from typedfilter._values.leaves import as_struct, is_passed, stands_for_array
+from typedfilter._wrapping.body import body_of
+from typedfilter._wrapping.call import Lifted, take_arrays
 from typedfilter._wrapping.wrapper import Transform, Wrapper
 
 __all__ = ["filter_eval_shape", "filter_make_jaxpr"]

@@ -1,6 +1,6 @@
 """`filter_vjp`: reverse-mode derivatives of any function, one evaluation for many cotangents.
 
-Floor 4. Derived from `jax.vjp` on the flat list of what is differentiated.
+Derived from `jax.vjp` on the flat list of what is differentiated.
 """
 
 from __future__ import annotations
@@ -12,16 +12,15 @@ from typing import Any, Concatenate, overload
 import jax
 import jax.numpy as jnp
 
-from typedfilter._wrapping.blame import naming_deleted
-from typedfilter._wrapping.call import as_struct
+from typedfilter._declarations import Aux, NoAux, P, R, S, Ts, WithAux
+from typedfilter._differentiating.tangents import Beside, Undifferentiated
+from typedfilter._differentiating.targets import can_differentiate, split_aux
 from typedfilter._reading.plan import Plan, plan_of
 from typedfilter._shapes.check import checked
-from typedfilter._declarations import Aux, NoAux, P, R, S, Ts, WithAux
+from typedfilter._values.leaves import as_struct, is_array, is_inexact_array, is_number
 from typedfilter._values.split import Rest, join_leaves, split
-from typedfilter._differentiating.tangents import Beside, Undifferentiated, is_number
-from typedfilter._differentiating.targets import can_differentiate, split_aux
 from typedfilter._values.trees import Treedef
-from typedfilter.filters import is_array, is_inexact_array
+from typedfilter._wrapping.blame import naming_deleted
 
 __all__ = ["filter_vjp"]
 

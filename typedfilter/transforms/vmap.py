@@ -1,6 +1,6 @@
 """`filter_vmap`: vectorise by annotations.
 
-Floor 4. The axis of every leaf is resolved in `_axes`; `jax.vmap` sees one flat list of mapped arrays.
+The axis of every leaf is resolved in `_mapping.axes`; `jax.vmap` sees one flat list of mapped arrays.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, ClassVar, overload
 import jax
 from typing_extensions import Unpack
 
+from typedfilter._declarations import P, R, SameDecorator, VmapKeywords
 from typedfilter._mapping.axes import (
     BY_RULE,
     check_axes,
@@ -21,12 +22,12 @@ from typedfilter._mapping.axes import (
     map_arguments,
     mapped_signature,
 )
-from typedfilter._wrapping.body import body_of
-from typedfilter._wrapping.blame import naming_deleted
-from typedfilter._reading.plan import Plan, check_vmap
 from typedfilter._mapping.results import is_batched, place_outputs, split_outputs
-from typedfilter._declarations import P, R, SameDecorator, VmapKeywords
+from typedfilter._reading.conflicts import check_vmap
+from typedfilter._reading.plan import Plan
 from typedfilter._values.split import Carried
+from typedfilter._wrapping.blame import naming_deleted
+from typedfilter._wrapping.body import body_of
 from typedfilter._wrapping.wrapper import Transform, Wrapper
 from typedfilter.errors import VmapAxisError
 

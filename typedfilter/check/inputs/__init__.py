@@ -1,1 +1,1 @@
-"""TODO."""
+"""The abstract arguments that a trial is made with: symbols and sizes, from annotations."""

@@ -1,6 +1,6 @@
 """Annotations in, nodes out: how to make a value of each type that an annotation can say.
 
-Floor 5. Knows types; knows nothing of sizes, transforms or verdicts. What can't be made says why, and what
+Knows types; knows nothing of sizes, transforms or verdicts. What can't be made says why, and what
 to write so that it can: nothing is guessed that could decide a shape.
 """
 
@@ -20,7 +20,9 @@ import numpy as np
 import typing_extensions
 
 from typedfilter._reading.plan import plan_of
-from typedfilter.check.inputs import classes as _classes, dims as _dims, types as _types
+from typedfilter.check.inputs import classes
+from typedfilter.check.inputs import dims as _dims
+from typedfilter.check.inputs import types as _types
 from typedfilter.check.inputs.nodes import (
     ArrayNode,
     ChoiceNode,
@@ -265,14 +267,14 @@ def _of_class(cls: type, hint: Any, place: Place) -> Node:
         )
     if dataclasses.is_dataclass(cls):
         return _instance(cls, fields, place)
-    init = _classes.constructor_of(cls)
+    init = classes.constructor_of(cls)
     if init is not None:
         try:
             return _constructed(cls, init, place)
         except UnbuildableError:
             if not fields:
                 raise
-    if not fields and (not _classes.is_stateless(cls) or _classes.is_of_others(cls)):
+    if not fields and (not classes.is_stateless(cls) or classes.is_of_others(cls)):
         raise place.missing(f"is of type {cls.__name__} and has no default", _value_text(cls))
     return _instance(cls, fields, place)
 
@@ -299,7 +301,7 @@ def _value_text(cls: type) -> str:
 
 def _instance(cls: type, fields: Mapping[str, Any], place: Place) -> Node:
     given = _given_fields(cls)
-    defaults = _classes.defaults(cls)
+    defaults = classes.defaults(cls)
     made: list[tuple[str, Node]] = []
     for name, hint in fields.items():
         if name in given:
@@ -308,18 +310,18 @@ def _instance(cls: type, fields: Mapping[str, Any], place: Place) -> Node:
         try:
             made.append((name, _field(cls, name, hint, place, defaults)))
         except UnbuildableError as problem:
-            if _classes.is_of_others(cls):
+            if classes.is_of_others(cls):
                 raise place.missing(
                     f"is a {cls.__name__}, whose annotations do not say its shapes", "..."
                 ) from problem
             made.append((name, UnmadeNode(problem)))
-    init = _classes.init_fields(cls)
+    init = classes.init_fields(cls)
     return RecordNode(place.label, cls, tuple(made), init, complete=dataclasses.is_dataclass(cls))
 
 
 def _given_fields(cls: type) -> dict[str, Any]:
     """What an example on the class says of its instances."""
-    return {key: value for example in _classes.examples_of(cls)[:1] for key, value in example.items()}
+    return {key: value for example in classes.examples_of(cls)[:1] for key, value in example.items()}
 
 
 def _given_field(name: str, given: Mapping[str, Any], place: Place) -> Node:
@@ -335,7 +337,7 @@ def _field(cls: Any, name: str, hint: Any, place: Place, defaults: Mapping[str, 
 
 def _protocol(cls: type, place: Place) -> Node:
     """A stand-in for a protocol: a callable, or an object with stand-ins for its methods."""
-    methods = _classes.protocol_methods(cls)
+    methods = classes.protocol_methods(cls)
     fields = _types.fields_of(cls)
     call = methods.pop("__call__", None)
     if call is not None and not methods and not fields:

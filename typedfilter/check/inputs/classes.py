@@ -1,6 +1,6 @@
 """What a class says of its instances: defaults, constructors, examples, the members of a protocol.
 
-Floor 5. Knows classes; knows nothing of nodes or values.
+Knows classes; knows nothing of nodes or values.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 
 import jax
 
+from typedfilter._values.code import is_installed
 from typedfilter.check.inputs import types as _types
-from typedfilter.check.trials.ownership import is_installed
 
 _HEAP_TYPE = 1 << 9  # written in Python, by a flag of CPython's
 

@@ -1,6 +1,6 @@
 """The dimension language of jaxtyping: one string in, a tuple of `Dim` out, matched against a shape.
 
-Floor 5. Knows strings and sizes, concrete or symbolic; knows nothing of annotations, values or functions.
+Knows strings and sizes, concrete or symbolic; knows nothing of annotations, values or functions.
 jaxtyping keeps its own parse private and compares without symbols in mind (`n == m` is merely False for two
 symbols, NumPy can't broadcast them), so the language is read here again; a test holds the two together.
 """

@@ -1,6 +1,6 @@
 """A signature ready to be tried: a node for each parameter, the cases, and the arrays of each case.
 
-Floor 5. Knows plans and nodes; knows nothing of tracing or verdicts.
+Knows plans and nodes; knows nothing of tracing or verdicts.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from typing import Any
 import jax
 import typing_extensions
 
-from typedfilter._reading.hints import Hint, Role
+from typedfilter._reading.hints import Hint
 from typedfilter._reading.plan import Param, Plan
-from typedfilter.check.inputs import build as _build, dims as _dims, sizes as _sizes, types as _types
-from typedfilter.check.trials import compare as _compare
+from typedfilter._reading.roles import Role
+from typedfilter.check.inputs import build, types
+from typedfilter.check.inputs import dims as _dims
+from typedfilter.check.inputs import sizes as _sizes
 from typedfilter.check.inputs.dims import Bindings
 from typedfilter.check.inputs.nodes import (
     ArrayNode,
@@ -35,6 +37,7 @@ from typedfilter.check.inputs.nodes import (
     walk,
 )
 from typedfilter.check.inputs.place import Place
+from typedfilter.check.trials import compare
 from typedfilter.check.trials.subject import Subject
 
 Case = dict[str, int]
@@ -126,7 +129,7 @@ def _receiver(subject: Subject, param: Param, apart: frozenset[str]) -> Paramete
     if subject.kind == "bound":
         kind = Any if isinstance(subject.receiver, type) else subject.cls
         return Parameter(param.name, param.kind, kind, GivenNode(subject.receiver, param.name))
-    node = _build.node(subject.cls, Place(param.name, param.name, apart=apart))
+    node = build.node(subject.cls, Place(param.name, param.name, apart=apart))
     return Parameter(param.name, param.kind, subject.cls, node)
 
 
@@ -145,7 +148,7 @@ def _parameter(param: Param, example: Mapping[str, Any], apart: frozenset[str]) 
         )
     if param.hint.role is Role.TRACED and hint_type in _TRACED and param.default is _EMPTY:
         return Parameter(name, param.kind, hint_type, GivenNode(_TRACED[hint_type], name))
-    node = _build.parameter_node(name, hint_type, param.default, apart)
+    node = build.parameter_node(name, hint_type, param.default, apart)
     return Parameter(name, param.kind, hint_type, node)
 
 
@@ -161,7 +164,7 @@ def _variadic(param: Param, apart: frozenset[str]) -> Node | None:
     one: Any = param.hint.type
     many: Any = tuple[one, ...] if param.kind is _VARIADIC[0] else dict[str, one]
     try:
-        return _build.node(many, Place(param.name, param.name, apart=apart))
+        return build.node(many, Place(param.name, param.name, apart=apart))
     except UnbuildableError:
         return None
 
@@ -348,7 +351,7 @@ def _check_spelling(leaves: list[Leaf]) -> None:
 
 def _is_bound_by(node: StubNode, name: str) -> bool:
     """Whether a stand-in learns the size of a name from its own arguments."""
-    dims = [d for hint in node.parameters or () for a in _types.arrays_in(hint) for d in _types.dims_of(a)]
+    dims = [d for hint in node.parameters or () for a in types.arrays_in(hint) for d in types.dims_of(a)]
     stem = name.rpartition("_")[0]
     return any(dim.text == (stem if dim.variadic else name) for dim in dims if dim.kind == "named")
 
@@ -359,16 +362,16 @@ def _given_sizes(signature: Signature, arguments: Mapping[str, Any]) -> dict[str
     for parameter in signature.parameters:
         if isinstance(parameter.node, GivenNode):
             try:
-                _compare.check(parameter.node.value, parameter.type, bindings)
-            except _compare.MismatchError:
+                compare.check(parameter.node.value, parameter.type, bindings)
+            except compare.MismatchError:
                 continue  # reported when the function is called with it
     return {name: size for name, size in bindings.sizes.items() if isinstance(size, int)}
 
 
 def _promised(returns: Any, arguments: Mapping[str, Any], known: tuple[str, ...]) -> Iterator[str]:
     """The expressions of the return annotation: each promises an axis, so that it is at least 1."""
-    for array in _types.arrays_in(returns):
-        for dim in _types.dims_of(array):
+    for array in types.arrays_in(returns):
+        for dim in types.dims_of(array):
             if dim.kind != "expression":
                 continue
             try:

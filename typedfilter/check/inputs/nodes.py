@@ -1,6 +1,6 @@
 """Abstract values: a tree of nodes that says how to make one argument, and in which ways it can vary.
 
-Floor 5. A node is made from an annotation (`_build`) and made into a value as often as sizes, structures and
+A node is made from an annotation (`build`) and made into a value as often as sizes, structures and
 alternatives are tried. What an array leaf becomes (nothing, a tracer) is for the caller to say, in `Maker`.
 """
 

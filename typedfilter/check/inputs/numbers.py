@@ -1,6 +1,6 @@
 """The numbers that a function mentions: sizes at which it may do something else.
 
-Floor 5. A symbol never equals a number, so that `if n == 128` looks decided to it; trials at these sizes see
+A symbol never equals a number, so that `if n == 128` looks decided to it; trials at these sizes see
 what symbols do not. Looked for in the function, the functions in it, those of its module that it calls, the
 module's own numbers, and the dimensions of the signature.
 """

@@ -1,6 +1,6 @@
 """What is being built: a parameter, or something inside one; how messages, examples and cases call it.
 
-Floor 5. Knows names only.
+Knows names only.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Sizes for the names of a signature: symbols, for a proof, and sets of numbers, for a check.
 
-Floor 5. Knows `jax.export.symbolic_shape`; knows nothing of annotations or functions. Every axis that an
+Knows `jax.export.symbolic_shape`; knows nothing of annotations or functions. Every axis that an
 annotation mentions is taken to hold at least one element: `n-2` says that `n` is 3 or more.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from jax import export
 
-from typedfilter.check.inputs import dims as _dims
+from typedfilter.check.inputs import dims
 from typedfilter.check.inputs.dims import Size
 
 # What the parser of symbolic shapes keeps for itself.
@@ -73,7 +73,7 @@ def symbolic(names: Names) -> dict[str, Size]:
 
     sizes = made()
     # A constraint is written with the symbols of a scope that has none yet.
-    values = (_dims.evaluate(expression, sizes) for expression in names.expressions)
+    values = (dims.evaluate(expression, sizes) for expression in names.expressions)
     constraints = [f"{value} >= 1" for value in values if export.is_symbolic_dim(value)]
     return made(*constraints) if constraints else sizes
 
@@ -122,7 +122,7 @@ def _repaired(sizes: dict[str, int], names: Names) -> dict[str, int] | None:
         failing = next((e for e in names.expressions if not _is_size(_value(e, complete))), None)
         if failing is None:
             return complete
-        movable = [equal.get(name, name) for name in _dims.names_in(failing)]
+        movable = [equal.get(name, name) for name in dims.names_in(failing)]
         movable = [name for name in movable if name in sizes and name not in fixed]
         better = [name for name in movable if _improves(failing, sizes, name, names)]
         if not better:
@@ -133,7 +133,7 @@ def _repaired(sizes: dict[str, int], names: Names) -> dict[str, int] | None:
 
 def _value(expression: str, sizes: Mapping[str, int]) -> float:
     try:
-        value = _dims.evaluate(expression, sizes)
+        value = dims.evaluate(expression, sizes)
     except ArithmeticError:
         return -1.0
     return value if isinstance(value, (int, float)) else -1.0

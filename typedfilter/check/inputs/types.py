@@ -1,6 +1,6 @@
 """What an annotation is: the questions that building values and comparing values both ask.
 
-Floor 5. Knows typing and jaxtyping; knows nothing of functions, values or sizes.
+Knows typing and jaxtyping; knows nothing of functions, values or sizes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 import typing_extensions
 
 from typedfilter._reading.fields import field_hints
-from typedfilter.check.inputs import dims as _dims
+from typedfilter.check.inputs import dims
 from typedfilter.check.inputs.dims import Dim
 
 _UNIONS: tuple[Any, ...] = (typing.Union, types.UnionType)
@@ -121,7 +121,7 @@ def is_key(hint: Any) -> bool:
 
 
 def dims_of(hint: Any) -> tuple[Dim, ...]:
-    return _dims.parse(hint.dim_str)
+    return dims.parse(hint.dim_str)
 
 
 def _allows(hint: Any, dtype: str) -> bool:

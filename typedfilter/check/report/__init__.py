@@ -1,1 +1,1 @@
-"""TODO."""
+"""What `typedfilter check` prints."""

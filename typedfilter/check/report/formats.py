@@ -1,7 +1,4 @@
-"""A report for machines: one JSON object, or workflow commands for GitHub Actions.
-
-Floor 5.
-"""
+"""A report for machines: one JSON object, or workflow commands for GitHub Actions."""
 
 from __future__ import annotations
 
@@ -9,7 +6,8 @@ import json
 from typing import Any
 
 from typedfilter.check.report import text as _text
-from typedfilter.check.report.report import Report, Result, Status, Unreadable
+from typedfilter.check.report.report import Report
+from typedfilter.check.report.results import Result, Status, Unreadable
 
 _STATUSES: tuple[Status, ...] = ("proved", "checked", "failed", "skipped")
 
@@ -59,7 +57,7 @@ def as_github(report: Report) -> str:
     lines += [_unreadable(problem) for problem in report.unreadable]
     if not report.results and not report.unreadable:
         lines.append("::error title=typedfilter check::no annotated function found: nothing was checked")
-    lines.append(_text.plain(list(_text.lines(report, quiet=True))[-1:]))
+    lines.append(_text.plain(list(_text.lines(report.results, report.unreadable, quiet=True))[-1:]))
     return "\n".join(lines)
 
 

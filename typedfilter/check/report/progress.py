@@ -1,6 +1,6 @@
 """A progress bar on stderr, for runs that take longer than a second and are watched on a terminal.
 
-Floor 5. With rich where it is installed; a counter where it is not.
+With rich where it is installed; a counter where it is not.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The source of a function: its `def` line, where its annotations stand, and whether it asks to be ignored.
 
-Floor 5. Knows files and syntax trees; knows nothing of values or verdicts.
+Knows files and syntax trees; knows nothing of values or verdicts.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import functools
 import linecache
 import re
 
-from typedfilter.check.report.report import Span
+from typedfilter.check.report.results import Span
 
 _IGNORE = re.compile(r"#\s*typedfilter:\s*ignore\b")
 

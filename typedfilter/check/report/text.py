@@ -1,17 +1,25 @@
 """A report for people: what was found, the line it stands on, what was expected; plain, or with colours.
 
-Floor 5. Lines are lists of (text, style): a terminal with rich shows the styles, anything else the text.
+Lines are lists of (text, style): a terminal with rich shows the styles, anything else the text.
 """
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from typedfilter.check.report import source as _source
-from typedfilter.check.report.report import Frame, Report, Result, Span, Status, Unreadable
+from typedfilter.check.report import source
+from typedfilter.check.report.results import (
+    Frame,
+    Result,
+    Span,
+    Status,
+    Unreadable,
+    count,
+    exit_status,
+)
 
 Line: TypeAlias = list[tuple[str, str]]
 """Pieces of text with their style: a word that rich knows, or nothing."""
@@ -25,28 +33,21 @@ _STYLES: Mapping[Status, str] = {
 _ORDER: tuple[Status, ...] = ("proved", "checked", "failed", "skipped")
 
 
-def lines(report: Report, quiet: bool = False) -> Iterator[Line]:
+def lines(results: Sequence[Result], unreadable: Sequence[Unreadable], quiet: bool = False) -> Iterator[Line]:
     """The whole report; when quiet, without what is proved or checked."""
-    for result in report.results:
+    for result in results:
         if not quiet or result.status in ("failed", "skipped"):
             yield from result_lines(result)
-    for problem in report.unreadable:
+    for problem in unreadable:
         yield from _unreadable_lines(problem)
-    if not report.results and not report.unreadable:
+    if not results and not unreadable:
         yield [("no annotated function found: nothing was checked", "bold red")]
-    yield from _summary(report)
+    yield from _summary(results, unreadable)
 
 
 def plain(report_lines: Iterable[Line]) -> str:
     """The text of lines."""
     return "\n".join("".join(text for text, _ in line).rstrip() for line in report_lines)
-
-
-def plain_report(report: Report) -> str:
-    """The text of a report; of a single function without a summary."""
-    if len(report) == 1 and not report.unreadable:
-        return plain(result_lines(report.results[0]))
-    return plain(lines(report))
 
 
 def print_rich(report_lines: Iterable[Line], console: Any) -> None:
@@ -83,7 +84,7 @@ def result_lines(result: Result) -> Iterator[Line]:
 
 def _signature_lines(result: Result) -> Iterator[Line]:
     line = result.span.line if result.span is not None else result.line
-    if not _source.line_text(result.file, line):
+    if not source.line_text(result.file, line):
         return
     yield _source_line(result.file, line)
     if result.span is not None:
@@ -91,11 +92,11 @@ def _signature_lines(result: Result) -> Iterator[Line]:
 
 
 def _source_line(file: str, line: int) -> Line:
-    return [(f"  {line:>5} | ", "dim"), (_source.line_text(file, line), "")]
+    return [(f"  {line:>5} | ", "dim"), (source.line_text(file, line), "")]
 
 
 def _underline(span: Span) -> Line:
-    before = _source.line_text(span.file, span.line)[: span.column]
+    before = source.line_text(span.file, span.line)[: span.column]
     # Tabs stay tabs, so that the carets stand where the annotation stands.
     blank = "".join(c if c == "\t" else " " for c in before)
     return [("        | ", "dim"), (blank, ""), ("^" * max(1, span.end - span.column), "bold red")]
@@ -133,12 +134,13 @@ def _unreadable_lines(problem: Unreadable) -> Iterator[Line]:
         yield [(f"  {text}", "dim")]
 
 
-def _summary(report: Report) -> Iterator[Line]:
-    counts = [(status, report.count(status)) for status in _ORDER]
-    parts = [f"{count} {status}" for status, count in counts if count]
-    if report.unreadable:
-        parts.append(f"{len(report.unreadable)} not read")
+def _summary(results: Sequence[Result], unreadable: Sequence[Unreadable]) -> Iterator[Line]:
+    counts = [(status, count(results, status)) for status in _ORDER]
+    parts = [f"{number} {status}" for status, number in counts if number]
+    if unreadable:
+        parts.append(f"{len(unreadable)} not read")
     if parts:
-        files = len({result.file for result in report.results})
+        files = len({result.file for result in results})
         where = f" in {files} {'file' if files == 1 else 'files'}" if files else ""
-        yield [(", ".join(parts) + where, "bold" if report.ok else "bold red")]
+        ok = exit_status(results, unreadable) == 0
+        yield [(", ".join(parts) + where, "bold" if ok else "bold red")]

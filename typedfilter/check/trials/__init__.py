@@ -1,1 +1,1 @@
-"""TODO."""
+"""A function run on abstract arguments, and the verdict on it."""

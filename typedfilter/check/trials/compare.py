@@ -1,8 +1,8 @@
 """A value against an annotation, every element of it, with sizes that may be symbols.
 
-Floor 5. Knows types, dimensions and pytrees; knows nothing of functions, transforms or how values are made.
-The run-time check (`_shapes`) asks jaxtyping and beartype; a proof has to look further than they do, into
-every element of a list and every annotated field of a class, and to say what it found in symbols.
+Knows types, dimensions and pytrees; knows nothing of functions, transforms or how values are made.
+The run-time check (`_shapes.check`) asks jaxtyping and beartype; a proof has to look further than they do,
+into every element of a list and every annotated field of a class, and to say what it found in symbols.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 import typing_extensions
 from jax import export
 
-from typedfilter.check.inputs import dims as _dims, types as _types
+from typedfilter.check.inputs import dims, types
 from typedfilter.check.inputs.dims import Bindings, DisagreementError
 
 _SEQUENCES: tuple[Any, ...] = (
@@ -59,7 +59,7 @@ def describe(value: Any) -> str:
     """What a value is, in a line: `float32[b, n]`, `int 3`, `tuple of 2`."""
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         kind = "np.ndarray " if isinstance(value, (np.ndarray, np.generic)) else ""
-        return f"{kind}{_types.dtype_text(value.dtype)}[{', '.join(map(str, value.shape))}]"
+        return f"{kind}{types.dtype_text(value.dtype)}[{', '.join(map(str, value.shape))}]"
     if value is None:
         return "None"
     if isinstance(value, (bool, int, float, complex, str)):
@@ -82,26 +82,26 @@ def check(value: Any, hint: Any, bindings: Bindings, path: str = "", leaf: str =
         MismatchError: at the first place where they disagree; nothing is bound then.
     """
     trial = bindings.copy()
-    _check(value, _types.plain(hint), trial, path, leaf)
+    _check(value, types.plain(hint), trial, path, leaf)
     bindings.take(trial)
 
 
 def _check(value: Any, hint: Any, bindings: Bindings, path: str, leaf: str) -> None:
     if hint is Any or hint is object:
         return
-    if _types.is_array(hint):
+    if types.is_array(hint):
         _check_array(value, hint, bindings, path, leaf)
-    elif _types.is_tree(hint):
+    elif types.is_tree(hint):
         _check_tree(value, hint, bindings, path)
     elif isinstance(hint, TypeVar) or _is_union(hint):
         _check_union(value, hint, bindings, path, leaf)
     elif hint is None or hint is type(None):
         _require(value is None, value, hint, path)
-    elif (values := _types.literal_values(hint)) is not None:
+    elif (values := types.literal_values(hint)) is not None:
         _require(
             any(value is v or (type(value) is type(v) and value == v) for v in values), value, hint, path
         )
-    elif _types.callable_parts(hint) is not None:
+    elif types.callable_parts(hint) is not None:
         _require(callable(value), value, hint, path)
         if bindings.call is not None:
             bindings.call(value, hint, bindings, path)
@@ -115,20 +115,20 @@ def _is_union(hint: Any) -> bool:
 
 def _require(good: bool, value: Any, hint: Any, path: str) -> None:
     if not good:
-        raise MismatchError(path, _types.text(hint), describe(value))
+        raise MismatchError(path, types.text(hint), describe(value))
 
 
 def _check_array(value: Any, hint: Any, bindings: Bindings, path: str, leaf: str) -> None:
-    expected = _types.text(hint)
+    expected = types.text(hint)
     kind = hint.array_type
-    stands_for_array = isinstance(value, jax.ShapeDtypeStruct) and _types.takes_tracers(hint)
+    stands_for_array = isinstance(value, jax.ShapeDtypeStruct) and types.takes_tracers(hint)
     is_kind = stands_for_array or (hasattr(value, "dtype") if kind is Any else isinstance(value, kind))
     if not is_kind:
         raise MismatchError(path, expected, describe(value))
-    if not _types.allows_dtype(hint, value.dtype):
-        raise MismatchError(path, expected, describe(value), f"the dtype is {_types.dtype_text(value.dtype)}")
+    if not types.allows_dtype(hint, value.dtype):
+        raise MismatchError(path, expected, describe(value), f"the dtype is {types.dtype_text(value.dtype)}")
     try:
-        _dims.match(_types.dims_of(hint), value.shape, bindings, leaf)
+        dims.match(types.dims_of(hint), value.shape, bindings, leaf)
     except DisagreementError as problem:
         raise MismatchError(path, expected, describe(value), str(problem)) from None
 
@@ -147,15 +147,15 @@ def _check_union(value: Any, hint: Any, bindings: Bindings, path: str, leaf: str
     meant = [p for p, m in zip(problems, members, strict=True) if m is not type(None)]
     if len(meant) == 1 and value is not None:
         raise meant[0]
-    raise MismatchError(path, _types.text(hint), describe(value))
+    raise MismatchError(path, types.text(hint), describe(value))
 
 
 def _members(hint: Any, bindings: Bindings) -> tuple[Any, ...]:
     if isinstance(hint, TypeVar):
         if str(hint) in bindings.members:  # an argument has decided
-            return (_types.alternatives(hint)[bindings.members[str(hint)]],)
+            return (types.alternatives(hint)[bindings.members[str(hint)]],)
         return hint.__constraints__ or ((hint.__bound__,) if hint.__bound__ is not None else (Any,))
-    return tuple(map(_types.plain, _types.arguments(hint)))
+    return tuple(map(types.plain, types.arguments(hint)))
 
 
 # --------------------------------------------------------------------------------------------------- trees
@@ -179,7 +179,7 @@ def repeated_classes(value: Any) -> frozenset[type]:
     owners: dict[str, list[type]] = {}
     for instance in _instances(value):
         for name in {
-            d.text for h in _own_arrays(type(instance)) for d in _types.dims_of(h) if d.kind == "named"
+            d.text for h in _own_arrays(type(instance)) for d in types.dims_of(h) if d.kind == "named"
         }:
             owners.setdefault(name, []).append(type(instance))
     return frozenset(cls for classes in owners.values() if len(classes) > 1 for cls in classes)
@@ -194,7 +194,7 @@ def _instances(value: Any) -> Iterator[Any]:
     elif isinstance(value, (jax.Array, np.ndarray, str)):
         return
     else:
-        fields = _types.fields_of(type(value))
+        fields = types.fields_of(type(value))
         inner = [getattr(value, name) for name in fields if hasattr(value, name)]
         if fields:
             yield value
@@ -204,11 +204,11 @@ def _instances(value: Any) -> Iterator[Any]:
 
 def _own_arrays(hint: Any) -> Iterator[Any]:
     """The arrays in the fields of a class, but not in those of a class that is in a field."""
-    for child in _types.children(hint):
-        child = _types.plain(child)
-        if _types.is_array(child):
+    for child in types.children(hint):
+        child = types.plain(child)
+        if types.is_array(child):
             yield child
-        elif not _types.fields_of(child):
+        elif not types.fields_of(child):
             yield from _own_arrays(child)
 
 
@@ -231,7 +231,7 @@ def _check_structure(treedef: Any, hint: Any, bindings: Bindings, path: str, val
     unknown = [name for name in names if name not in bindings.structures]
     if unknown:
         raise MismatchError(
-            path, _types.text(hint), describe(value), f"no structure is known for `{unknown[0]}`"
+            path, types.text(hint), describe(value), f"no structure is known for `{unknown[0]}`"
         )
     tree: Any = 0
     for name in names:
@@ -251,7 +251,7 @@ def _check_structure(treedef: Any, hint: Any, bindings: Bindings, path: str, val
 def _require_structure(good: bool, found: Any, expected: Any, hint: Any, path: str) -> None:
     if not good:
         why = f"the structure is {_structure_text(found)}, not {_structure_text(expected)}"
-        raise MismatchError(path, _types.text(hint), f"a tree {_structure_text(found)}", why)
+        raise MismatchError(path, types.text(hint), f"a tree {_structure_text(found)}", why)
 
 
 def _structure_text(treedef: Any) -> str:
@@ -277,7 +277,7 @@ def _begins_with(treedef: Any, outer: Any) -> bool:
 
 def _check_container(value: Any, hint: Any, bindings: Bindings, path: str, leaf: str) -> bool:
     """Check a container by its elements; False where `hint` is none."""
-    origin, arguments = typing.get_origin(hint), _types.arguments(hint)
+    origin, arguments = typing.get_origin(hint), types.arguments(hint)
     if origin is tuple and not (len(arguments) == 2 and arguments[1] is Ellipsis):
         items = [item for item in arguments if item != ()]
         _require(isinstance(value, tuple) and len(value) == len(items), value, hint, path)
@@ -343,9 +343,9 @@ def _is_struct_for(value: Any, cls: type) -> bool:
 def _check_fields(value: Any, hint: Any, bindings: Bindings, path: str, leaf: str) -> None:
     if type(value) in bindings.apart:
         bindings = bindings.of_instance()
-    for name, field in _types.fields_of(hint).items():
-        if not any(True for _ in _types.arrays_in(field)):
+    for name, field in types.fields_of(hint).items():
+        if not any(True for _ in types.arrays_in(field)):
             continue
         if not hasattr(value, name):
-            raise MismatchError(f"{path}.{name}", _types.text(field), "nothing")
+            raise MismatchError(f"{path}.{name}", types.text(field), "nothing")
         check(getattr(value, name), field, bindings, f"{path}.{name}", leaf)

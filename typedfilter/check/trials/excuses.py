@@ -1,17 +1,19 @@
 """Which failures are no mistakes: a list of another length than the function wants, a tree of another kind.
 
-Floor 5. Knows what was tried and what came of it; knows nothing of how. A choice is soft where no annotation
+Knows what was tried and what came of it; knows nothing of how. A choice is soft where no annotation
 promises that the function takes every option. That is no licence: with such an argument a function that
 fails whatever it is given has a mistake, unless the error says itself that the choice is to blame.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 
 from typedfilter.check.inputs import layout as _layout
+from typedfilter.check.inputs.layout import Layout, Signature
 from typedfilter.check.inputs.nodes import Point
-from typedfilter.check.trials.tried import Tried
+from typedfilter.check.trials.problem import Problem
 
 
 def may_be_excused(tried: Tried) -> bool:
@@ -59,3 +61,27 @@ def _trees_explain(tried: Tried) -> bool:
     trees = [p.options[used[p.key]] for p in _soft_choices(tried).values() if p.soft == "structure"]
     lone_leaf = any("single leaf" in option for option in trees)
     return bool(trees) and (tried.problem.foreign or (lone_leaf and tried.problem.lookup))
+
+
+@dataclasses.dataclass
+class Tried:
+    """What the trials of one case said.
+
+    Attributes:
+        symbolic: whether the trial with symbols succeeded (or there is no name that needs a size).
+        good: sizes at which the case succeeded.
+        refused: sizes that the function itself refused, and how.
+        problem: what is wrong; `sizes` is where it shows.
+        equal: names of instances that were taken to be equal to another name.
+    """
+
+    signature: Signature
+    layout: Layout
+    symbolic: bool = False
+    good: list[Mapping[str, int]] = dataclasses.field(default_factory=list[Mapping[str, int]])
+    refused: list[tuple[Mapping[str, int], Problem]] = dataclasses.field(
+        default_factory=list[tuple[Mapping[str, int], Problem]]
+    )
+    problem: Problem | None = None
+    sizes: Mapping[str, int] = dataclasses.field(default_factory=dict[str, int])
+    equal: tuple[tuple[str, str], ...] = ()

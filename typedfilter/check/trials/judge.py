@@ -1,6 +1,6 @@
 """The verdict on one function, in words: what is judged at all, and the `Result` that says what was found.
 
-Floor 5. How a verdict is reached is `_verdict`'s; where a source line is, `_source`'s.
+How a verdict is reached is `verdict`'s; where a source line is, `report.source`'s.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from typedfilter._reading.plan import Plan, plan_of
-from typedfilter.check.inputs import classes as _classes, layout as _layout, types as _types
-from typedfilter.check.report import source as _source
+from typedfilter.check.inputs import classes, layout, types
 from typedfilter.check.inputs.nodes import UnbuildableError
-from typedfilter.check.report.report import Result
+from typedfilter.check.report import source
+from typedfilter.check.report.results import Result
+from typedfilter.check.trials.excuses import Tried
 from typedfilter.check.trials.subject import Subject
-from typedfilter.check.trials.tried import Tried
 from typedfilter.check.trials.verdict import Verdict, verdict_of
 from typedfilter.errors import AnnotationError
 
@@ -36,23 +36,23 @@ def is_annotated(subject: Subject) -> bool:
     own = [p.hint.type for p in plan.params if p.hint.annotated]
     if any(map(_says_shape, (*own, plan.returns.type))):
         return True
-    returned = _layout.of_class(plan.returns, subject.cls).type
-    return any(True for _ in _types.arrays_in(returned))
+    returned = layout.of_class(plan.returns, subject.cls).type
+    return any(True for _ in types.arrays_in(returned))
 
 
 def _says_shape(hint: Any) -> bool:
     """Whether an annotation mentions an array itself, and not only in the fields of a class."""
-    hint = _types.plain(hint)
-    if _types.is_array(hint):
+    hint = types.plain(hint)
+    if types.is_array(hint):
         return True
-    if isinstance(hint, type) and not _types.is_tree(hint):
+    if isinstance(hint, type) and not types.is_tree(hint):
         return False
-    return any(_says_shape(child) for child in _types.children(hint))
+    return any(_says_shape(child) for child in types.children(hint))
 
 
 def judge(subject: Subject) -> Result:
     """The verdict on a function."""
-    where = _source.function_at(subject.file, subject.line, subject.root.__name__)
+    where = source.function_at(subject.file, subject.line, subject.root.__name__)
     base = Result(subject.name, subject.file, where.line if where else subject.line, "skipped", "")
     reason = _not_judged(subject, where)
     if reason:
@@ -65,10 +65,10 @@ def judge(subject: Subject) -> Result:
         return dataclasses.replace(base, status="failed", message=str(error))
 
 
-def _not_judged(subject: Subject, where: _source.Function | None) -> str:
+def _not_judged(subject: Subject, where: source.Function | None) -> str:
     if where is not None and where.ignored:
         return f"{IGNORED}: `# typedfilter: ignore`"
-    if _classes.is_abstract(subject.root) or (subject.cls is not None and _types.is_protocol(subject.cls)):
+    if classes.is_abstract(subject.root) or (subject.cls is not None and types.is_protocol(subject.cls)):
         return "abstract: there is no body to check"
     if where is not None and where.is_empty:
         return "there is no body to check"
@@ -78,14 +78,14 @@ def _not_judged(subject: Subject, where: _source.Function | None) -> str:
 
 
 def _verdict(subject: Subject, plan: Plan) -> Verdict:
-    examples = _classes.examples_of(subject.root) or [{}]
-    signatures = [_layout.signature_of(subject, plan, example) for example in examples]
+    examples = classes.examples_of(subject.root) or [{}]
+    signatures = [layout.signature_of(subject, plan, example) for example in examples]
     verdict = verdict_of(signatures)
-    apart = frozenset(label for signature in signatures for label in _layout.colliding(signature))
+    apart = frozenset(label for signature in signatures for label in layout.colliding(signature))
     if verdict.status != "failed" or not apart:
         return verdict
     # Two instances of one class need not have the same sizes: perhaps that was all that was wrong.
-    second = verdict_of([_layout.signature_of(subject, plan, example, apart) for example in examples])
+    second = verdict_of([layout.signature_of(subject, plan, example, apart) for example in examples])
     if second.status in ("proved", "checked"):
         return second
     return second if second.status == "failed" and _came_further(second, verdict) else verdict
@@ -100,7 +100,7 @@ def _came_further(second: Verdict, first: Verdict) -> bool:
 # -------------------------------------------------------------------------------------------------- words
 
 
-def _result(base: Result, verdict: Verdict, where: _source.Function | None) -> Result:
+def _result(base: Result, verdict: Verdict, where: source.Function | None) -> Result:
     if verdict.status in ("proved", "checked"):
         return dataclasses.replace(base, status=verdict.status, message=_praise(verdict))
     tried = verdict.decisive
@@ -141,7 +141,7 @@ def _dims_of(tried: Tried, said: str) -> dict[str, str]:
 def _case_text(tried: Tried) -> tuple[str, ...]:
     """The choices that are not the usual ones."""
     used = tried.layout.used
-    points = [point for point in _layout.points_of(tried.signature) if used.get(point.key)]
+    points = [point for point in layout.points_of(tried.signature) if used.get(point.key)]
     return tuple(point.options[min(used[point.key], len(point.options) - 1)] for point in points)
 
 
@@ -153,7 +153,7 @@ def _praise(verdict: Verdict) -> str:
     where = f" where {', '.join(f'{name} = {other}' for name, other in equal)}" if equal else ""
     parts = [_sizes_text(verdict, done) + where]
     signatures = {id(tried.signature): tried.signature for tried in done}.values()
-    more = sum(_layout.left_out(_layout.points_of(signature)) for signature in signatures)
+    more = sum(layout.left_out(layout.points_of(signature)) for signature in signatures)
     if len(done) > 1:
         parts.append(f"in {len(done)} cases" + (f", {more} were left out" if more else ""))
     given = [f"{name}={size}" for tried in done for name, size in tried.signature.sizes]

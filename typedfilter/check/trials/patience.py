@@ -1,6 +1,6 @@
 """A limit on the time of one trial: `while n != 1: n = n // 2` never ends where `n` is a symbol.
 
-Floor 5. Only where the system has such a timer, and nobody else uses it; elsewhere there is no limit.
+Only where the system has such a timer, and nobody else uses it; elsewhere there is no limit.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from collections.abc import Generator
 from types import FrameType
 
-from typedfilter.check.trials.ownership import is_users
+from typedfilter.check.trials.problem import is_users
 
 SECONDS = 10.0
 _LOOK_AGAIN = 0.02

@@ -1,6 +1,6 @@
 """What went wrong in a trial: an exception in, the facts of a verdict out.
 
-Floor 5. Knows tracebacks, and whose code a frame is; knows nothing of how trials are made.
+Knows tracebacks, and whose code a frame is; knows nothing of how trials are made.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from types import FunctionType, TracebackType
 
 import jax
 
+from typedfilter._values.code import is_installed
+from typedfilter.check.report.results import Frame
 from typedfilter.check.trials.compare import MismatchError, StubError
-from typedfilter.check.trials.ownership import is_users
-from typedfilter.check.report.report import Frame
 from typedfilter.errors import TypedFilterError
 
 _JAX = str(Path(jax.__file__).parent)
@@ -235,3 +235,8 @@ def without_locals(error: BaseException) -> None:
     """Let go of what the frames of a traceback hold: tracers must not outlive their trace."""
     tb: TracebackType | None = error.__traceback__
     traceback.clear_frames(tb)
+
+
+def is_users(filename: str, file: str) -> bool:
+    """Whether a frame is in the user's own code."""
+    return filename == file or not is_installed(filename)

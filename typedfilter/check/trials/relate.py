@@ -1,6 +1,6 @@
 """Instances of one class in one signature: which of their sizes a function needs to be equal.
 
-Floor 5. Two layers of one class have sizes of their own, and no annotation says which agree: the function
+Two layers of one class have sizes of their own, and no annotation says which agree: the function
 that uses them does. Each error of a trace names the sizes that it wants equal; the least that makes the
 trace succeed is found here, and reported with the verdict. Knows names and errors, no values.
 """
@@ -12,8 +12,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from typedfilter.check.inputs.place import scope_of
-from typedfilter.check.trials.problem import Problem
 from typedfilter.check.inputs.sizes import Names
+from typedfilter.check.trials.problem import Problem
 
 _MOST_GUESSES = 40
 

@@ -1,6 +1,6 @@
 """Through the transforms around a function: what the arguments look like outside, and the result inside.
 
-Floor 5. Knows what each transform of this package does to shapes; knows nothing of annotations' dimensions.
+Knows what each transform of this package does to shapes; knows nothing of annotations' dimensions.
 A mapped axis is a symbol of its own, put where the transform will look for it. A result is taken apart
 again from the outside: mapped axes are removed, gradients compared with what is differentiated.
 """
@@ -14,15 +14,15 @@ from typing import Any
 
 import jax
 
-from typedfilter._mapping.axes import argument_axes
-from typedfilter._reading.plan import plan_of
-from typedfilter._mapping.results import result_axes
 from typedfilter._differentiating.targets import Targets
+from typedfilter._mapping.axes import argument_axes
+from typedfilter._mapping.results import result_axes
+from typedfilter._reading.plan import plan_of
 from typedfilter._wrapping.wrapper import Wrapper
-from typedfilter.check.trials import compare as _compare
-from typedfilter.check.inputs import dims as _dims, types as _types
-from typedfilter.check.trials.compare import MismatchError
+from typedfilter.check.inputs import dims, types
 from typedfilter.check.inputs.dims import Size
+from typedfilter.check.trials import compare
+from typedfilter.check.trials.compare import MismatchError
 from typedfilter.transforms.grad import Grad, ValueAndGrad
 from typedfilter.transforms.vmap import Vmap
 
@@ -167,7 +167,7 @@ def _unmapped(out: Any, level: Level, transform: Vmap, size: Size) -> Any:
     leaves, treedef = jax.tree.flatten(out)
     # In what is tried first, symbols or unequal numbers, no other axis has the size of a mapped one.
     differs = {
-        id(leaf): level.differs.setdefault(i, bool(leaf.ndim) and _dims.same(leaf.shape[0], size))
+        id(leaf): level.differs.setdefault(i, bool(leaf.ndim) and dims.same(leaf.shape[0], size))
         for i, leaf in enumerate(leaves)
         if isinstance(leaf, jax.Array)
     }
@@ -179,8 +179,8 @@ def _unmapped(out: Any, level: Level, transform: Vmap, size: Size) -> Any:
 def _without_axis(leaf: Any, axis: int | None, size: Size) -> Any:
     if axis is None or not isinstance(leaf, jax.Array):
         return leaf
-    if not -leaf.ndim <= axis < leaf.ndim or not _dims.same(leaf.shape[axis], size):
-        raise MismatchError("", f"a mapped axis {axis} of size {size}", _compare.describe(leaf))
+    if not -leaf.ndim <= axis < leaf.ndim or not dims.same(leaf.shape[axis], size):
+        raise MismatchError("", f"a mapped axis {axis} of size {size}", compare.describe(leaf))
     return jax.lax.index_in_dim(leaf, 0, axis, keepdims=False)
 
 
@@ -208,12 +208,12 @@ def _check_gradient(gradient: Any, primal: Any) -> None:
     for (path, old), new in zip(given, found, strict=True):
         if new is None or not hasattr(old, "shape"):
             continue
-        if len(new.shape) != len(old.shape) or not all(map(_dims.same, new.shape, old.shape)):
+        if len(new.shape) != len(old.shape) or not all(map(dims.same, new.shape, old.shape)):
             where = jax.tree_util.keystr(path)
-            raise MismatchError(where, f"a gradient {_compare.describe(old)}", _compare.describe(new))
+            raise MismatchError(where, f"a gradient {compare.describe(old)}", compare.describe(new))
 
 
-def check_result(value: Any, returns: Any, bindings: _dims.Bindings) -> None:
+def check_result(value: Any, returns: Any, bindings: dims.Bindings) -> None:
     """Compare what `inner_result` found with the return annotation.
 
     Raises:
@@ -222,15 +222,15 @@ def check_result(value: Any, returns: Any, bindings: _dims.Bindings) -> None:
     if value is UNKNOWN or returns is Any:
         return
     if type(value) is tuple and len(value) == 2 and value[0] is UNKNOWN:
-        arguments = _types.arguments(_types.plain(returns))
+        arguments = types.arguments(types.plain(returns))
         if len(arguments) == 2:
-            _compare.check(value[1], arguments[1], bindings, "[1]")
+            compare.check(value[1], arguments[1], bindings, "[1]")
         return
     try:
-        _compare.check(value, returns, bindings)
+        compare.check(value, returns, bindings)
     except MismatchError:
         # Two layers of one class in a result need not have the same sizes, but for those that arguments have.
-        repeated = _compare.repeated_classes(value)
+        repeated = compare.repeated_classes(value)
         if bindings.apart or not repeated:
             raise
-        _compare.check(value, returns, dataclasses.replace(bindings, apart=repeated, known=bindings.sizes))
+        compare.check(value, returns, dataclasses.replace(bindings, apart=repeated, known=bindings.sizes))

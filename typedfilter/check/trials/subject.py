@@ -1,6 +1,6 @@
 """What there is to judge: the annotated functions of a module, a class or a callable, and what wraps them.
 
-Floor 5. Knows Python's objects and how they are decorated; knows nothing of shapes or values.
+Knows Python's objects and how they are decorated; knows nothing of shapes or values.
 """
 
 from __future__ import annotations

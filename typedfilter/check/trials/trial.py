@@ -1,6 +1,6 @@
 """One trial: a case of a signature, traced at one choice of sizes, and what went wrong if anything did.
 
-Floor 5. Everything runs inside `jax.eval_shape`: nothing is compiled, and no array is made. Knows how errors
+Everything runs inside `jax.eval_shape`: nothing is compiled, and no array is made. Knows how errors
 of a trace tell where they come from; knows nothing of verdicts.
 """
 
@@ -17,13 +17,15 @@ import jax
 import jax.numpy as jnp
 
 from typedfilter._placing.shardings import no_placement
-from typedfilter.check.inputs import build as _build, dims as _dims, layout as _layout, nodes as _nodes, types as _types
-from typedfilter.check.trials import compare as _compare, stack as _stack
-from typedfilter.check.trials.compare import MismatchError, StubError
+from typedfilter.check.inputs import build, dims, types
+from typedfilter.check.inputs import layout as _layout
+from typedfilter.check.inputs import nodes as _nodes
 from typedfilter.check.inputs.dims import Bindings, Size
 from typedfilter.check.inputs.layout import Layout, Signature
 from typedfilter.check.inputs.nodes import Leaf, Maker, StubNode, UnbuildableError
-from typedfilter.check.trials.ownership import is_users
+from typedfilter.check.trials import compare, stack
+from typedfilter.check.trials.compare import MismatchError, StubError
+from typedfilter.check.trials.problem import is_users
 from typedfilter.check.trials.stack import Level
 
 _EMPTY = inspect.Parameter.empty
@@ -47,10 +49,10 @@ def planned(signature: Signature, layout: Layout) -> Plan:
     sizes = dict.fromkeys(layout.names.free, 2) | dict(layout.names.fixed)
     arrays = [(leaf.shape(_whole(leaf, sizes)), leaf.dtype) for leaf in layout.leaves]
 
-    def arguments(leaves: Sequence[Any]) -> _stack.Arguments:
+    def arguments(leaves: Sequence[Any]) -> stack.Arguments:
         return _as_call(signature, _arguments(signature, layout, iter(leaves), Bindings()))
 
-    levels = _stack.levels_of(signature.subject.layers, arrays, arguments, layout.names.free)
+    levels = stack.levels_of(signature.subject.layers, arrays, arguments, layout.names.free)
     return Plan(signature, layout, levels)
 
 
@@ -66,11 +68,11 @@ def run(plan: Plan, sizes: Mapping[str, Size]) -> None:
         MismatchError: the result is not what the return annotation says.
         Exception: whatever the trace raises.
     """
-    if _stack.keeps_result(plan.levels):
+    if stack.keeps_result(plan.levels):
         run(_on_its_own(plan), sizes)
     leaves = plan.layout.leaves
     shapes = [leaf.shape(sizes) for leaf in leaves]
-    lifted = [_stack.lifted(shape, i, plan.levels, sizes) for i, shape in enumerate(shapes)]
+    lifted = [stack.lifted(shape, i, plan.levels, sizes) for i, shape in enumerate(shapes)]
     structs = [jax.ShapeDtypeStruct(shape, leaf.dtype) for shape, leaf in zip(lifted, leaves, strict=True)]
 
     def body(*tracers: Any) -> None:
@@ -81,15 +83,15 @@ def run(plan: Plan, sizes: Mapping[str, Size]) -> None:
 
         def primals(number: int) -> Mapping[str, Any]:
             inside = plan.levels[:number]
-            level_shapes = [_stack.lifted(shape, i, inside, sizes) for i, shape in enumerate(shapes)]
+            level_shapes = [stack.lifted(shape, i, inside, sizes) for i, shape in enumerate(shapes)]
             values = [
                 jax.ShapeDtypeStruct(s, leaf.dtype) for s, leaf in zip(level_shapes, leaves, strict=True)
             ]
             return _arguments(plan.signature, plan.layout, iter(values), bindings, construct=False)
 
-        inner = _stack.inner_result(out, plan.levels, sizes, primals)
+        inner = stack.inner_result(out, plan.levels, sizes, primals)
         bindings.arguments = arguments
-        _stack.check_result(inner, plan.signature.returns, bindings)
+        stack.check_result(inner, plan.signature.returns, bindings)
 
     with no_placement():  # shapes are asked for on no device, so there is no mesh either
         jax.eval_shape(body, *structs)
@@ -113,7 +115,7 @@ def _bindings(plan: Plan, sizes: Mapping[str, Size], shapes: Sequence[Sequence[S
     )
     for leaf, shape in zip(plan.layout.leaves, shapes, strict=True):
         if any(dim.variadic for dim in leaf.dims):
-            _dims.match(leaf.dims, shape, bindings, leaf.number)
+            dims.match(leaf.dims, shape, bindings, leaf.number)
     for key, chosen in plan.layout.used.items():
         if key.startswith("type "):
             bindings.members[key.removeprefix("type ")] = chosen
@@ -157,7 +159,7 @@ def _stand_in(node: StubNode, layout: Layout, outer: Bindings) -> Callable[..., 
         hints = node.parameters
         for i, value in () if hints is None else _by_parameter(node, args, kwargs):
             try:
-                _compare.check(value, hints[i] if hints else Any, bindings)
+                compare.check(value, hints[i] if hints else Any, bindings)
             except MismatchError as error:
                 raise StubError(_stub_text(node, i, error)) from error
 
@@ -182,7 +184,7 @@ def _call(layout: Layout, value: Any, hint: Any, bindings: Bindings, path: str) 
         MismatchError: none does.
         Exception: whatever it raises.
     """
-    parameters, result = _types.callable_parts(hint) or (None, Any)
+    parameters, result = types.callable_parts(hint) or (None, Any)
     if parameters is None:
         return
     shapes = {name: shape for name, (_, shape) in bindings.ranks.items()}
@@ -195,11 +197,11 @@ def _call(layout: Layout, value: Any, hint: Any, bindings: Bindings, path: str) 
 
     maker = Maker(layout.case, place, stub, True, layout.arguments, ranks=shapes)
     try:
-        nodes = [_build.parameter_node(f"argument_{i}", p, _EMPTY) for i, p in enumerate(parameters)]
+        nodes = [build.parameter_node(f"argument_{i}", p, _EMPTY) for i, p in enumerate(parameters)]
         arguments = [node.make(maker) for node in nodes]
     except (UnbuildableError, KeyError, NameError):  # a type that says too little, a size that nobody knows
         return
-    _compare.check(value(*arguments), result, bindings.copy(), f"{path}()")
+    compare.check(value(*arguments), result, bindings.copy(), f"{path}()")
 
 
 def _by_parameter(
@@ -234,13 +236,13 @@ def _stub_text(node: StubNode, number: int, error: MismatchError) -> str:
 
 
 def _blank(shape: Sequence[Size], dtype: Any) -> Any:
-    if dtype == _types.key_dtype():
+    if dtype == types.key_dtype():
         key = jax.random.key(0)
         return jax.random.split(key, tuple(shape)) if shape else key
     return jnp.zeros(shape, dtype)
 
 
-def _as_call(signature: Signature, arguments: Mapping[str, Any]) -> _stack.Arguments:
+def _as_call(signature: Signature, arguments: Mapping[str, Any]) -> stack.Arguments:
     positional: list[Any] = []
     keyword: dict[str, Any] = {}
     by_name = False  # after one that is left out

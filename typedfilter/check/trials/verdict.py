@@ -1,6 +1,6 @@
 """Trials of every case of a function, with symbols and with numbers, and what they say together.
 
-Floor 5. A mistake that symbols show must show at some sizes too, or the symbols are not to be trusted with
+A mistake that symbols show must show at some sizes too, or the symbols are not to be trusted with
 it; and what symbols prove must hold at a few sizes, because a branch on a size (`n == 1`) looks decided to
 them. So nobody is blamed, and nothing is called proved, on the word of one of the two.
 """
@@ -12,18 +12,18 @@ import itertools
 import types
 from collections.abc import Iterator, Mapping, Sequence
 
-from typedfilter.check.inputs import layout as _layout, sizes as _sizes
-from typedfilter.check.trials import trial as _trial
+from typedfilter.check.inputs import layout as _layout
+from typedfilter.check.inputs import sizes as _sizes
 from typedfilter.check.inputs.dims import Size
-from typedfilter.check.trials.excuses import has_better, is_excused, may_be_excused
 from typedfilter.check.inputs.layout import Layout, Signature
 from typedfilter.check.inputs.nodes import RecordNode, UnbuildableError, walk
 from typedfilter.check.inputs.numbers import numbers_of
+from typedfilter.check.report.results import Status
+from typedfilter.check.trials import trial
+from typedfilter.check.trials.excuses import Tried, has_better, is_excused, may_be_excused
 from typedfilter.check.trials.patience import OutOfTimeError, patience
 from typedfilter.check.trials.problem import Problem, problem_of, without_locals
 from typedfilter.check.trials.relate import own_names, relate
-from typedfilter.check.report.report import Status
-from typedfilter.check.trials.tried import Tried
 
 _REFUSALS = ("raise", "assert")  # a size that the function refuses in so many words is not a mistake
 
@@ -141,7 +141,7 @@ def _try_case(signature: Signature, layout: Layout, thorough: bool) -> Tried:
     tried = Tried(signature, layout)
     root = signature.subject.root
     try:
-        plan = _trial.planned(signature, layout)
+        plan = trial.planned(signature, layout)
     except (UnbuildableError, KeyboardInterrupt):
         raise
     except BaseException as error:  # the transforms refuse the arguments, or a constructor exits
@@ -184,7 +184,7 @@ def _record(tried: Tried, sizes: Mapping[str, int], problem: Problem | None) -> 
         tried.problem, tried.sizes = problem, sizes
 
 
-def _with_mapped(names: _sizes.Names, plan: _trial.Plan) -> _sizes.Names:
+def _with_mapped(names: _sizes.Names, plan: trial.Plan) -> _sizes.Names:
     mapped = [level for level in plan.levels if level.size]
     given = [(level.size, level.wrapper.transform.options.get("axis_size")) for level in mapped]
     return dataclasses.replace(
@@ -200,7 +200,7 @@ def _sets(names: _sizes.Names, signature: Signature, thorough: bool) -> Iterator
     return sets if thorough else itertools.islice(sets, 3)
 
 
-def _symbolic_trial(plan: _trial.Plan, names: _sizes.Names, root: types.FunctionType) -> Problem | None:
+def _symbolic_trial(plan: trial.Plan, names: _sizes.Names, root: types.FunctionType) -> Problem | None:
     try:
         sizes = _sizes.symbolic(names)
     except Exception as error:  # an expression that JAX can't represent
@@ -212,10 +212,10 @@ def _symbolic_trial(plan: _trial.Plan, names: _sizes.Names, root: types.Function
         return Problem("symbols", str(error))
 
 
-def _trial_at(plan: _trial.Plan, sizes: Mapping[str, Size], root: types.FunctionType) -> Problem | None:
+def _trial_at(plan: trial.Plan, sizes: Mapping[str, Size], root: types.FunctionType) -> Problem | None:
     try:
         with patience(root.__code__.co_filename):
-            _trial.run(plan, sizes)
+            trial.run(plan, sizes)
     except (UnbuildableError, KeyboardInterrupt):
         raise
     except OutOfTimeError as error:

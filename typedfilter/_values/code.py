@@ -1,7 +1,4 @@
-"""Whose code a file is: the user's, or that of an installed package.
-
-Floor 5.
-"""
+"""Whose code a file is: of this package, installed, or the user's own."""
 
 from __future__ import annotations
 
@@ -9,7 +6,14 @@ import functools
 import sysconfig
 from pathlib import Path
 
-_OURS = str(Path(__file__).resolve().parent.parent)
+__all__ = ["is_installed", "is_ours"]
+
+_OURS = str(Path(__file__).resolve().parents[1])
+
+
+def is_ours(filename: str) -> bool:
+    """Whether a file belongs to this package."""
+    return Path(filename).is_relative_to(_OURS)
 
 
 @functools.lru_cache(maxsize=1)
@@ -27,8 +31,3 @@ def is_installed(filename: str) -> bool:
         return True
     resolved = str(Path(filename).resolve())
     return "site-packages" in resolved or resolved.startswith((_OURS, *_installed()))
-
-
-def is_users(filename: str, file: str) -> bool:
-    """Whether a frame is in the user's own code."""
-    return filename == file or not is_installed(filename)

@@ -13,10 +13,7 @@ import numpy as np
 import pytest
 
 from typedfilter import filters
-from typedfilter.errors import PytreeError, TypedFilterError
-from typedfilter.filters import (
-    apply_updates,
-    combine,
+from typedfilter._values.leaves import (
     if_array,
     is_array,
     is_array_like,
@@ -24,9 +21,9 @@ from typedfilter.filters import (
     is_inexact_array,
     is_inexact_array_like,
     leaf_is_array_type,
-    partition,
-    tree_equal,
 )
+from typedfilter.errors import PytreeError, TypedFilterError
+from typedfilter.filters import apply_updates, combine, partition, tree_equal
 
 
 class Converts:

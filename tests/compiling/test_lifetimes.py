@@ -21,7 +21,6 @@ from typedfilter import (
     Donate,
     Static,
     Traced,
-    _engine,
     filter_custom_jvp,
     filter_custom_vjp,
     filter_grad,
@@ -29,6 +28,7 @@ from typedfilter import (
     filter_value_and_grad,
     filter_vmap,
 )
+from typedfilter._compiling import engine as _engine
 from typedfilter._compiling.stages import site_of
 from typedfilter._compiling.tokens import Kept
 from typedfilter.pytree import pytree_dataclass

@@ -14,7 +14,7 @@ import pytest
 from jax import Array
 from jaxtyping import Float
 
-from typedfilter._compiling.engine import Identity, TraceEvent, trace_observers
+from typedfilter._compiling.traces import Identity, TraceEvent, trace_observers
 from typedfilter.annotations import Static, Traced
 from typedfilter.explain.retraces import log_retraces
 from typedfilter.transforms.jit import filter_jit

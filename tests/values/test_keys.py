@@ -20,7 +20,8 @@ import numpy as np
 import pytest
 
 from typedfilter._values import keys as _keys
-from typedfilter._values.keys import ByClass, exact_key, intern, is_self_exact, static_problem
+from typedfilter._values.keys import exact_key, intern, is_self_exact, static_problem
+from typedfilter._values.memory import ByClass
 
 
 class Colour(enum.Enum):

@@ -14,7 +14,7 @@ from typedfilter.check import run as _run
 from typedfilter.check.report import text as _text
 
 _SPEC = importlib.util.spec_from_file_location(
-    "check_expectations", Path(__file__).parent / "expectations.py"
+    "check_expectations", Path(__file__).parents[1] / "expectations.py"
 )
 assert _SPEC is not None
 assert _SPEC.loader is not None

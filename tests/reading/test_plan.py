@@ -28,8 +28,10 @@ from jaxtyping import Float, Int, jaxtyped
 from typing_extensions import Unpack
 
 import typedfilter as tf
-from typedfilter._reading.hints import Hint, Role
-from typedfilter._reading.plan import Param, Plan, check_grad, check_jit, check_names, check_vmap, plan_of
+from typedfilter._reading.conflicts import check_grad, check_jit, check_names, check_vmap
+from typedfilter._reading.hints import Hint
+from typedfilter._reading.plan import Param, Plan, plan_of
+from typedfilter._reading.roles import Role
 from typedfilter.annotations import AxisSpec, Diff, Donate, NoDiff, Static, Traced
 from typedfilter.errors import AnnotationError
 from typedfilter.pytree import pytree_dataclass

@@ -16,7 +16,14 @@ import pytest
 from jax import Array
 from jaxtyping import Float, Int
 
-from typedfilter._reading.fields import NO_MARK, LeafMark, field_hints, has_marks, is_array_only_class, leaf_marks
+from typedfilter._reading.fields import (
+    NO_MARK,
+    LeafMark,
+    field_hints,
+    has_marks,
+    is_array_only_class,
+    leaf_marks,
+)
 from typedfilter.annotations import AxisSpec, Diff, Donate, NoDiff, Static, Traced
 from typedfilter.pytree import pytree_dataclass
 from typedfilter.vmap_axis import VmapAxis

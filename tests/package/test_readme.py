@@ -18,7 +18,7 @@ import pytest
 import typedfilter
 from typedfilter import TypedFilterError
 
-README = Path(__file__).parent.parent / "README.md"
+README = Path(__file__).parents[2] / "README.md"
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

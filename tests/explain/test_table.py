@@ -14,9 +14,9 @@ import pytest
 from jax import Array
 from jaxtyping import Float, Int
 
-from typedfilter.explain.parameters import Effect
 from typedfilter.annotations import Diff, Donate, NoDiff, Static, Traced
 from typedfilter.errors import VmapAxisError
+from typedfilter.explain.parameters import Effect
 from typedfilter.explain.table import Explanation, explain
 from typedfilter.pytree import pytree_dataclass
 from typedfilter.transforms.grad import filter_grad, filter_value_and_grad

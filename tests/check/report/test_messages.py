@@ -10,7 +10,7 @@ import pytest
 from typedfilter.check import run as _run
 from typedfilter.check.report import text as _text
 
-CORPUS = Path(__file__).parent / "corpus"
+CORPUS = Path(__file__).parents[1] / "corpus"
 
 TEXTS = {
     "wrong_dimensions.py::transposed_weight": """

@@ -53,7 +53,10 @@ from jaxtyping import (
 )
 from numpy.typing import NDArray
 
-from typedfilter._reading.hints import UNANNOTATED, Differentiable, Hint, Role, Scope, class_hints, parse, show
+from typedfilter._reading.hints import UNANNOTATED, Hint, class_hints, parse
+from typedfilter._reading.names import Scope
+from typedfilter._reading.roles import Differentiable, Role
+from typedfilter._reading.text import show
 from typedfilter.annotations import AxisSpec, Diff, Donate, NoDiff, Static, Traced
 from typedfilter.errors import AnnotationError
 from typedfilter.vmap_axis import VmapAxis

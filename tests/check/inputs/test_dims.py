@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from jax import export
 from jaxtyping import Float, jaxtyped
 
-from typedfilter.check.inputs import dims as _dims, sizes as _sizes
+from typedfilter.check.inputs import dims as _dims
+from typedfilter.check.inputs import sizes as _sizes
 from typedfilter.check.inputs.dims import Bindings, DisagreementError
 
 WORDS = ("n", "m", "3", "rows=3", "#n", "#3", "_", "_k", "n+1", "2*n", "#n+1", "min(n,m)")

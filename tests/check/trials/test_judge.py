@@ -20,9 +20,10 @@ from jaxtyping import Array, Float, Int, PyTree
 import typedfilter
 from typedfilter import filter_jit
 from typedfilter.check import check_shapes
-from typedfilter.check.trials import patience as _patience, verdict as _verdict
-from typedfilter.check.report import progress as _progress
 from typedfilter.check.inputs.sizes import Names
+from typedfilter.check.report import progress as _progress
+from typedfilter.check.trials import patience as _patience
+from typedfilter.check.trials import verdict as _verdict
 
 
 def verdict(fn):
@@ -253,7 +254,8 @@ def test_a_signature_without_shapes_is_not_run():
         ran.append(model)
         return k
 
-    from typedfilter.check.trials import judge as _judge, subject as _subject
+    from typedfilter.check.trials import judge as _judge
+    from typedfilter.check.trials import subject as _subject
 
     for fn in (save, count):
         (subject,) = _subject.subjects_of(fn)

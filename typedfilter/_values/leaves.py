@@ -1,0 +1,155 @@
+"""Questions about single leaves: is it an array, is it traced, does it stand for one?
+
+Knows dtypes and JAX's array types; knows nothing of trees, annotations or transforms.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import functools
+from collections.abc import Callable
+from typing import Any, TypeGuard
+
+import jax.core
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from typedfilter._values.memory import ByClass
+
+__all__ = [
+    "IfArray",
+    "as_struct",
+    "if_array",
+    "is_array",
+    "is_array_like",
+    "is_array_or_struct",
+    "is_float0",
+    "is_inexact_array",
+    "is_inexact_array_like",
+    "is_number",
+    "is_passed",
+    "leaf_is_array_type",
+    "stands_for_array",
+]
+
+
+def is_passed(leaf: Any) -> bool:
+    """Whether a leaf goes through JAX: an array, or anything else that is being traced."""
+    return is_array(leaf) or isinstance(leaf, jax.core.Tracer)
+
+
+def stands_for_array(leaf: Any) -> bool:
+    """Whether a leaf is passed, or has the shape and dtype of an array as a `jax.ShapeDtypeStruct` has."""
+    if is_passed(leaf) or isinstance(leaf, jax.ShapeDtypeStruct):
+        return True
+    shape, dtype = getattr(leaf, "shape", None), getattr(leaf, "dtype", None)
+    known = isinstance(leaf, (np.ndarray, np.generic))  # of strings or objects: JAX has no such dtype
+    return not known and isinstance(shape, tuple) and isinstance(dtype, np.dtype)
+
+
+def as_struct(leaf: Any) -> jax.ShapeDtypeStruct:
+    """The `jax.ShapeDtypeStruct` of what stands for an array, or is a Python number."""
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+        return leaf
+    if stands_for_array(leaf):
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+    return jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf))
+
+
+def is_float0(value: Any) -> bool:
+    """Whether this is JAX's own tangent of integers, which says nothing."""
+    return getattr(value, "dtype", None) == jax.dtypes.float0
+
+
+def is_number(leaf: Any) -> bool:
+    """Whether this is a Python number that a derivative could be taken of; NumPy's scalars are arrays."""
+    return isinstance(leaf, (float, complex)) and not isinstance(leaf, (np.generic, enum.Enum))
+
+
+@functools.lru_cache(maxsize=256)
+def _is_traceable(dtype: np.dtype[Any]) -> bool:
+    if dtype.kind in "biufc":
+        return dtype.isnative and dtype.char not in "gG"  # g, G: extended precision, unknown to XLA
+    return dtype.kind == "V" and (dtype == jax.dtypes.float0 or jnp.issubdtype(dtype, np.number))
+
+
+@functools.lru_cache(maxsize=256)
+def _is_inexact(dtype: Any) -> bool:
+    return jnp.issubdtype(dtype, np.inexact)
+
+
+def _leaf_is_array_type(cls: type) -> bool | None:
+    if issubclass(cls, Tracer) or (hasattr(cls, "aval") and not issubclass(cls, jax.Array)):
+        return None  # what is traced need not be an array (a Ref, say)
+    if issubclass(cls, np.ndarray):
+        return None
+    if issubclass(cls, np.generic):
+        return _is_traceable(np.dtype(cls))
+    return issubclass(cls, jax.Array)
+
+
+leaf_is_array_type: Callable[[type], bool | None] = ByClass(_leaf_is_array_type).__getitem__
+"""What `is_array` says of every instance of exactly this class; `None` if it depends on the instance."""
+
+
+def is_array(element: Any) -> TypeGuard[jax.Array]:
+    """Whether `element` is an array that JAX can trace.
+
+    True for JAX arrays, tracers included, and for NumPy arrays and scalars of a boolean, integer, floating
+    or complex dtype (bfloat16, float8 and the like too). NumPy arrays of objects, strings, dates or records
+    are not arrays here: JAX has no such types.
+
+    To type checkers it is a `jax.Array` then: what is usual with arrays works alike for NumPy's.
+    """
+    known = leaf_is_array_type(type(element))
+    if known is not None:
+        return known
+    if isinstance(element, np.ndarray):
+        return _is_traceable(element.dtype)
+    return isinstance(element, jax.Array)
+
+
+def is_array_like(element: Any) -> bool:
+    """Whether `element` is an array (`is_array`), a Python number, or an object with `__jax_array__`."""
+    return (
+        is_array(element)
+        or isinstance(element, (bool, int, float, complex))
+        or hasattr(type(element), "__jax_array__")
+    )
+
+
+def is_inexact_array(element: Any) -> TypeGuard[jax.Array]:
+    """Whether `element` is an array (`is_array`) of a floating or complex dtype."""
+    return is_array(element) and _is_inexact(element.dtype)
+
+
+def is_inexact_array_like(element: Any) -> bool:
+    """Whether `element` is, or has a `__jax_array__` that is, an inexact array; or a `float` or `complex`."""
+    if hasattr(type(element), "__jax_array__") and not is_array(element):
+        element = element.__jax_array__()
+    return is_inexact_array(element) or (
+        isinstance(element, (float, complex)) and not isinstance(element, np.generic)
+    )
+
+
+def is_array_or_struct(element: Any) -> TypeGuard[jax.Array | jax.ShapeDtypeStruct]:
+    """Whether `element` is an array (`is_array`) or a `jax.ShapeDtypeStruct`."""
+    return is_array(element) or isinstance(element, jax.ShapeDtypeStruct)
+
+
+@dataclasses.dataclass(frozen=True)
+class IfArray:
+    """What `if_array` returns: arrays are mapped to `axis`, everything else to `None`."""
+
+    axis: int
+
+    def __call__(self, leaf: Any) -> int | None:
+        """`axis` for an array, `None` for anything else."""
+        return self.axis if is_array(leaf) else None
+
+
+def if_array(axis: int) -> IfArray:
+    """An entry of `in_axes` or `out_axes`: map arrays along `axis`, broadcast everything else."""
+    return IfArray(axis)

@@ -1,0 +1,80 @@
+"""Short texts of values for messages: `f32[3,4]`, `a tuple of 2`, the path to a leaf."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax.core
+import jax.numpy as jnp
+import numpy as np
+
+from typedfilter._values.leaves import is_array
+
+__all__ = ["brief", "struct_text", "structure_text"]
+
+
+def brief(value: object) -> str:
+    """A value in a few words, for messages."""
+    if is_array(value):
+        aval = jax.typeof(value)
+        return f"an array {array_text(aval.dtype, aval.shape)}"
+    text = repr(value)
+    text = text if len(text) <= 60 else text[:57] + "..."
+    return f"{type(value).__name__} {text}"
+
+
+def describe(value: Any) -> str:
+    """A value in a few characters: `f32[3,4]`, `a str`, `None`."""
+    if value is None:
+        return "None"
+    if isinstance(value, np.ndarray):
+        return f"numpy {array_text(value.dtype, value.shape)}"
+    if isinstance(value, np.generic):
+        return f"a numpy {value.dtype}"
+    if isinstance(value, jax.Array | jax.ShapeDtypeStruct):
+        return array_text(value.dtype, value.shape)
+    name = type(value).__name__
+    if isinstance(value, tuple | list | dict) and type(value).__module__ == "builtins":
+        return f"a {name} of {len(value)}"
+    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
+
+
+def array_text(dtype: Any, shape: Sequence[Any]) -> str:
+    """An array as messages show it: `f32[3,4]`."""
+    return _short(dtype) + _shape_suffix(shape)
+
+
+def _short(dtype: Any) -> str:
+    name = str(dtype)
+    for long, short in (("bfloat", "bf"), ("float", "f"), ("uint", "u"), ("int", "i"), ("complex", "c")):
+        if name.startswith(long):
+            return short + name.removeprefix(long)
+    return name
+
+
+def _shape_suffix(shape: Sequence[Any]) -> str:
+    return f"[{','.join(map(str, shape))}]"
+
+
+def _count(count: int, noun: str) -> str:
+    plural = "axes" if noun == "axis" else f"{noun}s"
+    return f"{count} {noun if count == 1 else plural}"
+
+
+def struct_text(leaf: Any, batch: Sequence[int] = ()) -> str:
+    """The dtype and shape of an array or what stands for one: `f32[3,2]`."""
+    dtype = leaf.dtype
+    if isinstance(dtype, np.dtype) and not jnp.issubdtype(dtype, jax.dtypes.extended):
+        dtype = jax.dtypes.canonicalize_dtype(dtype)
+    return array_text(dtype, (*batch, *leaf.shape))
+
+
+def structure_text(treedef: Any) -> str:
+    """A treedef, with `*` for each leaf: `{'a': *, 'b': (*, None)}`."""
+    return str(treedef).removeprefix("PyTreeDef(").removesuffix(")")
+
+
+def steps(path: Any) -> str:
+    """The way to a leaf, as JAX gives it, in the same spelling as `subscript`: `["a"][0].weight`."""
+    return jax.tree_util.keystr(path).replace("'", '"')
