@@ -14,9 +14,9 @@ import pytest
 from jax import Array
 from jaxtyping import Float, Int
 
+from typedfilter._wrapping.effects import Act
 from typedfilter.annotations import Diff, Donate, NoDiff, Static, Traced
 from typedfilter.errors import VmapAxisError
-from typedfilter.explain.parameters import Effect
 from typedfilter.explain.table import Explanation, explain
 from typedfilter.pytree import pytree_dataclass
 from typedfilter.transforms.grad import filter_grad, filter_value_and_grad
@@ -425,7 +425,11 @@ def test_the_facts_are_data():
     assert str(explained) == repr(explained)
     row = explained.parameters[0]
     assert row.name == "signal"
-    assert row.effects == (Effect("filter_jit", "traced, donated", ("annotated Donate[Float[Array, 'n']]",)),)
+    (effect,) = row.effects
+    assert (effect.transform, effect.what) == ("filter_jit", "traced, donated")
+    assert effect.act is Act.TRACED
+    assert effect.donated
+    assert effect.why == ("annotated Donate[Float[Array, 'n']]",)
     assert explained.leaves is not None
     signal, rate, steps = explained.leaves
     assert (signal.traced, signal.donated, signal.bytes) == (True, True, 16)

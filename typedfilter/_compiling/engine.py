@@ -14,12 +14,12 @@ import dataclasses
 import functools
 import weakref
 from collections.abc import Callable, Sequence
-from inspect import Parameter
 from typing import Any
 
 import jax
 
 from typedfilter._compiling.donation import Caution, Quietly, quiet_from_here, traced_up_to_here
+from typedfilter._compiling.effects import Donated
 from typedfilter._compiling.entry import Programs, write_shim
 from typedfilter._compiling.modes import (
     STATIC_MODES,
@@ -89,9 +89,9 @@ class Engine:
         named: tuple[str, ...] = (),
     ) -> None:
         self.plan = plan
-        self.bound = bound  # so many arguments are bound by position,
-        self.named = named  # and these by name: they are there for every call
+        self.bound = bound  # so many arguments are bound by position: they are there for every call
         self.options = options
+        self.donates = Donated(plan, options.donate, bound, named)
         self.returns_arrays = plan.returns.role in (Role.ARRAYS, Role.TRACED) and not links
         self._body_of = functools.partial(
             _body, weakly(root), links, bound, plan, options, self.returns_arrays, Identity()
@@ -188,20 +188,6 @@ class Engine:
         return positional, [
             (name, makers[mode](named(name))) for name, mode in pattern.keyword if mode in makers
         ]
-
-    def donates(self, place: int | str) -> bool:
-        """Whether the arrays of the argument at a position, or of that name, are donated."""
-        param = self.plan.positional(place) if isinstance(place, int) else self.plan.keyword(place)
-        if param is not None and param.hint.donate:
-            return True
-        if self.options.donate == "none" or (isinstance(place, int) and place < self.bound):
-            return False
-        if param is not None and param.name in self.named:
-            return False
-        left = self.plan.params[min(self.bound, len(self.plan.positionals)) :]
-        if "except-first" not in self.options.donate or not left or param is not left[0]:
-            return True
-        return left[0].kind is Parameter.VAR_POSITIONAL and place != self.bound
 
     def better_error(
         self, error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]

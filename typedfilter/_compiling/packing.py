@@ -34,6 +34,7 @@ __all__ = [
     "every_type",
     "pack",
     "pack_output",
+    "taken_leaves",
     "unpack",
     "unpack_result",
 ]
@@ -332,6 +333,13 @@ def _layout(tree: Any, treedef: Treedef, types: tuple[type, ...], is_array_type:
         for kind, mark in zip(types, marks, strict=True)
     )
     return _layouts.get_or_add((treedef, kinds), functools.partial(_Layout, tree, (treedef, kinds)))
+
+
+def taken_leaves(tree: Any, is_array_type: IsArrayType = leaf_is_array_type) -> list[bool]:
+    """For each leaf of a tree, whether it would travel as an array."""
+    leaves, treedef = tree_flatten(tree)
+    taken = set(_layout(tree, treedef, tuple(map(type, leaves)), is_array_type).taken_at)
+    return [i in taken for i in range(len(leaves))]
 
 
 def _getter(positions: Sequence[int]) -> Callable[[list[Any]], tuple[Any, ...]]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 
+from typedfilter._compiling.effects import Donated
 from typedfilter._compiling.engine import Engine, JitOptions, opened
 from typedfilter._compiling.modes import STATIC_MODES, Mode, Pattern
 from typedfilter._compiling.packing import Packed, unpack, unpack_result
@@ -84,6 +85,37 @@ class Compiling(Transform):
         """The transforms that are compiled along with the function, innermost first."""
         return ()
 
+    def site(self, fn: Callable[..., Any]) -> tuple[Site, tuple[Any, ...], dict[str, Any]]:
+        """What the engine of `fn` is made of, and what is bound in front of the arguments of a call."""
+        options = self.jit_options()
+        unwound = unwind(fn)
+        for link in self.inside:
+            unwound = unwound.then(link)
+        binds = [link for link in unwound.links if isinstance(link, Bind)]
+        if len(binds) < len(unwound.links):
+            # What is bound below another transform travels as one argument, in front of all others.
+            plan = plan_of(fn)
+            if not unwound.bound:
+                return Site(unwound.root, unwound.links, plan, 0, options), (), {}
+            return (
+                Site(unwound.root, unwound.links, plan.with_first("bound"), 1, options),
+                (unwound.bound,),
+                {},
+            )
+        args: list[Any] = []
+        kwargs: dict[str, Any] = {}
+        values = iter(unwound.bound)
+        for bind in binds:
+            args += [next(values) for _ in range(bind.positional)]
+            kwargs |= {name: next(values) for name in bind.names}
+        named = () if options.donate == "none" else tuple(sorted(kwargs))
+        site = Site(unwound.root, (), plan_of(unwound.root), len(args), options, named)
+        return site, tuple(args), kwargs
+
+    def donated(self, fn: Callable[..., Any]) -> Donated:
+        """Which arguments are donated."""
+        return self.site(fn)[0].lone_engine().donates
+
     def wrap(self, fn: Callable[..., Any], *, lent: bool = False) -> Wrapper:
         return JitWrapper(fn, self, lent)
 
@@ -102,26 +134,7 @@ def site_of(wrapper: Wrapper) -> tuple[Site, tuple[Any, ...], dict[str, Any]]:
     """What the engine of a jitted callable is made of, and what is bound in front of the arguments."""
     transform = wrapper.transform
     assert isinstance(transform, Compiling)
-    options = transform.jit_options()
-    unwound = unwind(wrapper.__wrapped__)
-    for link in transform.inside:
-        unwound = unwound.then(link)
-    binds = [link for link in unwound.links if isinstance(link, Bind)]
-    if len(binds) < len(unwound.links):
-        # What is bound below another transform travels as one argument, in front of all others.
-        plan = plan_of(wrapper.__wrapped__)
-        if not unwound.bound:
-            return Site(unwound.root, unwound.links, plan, 0, options), (), {}
-        return Site(unwound.root, unwound.links, plan.with_first("bound"), 1, options), (unwound.bound,), {}
-    args: list[Any] = []
-    kwargs: dict[str, Any] = {}
-    values = iter(unwound.bound)
-    for bind in binds:
-        args += [next(values) for _ in range(bind.positional)]
-        kwargs |= {name: next(values) for name in bind.names}
-    named = () if options.donate == "none" else tuple(sorted(kwargs))
-    site = Site(unwound.root, (), plan_of(unwound.root), len(args), options, named)
-    return site, tuple(args), kwargs
+    return transform.site(wrapper.__wrapped__)
 
 
 class JitWrapper(Wrapper):

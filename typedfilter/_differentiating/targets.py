@@ -39,7 +39,7 @@ class Targets:
             ShapeError: the argument is missing, or can't be differentiated.
         """
         kwargs = dict(kwargs)
-        places = [place for param in self.params for place in self._places(param, args, kwargs)]
+        places = [place for param in self.params for place in self.places(param, args, kwargs)]
         params = [self.plan.positional(p) if isinstance(p, int) else self.plan.keyword(p) for p in places]
         values = [args[place] if isinstance(place, int) else kwargs[place] for place in places]
         parts = [split(value, _chooser(value, param)) for value, param in zip(values, params, strict=True)]
@@ -48,7 +48,8 @@ class Targets:
             self._refuse_leaves(places, values, rests)
         return Call(args, kwargs, tuple(places), rests, taken, self.several)
 
-    def _places(self, param: Param, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Sequence[int | str]:
+    def places(self, param: Param, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Sequence[int | str]:
+        """Where the arguments of a call stand that a parameter takes, by position and by name."""
         index = self.plan.params.index(param)
         if param.kind is param.kind.VAR_POSITIONAL:
             places: Sequence[int | str] = range(index, len(args)) if self.several else range(index, index + 1)

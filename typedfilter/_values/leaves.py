@@ -32,6 +32,7 @@ __all__ = [
     "is_passed",
     "leaf_is_array_type",
     "stands_for_array",
+    "struct_of",
 ]
 
 
@@ -56,6 +57,22 @@ def as_struct(leaf: Any) -> jax.ShapeDtypeStruct:
     if stands_for_array(leaf):
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
     return jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf))
+
+
+def struct_of(leaf: Any, axis: int | None = None) -> Any:
+    """What stands for an array, or for a number that becomes one, less an axis."""
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+        shape, dtype, weak = leaf.shape, leaf.dtype, leaf.weak_type
+    else:
+        try:
+            aval = jax.typeof(leaf)
+        except TypeError:  # a call with it ends in an error that says more
+            return leaf
+        shape, dtype, weak = aval.shape, aval.dtype, aval.weak_type
+    if axis is not None and -len(shape) <= axis < len(shape):
+        at = axis % len(shape)
+        shape = (*shape[:at], *shape[at + 1 :])
+    return jax.ShapeDtypeStruct(shape, dtype, weak_type=weak)
 
 
 def is_float0(value: Any) -> bool:

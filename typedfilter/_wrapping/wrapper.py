@@ -23,6 +23,7 @@ from typedfilter._reading.hints import Hint
 from typedfilter._reading.plan import Plan, plan_of
 from typedfilter._values.keys import exact_key
 from typedfilter._values.trees import flatten
+from typedfilter._wrapping.effects import Effects
 
 __all__ = ["BoundWrapper", "Transform", "Wrapper"]
 
@@ -36,8 +37,8 @@ _PASSED_ON = frozenset({"__annotations__", "__type_params__"})
 class Transform(abc.ABC):
     """One transform with its options: the fields of a subclass. Compared by the exact values of both.
 
-    A subclass says what the transformed callable is (`build`), and which contradictions it refuses when
-    the decorator runs (`check_plan`).
+    A subclass says what the transformed callable is (`build`), what it does to each argument (`effects`), and
+    which contradictions it refuses when the decorator runs (`check_plan`).
     """
 
     name: ClassVar[str]
@@ -54,6 +55,10 @@ class Transform(abc.ABC):
     @abc.abstractmethod
     def build(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
         """What a call of `wrapper` runs."""
+
+    @abc.abstractmethod
+    def effects(self, fn: Callable[..., Any], plan: Plan) -> Effects:
+        """What a call does to its arguments and its result, `fn` being what is transformed."""
 
     def check_plan(self, plan: Plan) -> None:  # noqa: B027 (most transforms refuse nothing)
         """Raise `AnnotationError` where the plan contradicts this transform."""

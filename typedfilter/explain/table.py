@@ -1,7 +1,7 @@
 """`explain`: what a stack of transforms does to every parameter, and why.
 
-Walks a stack from the outside in, and lets `parameters` and `leaves` say what each transform
-does; the answer is a value that prints as a table. Computes nothing, and never calls the function.
+Walks a stack from the outside in, and asks each transform for its effects; the answer is a value that
+prints as a table. Computes nothing, and never calls the function.
 """
 
 from __future__ import annotations
@@ -16,20 +16,46 @@ import jax
 
 from typedfilter._reading.plan import Param, Plan, plan_of
 from typedfilter._values.text import describe, steps
+from typedfilter._wrapping.effects import Act, Effect, Effects, Given, Reason
 from typedfilter._wrapping.stack import unwind
-from typedfilter._wrapping.wrapper import BoundWrapper, Wrapper
+from typedfilter._wrapping.wrapper import BoundWrapper, Transform, Wrapper
 from typedfilter.explain.call_path import path_of
 from typedfilter.explain.captured import Captured, captured_by, size_of
-from typedfilter.explain.leaves import Call, leaf_effects
-from typedfilter.explain.parameters import BY_LEAF, Effect, Stage, legend
+from typedfilter.transforms.grad import Grad
+from typedfilter.transforms.jit import Jit
+from typedfilter.transforms.vmap import Vmap
 
-__all__ = ["Explanation", "LeafRow", "ParameterRow", "explain"]
+__all__ = ["Explanation", "LeafRow", "ParameterRow", "Stage", "explain"]
 
 LARGE = 1 << 20
-_UNDECORATED = ("filter_jit", "filter_grad", "filter_vmap")
+_UNDECORATED: tuple[Transform, ...] = (Jit(), Grad(), Vmap())
+_PLACING = ("in_shardings", "out_shardings")  # are told where they matter: they would be long
 _WOULD = "what transforms would do"
 _BAKED = "is baked into the program; pass it as an argument"
 _REPR_LIMIT = 40
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One transform of a stack: its name, the options that differ from their defaults, what it does."""
+
+    transform: str
+    options: dict[str, Any]
+    effects: Effects = dataclasses.field(compare=False, repr=False)
+
+    @classmethod
+    def of(cls, transform: Transform, fn: Callable[..., Any]) -> Stage:
+        return cls(transform.name, transform.options, transform.effects(fn, plan_of(fn)))
+
+    def __str__(self) -> str:
+        shown = [(name, value) for name, value in self.options.items() if name not in _PLACING]
+        options = ", ".join(f"{name}={value!r}" for name, value in shown)
+        return f"{self.transform}({options})" if options else self.transform
+
+    def parameter(self, name: str) -> Effect:
+        """What happens to the parameter of that name."""
+        found = [param for param in self.effects.plan.params if param.name == name]
+        return self.effects.parameter(found[0]) if found else Effect(self.transform, Act.PASSED_ON)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,23 +74,28 @@ class LeafRow:
         path: the parameter and the way into it: `model.layers[0].weight`.
         value: dtype and shape of an array (`f32[3,4]`), or what is there instead.
         bytes: of an array; None for anything else.
-        effects: by transform from the outermost in.
+        facts: by transform from the outermost in.
     """
 
     path: str
     value: str
     bytes: int | None
-    effects: tuple[str, ...]
+    facts: tuple[Effect, ...]
+
+    @property
+    def effects(self) -> tuple[str, ...]:
+        """The same in words."""
+        return tuple(effect.what for effect in self.facts)
 
     @property
     def traced(self) -> bool:
         """Whether `filter_jit` traces it."""
-        return any(effect.startswith("traced") for effect in self.effects)
+        return any(effect.act is Act.TRACED for effect in self.facts)
 
     @property
     def donated(self) -> bool:
         """Whether its buffer is given to the computation."""
-        return any(effect.endswith("donated") for effect in self.effects)
+        return any(effect.donated for effect in self.facts)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +114,7 @@ class Explanation:
         captured: every array that the function closes over, largest first.
         large: the text lists captured arrays of at least so many bytes.
         outside: of a function without transforms of `typedfilter`, whether another package wraps it.
+        rules: for each transform of the table, what it does leaf by leaf.
     """
 
     function: str
@@ -95,6 +127,7 @@ class Explanation:
     captured: tuple[Captured, ...] = ()
     large: int = LARGE
     outside: str = "not transformed"
+    rules: tuple[tuple[str, str], ...] = ()
 
     @property
     def constants(self) -> tuple[Captured, ...]:
@@ -125,34 +158,35 @@ def explain(fun: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Explanatio
     links = tuple(_links(fun))
     stages = tuple(link for link in links if isinstance(link, Stage))
     plan = plan_of(fun)
-    shown = stages or tuple(Stage(name, {}, plan) for name in _UNDECORATED)
+    shown = stages or tuple(Stage.of(transform, fun) for transform in _UNDECORATED)
     given = bool(args or kwargs)
     return Explanation(
         function=plan.function,
         stack=stages,
         parameters=tuple(_parameter(param, shown) for param in plan.params),
-        returns=ParameterRow("return", tuple(stage.returns() for stage in shown)),
+        returns=ParameterRow("return", tuple(stage.effects.returned() for stage in shown)),
         bound=tuple(describe(value) for value in unwind(fun).bound),
         path=_path(fun, stages, args, kwargs),
-        leaves=tuple(_leaves(plan, [links] if stages else [[stage] for stage in shown], Call(args, kwargs)))
+        leaves=tuple(_leaves(plan, [links] if stages else [[stage] for stage in shown], Given(args, kwargs)))
         if given
         else None,
         captured=captured_by(fun),
         outside=_outside(fun),
+        rules=tuple((stage.transform, stage.effects.rule) for stage in shown),
     )
 
 
-def _links(fun: Any) -> Iterator[Stage | Call]:
+def _links(fun: Any) -> Iterator[Stage | Given]:
     """The transforms of a stack, from the outside in, and what methods and partials between them bind."""
     while True:
         if isinstance(fun, Wrapper):
-            yield Stage.of(fun.transform, plan_of(fun.__wrapped__))
+            yield Stage.of(fun.transform, fun.__wrapped__)
             fun = fun.__wrapped__
         elif isinstance(fun, BoundWrapper | types.MethodType):
-            yield Call((fun.__self__,))
+            yield Given((fun.__self__,))
             fun = fun.__func__
         elif isinstance(fun, functools.partial):
-            yield Call(fun.args, fun.keywords)
+            yield Given(fun.args, fun.keywords)
             fun = fun.func
         else:
             return
@@ -177,7 +211,7 @@ def _path(fun: Any, stages: Sequence[Stage], args: Any, kwargs: Any) -> tuple[st
     return path_of(fun, args, kwargs) if jitted else None
 
 
-def _leaves(plan: Plan, stacks: Sequence[Sequence[Stage | Call]], call: Call) -> Iterator[LeafRow]:
+def _leaves(plan: Plan, stacks: Sequence[Sequence[Stage | Given]], call: Given) -> Iterator[LeafRow]:
     """Each leaf of a call, in the order of the parameters, with what each stack does to it."""
     given = plan.signature.bind(*call.args, **call.kwargs).arguments
     left = [param for param in plan.params if param.name not in given and not param.variadic]
@@ -185,12 +219,35 @@ def _leaves(plan: Plan, stacks: Sequence[Sequence[Stage | Call]], call: Call) ->
     params = [*map(plan.positional, range(len(call.args))), *map(plan.keyword, call.kwargs), *left]
     names = plan.bind_names(len(call.args), [*call.kwargs, *(param.name for param in left)])
     values = [*call.values, *(value for _, value in defaults)]
-    columns = [column for links in stacks for column in leaf_effects(links, call, defaults)]
+    columns = [column for links in stacks for column in _columns(links, call, defaults)]
     rows = zip(params, names, values, *columns, strict=True)
     for _, name, value, *effects in sorted(rows, key=lambda row: plan.params.index(row[0])):
         flat = jax.tree_util.tree_leaves_with_path(value)
         for (path, leaf), *cells in zip(flat, *effects, strict=True):
             yield LeafRow(name + steps(path), _brief(leaf), size_of(leaf), tuple(cells))
+
+
+def _columns(
+    links: Sequence[Stage | Given], call: Given, defaults: Sequence[tuple[Param, Any]]
+) -> Iterator[list[list[Effect]]]:
+    """For each stage of a stack what it does to the leaves of each argument, then to those of each default.
+
+    Raises:
+        VmapAxisError: axes don't fit the arguments.
+    """
+    names = list(call.kwargs)
+    before = 0  # arguments that are bound in front of those of the call
+    for i, link in enumerate(links):
+        if isinstance(link, Given):
+            before += len(link.args)
+            call = call.bind(link)
+            continue
+        innermost = not any(isinstance(inner, Stage) for inner in links[i + 1 :])
+        found, inner_call = link.effects.given(call)
+        keyword = dict(zip(call.kwargs, found[len(call.args) :], strict=True))
+        given = [*found[before : len(call.args)], *(keyword[name] for name in names)]
+        yield [*given, *(link.effects.default(param, value, innermost) for param, value in defaults)]
+        call = inner_call
 
 
 def _brief(leaf: Any) -> str:
@@ -212,9 +269,10 @@ def _text(explained: Explanation) -> Iterator[str]:
     rows = [*explained.parameters, explained.returns]
     cells = [[row.name, *(effect.what for effect in row.effects), _reasons(row)] for row in rows]
     yield from _table(["parameter", *names, "why"], cells)
-    by_leaf = [name for i, name in enumerate(names) if any(BY_LEAF in row.effects[i].what for row in rows)]
-    if by_leaf:
-        yield f"{BY_LEAF}: {'; '.join(dict.fromkeys(legend(by_leaf)))}"
+    by_leaf = {e.transform for row in rows for e in row.effects if e.act is Act.BY_LEAF}
+    rules = [f"{name} {rule}" for name, rule in explained.rules if name in by_leaf]
+    if rules:
+        yield f"{Act.BY_LEAF.value}: {'; '.join(dict.fromkeys(rules))}"
     if explained.bound:
         yield f"bound: {', '.join(explained.bound)}; what is bound travels like an argument"
     if explained.path is not None:
@@ -251,13 +309,12 @@ def _total(rows: Sequence[LeafRow]) -> str:
 
 def _reasons(row: ParameterRow) -> str:
     """Each reason once; with the transform, where it is not the annotation."""
-    reasons: dict[str, None] = {}
-    for effect in row.effects:
-        for reason in effect.why:
-            of_annotation = reason.startswith(("annotated", "not annotated", "name"))
-            prefix = "" if of_annotation or len(row.effects) == 1 else f"{effect.transform}: "
-            reasons[prefix + reason] = None
-    return "; ".join(reasons)
+    alone = len(row.effects) == 1
+
+    def text(transform: str, reason: Reason) -> str:
+        return reason.text if alone or reason.of_annotation else f"{transform}: {reason.text}"
+
+    return "; ".join(dict.fromkeys(text(e.transform, reason) for e in row.effects for reason in e.reasons))
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

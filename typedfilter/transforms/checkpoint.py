@@ -17,6 +17,7 @@ from typedfilter._reading.plan import Plan
 from typedfilter._wrapping.blame import naming_deleted
 from typedfilter._wrapping.body import body_of
 from typedfilter._wrapping.call import Lifted, take_arrays
+from typedfilter._wrapping.effects import Effects, PassesOn
 from typedfilter._wrapping.wrapper import Transform, Wrapper
 
 __all__ = ["filter_checkpoint"]
@@ -32,6 +33,9 @@ class Checkpoint(Transform):
 
     def plan(self, inner: Plan) -> Plan:
         return inner
+
+    def effects(self, fn: Callable[..., Any], plan: Plan) -> Effects:
+        return PassesOn(self.name, plan)
 
     def build(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
         body = body_of(wrapper, plan)

@@ -20,6 +20,7 @@ from typedfilter._reading.plan import Plan
 from typedfilter._values.carried import Carried, concrete, is_zero
 from typedfilter._values.text import brief
 from typedfilter._wrapping.blame import naming_deleted
+from typedfilter._wrapping.effects import Effects, PassesOn
 from typedfilter._wrapping.wrapper import Transform, Wrapper
 from typedfilter.errors import AnnotationError, ShapeError
 
@@ -53,6 +54,9 @@ class CustomVjp(Transform):
 
     def wrap(self, fn: Callable[..., Any], *, lent: bool = False) -> Wrapper:
         return CustomVjpWrapper(fn, self, lent)
+
+    def effects(self, fn: Callable[..., Any], plan: Plan) -> Effects:
+        return PassesOn(self.name, plan)
 
     def build(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
         function = Function(wrapper, plan)

@@ -26,6 +26,7 @@ from typedfilter._declarations import (
     ValueAndGradDecorator,
     WithAux,
 )
+from typedfilter._differentiating.effects import Differentiates
 from typedfilter._differentiating.targets import Targets, split_aux
 from typedfilter._reading.conflicts import check_grad
 from typedfilter._reading.plan import Plan
@@ -34,6 +35,7 @@ from typedfilter._values.split import Rest, split
 from typedfilter._values.text import brief
 from typedfilter._wrapping.blame import naming_deleted
 from typedfilter._wrapping.body import body_of
+from typedfilter._wrapping.effects import Effects
 from typedfilter._wrapping.wrapper import Transform, Wrapper
 from typedfilter.errors import ShapeError
 
@@ -52,6 +54,9 @@ class ValueAndGrad(Transform):
 
     def result(self, value: Any, grad: Any, aux: Any) -> Any:
         return ((value, aux), grad) if self.has_aux else (value, grad)
+
+    def effects(self, fn: Callable[..., Any], plan: Plan) -> Effects:
+        return Differentiates(self.name, plan, has_aux=self.has_aux, with_value=True)
 
     def build(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
         body = body_of(wrapper, plan)
@@ -80,6 +85,9 @@ class Grad(ValueAndGrad):
     """The options of `filter_grad`."""
 
     name: ClassVar[str] = "filter_grad"
+
+    def effects(self, fn: Callable[..., Any], plan: Plan) -> Effects:
+        return Differentiates(self.name, plan, has_aux=self.has_aux)
 
     def result(self, value: Any, grad: Any, aux: Any) -> Any:
         return (grad, aux) if self.has_aux else grad

@@ -7,11 +7,10 @@ forward over reverse, nothing else.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, ClassVar, overload
 
 import jax
-import jax.numpy as jnp
 from jax import Array
 
 from typedfilter._declarations import (
@@ -28,17 +27,15 @@ from typedfilter._declarations import (
     R,
     WithAux,
 )
-from typedfilter._differentiating.targets import Targets, split_aux
+from typedfilter._differentiating.effects import Differentiates
+from typedfilter._differentiating.flat import FlatFunction, refuse_complex
+from typedfilter._differentiating.targets import Targets
 from typedfilter._reading.conflicts import check_grad
 from typedfilter._reading.plan import Plan
-from typedfilter._values.leaves import is_array, is_inexact_array
-from typedfilter._values.split import Rest, split
-from typedfilter._values.text import brief
 from typedfilter._wrapping.blame import naming_deleted
 from typedfilter._wrapping.body import body_of
-from typedfilter._wrapping.call import Call
+from typedfilter._wrapping.effects import Effects, Result
 from typedfilter._wrapping.wrapper import Transform, Wrapper
-from typedfilter.errors import ShapeError
 
 __all__ = ["filter_hessian", "filter_jacfwd", "filter_jacrev"]
 
@@ -56,6 +53,9 @@ class Jacobian(Transform):
     def check_plan(self, plan: Plan) -> None:
         check_grad(plan, has_aux=self.has_aux, name=self.name, scalar=False)
 
+    def effects(self, fn: Function, plan: Plan) -> Effects:
+        return Differentiates(self.name, plan, has_aux=self.has_aux, result=Result.DERIVATIVE)
+
     def build(self, wrapper: Wrapper, plan: Plan) -> Function:
         return self.of(jax.jacfwd, body_of(wrapper, plan), plan)
 
@@ -65,8 +65,8 @@ class Jacobian(Transform):
 
         def call(*args: Any, **kwargs: Any) -> Any:
             call = targets.take(args, kwargs)
-            _refuse_complex(call, targets)
-            flat = _Flat(body, call, plan, self)
+            refuse_complex(call, targets)
+            flat = FlatFunction(body, call, plan, self.name, self.has_aux)
             # With nothing to differentiate there is no basis; the body runs for its structure and its aux.
             with naming_deleted(plan, args, kwargs):
                 rows, arrays = (jacobian(flat, has_aux=True) if any(call.taken) else flat)(call.taken)
@@ -95,70 +95,6 @@ class Hessian(Jacobian):
 
     def build(self, wrapper: Wrapper, plan: Plan) -> Function:
         return self.of(jax.jacfwd, self.of(jax.jacrev, body_of(wrapper, plan), plan), plan)
-
-
-class _Flat:
-    """A function from the differentiated leaves of a call to the inexact arrays of its result, and the rest.
-
-    Attributes:
-        out: what else the result held when the function ran last.
-        aux: likewise, what else the auxiliary data held.
-    """
-
-    out: Rest
-    aux: Rest
-
-    def __init__(self, body: Function, call: Call, plan: Plan, transform: Jacobian) -> None:
-        self.body = body
-        self.call = call
-        self.plan = plan
-        self.transform = transform
-
-    def __call__(self, taken: Sequence[Sequence[Any]]) -> tuple[list[Any], list[Any]]:
-        args, kwargs = self.call.put(taken)
-        out = self.body(*args, **kwargs)
-        value, aux = split_aux(out, self.transform.has_aux, self.plan, self.transform.name)
-        found, self.out = split(value, lambda leaves: list(map(is_inexact_array, leaves)))
-        arrays, self.aux = split(aux, lambda leaves: list(map(is_array, leaves)))
-        self._refuse_complex_result(value)
-        return found or [jnp.zeros(())], arrays  # jax.jacrev has no basis for no result at all
-
-    def rows(self, rows: Sequence[Any]) -> Sequence[Any]:
-        """One row, in the structure of the differentiated leaves, for each array of the result."""
-        return [row if any(self.call.taken) else self.call.taken for row in rows[: len(self.out.taken_at)]]
-
-    def _refuse_complex_result(self, value: Any) -> None:
-        if self.transform.name == "filter_jacfwd":
-            return
-        for path, leaf in jax.tree_util.tree_leaves_with_path(value):
-            if is_inexact_array(leaf) and jnp.iscomplexobj(leaf):
-                where = jax.tree_util.keystr(path)
-                raise ShapeError(
-                    f"can't be differentiated by {self.transform.name}: "
-                    + (f"at {where} it holds {brief(leaf)}" if where else f"it is {brief(leaf)}"),
-                    function=self.plan.function,
-                    parameter="return",
-                    expected="real arrays",
-                    actual=brief(leaf),
-                    fix="return real and imaginary parts; or use filter_vjp, which takes complex cotangents",
-                )
-
-
-def _refuse_complex(call: Call, targets: Targets) -> None:
-    for place, rest, leaves in zip(call.places, call.rests, call.taken, strict=True):
-        for leaf in leaves:
-            if jnp.iscomplexobj(leaf):
-                name = targets.plan.positional(place).name if isinstance(place, int) else place
-                tree = rest.with_none(leaves)
-                paths = [path for path, found in jax.tree_util.tree_leaves_with_path(tree) if found is leaf]
-                raise ShapeError(
-                    f"can't be differentiated by {targets.transform}: it is {brief(leaf)}",
-                    function=targets.plan.function,
-                    parameter=name + jax.tree_util.keystr(paths[0]),
-                    expected="a real array",
-                    actual=brief(leaf),
-                    fix="pass real and imaginary parts; or use filter_jvp, which takes complex tangents",
-                )
 
 
 @overload

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, overload
 
 from typing_extensions import Unpack
 
+from typedfilter._compiling.effects import Traces
 from typedfilter._compiling.engine import JitOptions
 from typedfilter._compiling.stages import Compiling
 from typedfilter._declarations import (
@@ -32,6 +33,7 @@ from typedfilter._declarations import (
 from typedfilter._placing.shardings import Shardings, check_shardings
 from typedfilter._reading.conflicts import check_jit
 from typedfilter._reading.plan import Plan
+from typedfilter._wrapping.effects import Effects
 from typedfilter.errors import AnnotationError
 
 __all__ = ["filter_jit"]
@@ -64,6 +66,9 @@ class Jit(Compiling):
 
     def plan(self, inner: Plan) -> Plan:
         return inner
+
+    def effects(self, fn: Callable[..., Any], plan: Plan) -> Effects:
+        return Traces(self.name, plan, self.donated(fn), self.in_shardings, self.out_shardings)
 
     def jit_options(self) -> JitOptions:
         unplaced = self.in_shardings is None and self.out_shardings is None

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 from typing_extensions import Unpack
 
+from typedfilter._compiling.effects import Donated, Traces
 from typedfilter._compiling.engine import JitOptions
 from typedfilter._compiling.stages import Compiling
 from typedfilter._declarations import P, PmapDonation, PmapKeywords, R, SameDecorator
@@ -29,11 +30,13 @@ from typedfilter._mapping.axes import (
     mapped_signature,
 )
 from typedfilter._mapping.devices import axis_spec, first_devices, moved_to, refuse_deleted, refuse_mesh
+from typedfilter._mapping.effects import Maps
 from typedfilter._mapping.results import place_outputs, split_outputs
 from typedfilter._reading.conflicts import check_jit, check_vmap
-from typedfilter._reading.plan import Plan
+from typedfilter._reading.plan import Param, Plan
 from typedfilter._reading.text import show
 from typedfilter._wrapping.body import body_of
+from typedfilter._wrapping.effects import Effect, Effects, Given, Result
 from typedfilter._wrapping.wrapper import Transform, Wrapper
 from typedfilter.errors import AnnotationError, VmapAxisError
 
@@ -61,6 +64,9 @@ class Pmap(Compiling):
         check_axes(plan, "out_axes", self.out_axes, self.name)
         check_jit(plan, self.donate)
         _check_options(plan, self)
+
+    def effects(self, fn: Callable[..., Any], plan: Plan) -> Effects:
+        return MapsOverDevices(self, plan, self.donated(fn))
 
     def jit_options(self) -> JitOptions:
         return JitOptions(self.donate, self.check)
@@ -102,6 +108,9 @@ class OnDevices(Transform):
     axis_name: Hashable
     axis_size: int | None
 
+    def effects(self, fn: Callable[..., Any], plan: Plan) -> Effects:
+        return Maps(self.name, plan, self.in_axes, self.out_axes, self.axis_name)
+
     def build(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
         body = body_of(wrapper, plan)
         axis_name = _UNNAMED if self.axis_name is None else self.axis_name
@@ -130,6 +139,29 @@ class OnDevices(Transform):
             return place_outputs(mapped, whole, how[-1])
 
         return call
+
+
+class MapsOverDevices(Maps):
+    """A map that is compiled, and so donates."""
+
+    result = Result.ELSEWHERE
+
+    def __init__(self, options: Pmap, plan: Plan, donated: Donated) -> None:
+        super().__init__(options.name, plan, options.in_axes, options.out_axes, options.axis_name)
+        self._traces = Traces(options.name, plan, donated)
+
+    def parameter(self, param: Param) -> Effect:
+        return _donating(super().parameter(param), self._traces.parameter(param))
+
+    def given(self, call: Given) -> tuple[list[list[Effect]], Given]:
+        mapped, inner = super().given(call)
+        traced, _ = self._traces.given(call)
+        return [list(map(_donating, *both)) for both in zip(mapped, traced, strict=True)], inner
+
+
+def _donating(mapped: Effect, traced: Effect) -> Effect:
+    donates = mapped.reasons if not traced.donated else tuple(dict.fromkeys(mapped.reasons + traced.reasons))
+    return dataclasses.replace(mapped, donated=traced.donated, first_kept=traced.first_kept, reasons=donates)
 
 
 def _check_options(plan: Plan, options: Pmap) -> None:

@@ -12,12 +12,14 @@ from typing import Any, ClassVar, overload
 import jax
 from jax import Array, ShapeDtypeStruct
 
+from typedfilter._compiling.effects import TracesStructs
 from typedfilter._declarations import JaxprMaker, MakeJaxprDecorator, P, R
 from typedfilter._reading.plan import Plan, plan_of
 from typedfilter._shapes.check import checked
 from typedfilter._values.leaves import as_struct, is_passed, stands_for_array
 from typedfilter._wrapping.body import body_of
 from typedfilter._wrapping.call import Lifted, take_arrays
+from typedfilter._wrapping.effects import Effects
 from typedfilter._wrapping.wrapper import Transform, Wrapper
 
 __all__ = ["filter_eval_shape", "filter_make_jaxpr"]
@@ -28,6 +30,9 @@ class MakeJaxpr(Transform):
     """The options of `filter_make_jaxpr`."""
 
     name: ClassVar[str] = "filter_make_jaxpr"
+
+    def effects(self, fn: Callable[..., Any], plan: Plan) -> Effects:
+        return TracesStructs(self.name, plan)
 
     def build(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
         body = body_of(wrapper, plan)

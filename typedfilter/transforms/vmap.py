@@ -22,12 +22,14 @@ from typedfilter._mapping.axes import (
     map_arguments,
     mapped_signature,
 )
+from typedfilter._mapping.effects import Maps
 from typedfilter._mapping.results import is_batched, place_outputs, split_outputs
 from typedfilter._reading.conflicts import check_vmap
 from typedfilter._reading.plan import Plan
 from typedfilter._values.split import Carried
 from typedfilter._wrapping.blame import naming_deleted
 from typedfilter._wrapping.body import body_of
+from typedfilter._wrapping.effects import Effects
 from typedfilter._wrapping.wrapper import Transform, Wrapper
 from typedfilter.errors import VmapAxisError
 
@@ -52,6 +54,9 @@ class Vmap(Transform):
 
     def signature(self, plan: Plan) -> Signature:
         return mapped_signature(plan)
+
+    def effects(self, fn: Callable[..., Any], plan: Plan) -> Effects:
+        return Maps(self.name, plan, self.in_axes, self.out_axes, self.axis_name, self.axis_size)
 
     def build(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
         body = body_of(wrapper, plan)

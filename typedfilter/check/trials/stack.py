@@ -14,23 +14,20 @@ from typing import Any
 
 import jax
 
-from typedfilter._differentiating.targets import Targets
-from typedfilter._mapping.axes import argument_axes
+from typedfilter._differentiating.effects import Differentiates
+from typedfilter._mapping.effects import Maps
 from typedfilter._mapping.results import result_axes
 from typedfilter._reading.plan import plan_of
+from typedfilter._wrapping.effects import Effects, Given, Result
 from typedfilter._wrapping.wrapper import Wrapper
 from typedfilter.check.inputs import dims, types
 from typedfilter.check.inputs.dims import Size
 from typedfilter.check.trials import compare
 from typedfilter.check.trials.compare import MismatchError
-from typedfilter.transforms.grad import Grad, ValueAndGrad
-from typedfilter.transforms.vmap import Vmap
 
 Call = Callable[..., Any]
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 """Positional and keyword arguments."""
-
-_DERIVATIVES = frozenset({"filter_jacfwd", "filter_jacrev", "filter_hessian"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,13 +35,13 @@ class Level:
     """One transform of the stack.
 
     Attributes:
-        wrapper: the transform, of whatever is inside it.
+        effects: what the transform does to what is inside it.
         axes: by leaf of the arguments, the mapped axis (None: not mapped); empty for other transforms.
         size: the name of the mapped size.
         differs: by leaf of the result, whether it was found to have a mapped axis.
     """
 
-    wrapper: Wrapper
+    effects: Effects
     axes: tuple[int | None, ...] = ()
     size: str = ""
     differs: dict[int, bool] = dataclasses.field(default_factory=dict[int, bool], compare=False)
@@ -55,10 +52,15 @@ def keeps_result(levels: Sequence[Level]) -> bool:
 
     Not where a mapped axis has a name: the function then can't be called on its own.
     """
-    transforms = [level.wrapper.transform for level in levels]
-    if any(isinstance(t, Vmap) and t.axis_name is not None for t in transforms):
+    effects = [level.effects for level in levels]
+    if any(isinstance(one, Maps) and one.axis_name is not None for one in effects):
         return False
-    return any(isinstance(t, Grad) or t.name in _DERIVATIVES for t in transforms)
+    return any(_keeps(one) for one in effects)
+
+
+def _keeps(effects: Effects) -> bool:
+    gradient_alone = isinstance(effects, Differentiates) and not effects.with_value
+    return effects.result is Result.DERIVATIVE or (effects.result is Result.GRADIENT and gradient_alone)
 
 
 class Unknown:
@@ -97,19 +99,20 @@ def levels_of(
     """
     levels: list[Level] = []
     for wrapper in reversed(wrappers):
-        if not isinstance(wrapper.transform, Vmap):
-            levels.append(Level(wrapper))
+        effects = wrapper.transform.effects(wrapper.__wrapped__, plan_of(wrapper.__wrapped__))
+        if not isinstance(effects, Maps):
+            levels.append(Level(effects))
             continue
         sizes = {level.size: 2 for level in levels if level.size}
         shapes = [lifted(shape, i, levels, sizes) for i, (shape, _) in enumerate(arrays)]
         structs = [jax.ShapeDtypeStruct(s, dtype) for s, (_, dtype) in zip(shapes, arrays, strict=True)]
         found: list[tuple[int | None, ...]] = []
 
-        def ask(*leaves: Any, wrapper: Wrapper = wrapper, found: list[Any] = found) -> None:
-            found.append(_mapped_axes(wrapper, arguments(leaves), leaves))
+        def ask(*leaves: Any, effects: Maps = effects, found: list[Any] = found) -> None:
+            found.append(_mapped_axes(effects, arguments(leaves), leaves))
 
         jax.eval_shape(ask, *structs)
-        levels.append(Level(wrapper, found[0], _unused({*taken, *sizes})))
+        levels.append(Level(effects, found[0], _unused({*taken, *sizes})))
     return tuple(levels)
 
 
@@ -119,13 +122,11 @@ def _unused(taken: Collection[str]) -> str:
     return next(name for name in names if name not in taken)
 
 
-def _mapped_axes(wrapper: Wrapper, arguments: Arguments, leaves: Sequence[Any]) -> tuple[int | None, ...]:
-    transform = wrapper.transform
-    assert isinstance(transform, Vmap)
-    args, kwargs = arguments
+def _mapped_axes(effects: Maps, arguments: Arguments, leaves: Sequence[Any]) -> tuple[int | None, ...]:
+    call = Given(*arguments)
     by_id: dict[int, int | None] = {}
-    for found, _, axes in argument_axes(plan_of(wrapper.__wrapped__), transform.in_axes, args, kwargs):
-        by_id |= {id(leaf): axis for leaf, axis in zip(found, axes, strict=True)}
+    for value, axes in zip(call.values, effects.axes(call), strict=True):
+        by_id |= {id(leaf): axis for leaf, axis in zip(jax.tree.leaves(value), axes, strict=True)}
     return tuple(by_id.get(id(leaf)) for leaf in leaves)
 
 
@@ -151,19 +152,19 @@ def inner_result(
     """
     for number in reversed(range(len(levels))):
         level = levels[number]
-        transform = level.wrapper.transform
-        if isinstance(transform, Vmap):
-            out = _unmapped(out, level, transform, sizes[level.size])
-        elif isinstance(transform, ValueAndGrad):
-            out = _without_gradient(out, level, transform, primals(number))
-        elif transform.name in _DERIVATIVES:
+        effects = level.effects
+        if effects.result is Result.DERIVATIVE:
             return UNKNOWN
+        if isinstance(effects, Maps):
+            out = _unmapped(out, level, effects, sizes[level.size])
+        elif isinstance(effects, Differentiates):
+            out = _without_gradient(out, effects, primals(number))
         if out is UNKNOWN:
             return out
     return out
 
 
-def _unmapped(out: Any, level: Level, transform: Vmap, size: Size) -> Any:
+def _unmapped(out: Any, level: Level, effects: Maps, size: Size) -> Any:
     leaves, treedef = jax.tree.flatten(out)
     # In what is tried first, symbols or unequal numbers, no other axis has the size of a mapped one.
     differs = {
@@ -171,8 +172,7 @@ def _unmapped(out: Any, level: Level, transform: Vmap, size: Size) -> Any:
         for i, leaf in enumerate(leaves)
         if isinstance(leaf, jax.Array)
     }
-    plan = plan_of(level.wrapper.__wrapped__)
-    axes = result_axes(plan, transform.out_axes, out, leaves, lambda leaf: differs[id(leaf)])
+    axes = result_axes(effects.plan, effects.out_axes, out, leaves, lambda leaf: differs[id(leaf)])
     return jax.tree.unflatten(treedef, [_without_axis(x, a, size) for x, a in zip(leaves, axes, strict=True)])
 
 
@@ -184,12 +184,12 @@ def _without_axis(leaf: Any, axis: int | None, size: Size) -> Any:
     return jax.lax.index_in_dim(leaf, 0, axis, keepdims=False)
 
 
-def _without_gradient(out: Any, level: Level, transform: ValueAndGrad, primals: Mapping[str, Any]) -> Any:
-    if isinstance(transform, Grad):
-        gradient, value = (out[0], (UNKNOWN, out[1])) if transform.has_aux else (out, UNKNOWN)
-    else:
+def _without_gradient(out: Any, effects: Differentiates, primals: Mapping[str, Any]) -> Any:
+    if effects.with_value:
         value, gradient = out
-    targets = Targets(plan_of(level.wrapper.__wrapped__), transform.name)
+    else:
+        gradient, value = (out[0], (UNKNOWN, out[1])) if effects.has_aux else (out, UNKNOWN)
+    targets = effects.targets
     expected: list[Any] = []
     for param in targets.params:
         primal = primals[param.name]

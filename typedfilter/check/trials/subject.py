@@ -15,16 +15,11 @@ from typing import Any
 
 import jax
 
+from typedfilter._reading.plan import plan_of
+from typedfilter._wrapping.effects import Result
 from typedfilter._wrapping.wrapper import BoundWrapper, Wrapper
 
 _INFINITE = 100
-# Transforms that can be followed from outside. The others choose devices, or do not call the function at all.
-_FOLLOWED = frozenset(
-    {
-        *("filter_jit", "filter_vmap", "filter_checkpoint", "filter_custom_jvp", "filter_custom_vjp"),
-        *("filter_grad", "filter_value_and_grad", "filter_jacfwd", "filter_jacrev", "filter_hessian"),
-    }
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +110,7 @@ def _is_jitted(link: Any) -> bool:
 def _is_opaque(link: Any) -> bool:
     """Whether `link` may change what its function is given in ways that can't be seen from outside."""
     if isinstance(link, Wrapper):
-        return link.transform.name not in _FOLLOWED
+        return link.transform.effects(link.__wrapped__, plan_of(link.__wrapped__)).result is Result.ELSEWHERE
     if isinstance(link, (jax.custom_jvp, jax.custom_vjp)) or _is_jitted(link):
         return False
     if not isinstance(link, types.FunctionType):

@@ -12,6 +12,7 @@ import itertools
 import types
 from collections.abc import Iterator, Mapping, Sequence
 
+from typedfilter._mapping.effects import Maps
 from typedfilter.check.inputs import layout as _layout
 from typedfilter.check.inputs import sizes as _sizes
 from typedfilter.check.inputs.dims import Size
@@ -186,7 +187,7 @@ def _record(tried: Tried, sizes: Mapping[str, int], problem: Problem | None) -> 
 
 def _with_mapped(names: _sizes.Names, plan: trial.Plan) -> _sizes.Names:
     mapped = [level for level in plan.levels if level.size]
-    given = [(level.size, level.wrapper.transform.options.get("axis_size")) for level in mapped]
+    given = [(level.size, level.effects.axis_size) for level in mapped if isinstance(level.effects, Maps)]
     return dataclasses.replace(
         names,
         free=(*names.free, *(level.size for level in mapped)),

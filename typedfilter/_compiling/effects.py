@@ -1,0 +1,156 @@
+"""What compiling does to arguments: traced or static, placed, donated. The engine donates by the same."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from inspect import Parameter
+from typing import Any
+
+from typedfilter._compiling.modes import Mode, array_types, mode_of
+from typedfilter._compiling.packing import taken_leaves
+from typedfilter._placing.places import places_text
+from typedfilter._placing.shardings import in_shardings
+from typedfilter._reading.fields import is_array_only_class
+from typedfilter._reading.plan import Param, Plan
+from typedfilter._reading.roles import Role
+from typedfilter._values.leaves import stands_for_array, struct_of
+from typedfilter._values.trees import flatten
+from typedfilter._wrapping.call import take_arrays
+from typedfilter._wrapping.effects import Act, Effect, Effects, Given, Reason, Result, reasons_of
+
+__all__ = ["Donated", "Traces", "TracesStructs"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Donated:
+    """Which arguments of a compiled function are donated.
+
+    Attributes:
+        plan: of the function with all its arguments.
+        option: `donate=`.
+        bound: so many arguments are bound by position; the option does not speak of them,
+        named: nor of these, which are bound by name.
+    """
+
+    plan: Plan
+    option: str = "none"
+    bound: int = 0
+    named: tuple[str, ...] = ()
+
+    def __call__(self, place: int | str) -> bool:
+        """Whether the arrays of the argument at a position, or of that name, are donated."""
+        param = self.plan.positional(place) if isinstance(place, int) else self.plan.keyword(place)
+        if param is None or param.hint.donate or (isinstance(place, int) and place < self.bound):
+            return param is not None and param.hint.donate
+        return self._by_option(param) and not (self._keeps_first(param) and place == self.bound)
+
+    def effect(self, param: Param) -> dict[str, Any]:
+        """The facts of an `Effect`, and what more is to say for a reason."""
+        own = next((one for one in self.plan.params if one.name == param.name), param)
+        if own.hint.donate:
+            return {"donated": True}
+        by_option = own not in self.plan.positionals[: self.bound] and self._by_option(own)
+        return {"donated": by_option, "first_kept": by_option and self._keeps_first(own)}
+
+    def _by_option(self, param: Param) -> bool:
+        if self.option == "none" or param.name in self.named:
+            return False
+        return param.variadic or not (self._but_first and param is self._first)
+
+    def _keeps_first(self, param: Param) -> bool:
+        is_args = param.kind is Parameter.VAR_POSITIONAL
+        return self._but_first and is_args and param is self._first
+
+    @property
+    def _but_first(self) -> bool:
+        return self.option.endswith("except-first")
+
+    @property
+    def _first(self) -> Param | None:
+        left = self.plan.params[min(self.bound, len(self.plan.positionals)) :]
+        return left[0] if left else None
+
+
+class Traces(Effects):
+    """Of `filter_jit`: what is an array is traced, everything else is static."""
+
+    rule = "traces arrays, the rest is static"
+    result = Result.SAME
+
+    def __init__(
+        self, transform: str, plan: Plan, donated: Donated, in_places: Any = None, out_places: Any = None
+    ) -> None:
+        super().__init__(transform, plan)
+        self.donated = donated
+        self.in_places = in_places
+        self.out_places = out_places
+
+    def parameter(self, param: Param) -> Effect:
+        hint = param.hint
+        if hint.role is Role.STATIC:
+            return self.effect(Act.STATIC, Reason.of(hint))
+        whole = hint.role is not Role.AUTO or (isinstance(hint.type, type) and is_array_only_class(hint.type))
+        places = in_shardings(self.plan, self.in_places).of(param)
+        donation = self.donated.effect(param)
+        reasons = [Reason.of(hint), *_placed_by("in_shardings", places)]
+        if donation["donated"] and not hint.donate:
+            reasons.append(Reason(f"donate={self.donated.option!r}"))
+        act = Act.TRACED if whole else Act.BY_LEAF
+        return self.effect(act, *reasons, placed=places is not None or hint.sharding is not None, **donation)
+
+    def returned(self) -> Effect:
+        hint = self.plan.returns
+        act = Act.TRACED if hint.role is Role.ARRAYS and hint.type is not Any else Act.BY_LEAF
+        placed = self.out_places is not None or hint.sharding is not None
+        reasons = (*reasons_of(hint), *_placed_by("out_shardings", self.out_places))
+        return self.effect(act, *reasons, placed=placed)
+
+    def given(self, call: Given) -> tuple[list[list[Effect]], Given]:
+        masks = self.masks(call)
+        donated = [self.donated(self.donated.bound + p if isinstance(p, int) else p) for p in call.places]
+        effects = [self.leaves(mask, donate) for mask, donate in zip(masks, donated, strict=True)]
+        traced = [yes for mask in masks for yes in mask]
+        return effects, call.map(lambda i, leaf: struct_of(leaf) if traced[i] else leaf)
+
+    def default(self, param: Param, value: Any, innermost: bool) -> list[Effect]:
+        # Around other transforms, it is their function that fills defaults in: while it is traced.
+        mask = _traced(param, value)
+        donated = bool(self.donated.effect(param)["donated"])
+        return self.leaves(mask if innermost else [False] * len(mask), donated)
+
+    def masks(self, call: Given) -> list[list[bool]]:
+        """For each argument, which of its leaves are traced."""
+        given = zip(call.params(self.plan), call.values, strict=True)
+        return [_traced(param, value) for param, value in given]
+
+    def leaves(self, traced: Sequence[bool], donated: bool) -> list[Effect]:
+        array, other = self.effect(Act.TRACED, donated=donated), self.effect(Act.STATIC)
+        return [array if yes else other for yes in traced]
+
+
+class TracesStructs(Traces):
+    """Of `filter_make_jaxpr`: what stands for an array is traced as well, and the function is not called."""
+
+    result = Result.ELSEWHERE
+
+    def __init__(self, transform: str, plan: Plan) -> None:
+        super().__init__(transform, plan, Donated(plan))
+
+    def default(self, param: Param, value: Any, innermost: bool) -> list[Effect]:
+        return self.each(Act.STATIC, value)
+
+    def masks(self, call: Given) -> list[list[bool]]:
+        return take_arrays(self.plan, call.args, call.kwargs, stands_for_array)[1].masks
+
+
+def _placed_by(option: str, places: Any) -> tuple[Reason, ...]:
+    """The option that places arrays as a cause; an annotation speaks for itself."""
+    return () if places is None else (Reason(f"{option}={places_text(places)}"),)
+
+
+def _traced(param: Param | None, value: Any) -> list[bool]:
+    mode = mode_of(param, value, structs=True)
+    if mode is not Mode.PACKED:
+        return [mode is Mode.TRACED] * len(flatten(value)[0])
+    return taken_leaves(value, array_types(param, structs=True))

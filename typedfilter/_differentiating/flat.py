@@ -1,0 +1,86 @@
+"""A function as JAX differentiates it for Jacobians: from flat arrays to flat arrays, the rest beside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from typedfilter._differentiating.targets import Targets, split_aux
+from typedfilter._reading.plan import Plan
+from typedfilter._values.leaves import is_array, is_inexact_array
+from typedfilter._values.split import Rest, split
+from typedfilter._values.text import brief
+from typedfilter._wrapping.call import Call
+from typedfilter.errors import ShapeError
+
+__all__ = ["FlatFunction", "refuse_complex"]
+
+
+class FlatFunction:
+    """A function from the differentiated leaves of a call to the inexact arrays of its result, and the rest.
+
+    Attributes:
+        out: what else the result held when the function ran last.
+        aux: likewise, what else the auxiliary data held.
+    """
+
+    out: Rest
+    aux: Rest
+
+    def __init__(
+        self, body: Callable[..., Any], call: Call, plan: Plan, transform: str, has_aux: bool
+    ) -> None:
+        self.body = body
+        self.call = call
+        self.plan = plan
+        self.transform = transform
+        self.has_aux = has_aux
+
+    def __call__(self, taken: Sequence[Sequence[Any]]) -> tuple[list[Any], list[Any]]:
+        args, kwargs = self.call.put(taken)
+        out = self.body(*args, **kwargs)
+        value, aux = split_aux(out, self.has_aux, self.plan, self.transform)
+        found, self.out = split(value, lambda leaves: list(map(is_inexact_array, leaves)))
+        arrays, self.aux = split(aux, lambda leaves: list(map(is_array, leaves)))
+        self._refuse_complex_result(value)
+        return found or [jnp.zeros(())], arrays  # jax.jacrev has no basis for no result at all
+
+    def rows(self, rows: Sequence[Any]) -> Sequence[Any]:
+        """One row, in the structure of the differentiated leaves, for each array of the result."""
+        return [row if any(self.call.taken) else self.call.taken for row in rows[: len(self.out.taken_at)]]
+
+    def _refuse_complex_result(self, value: Any) -> None:
+        if self.transform == "filter_jacfwd":
+            return
+        for path, leaf in jax.tree_util.tree_leaves_with_path(value):
+            if is_inexact_array(leaf) and jnp.iscomplexobj(leaf):
+                where = jax.tree_util.keystr(path)
+                raise ShapeError(
+                    f"can't be differentiated by {self.transform}: "
+                    + (f"at {where} it holds {brief(leaf)}" if where else f"it is {brief(leaf)}"),
+                    function=self.plan.function,
+                    parameter="return",
+                    expected="real arrays",
+                    actual=brief(leaf),
+                    fix="return real and imaginary parts; or use filter_vjp, which takes complex cotangents",
+                )
+
+
+def refuse_complex(call: Call, targets: Targets) -> None:
+    for place, rest, leaves in zip(call.places, call.rests, call.taken, strict=True):
+        for leaf in leaves:
+            if jnp.iscomplexobj(leaf):
+                name = targets.plan.positional(place).name if isinstance(place, int) else place
+                tree = rest.with_none(leaves)
+                paths = [path for path, found in jax.tree_util.tree_leaves_with_path(tree) if found is leaf]
+                raise ShapeError(
+                    f"can't be differentiated by {targets.transform}: it is {brief(leaf)}",
+                    function=targets.plan.function,
+                    parameter=name + jax.tree_util.keystr(paths[0]),
+                    expected="a real array",
+                    actual=brief(leaf),
+                    fix="pass real and imaginary parts; or use filter_jvp, which takes complex tangents",
+                )

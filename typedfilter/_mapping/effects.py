@@ -1,0 +1,84 @@
+"""What a map does to arguments and to the result: which leaves are mapped along which axis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from typedfilter._mapping.axes import BY_RULE, argument_axes, axis_option
+from typedfilter._reading.plan import Param, Plan
+from typedfilter._reading.roles import Role
+from typedfilter._values.leaves import struct_of
+from typedfilter._wrapping.effects import Act, Effect, Effects, Given, Reason, Result, answered, reasons_of
+
+__all__ = ["Maps"]
+
+
+class Maps(Effects):
+    """Of `filter_vmap` and `filter_pmap`.
+
+    Attributes:
+        in_axes: the option.
+        out_axes: the option.
+        axis_name: by which collectives reach the axis.
+        axis_size: the size of the axis, where it is given.
+    """
+
+    rule = "maps axis 0 of arrays, broadcasts the rest"
+    result = Result.MAPPED
+
+    def __init__(
+        self,
+        transform: str,
+        plan: Plan,
+        in_axes: Any = BY_RULE,
+        out_axes: Any = BY_RULE,
+        axis_name: Any = None,
+        axis_size: int | None = None,
+    ) -> None:
+        super().__init__(transform, plan)
+        self.in_axes = in_axes
+        self.out_axes = out_axes
+        self.axis_name = axis_name
+        self.axis_size = axis_size
+
+    def parameter(self, param: Param) -> Effect:
+        option, hint = axis_option(self.plan, self.in_axes, param), param.hint
+        if option != BY_RULE:
+            return self._by_option(option, "in_axes")
+        if hint.axis is not None:
+            return self._mapped(hint.axis.axis, Reason.of(hint))
+        if hint.role is Role.STATIC:
+            return self.effect(Act.BROADCAST, Reason.of(hint))
+        return self._by_rule(hint.role is Role.ARRAYS, Reason.of(hint))
+
+    def returned(self) -> Effect:
+        hint = self.plan.returns
+        if self.out_axes != BY_RULE:
+            return self._by_option(self.out_axes, "out_axes")
+        if hint.axis is not None:
+            return self._mapped(hint.axis.axis, Reason.of(hint))
+        return self._by_rule(hint.role is Role.ARRAYS and hint.type is not Any, *reasons_of(hint))
+
+    def given(self, call: Given) -> tuple[list[list[Effect]], Given]:
+        by_argument = answered(call, self.axes)
+        flat = [axis for axes in by_argument for axis in axes]
+        inner = call.map(lambda i, leaf: leaf if flat[i] is None else struct_of(leaf, flat[i]))
+        return [[self._mapped(axis) for axis in axes] for axes in by_argument], inner
+
+    def default(self, param: Param, value: Any, innermost: bool) -> list[Effect]:
+        return self.each(Act.BROADCAST, value)  # what is left to its default, a map never sees
+
+    def axes(self, call: Given) -> list[list[int | None]]:
+        """For each argument, the mapped axis of each leaf."""
+        return [axes for _, _, axes in argument_axes(self.plan, self.in_axes, call.args, call.kwargs)]
+
+    def _by_option(self, axes: Any, option: str) -> Effect:
+        reason = Reason(f"{option}={axes!r}")
+        simple = axes is None or isinstance(axes, int)
+        return self._mapped(axes, reason) if simple else self.effect(Act.BY_LEAF, reason)
+
+    def _by_rule(self, arrays: bool, *reasons: Reason) -> Effect:
+        return self._mapped(0, *reasons) if arrays else self.effect(Act.BY_LEAF, *reasons)
+
+    def _mapped(self, axis: Any, *reasons: Reason) -> Effect:
+        return self.effect(Act.BROADCAST if axis is None else Act.MAPPED, *reasons, axis=axis)

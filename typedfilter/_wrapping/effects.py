@@ -1,0 +1,210 @@
+"""What a transform does to each parameter and leaf of a call, and to the result: values with their causes.
+
+Every transform has its `Effects`, which ask what the transform itself asks. `explain` prints them, and
+`typedfilter check` follows a stack of transforms by them. Nothing is run, and nothing is said twice.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import enum
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar, TypeVar
+
+import jax
+
+from typedfilter._reading.hints import Hint
+from typedfilter._reading.plan import Param, Plan
+from typedfilter._values.trees import flatten
+
+__all__ = ["Act", "Effect", "Effects", "Given", "PassesOn", "Reason", "Result", "answered", "reasons_of"]
+
+T = TypeVar("T")
+
+
+class Act(enum.Enum):
+    """What happens to one leaf; to a whole parameter, `BY_LEAF` where its leaves fare differently."""
+
+    TRACED = "traced"
+    STATIC = "static"
+    MAPPED = "axis"
+    BROADCAST = "broadcast"
+    DIFFERENTIATED = "differentiated"
+    CONSTANT = "constant"
+    PASSED_ON = "passed on"
+    BY_LEAF = "by leaf"
+    MADE = "made"  # of a result: by the transform; the effect says of what
+
+
+@dataclasses.dataclass(frozen=True)
+class Reason:
+    """A cause in words: an option or a rule of the transform, or what the annotation says to every one."""
+
+    text: str
+    of_annotation: bool = False
+
+    @classmethod
+    def of(cls, hint: Hint) -> Reason:
+        """The annotation as the cause, or that there is none."""
+        return cls(hint.why, of_annotation=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Effect:
+    """What one transform does to a parameter, a leaf or the result, and why.
+
+    Attributes:
+        transform: its name.
+        act: what it does.
+        axis: along which axis it maps.
+        placed: whether it puts arrays where an option or an annotation says.
+        donated: whether it gives the buffers of arrays to the computation.
+        first_kept: whether the first of several arguments (`*args`) is not donated.
+        made_of: what a result consists of that the transform makes.
+        reasons: the causes.
+    """
+
+    transform: str
+    act: Act
+    reasons: tuple[Reason, ...] = ()
+    axis: int | None = None
+    placed: bool = False
+    donated: bool = False
+    first_kept: bool = False
+    made_of: str = ""
+
+    @property
+    def what(self) -> str:
+        """The effect in a few words, without its causes."""
+        text = {Act.MAPPED: f"axis {self.axis}", Act.MADE: self.made_of}.get(self.act, self.act.value)
+        donated = ", donated except the first" if self.first_kept else ", donated"
+        return text + (", placed" if self.placed else "") + (donated if self.donated else "")
+
+    @property
+    def why(self) -> tuple[str, ...]:
+        """The causes in words."""
+        return tuple(reason.text for reason in self.reasons)
+
+
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """The arguments of a call, or those that are bound."""
+
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = dataclasses.field(default_factory=dict[str, Any])
+
+    @property
+    def values(self) -> list[Any]:
+        return [*self.args, *self.kwargs.values()]
+
+    @property
+    def places(self) -> list[int | str]:
+        """The position or the name of each value."""
+        return [*range(len(self.args)), *self.kwargs]
+
+    def params(self, plan: Plan) -> list[Param | None]:
+        """The parameter that takes each value."""
+        return [*map(plan.positional, range(len(self.args))), *map(plan.keyword, self.kwargs)]
+
+    def bind(self, bound: Given) -> Given:
+        """This call of something that has arguments bound, as a call of what it is made of."""
+        return Given((*bound.args, *self.args), bound.kwargs | self.kwargs)
+
+    def with_values(self, values: Iterable[Any]) -> Given:
+        rest = list(values)
+        count = len(self.args)
+        return Given(tuple(rest[:count]), dict(zip(self.kwargs, rest[count:], strict=True)))
+
+    def map(self, change: Callable[[int, Any], Any]) -> Given:
+        """With each leaf changed; `change` also gets how many leaves are before it."""
+        leaves, treedef = flatten(self.values)
+        return self.with_values(treedef.unflatten([change(i, leaf) for i, leaf in enumerate(leaves)]))
+
+
+def answered(call: Given, ask: Callable[[Given], T]) -> T:
+    """The answer of `ask`, to which what stands for an array is a tracer."""
+    leaves = jax.tree.leaves(call.values)
+    structs = {i: leaf for i, leaf in enumerate(leaves) if isinstance(leaf, jax.ShapeDtypeStruct)}
+    if not structs:
+        return ask(call)
+    answers: list[T] = []
+
+    def look(tracers: dict[int, Any]) -> None:
+        answers.append(ask(call.map(tracers.get)))
+
+    jax.eval_shape(look, structs)
+    return answers[0]
+
+
+class Result(enum.Enum):
+    """How the result of a transformed function relates to what the function itself returns."""
+
+    SAME = enum.auto()
+    MAPPED = enum.auto()  # arrays have one more axis
+    GRADIENT = enum.auto()  # of a scalar, beside its value perhaps
+    DERIVATIVE = enum.auto()  # the function's own result is not handed out
+    ELSEWHERE = enum.auto()  # the function runs where it can't be followed, or not at all
+
+
+class Effects(abc.ABC):
+    """What one transform does to the arguments and the result of a callable with this plan.
+
+    Attributes:
+        rule: what `by leaf` stands for.
+        result: what becomes of the result.
+    """
+
+    rule: ClassVar[str] = ""
+    result: ClassVar[Result]
+
+    def __init__(self, transform: str, plan: Plan) -> None:
+        self.transform = transform
+        self.plan = plan
+
+    @abc.abstractmethod
+    def parameter(self, param: Param) -> Effect:
+        """What happens to whatever is passed for a parameter of the plan."""
+
+    @abc.abstractmethod
+    def returned(self) -> Effect:
+        """What happens to the result."""
+
+    @abc.abstractmethod
+    def given(self, call: Given) -> tuple[list[list[Effect]], Given]:
+        """What happens to each leaf of each argument, and the call that the function inside receives."""
+
+    @abc.abstractmethod
+    def default(self, param: Param, value: Any, innermost: bool) -> list[Effect]:
+        """What happens to each leaf of a default value; in an `innermost` one the function fills it in."""
+
+    def effect(self, act: Act, *reasons: Reason, **facts: Any) -> Effect:
+        """An effect of this transform."""
+        return Effect(self.transform, act, reasons, **facts)
+
+    def each(self, act: Act, value: Any) -> list[Effect]:
+        """One effect for every leaf of a value."""
+        return [self.effect(act)] * len(jax.tree.leaves(value))
+
+
+class PassesOn(Effects):
+    """Of transforms that hand every argument and the result on as they are."""
+
+    result = Result.SAME
+
+    def parameter(self, param: Param) -> Effect:
+        return self.effect(Act.PASSED_ON)
+
+    def returned(self) -> Effect:
+        return self.effect(Act.PASSED_ON)
+
+    def given(self, call: Given) -> tuple[list[list[Effect]], Given]:
+        return [self.each(Act.PASSED_ON, value) for value in call.values], call
+
+    def default(self, param: Param, value: Any, innermost: bool) -> list[Effect]:
+        return self.each(Act.PASSED_ON, value)
+
+
+def reasons_of(hint: Hint) -> Sequence[Reason]:
+    """The annotation of a result as a cause; what another transform returns has none, its plan says Any."""
+    return (Reason.of(hint),) if hint.annotated and hint.type is not Any else ()
