@@ -69,7 +69,7 @@ def test_the_first_two_shell_blocks_install_and_run_the_demo_and_the_tests():
     shell = [text.splitlines() for _, _, text in blocks("sh")]
     demo, tests = shell[:2]
     assert demo[1:] == ["pip install '.[demo]'", "typedfilter demo"]
-    assert tests[1:] == ["pip install -e '.[dev]'", "pytest"]
+    assert tests[1:] == ["pip install -e '.[dev]'", "pytest -n auto"]
     assert demo[0] == tests[0] == "python3 -m venv .venv && . .venv/bin/activate"
 
 
