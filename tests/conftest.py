@@ -11,18 +11,11 @@ if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", "")
 
 from hypothesis import settings
 
-# Set by .ci/run for the suites on the oldest and the newest JAX: what no version of JAX changes ran once before
-# them, with the versions of README's command, and of the exhaustive laws a third of the examples is enough.
+# Set by .ci/run for the suites on the oldest and the newest JAX. What no version of JAX changes ran once
+# before them, with the versions of README's command; of the exhaustive laws a third of the examples is enough.
 OTHER_VERSIONS = os.environ.get("TYPEDFILTER_TESTS") == "versions"
-collect_ignore = [
-    "static",
-    "bench",
-    "check/test_pytest_plugin.py",
-    "package/test_layout.py",
-    "package/test_cli.py",
-]
-if not OTHER_VERSIONS:
-    collect_ignore = []
+ONCE = ["static", "bench", "check/test_pytest_plugin.py", "package/test_layout.py", "package/test_cli.py"]
+collect_ignore = ONCE if OTHER_VERSIONS else []
 
 # No deadline: the first example of a test compiles. Derandomized: a failure must fail again.
 settings.register_profile(
