@@ -12,7 +12,7 @@ if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", "")
 from hypothesis import settings
 
 # Set by .ci/run for the suites on the oldest and the newest JAX. What no version of JAX changes ran once
-# before them, with the versions of README's command; of the exhaustive laws a third of the examples is enough.
+# before them, with the versions of README's command; of exhaustive laws a third of the examples is enough.
 OTHER_VERSIONS = os.environ.get("TYPEDFILTER_TESTS") == "versions"
 ONCE = ["static", "bench", "check/test_pytest_plugin.py", "package/test_layout.py", "package/test_cli.py"]
 collect_ignore = ONCE if OTHER_VERSIONS else []

@@ -14,7 +14,7 @@ from jax.tree_util import tree_flatten
 
 from typedfilter._values.trees import Treedef
 
-__all__ = ["Carried", "Rest", "join_leaves", "split", "split_leaves"]
+__all__ = ["Parcel", "Rest", "join_leaves", "split", "split_leaves"]
 
 
 def join_leaves(total: int, *parts: tuple[Sequence[int], Iterable[Any]]) -> list[Any]:
@@ -67,7 +67,7 @@ def split_leaves(leaves: list[Any], treedef: Treedef, mask: Sequence[bool]) -> t
     return [leaves[i] for i in taken_at], Rest(treedef, taken_at, others_at, [leaves[i] for i in others_at])
 
 
-class Carried:
+class Parcel:
     """A pytree node without children, on which a Python object travels past JAX and back."""
 
     __slots__ = ("back", "there")
@@ -77,4 +77,4 @@ class Carried:
         self.back: Any = None
 
 
-jax.tree_util.register_pytree_node(Carried, lambda carried: ((), carried), lambda carried, _: carried)
+jax.tree_util.register_pytree_node(Parcel, lambda parcel: ((), parcel), lambda parcel, _: parcel)

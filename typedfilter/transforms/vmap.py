@@ -26,7 +26,7 @@ from typedfilter._mapping.effects import Maps
 from typedfilter._mapping.results import is_batched, place_outputs, split_outputs
 from typedfilter._reading.conflicts import check_vmap
 from typedfilter._reading.plan import Plan
-from typedfilter._values.split import Carried
+from typedfilter._values.split import Parcel
 from typedfilter._wrapping.blame import naming_deleted
 from typedfilter._wrapping.body import body_of
 from typedfilter._wrapping.effects import Effects
@@ -61,10 +61,10 @@ class Vmap(Transform):
     def build(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
         body = body_of(wrapper, plan)
 
-        def one_example(arrays: list[Any], carried: Carried) -> tuple[list[Any], list[Any]]:
-            args, kwargs = carried.there.join(arrays)
+        def one_example(arrays: list[Any], parcel: Parcel) -> tuple[list[Any], list[Any]]:
+            args, kwargs = parcel.there.join(arrays)
             differs = functools.partial(is_batched, mapped=arrays)
-            mapped, whole, carried.back = split_outputs(plan, self.out_axes, body(*args, **kwargs), differs)
+            mapped, whole, parcel.back = split_outputs(plan, self.out_axes, body(*args, **kwargs), differs)
             return mapped, whole
 
         # One function for JAX to know, made once: its own caches hang on that.
@@ -75,16 +75,16 @@ class Vmap(Transform):
 
         def call(*args: Any, **kwargs: Any) -> Any:
             call = map_arguments(plan, self.in_axes, args, kwargs, self.axis_size)
-            carried = Carried(call)
+            parcel = Parcel(call)
             try:
                 with naming_deleted(plan, args, kwargs):
-                    mapped, whole = mapper(tuple(call.axes), call.size)(call.arrays, carried)
+                    mapped, whole = mapper(tuple(call.axes), call.size)(call.arrays, parcel)
             except (RuntimeError, ValueError) as error:
                 # As the releases of JAX word it. Before the body has returned, it is an error of the body.
-                if carried.back is not None and "out_axes" in str(error) and "None" in str(error):
+                if parcel.back is not None and "out_axes" in str(error) and "None" in str(error):
                     raise _unmapped(plan) from None
                 raise
-            return place_outputs(mapped, whole, carried.back)
+            return place_outputs(mapped, whole, parcel.back)
 
         return call
 
