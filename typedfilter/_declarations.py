@@ -447,6 +447,16 @@ class Converted(Protocol[P, R_co]):
         """The arrays that the function closed over."""
         ...
 
+    @property
+    def in_struct(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The example arguments, with a `jax.ShapeDtypeStruct` for each array."""
+        ...
+
+    @property
+    def out_struct(self) -> Any:
+        """The result, with a `jax.ShapeDtypeStruct` for each array."""
+        ...
+
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
 
 

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import Array
+from jax.extend.core import Jaxpr
 from jaxtyping import Float
 
 from typedfilter import (
     ShapeError,
     StaticArgumentError,
     Traced,
+    combine,
+    filter,
     filter_closure_convert,
     filter_grad,
     filter_jit,
     filter_vmap,
+    is_array,
+    partition,
+    tree_equal,
 )
 
 W = jnp.array([1.0, 2.0, 3.0])
@@ -110,14 +117,116 @@ def test_python_numbers_are_passed_as_they_are():
     assert [(type(value), value) for value in seen] == [(bool, True), (int, 2), (float, 2.0), (complex, 2j)]
 
 
-def test_it_is_a_pytree_of_its_consts():
+def test_it_is_a_pytree_of_its_program_and_its_consts():
     converted = filter_closure_convert(closes_over_two, W)
-    leaves, treedef = jax.tree_util.tree_flatten(converted)
-    assert ids(leaves) == ids([W, I])
-    doubled = treedef.unflatten([2 * W, I])
+    (jaxpr, *consts), treedef = jax.tree_util.tree_flatten(converted)
+    assert isinstance(jaxpr, Jaxpr)
+    assert ids(consts) == ids([W, I])
+    doubled = treedef.unflatten([jaxpr, 2 * W, I])
     assert jnp.array_equal(doubled(W)["y"], 2 * W * W + I)
-    (path, _), _ = jax.tree_util.tree_flatten_with_path(converted)[0]
-    assert jax.tree_util.keystr(path) == ".consts[0]"
+    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_flatten_with_path(converted)[0]]
+    assert paths == [".jaxpr", ".consts[0]", ".consts[1]"]
+
+
+def test_the_structure_of_examples_and_result_can_be_asked_for():
+    converted = filter_closure_convert(closes_over_two, W, k=2)
+    assert converted.in_struct == ((STRUCT,), {"k": 2})
+    assert converted.out_struct == {"y": STRUCT, "name": "n", "k": 2}
+    assert filter_closure_convert(lambda: 1).out_struct == 1
+
+
+def test_structures_survive_flattening_copying_and_other_consts():
+    converted = filter_closure_convert(closes_over_two, W)
+    for other in (jax.tree.map(lambda leaf: leaf, converted), copy.deepcopy(converted)):
+        assert other.out_struct == converted.out_struct
+        assert other.in_struct == converted.in_struct
+
+
+def scaled(z, like, **options):
+    return filter_closure_convert(lambda x, **k: (x * z, k), like, **options)
+
+
+def test_two_conversions_at_like_arguments_differ_in_their_program_alone():
+    one, two = scaled(W, W), scaled(2 * W, 2 * W)
+    arrays, others = zip(partition(one, is_array), partition(two, is_array), strict=True)
+    assert jax.tree.structure(arrays[0]) == jax.tree.structure(arrays[1])
+    assert tree_equal(*others, typematch=True) is False
+    no_program = [filter(part, lambda leaf: isinstance(leaf, Jaxpr), inverse=True) for part in others]
+    assert tree_equal(*no_program, typematch=True) is True
+    mixed = combine(arrays[1], others[0])  # as who chooses between two states of a solver does
+    assert jnp.array_equal(mixed(W)[0], 2 * W * W)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda: scaled(W, 1.0),
+        lambda: filter_closure_convert(lambda x, **k: (2 * x, k), W[:2]),
+        lambda: scaled(W, W, n=1),
+        lambda: scaled(W, W, n=True),
+        lambda: filter_closure_convert(lambda y, **k: (y * W, k), W),
+        lambda: filter_closure_convert(lambda x, **k: ([x * W], k), W),
+    ],
+)
+def test_conversions_that_take_or_return_something_else_differ_in_structure(other):
+    assert jax.tree.structure(scaled(W, W, n=1.0)) != jax.tree.structure(other())
+    assert jax.tree.structure(scaled(W, W)) != jax.tree.structure(other())
+
+
+def test_conversions_of_a_plain_function_at_like_arguments_are_one_program():
+    traces = []
+
+    @filter_jit
+    def call(f, x):
+        traces.append(x)
+        return f(x)
+
+    for k in range(3):
+        converted = filter_closure_convert(squared, W)
+        assert jnp.array_equal(call(converted, k * W), k * k * W * W)
+    assert len(traces) == 1
+    assert filter_closure_convert(squared, 3.0)(3.0) == 9.0
+
+
+SCALE = jnp.array(2.0)
+
+
+def squared(x):
+    return x**2
+
+
+def scaled_by_a_global(x):
+    return x * SCALE
+
+
+def test_a_global_that_was_set_anew_is_hoisted_anew(monkeypatch):
+    assert filter_closure_convert(scaled_by_a_global, 3.0)(3.0) == 6.0
+    monkeypatch.setitem(globals(), "SCALE", jnp.array(5.0))
+    assert filter_closure_convert(scaled_by_a_global, 3.0)(3.0) == 15.0
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass
+class One:
+    x: jax.Array
+
+    def double(self):
+        return 2 * self.x
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass
+class Two:
+    x: jax.Array
+
+    def double(self):
+        return 20 * self.x
+
+
+def test_an_argument_of_another_class_with_the_same_fields_does_not_fit():
+    converted = filter_closure_convert(lambda model: model.double(), One(W))
+    with pytest.raises(ShapeError, match="differs in structure"):
+        converted(Two(W))
 
 
 def test_gradients_reach_the_consts():

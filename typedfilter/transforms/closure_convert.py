@@ -7,113 +7,91 @@ jaxpr. Each later call has to fit the examples, and evaluates that jaxpr.
 from __future__ import annotations
 
 import copy
-import dataclasses
 import inspect
-from collections.abc import Callable
-from typing import Any, overload
+import operator
+import types
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Any, TypeAlias, overload
 
 import jax
 import numpy as np
 
 from typedfilter._declarations import Converted, P, R
 from typedfilter._reading.plan import Plan, plan_of
-from typedfilter._shapes.check import checked
-from typedfilter._values.leaves import stands_for_array
-from typedfilter._values.split import Rest
-from typedfilter._values.template import Difference, Template
-from typedfilter._wrapping.call import Lifted, take_arrays
-from typedfilter.errors import ShapeError, StaticArgumentError, TypedFilterError
+from typedfilter._shapes.check import checked, checks_enabled
+from typedfilter._values.carried import Carried
+from typedfilter._values.leaves import is_passed, stands_for_array
+from typedfilter._values.memory import Attached
+from typedfilter._values.split import split
+from typedfilter._values.template import Template
+from typedfilter._wrapping.call import Arguments, take_arrays
+from typedfilter._wrapping.interface import Interface, bind, names_of, values_of
 
 __all__ = ["filter_closure_convert"]
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Program:
-    """A traced function without its constants. Compared by identity."""
-
-    plan: Plan
-    jaxpr: Any
-    names: tuple[str, ...]
-    templates: tuple[Template, ...]
-    out: Rest
-
-    def arrays_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
-        """The arrays of a call that fits the examples.
-
-        Raises:
-            ShapeError: a structure, shape or dtype is another one.
-            StaticArgumentError: something that is no array is another value.
-        """
-        bound = _bind(self.plan, args, kwargs)
-        names = _names(self.plan, bound)
-        if names != self.names:
-            raise ShapeError(
-                "is called with other arguments than it was converted for",
-                function=self.plan.function,
-                expected=", ".join(self.names) or "no arguments",
-                actual=", ".join(names) or "no arguments",
-                fix=_FIX,
-            )
-        arrays: list[Any] = []
-        for name, template, value in zip(names, self.templates, _values(bound), strict=True):
-            found = template.fit(value)
-            if isinstance(found, Difference):
-                raise self._error(name, found)
-            arrays += found
-        return arrays
-
-    def _error(self, name: str, difference: Difference) -> TypedFilterError:
-        error = StaticArgumentError if difference.static else ShapeError
-        return error(
-            f"differs in {difference.what} from the example that the function was converted for",
-            function=self.plan.function,
-            parameter=name + difference.where,
-            expected=difference.expected,
-            actual=difference.actual,
-            fix=_FIX,
-        )
-
-
-_FIX = "call filter_closure_convert again with arguments like these"
-
-
 class ClosureConverted:
-    """What `filter_closure_convert` returns: a function, and a pytree whose leaves are `consts`.
+    """What `filter_closure_convert` returns: a function, and a pytree of its program and its constants.
 
     Attributes:
+        jaxpr: the program, a `jax.extend.core.Jaxpr`: the one leaf that is no array.
         consts: the arrays that the function closed over; the very objects, tracers included.
     """
 
-    def __init__(self, consts: Any, program: Program) -> None:
+    def __init__(self, jaxpr: Any, consts: Any, interface: Interface) -> None:
+        self.jaxpr = jaxpr
         self.consts = consts  # a list; but JAX unflattens with anything in the place of a child
-        self.program = program
-        self.__name__: str = program.plan.function.rpartition(".")[2]
-        self.__qualname__ = program.plan.function
-        self.__signature__: inspect.Signature = program.plan.signature
+        self.interface = interface
+        self.__name__: str = interface.plan.function.rpartition(".")[2]
+        self.__qualname__ = interface.plan.function
+        self.__signature__: inspect.Signature = interface.plan.signature
+
+    @property
+    def in_struct(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The example arguments `(args, kwargs)`, with a `jax.ShapeDtypeStruct` for each array."""
+        args, kwargs = self.interface.given
+        return args.join(args.structs), kwargs.join(kwargs.structs)
+
+    @property
+    def out_struct(self) -> Any:
+        """What a call returns, with a `jax.ShapeDtypeStruct` for each array."""
+        return self.interface.out.join(self.interface.out.structs)
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         from jax.extend.core import ClosedJaxpr, jaxpr_as_fun  # here: it loads all of Pallas
 
-        arrays = self.program.arrays_of(args, kwargs)
-        run = jaxpr_as_fun(ClosedJaxpr(self.program.jaxpr, self.consts))
-        return self.program.out.join(run(*arrays))
+        arrays = self.interface.arrays_of(args, kwargs)
+        run = jaxpr_as_fun(ClosedJaxpr(self.jaxpr, self.consts))
+        return self.interface.out.join(run(*arrays))
 
     def __typedfilter_plan__(self) -> Plan:
         """The plan of the function that was converted."""
-        return self.program.plan
+        return self.interface.plan
 
     def __deepcopy__(self, memo: Any) -> ClosureConverted:
-        return ClosureConverted(copy.deepcopy(self.consts, memo), self.program)
+        return ClosureConverted(self.jaxpr, copy.deepcopy(self.consts, memo), self.interface)
 
     def __repr__(self) -> str:
         return f"filter_closure_convert({self.__qualname__}, consts={self.consts!r})"
 
 
+_KEYS = jax.tree_util.GetAttrKey("jaxpr"), jax.tree_util.GetAttrKey("consts")
+
+
+def _children(converted: ClosureConverted) -> tuple[Any, Any]:
+    return converted.jaxpr, converted.consts
+
+
+def _unflatten(interface: Interface, children: Iterable[Any]) -> ClosureConverted:
+    jaxpr, consts = children
+    return ClosureConverted(jaxpr, consts, interface)
+
+
 jax.tree_util.register_pytree_with_keys(
     ClosureConverted,
-    lambda converted: (((jax.tree_util.GetAttrKey("consts"), converted.consts),), converted.program),
-    lambda program, children: ClosureConverted(next(iter(children)), program),
-    lambda converted: ((converted.consts,), converted.program),
+    lambda converted: (tuple(zip(_KEYS, _children(converted), strict=True)), converted.interface),
+    _unflatten,
+    lambda converted: (_children(converted), converted.interface),
 )
 
 
@@ -132,37 +110,68 @@ def filter_closure_convert(fn: Callable[..., Any], /, *args: Any, **kwargs: Any)
         args, kwargs: example arguments.
 
     Returns:
-        A function that is called in the same way, with arguments like the examples. It is a pytree of what
-        `fn` closed over, which is also its attribute `consts`: the very objects, in the order in which `fn`
-        uses them. Constants inside of functions that `jax.jit` has compiled on their own stay there.
+        A function that is called in the same way, with arguments like the examples. It is a pytree of its
+        program (`jaxpr`: one leaf, which is no array) and of what `fn` closed over (`consts`: the very
+        objects, in the order in which `fn` uses them). Its attributes `in_struct` and `out_struct` are the
+        example arguments `(args, kwargs)` and the result, with a `jax.ShapeDtypeStruct` for each array.
+        Constants inside of functions that `jax.jit` has compiled on their own stay there.
 
     Raises:
         ShapeError: a later call differs from the examples in a structure, shape or dtype.
         StaticArgumentError: a later call differs from them in something that is no array.
     """
     plan = plan_of(fn, final=True)
-    bound = _bind(plan, args, kwargs)
+    bound = bind(plan, args, kwargs)
     arrays, arguments = take_arrays(plan, bound.args, bound.kwargs, stands_for_array)
-    lifted = Lifted(checked(fn, plan), arguments)
-    closed: Any = jax.make_jaxpr(lifted)(arrays)
-    templates = tuple(map(Template, _values(bound), arguments.masks))
-    program = Program(plan, closed.jaxpr, _names(plan, bound), templates, lifted.out)
-    return ClosureConverted([_itself(const) for const in closed.consts], program)
+    templates = tuple(map(Template, values_of(bound), arguments.masks))
+    names = names_of(plan, bound)
+    key = names, tuple([template.key for template in templates]), checks_enabled()
+    closed, result = jax.make_jaxpr(
+        _remembered(fn, key, Body(checked(fn, plan), arguments)), return_shape=True
+    )(arrays)
+    out = Template(result.join(), [i in result.rest.taken_at for i in range(result.rest.treedef.num_leaves)])
+    interface = Interface(plan, names, templates, (_example(args), _example(kwargs)), out)
+    return ClosureConverted(closed.jaxpr, [_itself(const) for const in closed.consts], interface)
 
 
-def _bind(plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:
-    """One form for calls that pass the same by position, by keyword or by default."""
-    bound = plan.signature.bind(*args, **kwargs)
-    bound.apply_defaults()
-    return bound
+class Body:
+    """A function from the arrays of the example arguments to the result, as one node for JAX."""
+
+    def __init__(self, function: Callable[..., Any], arguments: Arguments) -> None:
+        self.function = function
+        self.arguments = arguments
+
+    def __call__(self, arrays: Sequence[Any]) -> Carried:
+        args, kwargs = self.arguments.join(arrays)
+        return Carried(*split(self.function(*args, **kwargs), lambda leaves: list(map(is_passed, leaves))))
 
 
-def _names(plan: Plan, bound: inspect.BoundArguments) -> tuple[str, ...]:
-    return tuple(plan.bind_names(len(bound.args), tuple(bound.kwargs)))
+_Bodies: TypeAlias = "dict[Hashable, tuple[list[Any], Body]]"
+_bodies: Attached[_Bodies] = Attached("__typedfilter_converted__", dict)
+_MAX_BODIES = 64
 
 
-def _values(bound: inspect.BoundArguments) -> list[Any]:
-    return [*bound.args, *bound.kwargs.values()]
+def _remembered(fn: Callable[..., Any], key: Hashable, body: Body) -> Body:
+    """The body that stood for the same before, if there is one: JAX traces a function once.
+
+    So conversions of one function at like arguments are one program, and what is compiled for the first
+    serves all. Only of a function that closes over nothing, and while the globals that it reads stay.
+    """
+    if not isinstance(fn, types.FunctionType) or fn.__closure__ is not None:
+        return body
+    bodies = _bodies.of(fn)
+    reads = [fn.__globals__.get(name) for name in fn.__code__.co_names]
+    before, found = bodies.get(key, ([], body))
+    if found is not body and len(before) == len(reads) and all(map(operator.is_, before, reads)):
+        return found
+    if len(bodies) >= _MAX_BODIES:
+        bodies.clear()
+    bodies[key] = reads, body
+    return body
+
+
+def _example(tree: Any) -> Template:
+    return Template(tree, list(map(stands_for_array, jax.tree_util.tree_leaves(tree))))
 
 
 def _itself(const: Any) -> Any:
