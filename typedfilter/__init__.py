@@ -24,6 +24,7 @@ from typedfilter.explain.retraces import log_retraces
 from typedfilter.explain.table import explain
 from typedfilter.filters import apply_updates, combine, filter, partition, tree_equal
 from typedfilter.pytree import pytree_dataclass
+from typedfilter.transforms.branches import filter_cond, filter_switch
 from typedfilter.transforms.callback import filter_pure_callback
 from typedfilter.transforms.checkpoint import filter_checkpoint
 from typedfilter.transforms.closure_convert import filter_closure_convert
@@ -33,12 +34,15 @@ from typedfilter.transforms.grad import filter_grad, filter_value_and_grad
 from typedfilter.transforms.jacobian import filter_hessian, filter_jacfwd, filter_jacrev
 from typedfilter.transforms.jit import filter_jit
 from typedfilter.transforms.jvp import filter_jvp
+from typedfilter.transforms.loops import filter_fori_loop, filter_while_loop
+from typedfilter.transforms.map import filter_associative_scan, filter_map
 from typedfilter.transforms.pmap import filter_pmap
+from typedfilter.transforms.scan import filter_scan
 from typedfilter.transforms.shard import filter_shard
 from typedfilter.transforms.tracing import filter_eval_shape, filter_make_jaxpr
 from typedfilter.transforms.vjp import filter_vjp
 from typedfilter.transforms.vmap import filter_vmap
-from typedfilter.vmap_axis import VmapAxis
+from typedfilter.vmap_axis import ScanAxis, VmapAxis
 
 __all__ = [
     "AnnotationError",
@@ -48,6 +52,7 @@ __all__ = [
     "NoDiff",
     "PytreeError",
     "RuleError",
+    "ScanAxis",
     "ShapeError",
     "Static",
     "StaticArgumentError",
@@ -60,11 +65,14 @@ __all__ = [
     "combine",
     "explain",
     "filter",
+    "filter_associative_scan",
     "filter_checkpoint",
     "filter_closure_convert",
+    "filter_cond",
     "filter_custom_jvp",
     "filter_custom_vjp",
     "filter_eval_shape",
+    "filter_fori_loop",
     "filter_grad",
     "filter_hessian",
     "filter_jacfwd",
@@ -72,12 +80,16 @@ __all__ = [
     "filter_jit",
     "filter_jvp",
     "filter_make_jaxpr",
+    "filter_map",
     "filter_pmap",
     "filter_pure_callback",
+    "filter_scan",
     "filter_shard",
+    "filter_switch",
     "filter_value_and_grad",
     "filter_vjp",
     "filter_vmap",
+    "filter_while_loop",
     "if_array",
     "is_array",
     "is_array_like",

@@ -2,8 +2,8 @@
 
 Each marker is one plain generic alias of `typing.Annotated`, the same object for type checkers
 and at run time, so that `Static[int]` is `int` to every checker. What a marker means is read elsewhere
-(`_reading.hints`), never here. `VmapAxis` stands in a module of its own, since its type stub replaces the
-module.
+(`_reading.hints`), never here. `VmapAxis` and `ScanAxis` stand in a module of their own, since its type
+stub replaces the module.
 
 Put markers outermost: `Donate[Float[Array, "n"]]`, not `Float[Donate[Array], "n"]`.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Annotated, TypeVar
 
-__all__ = ["AxisSpec", "Diff", "Donate", "Marker", "NoDiff", "Static", "Traced"]
+__all__ = ["AxisSpec", "Diff", "Donate", "Marker", "NoDiff", "ScanSpec", "Static", "Traced"]
 
 T = TypeVar("T")
 
@@ -51,6 +51,13 @@ class NoDiffMarker(Marker):
 @dataclasses.dataclass(frozen=True)
 class AxisSpec(Marker):
     """Metadata of `VmapAxis`: the axis to map over, or `None` to broadcast."""
+
+    axis: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class ScanSpec(Marker):
+    """Metadata of `ScanAxis`: the axis to scan along, or `None` for what every step sees whole."""
 
     axis: int | None
 

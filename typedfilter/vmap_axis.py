@@ -1,4 +1,4 @@
-"""`VmapAxis`, alone in its module because a type stub has to replace the module whole.
+"""`VmapAxis` and `ScanAxis`, alone in their module because a type stub has to replace the module whole.
 
 At run time `VmapAxis[1]` is `Annotated[Any, AxisSpec(1)]` and `VmapAxis[1, T]` is
 `Annotated[T, AxisSpec(1)]`: an alias, not an instance, so that `| None` and beartype understand it.
@@ -7,14 +7,18 @@ At run time `VmapAxis[1]` is `Annotated[Any, AxisSpec(1)]` and `VmapAxis[1, T]` 
 from __future__ import annotations
 
 import numbers
+from collections.abc import Callable
 from typing import Annotated, Any
 
-from typedfilter.annotations import AxisSpec
+from typedfilter.annotations import AxisSpec, Marker, ScanSpec
 from typedfilter.errors import AnnotationError
 
-__all__ = ["VmapAxis"]
+__all__ = ["AXES", "ScanAxis", "VmapAxis", "how_to_write"]
 
-_FIX = "write VmapAxis[1], VmapAxis[None], VmapAxis[1, T] or Annotated[T, VmapAxis[1]]"
+
+def how_to_write(name: str) -> str:
+    """For messages: the forms of `VmapAxis`, or of `ScanAxis`."""
+    return f"write {name}[1], {name}[None], {name}[1, T] or Annotated[T, {name}[1]]"
 
 
 def _is_axis(item: object) -> bool:
@@ -36,20 +40,49 @@ class VmapAxis:
     """
 
     def __init__(self) -> None:
-        raise AnnotationError("is an annotation and has no instances", function="VmapAxis", fix=_FIX)
+        raise _no_instances("VmapAxis")
 
     def __class_getitem__(cls, item: Any) -> Any:
-        parts = item if isinstance(item, tuple) else (item,)
-        if len(parts) == 1 and _is_axis(parts[0]):
-            return Annotated[Any, AxisSpec(parts[0])]
-        if len(parts) == 2:
-            first, second = parts
-            if _is_axis(first) and not _is_number(second):
-                return Annotated[second, AxisSpec(first)]
-            if _is_axis(second) and not _is_number(first):
-                return Annotated[first, AxisSpec(second)]
-        text = ", ".join(map(repr, parts))
-        problem = "has no axis that is an int or None"
-        if any(map(_is_axis, parts)):
-            problem = "has no type" if len(parts) == 2 else "has more than one type"
-        raise AnnotationError(f"VmapAxis[{text}] {problem}", actual=text, fix=_FIX)
+        return _annotated("VmapAxis", AxisSpec, item)
+
+
+class ScanAxis:
+    """The axis along which `filter_scan` and `filter_map` step through an argument, a field or the result.
+
+    `ScanAxis[k]` scans along axis `k` (negative counts from the end); of `ScanAxis[None]` every step sees
+    all. With a type: `ScanAxis[k, T]`, or `Annotated[T, ScanAxis[k]]`, which every type checker reads
+    without help.
+
+    Raises:
+        AnnotationError: the axis is not an `int` or `None`, or what stands beside it is not one type.
+    """
+
+    def __init__(self) -> None:
+        raise _no_instances("ScanAxis")
+
+    def __class_getitem__(cls, item: Any) -> Any:
+        return _annotated("ScanAxis", ScanSpec, item)
+
+
+AXES: tuple[type, ...] = (VmapAxis, ScanAxis)
+
+
+def _no_instances(name: str) -> AnnotationError:
+    return AnnotationError("is an annotation and has no instances", function=name, fix=how_to_write(name))
+
+
+def _annotated(name: str, spec: Callable[[int | None], Marker], item: Any) -> Any:
+    parts = item if isinstance(item, tuple) else (item,)
+    if len(parts) == 1 and _is_axis(parts[0]):
+        return Annotated[Any, spec(parts[0])]
+    if len(parts) == 2:
+        first, second = parts
+        if _is_axis(first) and not _is_number(second):
+            return Annotated[second, spec(first)]
+        if _is_axis(second) and not _is_number(first):
+            return Annotated[first, spec(second)]
+    text = ", ".join(map(repr, parts))
+    problem = "has no axis that is an int or None"
+    if any(map(_is_axis, parts)):
+        problem = "has no type" if len(parts) == 2 else "has more than one type"
+    raise AnnotationError(f"{name}[{text}] {problem}", actual=text, fix=how_to_write(name))

@@ -339,7 +339,7 @@ def test_a_result_takes_no_marker_but_an_axis(annotation: Any, shown: str):
     f.__annotations__ = {"return": annotation}
     assert text(lambda: plan_of(f)) == lines(
         f"f(): the return value is annotated {shown}, "
-        "but a result takes no marker but VmapAxis and PartitionSpec",
+        "but a result takes no marker but VmapAxis, ScanAxis and PartitionSpec",
         "fix: drop the marker",
     )
 

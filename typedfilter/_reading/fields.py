@@ -16,7 +16,7 @@ from typedfilter._reading.hints import Hint, class_hints, refuse_lost_marker, ro
 from typedfilter._reading.markers import UNIONS
 from typedfilter._reading.roles import Role
 from typedfilter._reading.text import show
-from typedfilter.annotations import AxisSpec
+from typedfilter.annotations import AxisSpec, ScanSpec
 from typedfilter.errors import AnnotationError
 
 __all__ = [
@@ -38,6 +38,7 @@ class LeafMark:
     diff: bool | None = None
     axis: AxisSpec | None = None
     traced: bool = False
+    scan: ScanSpec | None = None
 
     def within(self, hint: Hint) -> LeafMark:
         """The mark of what stands inside of a field with this hint, where `self` is that of the field."""
@@ -46,6 +47,7 @@ class LeafMark:
             self.diff if hint.diff is None else hint.diff,
             self.axis if hint.axis is None else hint.axis,
             self.traced or hint.role is Role.TRACED,
+            self.scan if hint.scan is None else hint.scan,
         )
 
 

@@ -25,6 +25,7 @@ from typedfilter.annotations import (
     DiffMarker,
     DonateMarker,
     NoDiffMarker,
+    ScanSpec,
     StaticMarker,
     TracedMarker,
 )
@@ -59,6 +60,7 @@ class Hint:
     donate: bool = False
     static_marker: bool = False  # Static[...] was written (and not only implied by `int`)
     axis: AxisSpec | None = None  # where VmapAxis was written
+    scan: ScanSpec | None = None  # where ScanAxis was written
     diff: bool | None = None  # True: Diff, False: NoDiff
     sharding: PartitionSpec | None = None
     unresolved: tuple[str, ...] = ()  # names that could not be found (yet)
@@ -72,7 +74,7 @@ class Hint:
     @property
     def marked(self) -> bool:
         """Whether any marker of ours was written."""
-        others = (self.axis, self.diff, self.sharding)
+        others = (self.axis, self.scan, self.diff, self.sharding)
         traced = self.role is Role.TRACED
         return self.donate or self.static_marker or traced or any(fact is not None for fact in others)
 
@@ -80,8 +82,10 @@ class Hint:
 UNANNOTATED = Hint(inspect.Parameter.empty, Any)
 
 
-def parse(annotation: Any, scope: Scope | None = None) -> Hint:
+def parse(annotation: Any, scope: Scope | None = None, *, returned: bool = False) -> Hint:
     """Read one annotation; names in strings are looked up in `scope`.
+
+    Of a pair that is `returned`, the second may say along which axis it is stacked.
 
     Raises:
         AnnotationError: it contradicts itself, can't be evaluated, or holds a marker where it can't be
@@ -89,7 +93,7 @@ def parse(annotation: Any, scope: Scope | None = None) -> Hint:
     """
     if annotation is inspect.Parameter.empty:
         return UNANNOTATED
-    reader = Reader(Scope() if scope is None else scope, annotation)
+    reader = Reader(Scope() if scope is None else scope, annotation, returned)
     kind, metadata = reader.read(reader.whole)
     if is_unpacked(reader.whole):
         _refuse_marked_members(reader)
@@ -112,6 +116,7 @@ def parse(annotation: Any, scope: Scope | None = None) -> Hint:
         donate=markers.donate,
         static_marker=markers.static,
         axis=markers.axes[0] if markers.axes else None,
+        scan=markers.scans[0] if markers.scans else reader.scan_inside,
         diff=True if markers.diff else False if markers.nodiff else None,
         sharding=markers.shardings[0] if markers.shardings else None,
         unresolved=tuple(reader.unresolved),
@@ -149,12 +154,14 @@ class _Markers(NamedTuple):
     diff: bool
     nodiff: bool
     axes: tuple[AxisSpec, ...]
+    scans: tuple[ScanSpec, ...]
     shardings: tuple[PartitionSpec, ...]
 
     @classmethod
     def of(cls, metadata: Metadata) -> _Markers:
         kinds = {type(item) for item in metadata}
         axes = tuple(dict.fromkeys(item for item in metadata if isinstance(item, AxisSpec)))
+        scans = tuple(dict.fromkeys(item for item in metadata if isinstance(item, ScanSpec)))
         shardings = tuple(dict.fromkeys(item for item in metadata if isinstance(item, PartitionSpec)))
         return cls(
             static=StaticMarker in kinds,
@@ -163,6 +170,7 @@ class _Markers(NamedTuple):
             diff=DiffMarker in kinds,
             nodiff=NoDiffMarker in kinds,
             axes=axes,
+            scans=scans,
             shardings=shardings,
         )
 
@@ -188,6 +196,11 @@ def _refuse_contradictions(
         refuse(f"it maps axes {axes} at once", "keep one VmapAxis")
     if static and markers.axes and markers.axes[0].axis is not None:
         refuse(f"{what} has no axis to map", "drop VmapAxis, or write VmapAxis[None]")
+    if len(markers.scans) > 1:
+        axes = " and ".join(str(spec.axis) for spec in markers.scans)
+        refuse(f"it scans axes {axes} at once", "keep one ScanAxis")
+    if markers.static and markers.scans and markers.scans[0].axis is not None:
+        refuse(f"{what} has no axis to scan", "drop ScanAxis, or write ScanAxis[None]")
     if len(markers.shardings) > 1:
         refuse("it has two shardings", "keep one PartitionSpec")
     if static and markers.shardings:

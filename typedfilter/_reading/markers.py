@@ -20,9 +20,9 @@ from jax.sharding import PartitionSpec
 from typedfilter import annotations as _annotations
 from typedfilter._reading.names import MARKER_NAMES, Scope, Unknown
 from typedfilter._reading.text import show
-from typedfilter.annotations import Marker
+from typedfilter.annotations import Marker, ScanSpec
 from typedfilter.errors import AnnotationError
-from typedfilter.vmap_axis import VmapAxis
+from typedfilter.vmap_axis import AXES, how_to_write
 
 __all__ = ["UNIONS", "Reader", "is_array_class", "is_unpacked"]
 
@@ -50,11 +50,13 @@ Metadata = tuple[Any, ...]  # markers and PartitionSpecs, innermost first
 class Reader:
     """Reads one annotation (and what it refers to), and remembers the names that it could not find."""
 
-    def __init__(self, scope: Scope, whole: Any) -> None:
+    def __init__(self, scope: Scope, whole: Any, returned: bool = False) -> None:
         self._scope = scope
         self._reading: set[Any] = set()  # recursive aliases end where they come round again
         self.unresolved: dict[str, None] = {}
         self.opaque: dict[str, None] = {}  # unresolved, and a marker may hide behind it
+        self._returned = returned  # until a type with arguments is met
+        self.scan_inside: ScanSpec | None = None  # of the second of a pair that is returned
         self.whole = self._evaluated(whole)
 
     def read(self, annotation: Any) -> tuple[Any, Metadata]:
@@ -122,7 +124,7 @@ class Reader:
     def _bare(self, annotation: Any) -> Any:
         if isinstance(annotation, Unknown):
             return self._unknown(annotation)
-        if annotation is VmapAxis or (isinstance(annotation, type) and issubclass(annotation, Marker)):
+        if isinstance(annotation, type) and issubclass(annotation, (*AXES, Marker)):
             name = show(annotation)
             self.refuse(f"`{name}` alone says neither axis nor type", _fix_for_bare(name))
         if isinstance(annotation, type) and issubclass(annotation, jaxtyping.AbstractDtype):
@@ -175,7 +177,7 @@ class Reader:
         if isinstance(item, Unknown):
             self._unknown(item)
             return ()
-        if item is VmapAxis or item is PartitionSpec or (isinstance(item, type) and issubclass(item, Marker)):
+        if isinstance(item, type) and issubclass(item, (*AXES, Marker, PartitionSpec)):
             self.refuse(f"`{show(item)}` is the class and not a value", _fix_for_bare(show(item)))
         if get_origin(item) is not Annotated:
             return None
@@ -200,7 +202,9 @@ class Reader:
 
     def _generic(self, annotation: Any, origin: Any) -> Any:
         old = getattr(annotation, "__args__", ())  # typing.Callable and typing.List alone have none
-        new = tuple(self._inside(arg) for arg in old)
+        pair = self._returned and origin is tuple and len(old) == 2
+        self._returned = False
+        new = tuple(self._stacked(arg) if pair and i else self._inside(arg) for i, arg in enumerate(old))
         if isinstance(origin, Unknown):
             return self._unknown(origin)
         if all(before is after for before, after in zip(old, new, strict=True)):
@@ -211,6 +215,14 @@ class Reader:
             return origin
         rebuilt = types.GenericAlias(origin, new)
         return next(iter(rebuilt)) if is_unpacked(annotation) else rebuilt
+
+    def _stacked(self, annotation: Any) -> Any:
+        """The second of a pair that is returned: of a scan, the result of one step."""
+        kind, found = (annotation, ()) if annotation is ... else self.read(annotation)
+        if len(found) == 1 and isinstance(found[0], ScanSpec):
+            self.scan_inside = found[0]
+            return kind
+        return self._inside(annotation)
 
     def _inside(self, annotation: Any) -> Any:
         if annotation is None or annotation is ...:
@@ -234,8 +246,8 @@ def is_unpacked(annotation: Any) -> bool:
 
 
 def _fix_for_bare(name: str) -> str:
-    if name == "VmapAxis":
-        return "write VmapAxis[1], VmapAxis[None], VmapAxis[1, T] or Annotated[T, VmapAxis[1]]"
+    if name in {axis.__name__ for axis in AXES}:
+        return how_to_write(name)
     if name == "PartitionSpec":
         return "write Annotated[T, PartitionSpec('x')]"
     return f"write {name}[T]"

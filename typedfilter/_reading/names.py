@@ -19,7 +19,7 @@ from typedfilter.errors import AnnotationError
 
 __all__ = ["MARKER_NAMES", "Scope", "Unknown", "annotations_of", "unwrapped"]
 
-MARKER_NAMES = ("Static", "Traced", "Donate", "VmapAxis", "Diff", "NoDiff")
+MARKER_NAMES = ("Static", "Traced", "Donate", "VmapAxis", "ScanAxis", "Diff", "NoDiff")
 _ATTRIBUTE = "<attribute>"  # not an identifier: no name in an annotation can be it
 _UNREADABLE = "correct the annotation; names that exist only for type checkers may be used, but not called"
 _OUTERMOST = "correct the annotation; a marker goes around all of it, as in Donate[Float[Array, 'n']]"

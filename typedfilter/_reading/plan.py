@@ -129,10 +129,12 @@ def _hints(plan: Plan) -> tuple[Hint, ...]:
 
 
 def _returned(annotation: Any, scope: Scope) -> Hint:
-    hint = parse(annotation, scope)
+    hint = parse(annotation, scope, returned=True)
     if hint.donate or hint.static_marker or hint.role is Role.TRACED or hint.diff is not None:
         shown = show(hint.annotation)
-        problem = f"is annotated {shown}, but a result takes no marker but VmapAxis and PartitionSpec"
+        problem = (
+            f"is annotated {shown}, but a result takes no marker but VmapAxis, ScanAxis and PartitionSpec"
+        )
         raise AnnotationError(problem, fix="drop the marker")
     return hint
 

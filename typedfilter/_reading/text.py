@@ -23,6 +23,7 @@ from typedfilter.annotations import (
     DonateMarker,
     Marker,
     NoDiffMarker,
+    ScanSpec,
     StaticMarker,
     T,
     TracedMarker,
@@ -132,8 +133,9 @@ def _closed(text: str, plain: list[str]) -> str:
 
 
 def _marked(text: str, marker: Marker) -> str:
-    if isinstance(marker, AxisSpec):
-        return f"VmapAxis[{marker.axis}]" if text == "Any" else f"VmapAxis[{marker.axis}, {text}]"
+    if isinstance(marker, AxisSpec | ScanSpec):
+        name = "VmapAxis" if isinstance(marker, AxisSpec) else "ScanAxis"
+        return f"{name}[{marker.axis}]" if text == "Any" else f"{name}[{marker.axis}, {text}]"
     name = _MARKERS.get(type(marker), type(marker).__name__)
     return f"{name}[{text}]" if text else name
 

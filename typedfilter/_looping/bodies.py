@@ -1,0 +1,57 @@
+"""The bodies of loops and branches: what they are annotated with, read as loops pass it, and checked.
+
+Where a body says `float`, a loop passes a scalar array: Python numbers are traced in all that a loop
+carries. So such an annotation is read as `Traced[float]` is, and only `Static[...]` keeps a number as it is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Literal, get_args, get_origin
+
+from typedfilter._reading.hints import Hint, role_of
+from typedfilter._reading.markers import UNIONS
+from typedfilter._reading.plan import Param, Plan, plan_of
+from typedfilter._reading.roles import Role
+from typedfilter._wrapping.body import body_for
+
+__all__ = ["body_and_plan", "parameter", "plan_of_body"]
+
+
+def plan_of_body(fn: Callable[..., Any]) -> Plan:
+    """The plan of a body; names that are not defined by now stay unknown."""
+    return plan_of(fn, final=True)
+
+
+def body_and_plan(fn: Callable[..., Any], *, check: bool) -> tuple[Callable[..., Any], Plan]:
+    """A body with the checks of its annotations, and its plan."""
+    plan = plan_of_body(fn)
+    params = tuple(dataclasses.replace(param, hint=_as_passed(param.hint)) for param in plan.params)
+    return body_for(fn, dataclasses.replace(plan, params=params), check=check), plan
+
+
+def parameter(plan: Plan, index: int) -> Param | None:
+    """The parameter that takes the argument at a position; `None` where only a call can tell."""
+    try:
+        return plan.positional(index)
+    except TypeError:  # for the call itself to raise
+        return None
+
+
+def _as_passed(hint: Hint) -> Hint:
+    if hint.static_marker or not _holds_numbers(hint.type):
+        return hint
+    return dataclasses.replace(hint, role=Role.TRACED)
+
+
+def _holds_numbers(kind: Any) -> bool:
+    """Whether this is a number, or a container with nothing but numbers and arrays."""
+    if kind in (bool, int, float, complex):
+        return True
+    members = [arg for arg in get_args(kind) if arg is not ... and arg is not type(None)]
+    if get_origin(kind) is dict:
+        members = members[1:]
+    if get_origin(kind) is Literal or get_origin(kind) not in (tuple, list, dict, *UNIONS) or not members:
+        return False
+    return all(_holds_numbers(member) or role_of(member) is Role.ARRAYS for member in members)

@@ -1,0 +1,15 @@
+"""The type variables of loops and branches: what is carried, what a step sees, what it results in."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from typing_extensions import TypeVarTuple
+
+__all__ = ["C", "R", "Ts", "X", "Y"]
+
+C = TypeVar("C")
+X = TypeVar("X")
+Y = TypeVar("Y")
+R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
