@@ -34,6 +34,7 @@ from typedfilter.transforms.grad import filter_grad, filter_value_and_grad
 from typedfilter.transforms.jacobian import filter_hessian, filter_jacfwd, filter_jacrev
 from typedfilter.transforms.jit import filter_jit
 from typedfilter.transforms.jvp import filter_jvp
+from typedfilter.transforms.linearize import filter_linearize
 from typedfilter.transforms.loops import filter_fori_loop, filter_while_loop
 from typedfilter.transforms.map import filter_associative_scan, filter_map
 from typedfilter.transforms.pmap import filter_pmap
@@ -79,6 +80,7 @@ __all__ = [
     "filter_jacrev",
     "filter_jit",
     "filter_jvp",
+    "filter_linearize",
     "filter_make_jaxpr",
     "filter_map",
     "filter_pmap",

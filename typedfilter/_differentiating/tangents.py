@@ -134,7 +134,8 @@ class Beside:
 
     def _unwanted(self, path: str, value: Any, tangent: Any) -> ShapeError:
         reason = f"is {_leaf_text(value)}"
-        if is_inexact_array_like(value) if self.numbers else is_inexact_array(value):
+        known = isinstance(value, jax.ShapeDtypeStruct)  # of what could be differentiated
+        if known or (is_inexact_array_like(value) if self.numbers else is_inexact_array(value)):
             reason = "is annotated as never differentiated"
         return self.error(
             ShapeError,

@@ -70,10 +70,10 @@ class Branches:
             found = differences(*(Found.of(piece.rest, piece.leaves) for piece in (first, other)))
             kept = [one for one in found if types or one.what in ("structure", "static value")]
             if kept:
-                function, other = (self.bodies[n][1].function for n in (number, numbers[0]))
+                function, before = (self.bodies[n][1].function for n in (number, numbers[0]))
                 verbs = f"from {self.names[numbers[0]]}", f"from {self.names[number]}"
                 return mismatch(
-                    kept, f"returns another result than the branch `{other}`", function, "result", verbs
+                    kept, f"returns another result than the branch `{before}`", function, "result", verbs
                 )
         return None
 

@@ -8,12 +8,17 @@ as long as the user's function lives, on that function, and holds it weakly. Arr
 from __future__ import annotations
 
 import dataclasses
+import enum
+import itertools
+import types
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import jax
 
 from typedfilter._looping.pieces import Piece, take_captured, take_result
+from typedfilter._placing.shardings import is_placing
+from typedfilter._shapes.check import checks_enabled
 from typedfilter._values.keys import exact_key
 from typedfilter._values.memory import Attached, weakly
 from typedfilter._values.split import Rest
@@ -103,14 +108,24 @@ def _program(
 def _key(
     trace: Trace, functions: Sequence[_Function], given: Sequence[Piece], options: Hashable
 ) -> Hashable | None:
-    """What tells one program from others; `None` where something is unhashable, so that none is found."""
-    key = trace, tuple(f.key for f in functions), tuple(piece.key for piece in given)
+    """What tells one program from others; `None` where nothing does: something unhashable, or mutable."""
+    if any(map(_may_change, (leaf for f in functions for leaf in f.bound.rest.others))):
+        return None
+    context = checks_enabled(), is_placing()
+    key = trace, context, tuple(f.key for f in functions), tuple(piece.key for piece in given)
     try:
         whole = *key, exact_key(options)
         hash(whole)
     except TypeError:
         return None
     return whole
+
+
+def _may_change(bound: Any) -> bool:
+    """Whether this is an object (whose method a body is, say) with attributes that a body may read anew."""
+    cls: Any = type(bound)
+    known = isinstance(bound, type | enum.Enum | types.ModuleType) or callable(bound)
+    return cls.__eq__ is object.__eq__ and not known
 
 
 _programs: Attached[dict[Hashable, _Program]] = Attached("__typedfilter_loops__", dict)
@@ -126,14 +141,16 @@ class _Program:
     ) -> None:
         without = [dataclasses.replace(piece, leaves=[]) for piece in given]
         bodies = [dataclasses.replace(f, bound=piece) for f, piece in zip(functions, without, strict=False)]
-        rests: list[Rest] = []
+        rests: dict[int, Rest] = {}
+        numbers = itertools.count()
 
         def loop(leaves: list[Leaves]) -> _Result:
             pieces = [dataclasses.replace(p, leaves=new) for p, new in zip(without, leaves, strict=True)]
             opened = [body.open(piece) for body, piece in zip(bodies, pieces, strict=False)]
             arrays, rest = take_result(trace(opened, pieces[len(bodies) :], options))
-            rests.append(rest)
-            return _Result(arrays, len(rests) - 1)
+            number = next(numbers)
+            rests[number] = rest
+            return _Result(arrays, number)
 
         loop.__name__ = loop.__qualname__ = trace.__name__.lstrip("_")
         self.rests = rests

@@ -39,9 +39,14 @@ from typedfilter._values.text import array_text
 from typedfilter._values.trees import Treedef
 from typedfilter.errors import AnnotationError, ShapeError
 
-__all__ = ["Shardings", "check_shardings", "in_shardings", "no_placement", "placed", "placing"]
+__all__ = ["Shardings", "check_shardings", "in_shardings", "is_placing", "no_placement", "placed", "placing"]
 
 _active: contextvars.ContextVar[bool | None] = contextvars.ContextVar("typedfilter_placing", default=None)
+
+
+def is_placing() -> bool:
+    """Whether bodies honour their `PartitionSpec`s now."""
+    return bool(_active.get())
 
 
 @contextlib.contextmanager

@@ -11,16 +11,13 @@ from typing import Any, Concatenate, overload
 
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
-from jax.custom_derivatives import SymbolicZero
 
 from typedfilter._declarations import P, R, S, T, Ts, U, V
+from typedfilter._differentiating.dependent import Results, can_have_tangents
 from typedfilter._differentiating.tangents import Beside
-from typedfilter._differentiating.targets import can_differentiate
 from typedfilter._reading.plan import Plan, plan_of
 from typedfilter._shapes.check import checked
-from typedfilter._values.leaves import is_array, is_inexact_array
-from typedfilter._values.split import Rest, join_leaves, split
+from typedfilter._values.split import split
 from typedfilter._values.text import brief
 from typedfilter._wrapping.blame import naming_deleted
 from typedfilter.errors import ShapeError
@@ -91,83 +88,18 @@ def filter_jvp(fn: Any, primals: Any, tangents: Any, **kwargs: Any) -> Any:  # t
     _refuse_other_than_sequences(plan, primals, tangents)
     args = tuple(primals)
     beside = Beside(plan.function, "tangents", "primals", "tangent", numbers=True)
-    directions = beside.leaves(args, tuple(tangents), _mask(plan, args))
+    directions = beside.leaves(args, tuple(tangents), can_have_tangents(plan, args))
     along = [direction for direction in directions if direction is not None]
     taken, rest = split(args, lambda _: [direction is not None for direction in directions])
     body = checked(fn, plan)
-    results = _Results(lambda leaves: body(*rest.join(leaves), **kwargs))
+    results = Results(lambda leaves: (body(*rest.join(leaves), **kwargs), None))
     if not taken:
         out = body(*args, **kwargs)
         return out, jax.tree_util.tree_map(lambda _: None, out)
     values = [leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf) for leaf in taken]
-    # The token always has a tangent, so that this derivative, and no other one around it, asks the probe.
     with naming_deleted(plan, args, kwargs):
         primal_out, tangent_out, others = jax.jvp(results, (0.0, values), (0.0, along), has_aux=True)
-    return results.joined(primal_out, tangent_out, others)
-
-
-def _mask(plan: Plan, args: tuple[Any, ...]) -> list[bool]:
-    """For each leaf of the arguments, whether it can have a tangent."""
-    masks = [
-        can_differentiate(jax.tree_util.tree_leaves(arg), arg, plan.positional(index), numbers=True)
-        for index, arg in enumerate(args)
-    ]
-    return [yes for mask in masks for yes in mask]
-
-
-class _Results:
-    """A function for `jax.jvp`: what depends on the differentiated leaves, and all other arrays as aux."""
-
-    dependent: Rest
-    others: Rest
-
-    def __init__(self, fn: Callable[[list[Any]], Any]) -> None:
-        self.fn = fn
-
-    def __call__(self, token: Any, taken: list[Any]) -> tuple[list[Any], list[Any]]:
-        out = self.fn(taken)
-        traced, how = split(out, lambda leaves: list(map(_may_depend, leaves)))
-        marked, depends = _probe(token, traced) if traced else ([], [])
-        places = iter(depends)
-        mask = [may and next(places) for may in _at(how)]
-        kept, self.dependent = split(how.join(marked), lambda _: mask)
-        arrays, self.others = split(self.dependent.others, lambda leaves: list(map(is_array, leaves)))
-        return kept, arrays
-
-    def joined(self, primals: list[Any], tangents: list[Any], arrays: list[Any]) -> tuple[Any, Any]:
-        how = self.dependent
-        leaves = join_leaves(
-            how.treedef.num_leaves,
-            (how.taken_at, primals),
-            (how.others_at, self.others.join(arrays)),
-        )
-        return how.treedef.unflatten(leaves), how.with_none(tangents)
-
-
-def _at(rest: Rest) -> list[bool]:
-    taken = set(rest.taken_at)
-    return [index in taken for index in range(rest.treedef.num_leaves)]
-
-
-def _may_depend(leaf: Any) -> bool:
-    return isinstance(leaf, Tracer) and is_inexact_array(leaf)
-
-
-def _probe(token: Any, leaves: list[Any]) -> tuple[list[Any], list[bool]]:
-    """The leaves as they are, and which of them depend on what is differentiated."""
-    seen: list[list[bool]] = []
-
-    def identity(token: Any, leaves: list[Any]) -> list[Any]:
-        return leaves
-
-    def rule(primals: Any, tangents: Any) -> tuple[list[Any], list[Any]]:
-        seen.append([not isinstance(tangent, SymbolicZero) for tangent in tangents[1]])
-        return primals[1], tangents[1]
-
-    probe: Any = jax.custom_jvp(identity)
-    probe.defjvp(rule, symbolic_zeros=True)
-    marked = probe(token, leaves)
-    return marked, seen[-1]
+    return results.joined(primal_out, others)[0], results.dependent.with_none(tangent_out)
 
 
 def _refuse_other_than_sequences(plan: Plan, primals: Any, tangents: Any) -> None:

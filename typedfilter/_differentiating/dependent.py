@@ -1,0 +1,83 @@
+"""A function for forward mode: which of its results depend on what has a tangent, and all others aside.
+
+JAX itself is asked, by a probe at the results. Serves `filter_jvp` and `filter_linearize`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+from jax.core import Tracer
+from jax.custom_derivatives import SymbolicZero
+
+from typedfilter._differentiating.targets import can_differentiate
+from typedfilter._reading.plan import Plan
+from typedfilter._values.leaves import is_array, is_inexact_array
+from typedfilter._values.split import Rest, join_leaves, split
+
+__all__ = ["Results", "can_have_tangents"]
+
+
+def can_have_tangents(plan: Plan, args: Sequence[Any]) -> list[bool]:
+    """For each leaf of the arguments, whether it can have a tangent."""
+    masks = [
+        can_differentiate(jax.tree_util.tree_leaves(arg), arg, plan.positional(index), numbers=True)
+        for index, arg in enumerate(args)
+    ]
+    return [yes for mask in masks for yes in mask]
+
+
+class Results:
+    """A function for `jax.jvp`: what depends on the differentiated leaves, and all other arrays as aux."""
+
+    dependent: Rest
+    others: Rest
+
+    def __init__(self, fn: Callable[[list[Any]], tuple[Any, Any]]) -> None:
+        self.fn = fn  # to the result, and what else there is
+
+    # The token always has a tangent, so that this derivative, and no other one around it, asks the probe.
+    def __call__(self, token: Any, taken: list[Any]) -> tuple[list[Any], list[Any]]:
+        out, aux = self.fn(taken)
+        traced, how = split(out, lambda leaves: list(map(_may_depend, leaves)))
+        marked, depends = _probe(token, traced) if traced else ([], [])
+        places = iter(depends)
+        mask = [may and next(places) for may in _at(how)]
+        kept, self.dependent = split(how.join(marked), lambda _: mask)
+        arrays, self.others = split((self.dependent.others, aux), lambda leaves: list(map(is_array, leaves)))
+        return kept, arrays
+
+    def joined(self, primals: list[Any], arrays: list[Any]) -> tuple[Any, Any]:
+        """The result, and what else there was."""
+        how = self.dependent
+        kept, aux = self.others.join(arrays)
+        leaves = join_leaves(how.treedef.num_leaves, (how.taken_at, primals), (how.others_at, kept))
+        return how.treedef.unflatten(leaves), aux
+
+
+def _at(rest: Rest) -> list[bool]:
+    taken = set(rest.taken_at)
+    return [index in taken for index in range(rest.treedef.num_leaves)]
+
+
+def _may_depend(leaf: Any) -> bool:
+    return isinstance(leaf, Tracer) and is_inexact_array(leaf)
+
+
+def _probe(token: Any, leaves: list[Any]) -> tuple[list[Any], list[bool]]:
+    """The leaves as they are, and which of them depend on what is differentiated."""
+    seen: list[list[bool]] = []
+
+    def identity(token: Any, leaves: list[Any]) -> list[Any]:
+        return leaves
+
+    def rule(primals: Any, tangents: Any) -> tuple[list[Any], list[Any]]:
+        seen.append([not isinstance(tangent, SymbolicZero) for tangent in tangents[1]])
+        return primals[1], tangents[1]
+
+    probe: Any = jax.custom_jvp(identity)
+    probe.defjvp(rule, symbolic_zeros=True)
+    marked = probe(token, leaves)
+    return marked, seen[-1]

@@ -1,0 +1,145 @@
+"""`filter_linearize`: a function at a point, and the linear map of tangents there, for many directions.
+
+Derived from `jax.linearize` on the flat list of leaves that can have a tangent.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, overload
+
+import jax
+import jax.numpy as jnp
+
+from typedfilter._declarations import Aux, NoAux, R, Ts, WithAux
+from typedfilter._differentiating.dependent import Results, can_have_tangents
+from typedfilter._differentiating.tangents import Beside, Undifferentiated
+from typedfilter._differentiating.targets import split_aux
+from typedfilter._reading.plan import plan_of
+from typedfilter._shapes.check import checked
+from typedfilter._values.leaves import as_struct, is_inexact_array, is_number
+from typedfilter._values.split import join_leaves, split
+from typedfilter._values.trees import Treedef
+from typedfilter._wrapping.blame import naming_deleted
+
+__all__ = ["filter_linearize"]
+
+
+@overload
+def filter_linearize(
+    fn: Callable[[*Ts], R], /, *primals: *Ts, has_aux: NoAux = False
+) -> tuple[R, Callable[[*Ts], R]]: ...
+@overload
+def filter_linearize(
+    fn: Callable[[*Ts], tuple[R, Aux]], /, *primals: *Ts, has_aux: WithAux
+) -> tuple[R, Callable[[*Ts], R], Aux]: ...
+# Of the implementation mypy asks that it unpacks what the overloads do.
+def filter_linearize(fn: Any, /, *primals: Any, has_aux: bool = False) -> Any:  # type: ignore[misc]  # see above
+    """Evaluate a function, and get its derivative as a function of the direction, as `jax.linearize` does.
+
+    `filter_jvp` for many directions at one point: what does not depend on the direction is computed once.
+
+    Args:
+        fn: a pure function. Arguments and result may be pytrees of anything.
+        primals: its positional arguments.
+        has_aux: `fn` returns `(out, aux)`; `aux` may hold anything, and is returned as it is.
+
+    Returns:
+        `(primals_out, jvp_fn)`, or `(primals_out, jvp_fn, aux)`. `jvp_fn` takes one tangent for each of
+        `primals` as `filter_jvp` does: arrays (or Python numbers) of the shape and dtype of their primal,
+        `None` for zero and for what is not differentiated. It returns a pytree of the structure of the
+        result, with `None` for a leaf that does not depend on anything with a tangent. It is a pytree whose
+        leaves are the residuals, and goes through `filter_jit`.
+
+    Raises:
+        ShapeError: with `has_aux`, the result is no pair; an argument or the result is not what its
+            annotation says; a tangent does not fit its primal, or there can be none (when `jvp_fn` is
+            called).
+        PytreeError: tangents have another structure than `primals` (when `jvp_fn` is called).
+    """
+    plan = plan_of(fn, final=True)
+    mask = can_have_tangents(plan, primals)
+    taken, rest = split(primals, lambda _: mask)
+    body = checked(fn, plan)
+    results = Results(lambda leaves: split_aux(body(*rest.join(leaves)), has_aux, plan, "filter_linearize"))
+    values = [leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf) for leaf in taken]
+    with naming_deleted(plan, primals, {}):
+        found, push, arrays = jax.linearize(results, 0.0, values, has_aux=True)
+    out, aux = results.joined(found, arrays)
+    leaves = rest.leaves(taken)
+    slots = tuple(map(_slot, leaves))
+    how = results.dependent
+    static = _Pushing(plan.function, (rest.treedef, slots, tuple(mask)), (how.treedef, tuple(how.taken_at)))
+    jvp_fn = LinearMap(push, static)
+    return (out, jvp_fn, aux) if has_aux else (out, jvp_fn)
+
+
+def _slot(leaf: Any) -> jax.ShapeDtypeStruct | Undifferentiated:
+    if is_inexact_array(leaf) or is_number(leaf):  # also one that an annotation makes undifferentiated
+        return as_struct(leaf)
+    return Undifferentiated(f"of type {type(leaf).__name__}")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Pushing:
+    """What is static about a linear map: the arguments, and where its results stand."""
+
+    function: str
+    primals: tuple[Treedef, tuple[jax.ShapeDtypeStruct | Undifferentiated, ...], tuple[bool, ...]]
+    out: tuple[Treedef, tuple[int, ...]]
+
+
+class LinearMap:
+    """What `filter_linearize` returns: a function from tangents of the arguments to those of the result."""
+
+    __slots__ = ("push", "static")
+
+    def __init__(self, push: Any, static: _Pushing) -> None:
+        self.push: Any = push
+        self.static: _Pushing = static
+
+    def __call__(self, *tangents: Any) -> Any:
+        """The tangents of the result."""
+        treedef, slots, mask = self.static.primals
+        beside = Beside(self.static.function, "tangents", "primals", "tangent", numbers=True)
+        aligned = beside.leaves(treedef.unflatten(slots), tangents, mask)
+        given = [one for one, yes in zip(aligned, mask, strict=True) if yes]
+        wanted = [slot for slot, yes in zip(slots, mask, strict=True) if yes]
+        values = [_zeros(slot) if one is None else one for slot, one in zip(wanted, given, strict=True)]
+        found = self.push(0.0, values)
+        if None in given:
+            depends = _depends(self.push, values, [one is not None for one in given])
+            found = [one if yes else None for one, yes in zip(found, depends, strict=True)]
+        out_def, taken_at = self.static.out
+        return out_def.unflatten(join_leaves(out_def.num_leaves, (taken_at, found)))
+
+    def __repr__(self) -> str:
+        return f"<linearization of {self.static.function}>"
+
+
+jax.tree_util.register_pytree_with_keys(
+    LinearMap,
+    lambda linear: (((jax.tree_util.GetAttrKey("residuals"), linear.push),), linear.static),
+    lambda static, children: LinearMap(next(iter(children)), static),
+    lambda linear: ((linear.push,), linear.static),
+)
+
+
+def _zeros(slot: Any) -> jax.Array:
+    return jnp.zeros(slot.shape, slot.dtype)
+
+
+def _depends(push: Any, values: Sequence[jax.Array], given: Sequence[bool]) -> list[bool]:
+    """For each result of a linear map, whether it depends on an argument that is given."""
+    jaxpr: Any = jax.make_jaxpr(push)(0.0, list(values)).jaxpr
+    _, *inputs = jaxpr.invars
+    live = {variable for variable, yes in zip(inputs, given, strict=True) if yes}
+    for equation in jaxpr.eqns:
+        if any(_is_in(variable, live) for variable in equation.invars):
+            live.update(equation.outvars)
+    return [_is_in(variable, live) for variable in jaxpr.outvars]
+
+
+def _is_in(variable: Any, live: set[Any]) -> bool:
+    return not hasattr(variable, "val") and variable in live  # literals are unhashable, and depend on nothing
