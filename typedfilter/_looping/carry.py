@@ -58,10 +58,8 @@ class Carry:
         return is_traced(new) if at in self.taken else same_static(old, new)
 
     def _between(self, leaves: Sequence[Any], new: Any) -> list[Difference]:
-        flat = tree_flatten(new)[0]
-        mine = len(flat) == self.rest.treedef.num_leaves
-        traced = [(not mine or at in self.taken) and is_traced(leaf) for at, leaf in enumerate(flat)]
-        found = differences(Found.of(self.rest, leaves), Found(new, traced))
+        old = Found.of(self.rest, leaves)
+        found = differences(old, Found.beside(old, new))
         return [one for one in found if not one.weak or one.what == "structure"] or found
 
     def _differ(self, leaves: Sequence[Any], out: Sequence[Any]) -> list[Difference]:

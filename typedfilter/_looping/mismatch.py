@@ -12,7 +12,8 @@ from typing import Any
 import jax
 from jax.tree_util import keystr, tree_flatten_with_path
 
-from typedfilter._looping.pieces import exact_keys_of_dicts
+from typedfilter._looping.pieces import exact_keys_of_dicts, is_traced
+from typedfilter._values.leaves import is_passed
 from typedfilter._values.split import Rest
 from typedfilter._values.template import same_static
 from typedfilter._values.text import array_text, structure_text
@@ -40,6 +41,19 @@ class Found:
         """What `rest.join(leaves)` is."""
         taken = set(rest.taken_at)
         return cls(rest.join(leaves), [i in taken for i in range(rest.treedef.num_leaves)])
+
+    @classmethod
+    def beside(cls, other: Found, tree: Any) -> Found:
+        """A tree that must be like another one: a number is traced unless it is static there."""
+        flat, _ = tree_flatten_with_path(tree)
+        wanted = [other.leaves.get(keystr(path), _NOTHING) for path, _ in flat]
+        numbers = [one is _NOTHING or isinstance(one, _Traced) for one in wanted]
+        pairs = zip(flat, numbers, strict=True)
+        return cls(tree, [is_passed(leaf) or (number and is_traced(leaf)) for (_, leaf), number in pairs])
+
+    def is_like(self, other: Found) -> bool:
+        """Whether both have one structure, exactly."""
+        return bool(self.treedef == other.treedef) and self.dicts == other.dicts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,21 +99,12 @@ def differences(first: Found, second: Found) -> list[Difference]:
         for path in dict.fromkeys([*first.leaves, *second.leaves])
         if (difference := _at(path, first.leaves.get(path, _NOTHING), second.leaves.get(path, _NOTHING)))
     ]
-    if not any(one.what == "structure" for one in found):
-        if first.treedef != second.treedef:
-            texts = structure_text(first.treedef), structure_text(second.treedef)
-            if texts[0] == texts[1]:
-                texts = texts[0], f"{texts[1]}, of which the static parts differ"
-            found.insert(0, Difference("", "structure", *texts))
-        elif first.dicts != second.dicts:
-            keys = _key_texts(first.dicts), _key_texts(second.dicts)
-            found.insert(0, Difference("", "structure", *keys))
-    return found
-
-
-def _key_texts(dicts: Sequence[Any]) -> str:
-    shown = [", ".join(sorted(f"{cls.__name__} {value!r}" for cls, value in keys)) for keys in dicts if keys]
-    return f"a dictionary of {'; '.join(shown)}"
+    if first.is_like(second) or any(one.what == "structure" for one in found):
+        return found
+    texts = structure_text(first.treedef), structure_text(second.treedef)
+    if texts[0] == texts[1]:
+        texts = texts[0], f"{texts[1]}, of which the static parts differ"
+    return [Difference("", "structure", *texts), *found]
 
 
 def _at(path: str, first: Any, second: Any) -> Difference | None:
