@@ -30,7 +30,7 @@ from typedfilter import (
     filter_vmap,
     pytree_dataclass,
 )
-from typedfilter._compiling.packing import PackedResult, unpack_result
+from typedfilter._compiling.results import PackedResult, unpack_result
 from typedfilter._compiling.tokens import Kept, Token
 
 X = jnp.arange(3.0)

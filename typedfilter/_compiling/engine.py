@@ -30,15 +30,8 @@ from typedfilter._compiling.modes import (
     needs_a_look,
     passed_by_name,
 )
-from typedfilter._compiling.packing import (
-    PackedResult,
-    Packer,
-    Results,
-    pack,
-    pack_output,
-    unpack,
-    unpack_result,
-)
+from typedfilter._compiling.packing import Packer, pack, unpack
+from typedfilter._compiling.results import PackedResult, Results, pack_output, unpack_result
 from typedfilter._compiling.tokens import Kept, Token, static_token
 from typedfilter._compiling.traces import Identity, _tell, trace_observers
 from typedfilter._placing.shardings import Shardings, placed, placing

@@ -11,35 +11,34 @@ import functools
 import operator
 import weakref
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import jax
+import jax.core
 from jax.tree_util import tree_flatten
 
+from typedfilter._compiling.remembered import can_change, remember, seen
 from typedfilter._compiling.tokens import Content, Kept, Token, strong, weaken
 from typedfilter._reading.fields import leaf_marks
 from typedfilter._values.keys import exact_key, is_self_exact
-from typedfilter._values.leaves import is_array, leaf_is_array_type
+from typedfilter._values.leaves import leaf_is_array_type
 from typedfilter._values.memory import InternTable
-from typedfilter._values.split import Rest, split
+from typedfilter._values.split import Rest
 from typedfilter._values.trees import Treedef
-from typedfilter.errors import TypedFilterError
 
 __all__ = [
     "IsArrayType",
     "Packed",
-    "PackedResult",
     "Packer",
-    "Results",
+    "Step",
     "every_type",
+    "follow",
+    "getter",
     "pack",
-    "pack_output",
     "taken_leaves",
     "unpack",
-    "unpack_result",
 ]
 
-_config: Any = jax.config  # whose flags no type checker sees
 IsArrayType = Callable[[type], bool | None]
 
 
@@ -109,68 +108,14 @@ def unpack(value: Any) -> Any:
     return value.rest().join(value.arrays) if type(value) is Packed else value
 
 
-class _ResultRest:
-    """The rest of a packed result, which nobody else may hold."""
-
-    __slots__ = ("__weakref__", "rest")
-
-    def __init__(self, rest: Rest) -> None:
-        self.rest = rest
+def follow(steps: Sequence[Step], node: Any) -> Any:
+    """What stands at the end of a way into a tree."""
+    for step in steps:
+        node = step(node)
+    return node
 
 
-Results: TypeAlias = "weakref.WeakKeyDictionary[Token, _ResultRest]"
-"""What the programs of one body return, as long as that is there, and JAX has a program with the token."""
-
-
-class PackedResult:
-    """What a traced body returns where that is not only arrays.
-
-    To JAX it holds nothing but arrays, in whatever way JAX takes it apart: a program whose result has other
-    leaves is called by way of Python each time.
-    """
-
-    __slots__ = ("arrays", "token")
-
-    def __init__(self, arrays: Sequence[Any], token: Token) -> None:
-        self.arrays = arrays
-        self.token = token
-
-
-jax.tree_util.register_pytree_node(
-    PackedResult,
-    lambda packed: (packed.arrays, packed.token),
-    lambda token, arrays: PackedResult(arrays, token),
-)
-
-
-def unpack_result(value: Any) -> Any:
-    """What a body returned; anything that is not packed comes back as it is."""
-    if type(value) is not PackedResult:
-        return value
-    found: _ResultRest | None = value.token.get()
-    if found is None:
-        raise TypedFilterError(
-            "a program returned what belongs to a function that is gone",
-            expected="the function, or its jitted wrapper, to live as long as what was compiled from it",
-            fix="keep a reference to the jitted function",
-        )
-    return found.rest.join(value.arrays)
-
-
-def pack_output(results: Results, tree: Any) -> Any:
-    """What a traced body returns to JAX: the tree itself where it holds arrays only, else packed.
-
-    Args:
-        results: keeps what a program returns; lives as long as the body that is traced.
-        tree: what the body returned.
-    """
-    arrays, rest = split(tree, lambda leaves: list(map(is_array, leaves)))
-    if not rest.others or _config.jax_disable_jit:  # then nobody flattens it
-        return tree
-    held = _ResultRest(rest)
-    token = Token(held)
-    results[token] = held
-    return PackedResult(arrays, token)
+Step = Callable[[Any], Any]
 
 
 class _Layout:
@@ -194,8 +139,8 @@ class _Layout:
         self.key = key
         self.taken_at = [i for i, kind in enumerate(key[1]) if kind is None]
         self.others_at = [i for i, kind in enumerate(key[1]) if kind is not None]
-        self.take = _getter(self.taken_at)
-        self.take_others = _getter(self.others_at)
+        self.take = getter(self.taken_at)
+        self.take_others = getter(self.others_at)
         self.inexact = [not is_self_exact(kind) for kind in key[1] if kind is not None]
         self.exact = not any(self.inexact)
         self.dicts = _dict_paths(tree)
@@ -235,11 +180,15 @@ class _Layout:
 class _ByTypes:
     """The layout of a structure whose leaves have these classes: one look-up instead of one a leaf."""
 
-    __slots__ = ("__weakref__", "key", "layout")
+    __slots__ = ("__weakref__", "is_frozen", "key", "layout")
 
-    def __init__(self, key: tuple[Treedef, tuple[type, ...], IsArrayType], layout: _Layout) -> None:
+    def __init__(
+        self, key: tuple[Treedef, tuple[type, ...], IsArrayType], layout: _Layout, tree: Any
+    ) -> None:
         self.key = key
         self.layout = weakref.ref(layout)
+        # A tree of the same structure has equal static fields, and leaves of the same classes: asked once.
+        self.is_frozen = key[2] is leaf_is_array_type and not can_change(tree)
 
 
 # Entries of the second live as long as their layout, layouts as long as a static part of them.
@@ -271,7 +220,7 @@ def _pack(kept: Kept, tree: Any, is_array_type: IsArrayType) -> tuple[Packed, _B
     layout = None if entry is None else entry.layout()
     if entry is None or layout is None:
         layout = _layout(tree, *key)
-        entry = _by_types.get_or_add(key, functools.partial(_ByTypes, key, layout))
+        entry = _by_types.get_or_add(key, functools.partial(_ByTypes, key, layout, tree))
         layout.by_types.append(entry)
     return layout.pack(kept, tree, leaves, treedef), entry
 
@@ -297,17 +246,30 @@ class Packer:
         self._entry: Callable[[], _ByTypes | None] = lambda: None
 
     def __call__(self, tree: Any) -> Packed:
+        known = seen(id(tree))
+        if known is not None and known() is tree and self._is_array_type is leaf_is_array_type:
+            part = known.part()
+            if part is not None:
+                self._kept.keep(part)
+                return Packed(known.arrays, part.token, part)
+        packed, is_frozen = self._packed(tree)
+        if is_frozen and packed.part is not None:
+            remember(tree, tuple(packed.arrays), packed.part)
+        return packed
+
+    def _packed(self, tree: Any) -> tuple[Packed, bool]:
+        """`tree` packed, and whether nothing in it can change."""
         if self._to_go <= 0:
-            packed = self._again(tree)
-            if packed is not None:
-                return packed
+            again = self._again(tree)
+            if again is not None:
+                return again
         packed, entry = _pack(self._kept, tree, self._is_array_type)
         if entry is not self._entry():
             self._entry, self._to_go = weakref.ref(entry), self._patience
         self._to_go -= 1
-        return packed
+        return packed, entry.is_frozen
 
-    def _again(self, tree: Any) -> Packed | None:
+    def _again(self, tree: Any) -> tuple[Packed, bool] | None:
         """`tree` packed, if it differs from those before in its arrays only."""
         entry = self._entry()
         layout = None if entry is None else entry.layout()
@@ -323,7 +285,8 @@ class Packer:
         # Of a class that was a leaf's there are leaves only: what is below one has another class.
         if tuple(map(type, leaves)) != types:
             return None
-        return layout.pack_again(self._kept, tree, leaves)
+        packed = layout.pack_again(self._kept, tree, leaves)
+        return None if packed is None else (packed, entry.is_frozen)
 
 
 def _layout(tree: Any, treedef: Treedef, types: tuple[type, ...], is_array_type: IsArrayType) -> _Layout:
@@ -342,7 +305,8 @@ def taken_leaves(tree: Any, is_array_type: IsArrayType = leaf_is_array_type) -> 
     return [i in taken for i in range(len(leaves))]
 
 
-def _getter(positions: Sequence[int]) -> Callable[[list[Any]], tuple[Any, ...]]:
+def getter(positions: Sequence[int]) -> Callable[[Any], tuple[Any, ...]]:
+    """What takes the elements at these positions out of a sequence."""
     if len(positions) > 1:
         return operator.itemgetter(*positions)
     if positions:
@@ -354,20 +318,18 @@ def _getter(positions: Sequence[int]) -> Callable[[list[Any]], tuple[Any, ...]]:
 # JAX compares the keys of dictionaries with `==`, so that {1: x}, {1.0: x} and {True: x} have one structure.
 # Where a structure holds its dictionaries is found once; a call then only looks at their keys.
 
-_Step = Callable[[Any], Any]
 
-
-def _dict_paths(tree: Any) -> list[tuple[_Step, ...]]:
+def _dict_paths(tree: Any) -> list[tuple[Step, ...]]:
     """The way to every dictionary in a tree, as look-ups to do one after another."""
     if jax.tree_util.all_leaves([tree]):
         return []
-    paths: list[tuple[_Step, ...]] = [()] if isinstance(tree, dict) else []
+    paths: list[tuple[Step, ...]] = [()] if isinstance(tree, dict) else []
     for step in _steps(tree):
         paths += [(step, *path) for path in _dict_paths(step(tree))]
     return paths
 
 
-def _steps(tree: Any) -> list[_Step]:
+def _steps(tree: Any) -> list[Step]:
     """A look-up for each child of a node; none for a leaf."""
     if isinstance(tree, dict):
         return [operator.itemgetter(key) for key in tree]
@@ -382,13 +344,11 @@ def _child(index: int, node: Any) -> Any:
     return tuple(jax.tree_util.default_registry.flatten_one_level(node)[0])[index]
 
 
-def _exact_dict_keys(tree: Any, paths: Iterable[tuple[_Step, ...]]) -> tuple[Hashable, ...]:
+def _exact_dict_keys(tree: Any, paths: Iterable[tuple[Step, ...]]) -> tuple[Hashable, ...]:
     """The exact keys of the dictionaries at these places; `None` where they are plain strings."""
     keys: list[Hashable] = []
     for path in paths:
-        node = tree
-        for step in path:
-            node = step(node)
+        node = follow(path, tree)
         keys.append(None if set(map(type, node)) <= _PLAIN_KEYS else frozenset(map(exact_key, node)))
     return tuple(keys)
 

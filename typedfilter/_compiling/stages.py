@@ -18,7 +18,8 @@ import jax
 from typedfilter._compiling.effects import Donated
 from typedfilter._compiling.engine import Engine, JitOptions, opened
 from typedfilter._compiling.modes import STATIC_MODES, Mode, Pattern
-from typedfilter._compiling.packing import Packed, unpack, unpack_result
+from typedfilter._compiling.packing import Packed, unpack
+from typedfilter._compiling.results import unpack_result
 from typedfilter._compiling.tokens import Kept
 from typedfilter._reading.plan import Plan, plan_of, refuse_lost_markers
 from typedfilter._values.keys import exact_key, static_problem

@@ -9,6 +9,7 @@ to them goes when they go.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import sys
 import weakref
@@ -84,7 +85,8 @@ class Kept:
         if content in self.contents:
             return
         if len(self.contents) >= self.limit:  # the oldest goes: the others may be of calls that run just now
-            self.contents.pop(next(iter(self.contents)), None)
+            with contextlib.suppress(RuntimeError, StopIteration):  # another thread adds, or clears, just now
+                self.contents.pop(next(iter(self.contents)), None)
         self.contents[content] = None
         content.keepers = [ref for ref in content.keepers if ref() is not None]
         content.keepers.append(weakref.ref(self))

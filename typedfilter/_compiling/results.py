@@ -1,0 +1,133 @@
+"""What a compiled function returns that is not only arrays, on its way out of JAX.
+
+To JAX a result is a node of arrays with a token for the rest, which is kept as long as the program that
+returns it. A frozen model in a result is known again when it comes back as an argument.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
+
+import jax
+import jax.core
+
+from typedfilter._compiling.packing import StaticPart, Step, follow, getter, pack
+from typedfilter._compiling.remembered import can_change, remember
+from typedfilter._compiling.tokens import Kept, Token
+from typedfilter._values.leaves import is_array
+from typedfilter._values.split import Rest, split
+from typedfilter.errors import TypedFilterError
+
+__all__ = ["PackedResult", "Results", "pack_output", "unpack_result"]
+
+
+_config: Any = jax.config  # whose flags no type checker sees
+
+
+class _ResultRest:
+    """The rest of a packed result, which nobody else may hold.
+
+    A frozen model in a result is known when it comes back as an argument: of what it is made is known here.
+    """
+
+    __slots__ = ("__weakref__", "_models", "rest")
+
+    def __init__(self, rest: Rest) -> None:
+        self.rest = rest
+        self._models: list[_Model] | None = None  # not looked for yet
+
+    def join(self, arrays: Sequence[Any]) -> Any:
+        out = self.rest.join(arrays)
+        if self._models is None:
+            self._models = list(_models_in(out, self.rest))
+        if self._models and not any(issubclass(cls, jax.core.Tracer) for cls in set(map(type, arrays))):
+            for get, take, part in self._models:
+                remember(get(out), take(arrays), part)
+        return out
+
+
+_Model: TypeAlias = "tuple[Callable[[Any], Any], Callable[[Any], tuple[Any, ...]], StaticPart]"
+"""A frozen model in a result: how to get there, which of the arrays are its own, and the rest of it."""
+
+
+def _models_in(out: Any, rest: Rest) -> Iterator[_Model]:
+    """The frozen models that a result is, or that stand in containers of it."""
+    places = {at: i for i, at in enumerate(rest.taken_at)}
+    for steps, node, first in _nodes_in(out, (), 0):
+        if can_change(node):
+            continue
+        packed = pack(Kept(), node)
+        part = packed.part
+        taken = [] if part is None else [places.get(first + at) for at in part.layout.taken_at]
+        positions = [place for place in taken if place is not None]
+        if part is not None and len(positions) == len(taken):
+            yield functools.partial(follow, steps), getter(positions), part
+
+
+def _nodes_in(node: Any, steps: tuple[Step, ...], first: int) -> Iterator[tuple[tuple[Step, ...], Any, int]]:
+    """Each node below containers of Python's own, with the way there and how many leaves are before it."""
+    if type(node) not in (tuple, list, dict):
+        yield steps, node, first
+        return
+    for key in sorted(node) if isinstance(node, dict) else range(len(node)):
+        yield from _nodes_in(node[key], (*steps, operator.itemgetter(key)), first)
+        first += len(jax.tree.leaves(node[key]))
+
+
+Results: TypeAlias = "weakref.WeakKeyDictionary[Token, _ResultRest]"
+"""What the programs of one body return, as long as that is there, and JAX has a program with the token."""
+
+
+class PackedResult:
+    """What a traced body returns where that is not only arrays.
+
+    To JAX it holds nothing but arrays, in whatever way JAX takes it apart: a program whose result has other
+    leaves is called by way of Python each time.
+    """
+
+    __slots__ = ("arrays", "token")
+
+    def __init__(self, arrays: Sequence[Any], token: Token) -> None:
+        self.arrays = arrays
+        self.token = token
+
+
+jax.tree_util.register_pytree_node(
+    PackedResult,
+    lambda packed: (packed.arrays, packed.token),
+    lambda token, arrays: PackedResult(arrays, token),
+)
+
+
+def unpack_result(value: Any) -> Any:
+    """What a body returned; anything that is not packed comes back as it is."""
+    if type(value) is not PackedResult:
+        return value
+    found: _ResultRest | None = value.token.get()
+    if found is None:
+        raise TypedFilterError(
+            "a program returned what belongs to a function that is gone",
+            expected="the function, or its jitted wrapper, to live as long as what was compiled from it",
+            fix="keep a reference to the jitted function",
+        )
+    return found.join(value.arrays)
+
+
+def pack_output(results: Results, tree: Any) -> Any:
+    """What a traced body returns to JAX: the tree itself where it holds arrays only, else packed.
+
+    Args:
+        results: keeps what a program returns; lives as long as the body that is traced.
+        tree: what the body returned.
+    """
+    arrays, rest = split(tree, lambda leaves: list(map(is_array, leaves)))
+    if not rest.others or _config.jax_disable_jit:  # then nobody flattens it
+        return tree
+    held = _ResultRest(rest)
+    token = Token(held)
+    results[token] = held
+    return PackedResult(arrays, token)
