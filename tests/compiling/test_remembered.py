@@ -89,7 +89,9 @@ X = jnp.arange(3.0)
 
 
 @pytest.mark.parametrize(
-    "inner", [(), (1, "a", None), (Frozen(X), jnp.cos), Frozen(np.ones(2), (X,))], ids=str
+    "inner",
+    [(), (1, "a", None), (Frozen(X), jnp.cos), Frozen(np.ones(2), (X,))],
+    ids=["alone", "numbers", "model", "numpy"],
 )
 def test_a_frozen_model_is_taken_apart_once(inner):
     model = Frozen(X, inner)
@@ -124,7 +126,11 @@ def test_a_model_bound_to_a_jitted_function_is_taken_apart_once():
     assert remembered.seen(id(model)) is before
 
 
-@pytest.mark.parametrize("inner", [[], {}, ([X],), {"a": X}, Changeable(X)], ids=str)
+@pytest.mark.parametrize(
+    "inner",
+    [[], {}, ([X],), {"a": X}, Changeable(X)],
+    ids=["list", "dict", "list in a tuple", "array in a dict", "node"],
+)
 def test_a_model_with_something_that_may_change_is_never_remembered(inner):
     model = Frozen(X, inner)
     apply(model, X)
