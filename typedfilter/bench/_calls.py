@@ -5,7 +5,6 @@ The functions do next to nothing with their arguments, so that it is the call th
 
 from __future__ import annotations
 
-import statistics
 from typing import Any
 
 import jax
@@ -13,18 +12,16 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from typedfilter import Static, Traced, filter_jit, is_array, partition
+from typedfilter import Static, Traced, filter_jit
 from typedfilter.bench._models import (
     Model,
     as_nodes,
     dataclass_model,
-    equinox_mlp,
     mixed_tree,
     model,
-    python_module,
 )
-from typedfilter.bench._rows import OURS, Row, of_calls
-from typedfilter.bench._timing import Call, Times, ratio
+from typedfilter.bench._rows import OURS, of_calls
+from typedfilter.bench._timing import Call
 
 __all__ = ["CASES"]
 
@@ -78,27 +75,6 @@ def _tree(equinox: Any) -> dict[str, Call]:
     return _on_trees(equinox, tree, as_nodes(tree))
 
 
-def _module(equinox: Any) -> dict[str, Call]:
-    layers = LEAVES // 2 - 1
-    module = python_module(layers) if equinox is None else equinox_mlp(equinox, layers)
-    return _on_trees(equinox, module, partition(module, is_array)[0])
-
-
-def _bound(times: Times) -> list[Row]:
-    """What our time could be at best: `jax.jit` flattens the same module, and does nothing else."""
-    if EQUINOX not in times:
-        return []
-    return [
-        Row(
-            "module",
-            "jax.jit over the arrays of that module, itself",
-            ratio(times[JAX], times[EQUINOX]),
-            against=EQUINOX,
-            theirs=statistics.median(times[EQUINOX]),
-        )
-    ]
-
-
 def _dataclass(equinox: Any) -> dict[str, Call]:
     def fn(model: Model, x: Float[Array, "b n"]) -> Float[Array, "b n"]:
         return x + 1
@@ -139,13 +115,6 @@ CASES = (
         f"compiled call with a pytree of {LEAVES} leaves: arrays, functions, ints",
         _tree,
         {JAX: 1.6, EQUINOX: _TWICE_AS_FAST},
-    ),
-    of_calls(
-        "module",
-        f"compiled call with a module of {LEAVES} leaves that is flattened in Python",
-        _module,
-        {JAX: 1.15, EQUINOX: _TWICE_AS_FAST},
-        extra=_bound,
     ),
     of_calls(
         "dataclass",

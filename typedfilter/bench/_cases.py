@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typedfilter.bench import _calls, _eager, _first, _process, _scale
+from typedfilter.bench import _calls, _eager, _first, _modules, _process, _scale
 from typedfilter.bench._rows import Case
 
 __all__ = ["CASES"]
 
-CASES: dict[str, Case] = {
-    case.name: case for case in (*_calls.CASES, *_first.CASES, *_eager.CASES, *_scale.CASES, *_process.CASES)
-}
+_GROUPS = (_calls, _modules, _first, _eager, _scale, _process)
+CASES: dict[str, Case] = {case.name: case for group in _GROUPS for case in group.CASES}
 """By name."""

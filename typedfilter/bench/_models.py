@@ -52,35 +52,49 @@ def as_nodes(tree: dict[str, tuple[Array, object]]) -> dict[str, Node]:
 # ---------------------------------------------------------------------------- modules flattened in Python
 
 
-class PythonModule:
-    """A module whose flattening is Python code, as that of many libraries is."""
+@dataclasses.dataclass(frozen=True)
+class PythonLinear:
+    """A layer whose flattening is Python code, as that of many libraries is."""
 
-    def __init__(self, **fields: Any) -> None:
-        self.__dict__.update(fields)
-
-
-def _flatten(module: PythonModule) -> tuple[tuple[Any, ...], tuple[str, ...]]:
-    return tuple(module.__dict__.values()), tuple(module.__dict__)
+    weight: Any
+    bias: Any
 
 
-def _unflatten(names: tuple[str, ...], children: Any) -> PythonModule:
-    module = object.__new__(PythonModule)
-    module.__dict__.update(zip(names, children, strict=True))
-    return module
+@dataclasses.dataclass(frozen=True)
+class PythonMLP:
+    """A multi-layer perceptron of such layers."""
+
+    layers: Any
+    activation: Any
+    final_activation: Any
 
 
-def _flatten_with_keys(module: PythonModule) -> tuple[list[tuple[Any, Any]], tuple[str, ...]]:
-    children, names = _flatten(module)
-    return [(jax.tree_util.GetAttrKey(name), c) for name, c in zip(names, children, strict=True)], names
+def _register(cls: type[Any]) -> None:
+    names = [field.name for field in dataclasses.fields(cls)]
+
+    def flatten(module: Any) -> tuple[list[Any], None]:
+        return [getattr(module, name) for name in names], None
+
+    def flatten_with_keys(module: Any) -> tuple[list[tuple[Any, Any]], None]:
+        return [(jax.tree_util.GetAttrKey(name), getattr(module, name)) for name in names], None
+
+    def unflatten(_: None, children: Any) -> Any:
+        module = object.__new__(cls)
+        for name, child in zip(names, children, strict=True):
+            object.__setattr__(module, name, child)
+        return module
+
+    jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
 
 
-jax.tree_util.register_pytree_with_keys(PythonModule, _flatten_with_keys, _unflatten, _flatten)
+_register(PythonLinear)
+_register(PythonMLP)
 
 
-def python_module(layers: int) -> PythonModule:
+def python_module(layers: int) -> PythonMLP:
     """A multi-layer perceptron: two arrays a layer, and two activation functions."""
-    linear = [PythonModule(weight=jnp.ones((4, 4)), bias=jnp.ones(4)) for _ in range(layers)]
-    return PythonModule(layers=tuple(linear), activation=jax.nn.relu, final_activation=jnp.tanh)
+    linear = tuple(PythonLinear(jnp.ones((4, 4)), jnp.ones(4)) for _ in range(layers))
+    return PythonMLP(linear, jax.nn.relu, jnp.tanh)
 
 
 def equinox_mlp(equinox: Any, layers: int) -> Any:
