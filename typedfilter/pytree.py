@@ -2,7 +2,8 @@
 
 Owns the registration with JAX and what happens on flattening and unflattening; of the markers it
 knows `Static` alone. JAX's own C++ code takes instances apart: to it, every class has its data fields and one
-hidden meta field, which stands for the values of all static fields and is equal exactly where they are.
+hidden meta field, which stands for the values of all static fields and is equal exactly where they are. No
+instance has that field as an attribute of its own, and no constructor takes it from anybody but JAX.
 """
 
 from __future__ import annotations
@@ -95,8 +96,9 @@ def _pytree_dataclass(options: dict[str, bool], cls: type[T]) -> type[T]:
     static = tuple(name for name in names if hints[name].static_marker)
     unsure = [name for name in names if hints[name].unresolved and name not in static]
     in_dict = made.__dictoffset__ != 0 and not any(_is_managed(made, name) for name in names)
-    setattr(made, HIDDEN, _Hidden(made, static, cached=in_dict))
-    made.__init__ = _restoring(made, made.__init__, static, unsure, in_dict)
+    guard = _Guard(_restore_in_dict if in_dict else _restore_one_by_one)
+    setattr(made, HIDDEN, _Hidden(made, static, guard, cached=in_dict))
+    made.__init__ = guard.before(_checking(made, made.__init__, static, unsure))
     if options.get("slots"):
         made.__setattr__, made.__delattr__ = _refuse_assignment, _refuse_deletion
     if made.__getstate__ is object.__getstate__:
@@ -146,44 +148,87 @@ class _StaticPart(tuple[type, Interned]):
         return _StaticPart, (self[0], self.values)
 
 
+class _Namespace(dict[str, Any]):
+    """The `__dict__` of an instance that was flattened: its attributes, and beside them its static part."""
+
+    __slots__ = ("part",)
+
+    part: _StaticPart
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)
+
+
 class _Hidden:
-    """Computes the static part when JAX first asks an instance for it; the instance's dict then has it."""
+    """Computes the static part when JAX first asks an instance for it; the `__dict__` then has it."""
 
-    def __init__(self, cls: type, names: tuple[str, ...], cached: bool) -> None:
+    def __init__(self, cls: type, names: tuple[str, ...], guard: _Guard, cached: bool) -> None:
         self.names = names
-        self._cached = cached
+        self._guard = guard
         self._empty = None if names else _StaticPart(cls, {})
+        self._cached = cached and self._empty is None
 
-    def __get__(self, instance: Any, owner: type) -> Any:
+    def __get__(self, instance: Any, owner: Any) -> Any:
+        if self._cached:
+            try:
+                return instance.__dict__.part
+            except AttributeError:  # nobody asked before
+                pass
         if instance is None:
             return self
+        if owner.__init__ is not self._guard.init:  # somebody else's came above it
+            owner.__init__ = self._guard.before(owner.__init__)
         if self._empty is not None:
             return self._empty
+        part = self._part(instance, owner)
+        if self._cached:
+            _restore_in_dict(instance, {**instance.__dict__, HIDDEN: part})
+        return part
+
+    def _part(self, instance: Any, owner: type) -> _StaticPart:
         values = {name: getattr(instance, name) for name in self.names}
         try:
-            part = _StaticPart(owner, values)
+            return _StaticPart(owner, values)
         except Exception:
             _check_static(owner, values)
             raise
-        if self._cached:
-            object.__setattr__(instance, HIDDEN, part)
-        return part
 
 
-def _restoring(
-    cls: Any, init: Callable[..., None], static: tuple[str, ...], waiting: list[str], in_dict: bool
+class _Guard:
+    """Stands before the `__init__` of a class: where JAX unflattens, attributes are put back, no more.
+
+    Other people's decorators put an `__init__` of theirs above (`jaxtyping.jaxtyped` checks fields in it).
+    Whatever is unflattened was flattened before, and by then the guard stands before theirs, too.
+    """
+
+    def __init__(self, restore: Callable[[Any, dict[str, Any]], None]) -> None:
+        self._restore = restore
+        self.init: Callable[..., None] | None = None
+
+    def before(self, init: Callable[..., None]) -> Callable[..., None]:
+        restore = self._restore
+
+        @functools.wraps(init)
+        def construct(self: Any, /, *args: Any, **kwargs: Any) -> None:
+            if HIDDEN in kwargs and type(kwargs[HIDDEN]) is _StaticPart:
+                restore(self, kwargs)
+            else:
+                init(self, *args, **kwargs)
+
+        self.init = construct
+        return construct
+
+
+def _checking(
+    cls: Any, init: Callable[..., None], static: tuple[str, ...], waiting: list[str]
 ) -> Callable[..., None]:
-    """`init`, except when JAX unflattens: then the attributes are put back, and nothing else is run.
+    """`init`, with what it makes of static fields checked.
 
     `waiting` names the fields whose annotations the first construction has to look at again.
     """
-    restore = _restore_in_dict if in_dict else _restore_one_by_one
 
     @functools.wraps(init)
     def construct(self: Any, /, *args: Any, **kwargs: Any) -> None:
-        if HIDDEN in kwargs:
-            restore(self, kwargs)
-            return
         if not is_pytree_dataclass(type(self)):
             raise _undecorated(type(self), cls)
         if waiting:
@@ -200,9 +245,17 @@ def _restoring(
 
 
 def _restore_in_dict(instance: Any, attributes: dict[str, Any]) -> None:
-    namespace = instance.__dict__
-    namespace.update(attributes)
-    namespace.update(attributes[HIDDEN].values)
+    part: _StaticPart = attributes.pop(HIDDEN)
+    if part.values:
+        namespace = _Namespace(part.values)
+        namespace.part = part
+        namespace |= attributes
+        _set_attribute(instance, "__dict__", namespace)
+    else:
+        instance.__dict__.update(attributes)
+
+
+_set_attribute = object.__setattr__
 
 
 def _restore_one_by_one(instance: Any, attributes: dict[str, Any]) -> None:
@@ -223,9 +276,7 @@ def _refuse_deletion(self: Any, name: str) -> None:
 def _state_without_cache(self: Any) -> Any:
     """For copy and pickle: whoever changes a copy's static fields must not find the old static part there."""
     state: Any = object.__getstate__(self)
-    if isinstance(state, dict) and HIDDEN in state:
-        return {name: value for name, value in state.items() if name != HIDDEN}
-    return state
+    return dict(state) if type(state) is _Namespace else state
 
 
 # --- what goes wrong ----------------------------------------------------------------------------------------

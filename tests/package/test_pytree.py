@@ -506,4 +506,35 @@ def test_the_static_part_is_computed_once_for_an_instance():
     for _ in range(5):
         tree = jax.tree.map(lambda leaf: leaf, tree)
     assert asked == []
-    assert HIDDEN in vars(tree)
+
+
+def test_attributes_go_round_through_the_constructor_also_after_jax_has_seen_them():
+    made = []
+
+    @pytree_dataclass
+    class Counted:
+        w: Array
+        n: Static[int]
+
+        def __post_init__(self) -> None:
+            made.append(self.n)
+
+    one = Counted(jnp.ones(2), 2)
+    for tree in (one, jax.tree.map(lambda leaf: leaf, one)):
+        jax.tree.flatten(tree)
+        assert set(vars(tree)) == {"w", "n"}
+        changed = Counted(**{**vars(tree), "n": 3})
+        assert (changed.n, jax.tree.structure(changed)) == (3, jax.tree.structure(Counted(tree.w, 3)))
+    assert made == [2, 3, 3, 3, 3]
+
+
+def test_the_hidden_field_is_taken_from_nobody_but_jax():
+    with pytest.raises(TypeError, match="unexpected keyword argument '__typedfilter_static__'"):
+        Comparable(1, "a", **{HIDDEN: "a"})
+
+
+def test_a_namespace_that_was_taken_before_is_still_that_of_the_copy():
+    one = linear()
+    jax.tree.flatten(one)
+    assert type(pickle.loads(pickle.dumps(vars(one)))) is dict
+    assert type(copy.copy(one).__getstate__()) is dict

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 
+from typedfilter._values.carried import is_zero
 from typedfilter._values.leaves import (
     is_array,
     is_array_like,
@@ -80,7 +81,7 @@ class Beside:
         aligned = self._aligned(values, tangents)
         found: list[jax.Array | None] = []
         for index, (value, tangent) in enumerate(zip(owners, aligned, strict=True)):
-            if tangent is None or is_float0(tangent):
+            if tangent is None or (is_zero(tangent) and _fits_zero(value, tangent)):
                 found.append(None)
                 continue
             if not mask[index]:
@@ -170,6 +171,11 @@ def _converted(value: Any, tangent: Any, cast: bool) -> jax.Array | None:
     if cast and array.dtype != dtype and _are_of_one_kind(array.dtype, dtype):  # a weak type stays weak
         array = array.astype(dtype)
     return array if array.shape == shape and array.dtype == dtype else None
+
+
+def _fits_zero(value: Any, tangent: Any) -> bool:
+    """Whether a zero of JAX's own (what `zero_from_primal` makes, say) is one for `value`."""
+    return is_float0(tangent) or tangent.shape == _shape_and_dtype(value)[0]
 
 
 def _are_of_one_kind(one: Any, two: Any) -> bool:
