@@ -17,7 +17,8 @@ from typing import Any, TypeVar, overload
 import jax
 from typing_extensions import dataclass_transform
 
-from typedfilter._reading.hints import class_hints
+from typedfilter._reading.hints import Hint, class_hints
+from typedfilter._reading.roles import Role
 from typedfilter._reading.text import show
 from typedfilter._values.keys import Interned, intern, static_problem
 from typedfilter.errors import AnnotationError, PytreeError, StaticArgumentError
@@ -215,6 +216,7 @@ class _Guard:
             else:
                 init(self, *args, **kwargs)
 
+        construct.__signature__ = inspect.signature(init)  # type: ignore[attr-defined]
         self.init = construct
         return construct
 
@@ -241,7 +243,24 @@ def _checking(
             except Exception:
                 _check_static(cls, {name: getattr(self, name)})
 
+    construct.__signature__ = _signature(init, class_hints(cls))  # type: ignore[attr-defined]
     return construct
+
+
+def _signature(init: Callable[..., None], hints: dict[str, Hint]) -> inspect.Signature:
+    """The signature of `init` with annotations that are no strings: other checkers look for their names here.
+
+    A number in a `Traced` field is an array where something is traced, and may be passed as one.
+    """
+    signature = inspect.signature(init)
+    parameters = list(signature.parameters.values())
+    for i, parameter in enumerate(parameters):
+        hint = hints.get(parameter.name)
+        if hint is not None and not hint.unresolved and parameter.annotation is not parameter.empty:
+            numbers = hint.role is Role.TRACED and hint.type in (bool, int, float, complex)
+            annotation = hint.annotation | jax.Array if numbers else hint.annotation
+            parameters[i] = parameter.replace(annotation=annotation)
+    return signature.replace(parameters=parameters)
 
 
 def _restore_in_dict(instance: Any, attributes: dict[str, Any]) -> None:

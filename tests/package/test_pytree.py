@@ -325,7 +325,7 @@ def test_a_state_of_its_own_is_left_to_the_class():
 
 def test_docs_names_and_signature_stay():
     assert Linear.__name__ == "Linear"
-    assert str(inspect.signature(Plain)) == "(one: 'Any', two: 'Any' = 2) -> None"
+    assert str(inspect.signature(Plain)) == "(one: Any, two: Any = 2) -> None"
     assert is_pytree_dataclass(Linear)
     assert not is_pytree_dataclass(int)
 

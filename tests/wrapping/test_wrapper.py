@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import collections
 import copy
 import functools
@@ -103,6 +104,51 @@ def test_it_has_the_fields_that_update_wrapper_copies(transform):
             assert getattr(wrapper, name) == getattr(square, name)
     assert wrapper.__wrapped__ is square
     assert wrapper.note == "kept"
+
+
+@every
+def test_its_docstring_is_that_of_the_function_wherever_it_goes(transform):
+    def without(x):
+        return x
+
+    class Owner:
+        @transform
+        def method(self, x):
+            """What the method does."""
+            return x
+
+    assert transform(without).__doc__ is None
+    assert inspect.getdoc(transform(without)) is None
+    for wrapper in (Owner().method, Owner.method, jax.tree.map(lambda leaf: leaf, Owner.method)):
+        assert wrapper.__doc__ == "What the method does."
+    documented = transform(without)
+    documented.__doc__ = "Said later."
+    assert documented.__doc__ == "Said later."
+
+
+@every
+def test_abstractmethod_stands_above_and_below_it(transform):
+    class Base(abc.ABC):
+        @abc.abstractmethod
+        @transform
+        def above(self, x): ...
+
+        @transform
+        @abc.abstractmethod
+        def below(self, x): ...
+
+    class Half(Base):
+        def above(self, x):
+            return x
+
+    class Whole(Half):
+        @transform
+        def below(self, x):
+            return x
+
+    assert Base.__abstractmethods__ == {"above", "below"}
+    assert Half.__abstractmethods__ == {"below"}
+    assert Whole().above(1) == 1
 
 
 @every

@@ -82,6 +82,7 @@ class Engine:
         named: tuple[str, ...] = (),
     ) -> None:
         self.plan = plan
+        self.module: str = getattr(root, "__module__", None) or __name__
         self.bound = bound  # so many arguments are bound by position: they are there for every call
         self.options = options
         self.donates = Donated(plan, options.donate, bound, named)
@@ -116,6 +117,7 @@ class Engine:
             unpack=unpack_result,
         )
         call.__name__ = call.__qualname__ = self.plan.function  # for Python's own errors about arguments
+        call.__module__ = self.module
         return call
 
     # ------------------------------------------------------------------------------ patterns and programs

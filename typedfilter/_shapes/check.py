@@ -27,6 +27,7 @@ from typedfilter._reading.fields import leaf_marks
 from typedfilter._reading.hints import Hint
 from typedfilter._reading.plan import Param, Plan, plan_of
 from typedfilter._reading.roles import Role
+from typedfilter._shapes.checkers import own_body
 from typedfilter._shapes.compile import node_of
 from typedfilter._shapes.nodes import ArrayNode, Failure, Node, Path, PlainNode, ScalarNode, Seen, UnionNode
 from typedfilter._shapes.text import explain, explain_unbound
@@ -72,6 +73,7 @@ def checked(fn: Callable[..., Any], plan: Plan) -> Callable[..., Any]:
         ShapeError: an argument or the return does not fit its annotation.
         AnnotationError: an annotation computes with a dimension name that no argument binds.
     """
+    fn = own_body(fn, plan)
     if isinstance(fn, _Checked) or not _is_body(fn):
         return fn
     body = _Checked(fn, plan)

@@ -12,6 +12,7 @@ from typing import Any
 from typedfilter._placing.shardings import placed
 from typedfilter._reading.plan import Plan
 from typedfilter._shapes.check import checked, checks_off
+from typedfilter._shapes.checkers import own_body
 from typedfilter._wrapping.wrapper import Wrapper
 
 __all__ = ["body_for", "body_of"]
@@ -24,7 +25,7 @@ def body_of(wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
 
 def body_for(fn: Callable[..., Any], plan: Plan, *, check: bool) -> Callable[..., Any]:
     """`fn` with the checks of its plan, or without any, and with the shardings that its plan asks for."""
-    return placed(fn, plan, checked(fn, plan) if check else unchecked(fn))
+    return placed(fn, plan, checked(fn, plan) if check else unchecked(own_body(fn, plan)))
 
 
 def unchecked(fn: Callable[..., Any]) -> Callable[..., Any]:

@@ -30,7 +30,6 @@ __all__ = ["BoundWrapper", "Transform", "Wrapper"]
 _COPIED = ("__name__", "__qualname__", "__doc__", "__module__")
 _TAKES_ARGUMENTS = frozenset({"lower", "trace", "eval_shape"})
 _NAMES = frozenset({"__name__", "__qualname__"})
-_PASSED_ON = frozenset({"__annotations__", "__type_params__"})
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -174,8 +173,11 @@ class Wrapper:
 
     def __getattr__(self, name: str) -> Any:
         fn = self.__wrapped__
-        if name in _PASSED_ON:
-            return getattr(fn, name)
+        if name == "__type_params__":
+            return fn.__type_params__
+        if name == "__annotations__":  # what outside of a map, say, no annotation says, is shown nowhere
+            shown = self.__signature__
+            return {key: hint for key, hint in fn.__annotations__.items() if _shows(shown, key)}
         if name in _NAMES and callable(fn):  # partials have none, and who writes code needs one
             full = name_of(fn)
             return full if name == "__qualname__" else full.rpartition(".")[2]
@@ -190,7 +192,21 @@ class Wrapper:
 
     @property
     def __isabstractmethod__(self) -> bool:
-        return getattr(self.__wrapped__, "__isabstractmethod__", False)
+        own: bool | None = self.__dict__.get("__isabstractmethod__")
+        return getattr(self.__wrapped__, "__isabstractmethod__", False) if own is None else own
+
+    @__isabstractmethod__.setter
+    def __isabstractmethod__(self, value: bool) -> None:  # by `abc.abstractmethod` above the transform
+        self.__dict__["__isabstractmethod__"] = value
+
+    @property
+    def __doc__(self) -> str | None:  # of each wrapper, not of the class
+        found: str | None = self.__dict__.get("__doc__") or getattr(self.__wrapped__, "__doc__", None)
+        return found
+
+    @__doc__.setter
+    def __doc__(self, value: str | None) -> None:
+        self.__dict__["__doc__"] = value
 
     def _identity(self) -> Any:
         fn = self.__wrapped__
@@ -227,6 +243,7 @@ class Wrapper:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        setattr(cls, "__doc__", Wrapper.__dict__["__doc__"])  # noqa: B010 (a property, to mypy a method)
         _register(cls)
 
 
@@ -281,6 +298,14 @@ def _globals_of(fn: Any) -> dict[str, Any]:
     return fn.__globals__
 
 
+def _shows(signature: inspect.Signature, name: str) -> bool:
+    """Whether a signature shows the annotation of a parameter, or of the return."""
+    if name == "return":
+        return signature.return_annotation is not signature.empty
+    found = signature.parameters.get(name)
+    return found is None or found.annotation is not found.empty
+
+
 def _found_by_name(wrapper: Wrapper) -> bool:
     found: Any = sys.modules.get(getattr(wrapper, "__module__", ""))
     for part in getattr(wrapper, "__qualname__", "<none>").split("."):
@@ -323,6 +348,10 @@ class BoundWrapper:
     def __typedfilter_plan__(self) -> Plan:
         """The plan of the wrapper without its first parameter."""
         return self.__func__.__typedfilter_plan__().without_first()
+
+    @property
+    def __doc__(self) -> str | None:  # type: ignore[override]  # of each method, not of the class
+        return self.__func__.__doc__
 
     @property
     def __wrapped__(self) -> Any:
