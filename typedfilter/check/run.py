@@ -56,8 +56,8 @@ def run(
 
 
 def is_unjudged(result: Result) -> bool:
-    """Whether a function is skipped without having been asked to be ignored: what `strict` is about."""
-    return result.status == "skipped" and not result.message.startswith(IGNORED)
+    """What `strict` is about: skipped without having been asked to be ignored, or annotated with too much."""
+    return result.by_letter or (result.status == "skipped" and not result.message.startswith(IGNORED))
 
 
 def judged(subject: Subject, ignore: Iterable[str]) -> Result:

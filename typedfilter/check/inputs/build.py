@@ -26,6 +26,7 @@ from typedfilter.check.inputs import types as _types
 from typedfilter.check.inputs.nodes import (
     ArrayNode,
     ChoiceNode,
+    FloatNode,
     GivenNode,
     Node,
     Point,
@@ -33,17 +34,15 @@ from typedfilter.check.inputs.nodes import (
     SequenceNode,
     StubNode,
     TreeNode,
-    UnbuildableError,
     UnmadeNode,
 )
 from typedfilter.check.inputs.place import EXAMPLE, Place, scope_of
+from typedfilter.check.inputs.unmade import UnbuildableError
 
 _LENGTHS = (2, 1, 3)
 _LISTS = (list, collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection)
 _DICTS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
 _KEYS = ("a", "b")
-# A float can't decide a shape, so that any will do; an int or a str can.
-_NUMBERS: Mapping[type, Any] = {float: 0.5, complex: 0.5 + 0.5j}
 
 
 def parameter_node(name: str, hint: Any, default: Any, apart: frozenset[str] = frozenset()) -> Node:
@@ -95,8 +94,8 @@ def node(hint: Any, place: Place) -> Node:
     choices = _choices(hint)
     if choices is not None:
         return _choice(place, [(f"{place.label}={value!r}", _given(value, place)) for value in choices])
-    if hint in _NUMBERS:
-        return _given(_NUMBERS[hint], place, f"{place.label}={_NUMBERS[hint]}")
+    if hint in (float, complex):
+        return FloatNode(place.label, hint)
     parts = _types.callable_parts(hint)
     if parts is not None:
         return _stub(parts[0], parts[1], place)

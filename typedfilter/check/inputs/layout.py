@@ -32,11 +32,11 @@ from typedfilter.check.inputs.nodes import (
     Point,
     RecordNode,
     StubNode,
-    UnbuildableError,
     children,
     walk,
 )
 from typedfilter.check.inputs.place import Place
+from typedfilter.check.inputs.unmade import UnbuildableError
 from typedfilter.check.trials import compare
 from typedfilter.check.trials.subject import Subject
 
@@ -78,12 +78,6 @@ class Signature:
         return frozenset(
             node.cls for node in nodes if isinstance(node, RecordNode) and node.label in self.apart
         )
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a verdict depends on besides sizes: `k=3`."""
-        nodes = (node for p in self.parameters if p.node is not None for node in walk(p.node))
-        return tuple(dict.fromkeys(n.note for n in nodes if isinstance(n, GivenNode) and n.note))
 
 
 def signature_of(
@@ -258,6 +252,7 @@ class Layout:
         arguments: the arguments with nothing in the place of arrays, for `{...}` in dimension strings.
         used: the points that this case depends on, with the chosen options.
         origins: where each name is seen first.
+        notes: what a verdict depends on besides sizes: `k=3`.
     """
 
     case: Case
@@ -266,6 +261,7 @@ class Layout:
     arguments: Mapping[str, Any]
     used: Mapping[str, int]
     origins: Mapping[str, str]
+    notes: tuple[str, ...] = ()
 
 
 class _Unsized:
@@ -295,8 +291,9 @@ def layout_of(signature: Signature, case: Case) -> Layout:
         stubs.append(node)
         node.result.make(Maker(case, results.append, lambda inner: None, arguments=arguments))
 
+    maker = Maker(case, place, stub, arguments=arguments, used=used)
     try:
-        make_arguments(signature, Maker(case, place, stub, arguments=arguments, used=used))
+        make_arguments(signature, maker)
     except Exception as error:  # whatever the braces of a dimension string raise
         raise UnbuildableError(
             f"a dimension can't be evaluated: {error}", "use names of arguments in {...}"
@@ -315,7 +312,7 @@ def layout_of(signature: Signature, case: Case) -> Layout:
     names = _sizes.Names(
         free, tuple(dict.fromkeys(computed)), tuple((n, s) for n, s in fixed.items() if n in free)
     )
-    return Layout(case, tuple(leaves), names, arguments, used, origins)
+    return Layout(case, tuple(leaves), names, arguments, used, origins, tuple(dict.fromkeys(maker.notes)))
 
 
 def make_arguments(signature: Signature, maker: Maker) -> dict[str, Any]:

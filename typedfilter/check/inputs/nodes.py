@@ -15,6 +15,7 @@ import jax
 
 from typedfilter.check.inputs import dims as _dims
 from typedfilter.check.inputs.dims import Dim, Size
+from typedfilter.check.inputs.unmade import UnbuildableError, Unmade, hook, is_unmade
 
 Axis: TypeAlias = Any
 """The size of one axis: a number or a symbol, or the text of a name or of an expression over names."""
@@ -73,6 +74,8 @@ class Maker:
         arguments: for `{...}` in dimension strings; None leaves them as they are.
         used: the keys of the points that were asked.
         ranks: the axes of each `*name`, where they are known.
+        floats: the number of each float that was made, by its label.
+        notes: what the verdict depends on besides sizes: `k=3`.
     """
 
     case: Mapping[str, int]
@@ -82,21 +85,14 @@ class Maker:
     arguments: Mapping[str, Any] | None = None
     used: dict[str, int] = dataclasses.field(default_factory=dict[str, int])
     ranks: Mapping[str, Sequence[Size]] = dataclasses.field(default_factory=dict[str, Sequence[Size]])
+    floats: dict[str, int] = dataclasses.field(default_factory=dict[str, int])
+    notes: list[str] = dataclasses.field(default_factory=list[str])
 
     def choose(self, point: Point) -> int:
         """The option of this case."""
         chosen = self.case.get(point.key, 0)
         self.used[point.key] = chosen
         return min(chosen, len(point.options) - 1)
-
-
-class UnbuildableError(Exception):
-    """No value can be made; `fix` says what to add."""
-
-    def __init__(self, reason: str, fix: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.fix = fix
 
 
 class Node(Protocol):
@@ -196,6 +192,8 @@ class GivenNode:
         return iter(())
 
     def make(self, maker: Maker) -> Any:
+        if self.note:
+            maker.notes.append(self.note)
         leaves = jax.tree.leaves(self.value)
         if not any(isinstance(leaf, (jax.Array, jax.ShapeDtypeStruct)) for leaf in leaves):
             return self.value
@@ -205,6 +203,26 @@ class GivenNode:
         if not isinstance(leaf, (jax.Array, jax.ShapeDtypeStruct)):
             return leaf
         return maker.place(Leaf(self.label, tuple(leaf.shape), leaf.dtype))
+
+
+_FLOATS = (0.5, 0.75, 0.875, 0.9375)
+
+
+@dataclasses.dataclass(frozen=True)
+class FloatNode:
+    """A number. It can decide a shape (`int((high - low) * 10)`): each is larger than the last."""
+
+    label: str
+    kind: type
+
+    def points(self) -> Iterator[Point]:
+        return iter(())
+
+    def make(self, maker: Maker) -> Any:
+        number = maker.floats.setdefault(self.label, len(maker.floats))
+        value = self.kind(_FLOATS[number] if number < len(_FLOATS) else number)
+        maker.notes.append(f"{self.label}={value}")
+        return value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -248,10 +266,24 @@ class RecordNode:
     def make(self, maker: Maker) -> Any:
         made = {name: node.make(maker) for name, node in self.fields}
         if maker.construct and self.call is not None:
-            return self.cls(**{name: made[name] for name in self.call if name in made})
-        instance: Any = object.__new__(self.cls)
+            return self._constructed(made)
+        try:
+            instance: Any = object.__new__(self.cls)
+        except TypeError as error:  # it is laid out in C
+            raise UnbuildableError(
+                f"no {self.cls.__name__} can be made of fields", "add an example"
+            ) from error
         for name, value in made.items():
             object.__setattr__(instance, name, value)
+            if is_unmade(value):
+                hook(instance, name)
+        return instance
+
+    def _constructed(self, made: Mapping[str, Any]) -> Any:
+        instance = self.cls(**{name: made[name] for name in self.call or () if name in made})
+        for name, value in made.items():
+            if is_unmade(value):
+                hook(instance, name)
         return instance
 
 
@@ -348,26 +380,6 @@ class UnmadeNode:
 
     def make(self, maker: Maker) -> Any:
         return Unmade(self.problem)
-
-
-class Unmade:
-    """In the place of a value that can't be made: whatever is done with it says so."""
-
-    def __init__(self, problem: UnbuildableError) -> None:
-        object.__setattr__(self, "_problem", problem)
-
-    def __repr__(self) -> str:
-        return "Unmade"
-
-    def __getattr__(self, name: str) -> Any:
-        raise object.__getattribute__(self, "_problem")
-
-    def _use(self, *args: Any, **kwargs: Any) -> Any:
-        raise object.__getattribute__(self, "_problem")
-
-    __call__ = __bool__ = __len__ = __iter__ = __getitem__ = __contains__ = __neg__ = __abs__ = _use
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _use
-    __pow__ = __rpow__ = __matmul__ = __rmatmul__ = __lt__ = __le__ = __gt__ = __ge__ = _use
 
 
 def structure(chosen: int) -> Any:

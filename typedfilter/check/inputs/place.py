@@ -9,7 +9,7 @@ import dataclasses
 import re
 from typing import Any
 
-from typedfilter.check.inputs.nodes import UnbuildableError
+from typedfilter.check.inputs.unmade import UnbuildableError
 
 EXAMPLE = "@typedfilter.check.example"
 

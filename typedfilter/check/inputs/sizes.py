@@ -97,11 +97,26 @@ def concrete(names: Names, extra: Iterable[int] = ()) -> Iterator[dict[str, int]
     for value in extra:
         # The others get sizes of their own, so that a constant stands out.
         sets.extend([value if i == j else primes[j] + 1 for j in range(count)] for i in range(count))
+        if count > 1:
+            sets.append([value * (j + 1) for j in range(count)])
     seen: set[tuple[int, ...]] = set()
     for values in sets:
         sizes = _repaired(dict(zip(chosen, values, strict=True)) | dict(names.fixed), names)
         if sizes is not None and tuple(sizes.values()) not in seen:
             seen.add(tuple(sizes.values()))
+            yield sizes
+
+
+def pairs(names: Names) -> Iterator[dict[str, int]]:
+    """Sets in which two of the sizes are equal and all others differ; none for two names, or for many."""
+    chosen = names.varied
+    if not 3 <= len(chosen) <= 5:
+        return
+    odd = list(itertools.islice(_odd_sizes(), len(chosen)))
+    for one, other in itertools.combinations(range(len(chosen)), 2):
+        values = [odd[one] if i == other else size for i, size in enumerate(odd)]
+        sizes = _repaired(dict(zip(chosen, values, strict=True)) | dict(names.fixed), names)
+        if sizes is not None:
             yield sizes
 
 

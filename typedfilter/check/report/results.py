@@ -47,7 +47,8 @@ class Result:
         sizes: sizes at which it fails.
         good_sizes: sizes at which it does not, if it fails at some only.
         case: the alternatives with which it fails.
-        fix: what to write so that it is no longer skipped.
+        fix: what to write so that it is no longer skipped, or so that its annotations say what holds.
+        by_letter: whether it is good only where more holds than its annotations say; `message` says what.
         span: the annotation that does not hold, in the file.
         frame: the innermost line of the user's code when the trace itself fails.
     """
@@ -64,6 +65,7 @@ class Result:
     good_sizes: Mapping[str, int] = dataclasses.field(default_factory=dict[str, int])
     case: tuple[str, ...] = ()
     fix: str = ""
+    by_letter: bool = False
     span: Span | None = None
     frame: Frame | None = None
 

@@ -85,3 +85,8 @@ class Tried:
     problem: Problem | None = None
     sizes: Mapping[str, int] = dataclasses.field(default_factory=dict[str, int])
     equal: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What the function calls itself."""
+        return str(self.signature.subject.root.__name__)

@@ -6,12 +6,13 @@ How a verdict is reached is `verdict`'s; where a source line is, `report.source`
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from typedfilter._reading.plan import Plan, plan_of
 from typedfilter.check.inputs import classes, layout, types
-from typedfilter.check.inputs.nodes import UnbuildableError
+from typedfilter.check.inputs.unmade import UnbuildableError
 from typedfilter.check.report import source
 from typedfilter.check.report.results import Result
 from typedfilter.check.trials.excuses import Tried
@@ -72,6 +73,8 @@ def _not_judged(subject: Subject, where: source.Function | None) -> str:
         return "abstract: there is no body to check"
     if where is not None and where.is_empty:
         return "there is no body to check"
+    if subject.kind == "constructor" and subject.cls is not None and inspect.isabstract(subject.cls):
+        return f"the class {subject.cls.__name__} is abstract: its subclasses are made"
     if subject.root.__code__.co_flags & _GENERATOR_OR_COROUTINE:
         return "a generator or coroutine: its body does not run when it is called"
     return ""
@@ -102,7 +105,8 @@ def _came_further(second: Verdict, first: Verdict) -> bool:
 
 def _result(base: Result, verdict: Verdict, where: source.Function | None) -> Result:
     if verdict.status in ("proved", "checked"):
-        return dataclasses.replace(base, status=verdict.status, message=_praise(verdict))
+        good = dataclasses.replace(base, status=verdict.status, message=_praise(verdict))
+        return dataclasses.replace(good, fix=verdict.fix, by_letter=True) if verdict.only else good
     tried = verdict.decisive
     problem = tried.problem if tried else None
     if verdict.status == "skipped":
@@ -139,10 +143,16 @@ def _dims_of(tried: Tried, said: str) -> dict[str, str]:
 
 
 def _case_text(tried: Tried) -> tuple[str, ...]:
-    """The choices that are not the usual ones."""
+    """The choices that are not the usual ones, every member of a union, and the values that were made up."""
     used = tried.layout.used
-    points = [point for point in layout.points_of(tried.signature) if used.get(point.key)]
-    return tuple(point.options[min(used[point.key], len(point.options) - 1)] for point in points)
+    points = [
+        point
+        for point in layout.points_of(tried.signature)
+        if used.get(point.key)
+        or (point.key in used and point.key.startswith("choice of ") and not point.soft)
+    ]
+    chosen = (point.options[min(used[point.key], len(point.options) - 1)] for point in points)
+    return tuple(dict.fromkeys([*chosen, *tried.layout.notes]))
 
 
 def _praise(verdict: Verdict) -> str:
@@ -152,12 +162,14 @@ def _praise(verdict: Verdict) -> str:
     equal = list(dict.fromkeys(pair for tried in done for pair in tried.equal))
     where = f" where {', '.join(f'{name} = {other}' for name, other in equal)}" if equal else ""
     parts = [_sizes_text(verdict, done) + where]
+    if verdict.only:
+        parts.insert(0, verdict.only)
     signatures = {id(tried.signature): tried.signature for tried in done}.values()
     more = sum(layout.left_out(layout.points_of(signature)) for signature in signatures)
     if len(done) > 1:
         parts.append(f"in {len(done)} cases" + (f", {more} were left out" if more else ""))
     given = [f"{name}={size}" for tried in done for name, size in tried.signature.sizes]
-    notes = list(dict.fromkeys([*given, *(note for tried in done for note in tried.signature.notes)]))
+    notes = list(dict.fromkeys([*given, *(note for tried in done for note in tried.layout.notes)]))
     if notes:
         parts.append(f"with {', '.join(notes)}")
     refused = [refusal for tried in done for refusal in tried.refused]

@@ -54,6 +54,7 @@ class Problem:
         inconclusive: JAX could not compare two symbols.
         unbound: the mapped axis that it needs to be inside of.
         lacking: the class whose instance lacks an attribute, and the name of that.
+        needs: the module that could not be found.
     """
 
     kind: str
@@ -71,6 +72,7 @@ class Problem:
     inconclusive: bool = False
     unbound: str = ""
     lacking: tuple[type, str] | None = None
+    needs: str = ""
 
     def is_like(self, other: Problem) -> bool:
         """Whether the two are the same mistake, seen at other sizes."""
@@ -109,6 +111,7 @@ def problem_of(error: BaseException, root: FunctionType) -> Problem:
         inconclusive=type(error).__name__ == "InconclusiveDimensionOperation",
         unbound=unbound[1] if unbound else "",
         lacking=_lacking(error),
+        needs=(error.name or "another module") if isinstance(error, ModuleNotFoundError) else "",
     )
 
 

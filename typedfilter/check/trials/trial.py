@@ -22,7 +22,8 @@ from typedfilter.check.inputs import layout as _layout
 from typedfilter.check.inputs import nodes as _nodes
 from typedfilter.check.inputs.dims import Bindings, Size
 from typedfilter.check.inputs.layout import Layout, Signature
-from typedfilter.check.inputs.nodes import Leaf, Maker, StubNode, UnbuildableError
+from typedfilter.check.inputs.nodes import Leaf, Maker, StubNode
+from typedfilter.check.inputs.unmade import UnbuildableError, watching
 from typedfilter.check.trials import compare, stack
 from typedfilter.check.trials.compare import MismatchError, StubError
 from typedfilter.check.trials.problem import is_users
@@ -93,7 +94,8 @@ def run(plan: Plan, sizes: Mapping[str, Size]) -> None:
         bindings.arguments = arguments
         stack.check_result(inner, plan.signature.returns, bindings)
 
-    with no_placement():  # shapes are asked for on no device, so there is no mesh either
+    # Shapes are asked for on no device, so there is no mesh either.
+    with watching(plan.signature.subject.file), no_placement():
         jax.eval_shape(body, *structs)
 
 
@@ -158,8 +160,11 @@ def _stand_in(node: StubNode, layout: Layout, outer: Bindings) -> Callable[..., 
         bindings = Bindings(arguments=outer.arguments) if node.own_names else outer.copy()
         hints = node.parameters
         for i, value in () if hints is None else _by_parameter(node, args, kwargs):
+            hint = hints[i] if hints else Any
+            if _is_number_for(value, hint):
+                continue
             try:
-                compare.check(value, hints[i] if hints else Any, bindings)
+                compare.check(value, hint, bindings)
             except MismatchError as error:
                 raise StubError(_stub_text(node, i, error)) from error
 
@@ -175,6 +180,20 @@ def _stand_in(node: StubNode, layout: Layout, outer: Bindings) -> Callable[..., 
 
     stand_in.__name__ = stand_in.__qualname__ = node.label if node.label.isidentifier() else "stand_in"
     return stand_in
+
+
+_NUMBERS: Mapping[Any, Any] = {int: jnp.integer, float: jnp.number, complex: jnp.number, bool: jnp.bool_}
+
+
+def _is_number_for(value: Any, hint: Any) -> bool:
+    """Whether it is an array without axes where a number is annotated: a counter of a scan, say."""
+    kind = _NUMBERS.get(types.plain(hint)) if isinstance(types.plain(hint), type) else None
+    return (
+        kind is not None
+        and isinstance(value, jax.Array)
+        and value.ndim == 0
+        and jnp.issubdtype(value.dtype, kind)
+    )
 
 
 def _call(layout: Layout, value: Any, hint: Any, bindings: Bindings, path: str) -> None:

@@ -17,27 +17,40 @@ from typedfilter.check.inputs import layout as _layout
 from typedfilter.check.inputs import sizes as _sizes
 from typedfilter.check.inputs.dims import Size
 from typedfilter.check.inputs.layout import Layout, Signature
-from typedfilter.check.inputs.nodes import RecordNode, UnbuildableError, walk
+from typedfilter.check.inputs.nodes import RecordNode, walk
 from typedfilter.check.inputs.numbers import numbers_of
+from typedfilter.check.inputs.unmade import UnbuildableError
 from typedfilter.check.report.results import Status
 from typedfilter.check.trials import trial
 from typedfilter.check.trials.excuses import Tried, has_better, is_excused, may_be_excused
 from typedfilter.check.trials.patience import OutOfTimeError, patience
 from typedfilter.check.trials.problem import Problem, problem_of, without_locals
+from typedfilter.check.trials.refusals import is_of_what_it_made, narrowed, never_accepted
 from typedfilter.check.trials.relate import own_names, relate
 
 _REFUSALS = ("raise", "assert")  # a size that the function refuses in so many words is not a mistake
 
 
+_SAY_SO = "say so in the annotations (one name for what is equal), or add @typedfilter.check.example"
+
+
 @dataclasses.dataclass
 class Verdict:
-    """What all cases of a function say together; `decisive` is the case that decided."""
+    """What all cases of a function say together.
+
+    Attributes:
+        decisive: the case that decided.
+        reason: why it is skipped.
+        fix: what to write.
+        only: where alone it is good, though the annotations say more.
+    """
 
     status: Status
     tried: list[Tried]
     decisive: Tried | None = None
     reason: str = ""
     fix: str = ""
+    only: str = ""
 
 
 def verdict_of(signatures: Sequence[Signature]) -> Verdict:
@@ -83,6 +96,9 @@ def _failed_or_skipped(every: list[Tried], tried: Tried) -> Verdict:
         return Verdict("skipped", every, tried, reason, fix)
     if problem.kind == "time":
         return Verdict("skipped", every, tried, problem.message, "put `# typedfilter: ignore` on its `def`")
+    if problem.needs:
+        reason = f"it needs {problem.needs}, which is not installed here"
+        return Verdict("skipped", every, tried, reason, f"install {problem.needs} where this runs")
     if problem.unfinished:
         return Verdict("skipped", every, tried, "it raises NotImplementedError", "write its body")
     if problem.unbound:
@@ -113,9 +129,34 @@ def _summed_up(every: list[Tried]) -> Verdict:
         if tried.problem is not None and not has_better(tried, every):
             fix = "add @typedfilter.check.example with what it takes"
             return Verdict("skipped", every, tried, f"in one case {tried.problem.message}", fix)
+    limits = _narrow(every, done)
+    if limits is not None:
+        return limits
+    where = narrowed(done)
+    if where:
+        return Verdict("checked", every, fix=_SAY_SO, only=f"works only where {where}")
     if all(tried.symbolic and not tried.refused for tried in done) and not any(map(_is_sampled, done)):
         return Verdict("proved", every)
     return Verdict("checked", every)
+
+
+def _narrow(every: list[Tried], done: list[Tried]) -> Verdict | None:
+    """That a part of what the signature allows was never accepted; None where all of it was."""
+    options = {
+        point.key: point.options
+        for signature in {id(t.signature): t.signature for t in every}.values()
+        for point in _layout.points_of(signature)
+        if point.key.startswith(("choice of ", "type ")) and not point.soft
+    }
+    refused = next((problem for tried in done for _, problem in tried.refused), None)
+    said = f": {refused.message}" if refused else ""
+    never = never_accepted(every, options)
+    if never and refused:
+        reason = f"with {never} it refuses all that was tried{said}"
+        return Verdict("skipped", every, None, reason, "add @typedfilter.check.example with what it takes")
+    helper = refused is not None and (refused.frame is None or refused.frame.function != done[0].name)
+    where = narrowed(done) if helper else ""
+    return Verdict("skipped", every, None, f"it works only where {where}{said}", _SAY_SO) if where else None
 
 
 def _is_sampled(tried: Tried) -> bool:
@@ -172,6 +213,10 @@ def _try_case(signature: Signature, layout: Layout, thorough: bool) -> Tried:
             tried.good or tried.problem is symbolic or tried.problem.kind == "time"
         ):
             break
+    if tried.refused and tried.problem is None:
+        for sizes in _sizes.pairs(names):
+            if _trial_at(plan, sizes, root) is None:
+                tried.good.append(sizes)
     return tried
 
 
@@ -225,5 +270,17 @@ def _trial_at(plan: trial.Plan, sizes: Mapping[str, Size], root: types.FunctionT
     except BaseException as error:  # whatever the function raises (or sys.exit()) is what there is to report
         problem = problem_of(error, root)
         without_locals(error)
-        return problem
+        return _blamed_for_refusal(problem, plan, sizes, root)
     return None
+
+
+def _blamed_for_refusal(
+    problem: Problem, plan: trial.Plan, sizes: Mapping[str, Size], root: types.FunctionType
+) -> Problem:
+    """A refusal below the function is a mistake of it where it made what was refused."""
+    if problem.refusal not in _REFUSALS or problem.unfinished or problem.frame is None:
+        return problem
+    if problem.frame.function == root.__name__:
+        return problem
+    made = is_of_what_it_made(root, lambda: trial.run(plan, sizes))
+    return dataclasses.replace(problem, refusal="") if made else problem
