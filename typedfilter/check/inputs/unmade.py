@@ -40,8 +40,8 @@ class Unmade:
     def __setattr__(self, name: str, value: Any) -> None:
         _use(self)
 
-    @property
-    def __class__(self) -> Any:  # type: ignore[misc]  # a class may say anything of itself
+    @property  # type: ignore[misc]  # a class may say anything of itself
+    def __class__(self) -> Any:
         # isinstance asks for it. A library may: it then sees what it does not know.
         return _use(self) if _is_asked_by_user() else Unmade
 
@@ -117,9 +117,13 @@ class _Attribute:
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         value = self._value(instance, owner)
-        reader = sys._getframe(1).f_code.co_filename
-        if type(value) is Unmade and (reader == self.file or not is_installed(reader)):
-            _use(value)
+        if type(value) is Unmade:
+            frame: types.FrameType | None = sys._getframe(1)
+            while frame is not None and frame.f_code.co_name in ("__getattribute__", "__getattr__"):
+                frame = frame.f_back
+            reader = "<" if frame is None else frame.f_code.co_filename
+            if reader == self.file or not is_installed(reader):
+                _use(value)
         return value
 
     def _value(self, instance: Any, owner: type | None) -> Any:
