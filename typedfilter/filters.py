@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from typedfilter._values.leaves import _is_inexact
-from typedfilter._values.trees import IsLeaf, flatten, is_leaf_def, not_a_prefix, zip_trees
+from typedfilter._values.trees import IsLeaf, flatten, is_leaf_def, not_a_prefix, same_structure, zip_trees
 from typedfilter.errors import PytreeError
 
 __all__ = [
@@ -85,7 +85,7 @@ def _select(function: str, pytree: Any, spec: Any, is_leaf: IsLeaf) -> _Selectio
     if is_leaf_def(spec_def):
         return _select_below(function, spec, 0, spec, pytree, is_leaf)
     leaves, treedef = flatten(pytree)
-    if treedef == spec_def and all(isinstance(entry, bool) for entry in entries):
+    if same_structure(treedef, spec_def) and all(isinstance(entry, bool) for entry in entries):
         return leaves, treedef.unflatten, entries
     try:
         subtrees = spec_def.flatten_up_to(pytree)
@@ -228,7 +228,7 @@ def tree_equal(*pytrees: Any, typematch: bool = False, rtol: Any = 0.0, atol: An
     for other in pytrees[1:]:
         other_leaves, other_def = flatten(other)
         # Hashes too: to JAX 0.10 and 0.12, the treedefs of two dataclasses with equal fields are equal.
-        if other_def != treedef or hash(other_def) != hash(treedef):
+        if not same_structure(other_def, treedef):
             return False
         for one, two in zip(leaves, other_leaves, strict=True):
             if typematch and type(one) is not type(two):

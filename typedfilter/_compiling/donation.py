@@ -84,9 +84,9 @@ class Caution:
         """Silence for a call that may lower without a trace, or for what is done without a call."""
         _listen()
         before = _here.count
-        quiet_from_here()
-        _here.lowered = False
         try:
+            quiet_from_here()
+            _here.lowered = False
             yield
             traced = _here.count > before + 1
             if traced and not _here.lowered:

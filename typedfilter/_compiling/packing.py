@@ -20,7 +20,7 @@ from jax.tree_util import tree_flatten
 from typedfilter._compiling.remembered import can_change, remember, seen
 from typedfilter._compiling.tokens import Content, Kept, Token, strong, weaken
 from typedfilter._reading.fields import leaf_marks
-from typedfilter._values.keys import exact_key, is_self_exact
+from typedfilter._values.keys import exact_key, is_self_exact, stays_equal
 from typedfilter._values.leaves import leaf_is_array_type
 from typedfilter._values.memory import InternTable
 from typedfilter._values.split import Rest
@@ -50,7 +50,7 @@ def every_type(cls: type) -> bool:
 class StaticPart(Content):
     """The rest of a packed argument. Functions in it are held weakly: the caller holds them."""
 
-    __slots__ = ("layout", "statics", "treedef")
+    __slots__ = ("layout", "statics", "stays_equal", "treedef")
 
     def __init__(self, layout: _Layout, treedef: Treedef, statics: tuple[Any, ...], dicts: Hashable) -> None:
         super().__init__(None)
@@ -58,6 +58,12 @@ class StaticPart(Content):
         self.treedef = treedef
         self.statics = [weaken(static, self) for static in statics]
         self.key = layout.keyed(self.statics), dicts
+        self.stays_equal = all(map(stays_equal, statics))
+
+    @property
+    def is_current(self) -> bool:
+        """Whether nobody has changed an object in it since its key was made."""
+        return self.stays_equal or self.layout.keyed(map(strong, self.statics)) == self.key[0]
 
     def rest(self) -> Rest:
         return Rest(
@@ -155,7 +161,7 @@ class _Layout:
 
     def pack(self, kept: Kept, tree: Any, leaves: list[Any], treedef: Treedef) -> Packed:
         key = self.part_key(tree, leaves)
-        part = self.parts.get(key)
+        part = self.known_part(key)
         if part is None:
             make = functools.partial(StaticPart, self, treedef, self.take_others(leaves), key[1])
             part = self.parts.get_or_add(key, make)
@@ -164,11 +170,19 @@ class _Layout:
 
     def pack_again(self, kept: Kept, tree: Any, leaves: list[Any]) -> Packed | None:
         """As `pack`, where the static part is known already."""
-        part = self.parts.get(self.part_key(tree, leaves))
+        part = self.known_part(self.part_key(tree, leaves))
         if part is None:
             return None
         kept.keep(part)
         return Packed(self.take(leaves), part.token, part)
+
+    def known_part(self, key: tuple[Hashable, Hashable]) -> StaticPart | None:
+        """The live static part with this key, if there is one and nobody has changed it."""
+        part = self.parts.get(key)
+        if part is None or part.is_current:
+            return part
+        part.key = object()  # nobody finds it any more
+        return None
 
     def part_key(self, tree: Any, leaves: list[Any]) -> tuple[Hashable, Hashable]:
         """What tells the static part of a tree of this structure from others."""

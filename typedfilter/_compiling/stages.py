@@ -20,7 +20,7 @@ from typedfilter._compiling.engine import Engine, JitOptions, opened
 from typedfilter._compiling.modes import STATIC_MODES, Mode, Pattern
 from typedfilter._compiling.packing import Packed, unpack
 from typedfilter._compiling.results import unpack_result
-from typedfilter._compiling.tokens import Kept
+from typedfilter._compiling.tokens import Kept, Token
 from typedfilter._reading.plan import Plan, plan_of, refuse_lost_markers
 from typedfilter._values.keys import exact_key, static_problem
 from typedfilter._values.leaves import is_array_or_struct
@@ -201,7 +201,8 @@ class _Ahead:
     pattern: Pattern
     args: list[Any]
     kwargs: dict[str, Any]
-    kept: Kept  # so that static values are known again after the engine has forgotten them
+    kept: Kept
+    contents: tuple[Any, ...]  # of its tokens: they are known again after the engine has forgotten them
 
     @classmethod
     def of(
@@ -214,7 +215,9 @@ class _Ahead:
         bound_args += obj
         pattern, positional, keyword = engine.prepare((*bound_args, *args), bound_kwargs | kwargs)
         bound = bound_args, bound_kwargs
-        return cls(engine, bound, engine.jit(pattern), pattern, positional, keyword, engine.kept)
+        tokens = [value for value in (*positional, *keyword.values()) if type(value) is Token]
+        contents = tuple([token.get() for token in tokens])
+        return cls(engine, bound, engine.jit(pattern), pattern, positional, keyword, engine.kept, contents)
 
     @contextlib.contextmanager
     def explained(self) -> Generator[None]:

@@ -16,7 +16,7 @@ import weakref
 from collections.abc import Hashable
 from typing import Any
 
-from typedfilter._values.keys import exact_key
+from typedfilter._values.keys import current, exact_key
 from typedfilter._values.memory import ByClass, InternTable, PerObject
 from typedfilter.errors import TypedFilterError
 
@@ -143,7 +143,7 @@ def static_token(kept: Kept, value: Any) -> Token:
             tokens.append(Token(value))
         return tokens[0]
     key = exact_key(value)
-    content = _values.get_or_add(key, lambda: StaticValue(value, key))
+    content = current(_values, value, key, lambda: StaticValue(value, key))
     kept.keep(content)
     return content.token
 

@@ -18,7 +18,7 @@ from typedfilter._values.carried import Carried
 from typedfilter._values.keys import exact_key
 from typedfilter._values.leaves import as_struct, is_array
 from typedfilter._values.text import array_text, brief
-from typedfilter._values.trees import flatten, is_leaf_def
+from typedfilter._values.trees import flatten, is_leaf_def, same_structure
 from typedfilter.errors import ShapeError
 
 __all__ = ["Outcome"]
@@ -82,7 +82,7 @@ class Outcome:
             if leaf is None:
                 raise self._differs(expected, found, rule, path)
             return leaf[0]
-        if treedef != other_def:
+        if not same_structure(treedef, other_def):
             raise self._differs(expected, found, rule, path)
         parts = [
             self._compared(node, other, rule, path + jax.tree_util.keystr((key,)))

@@ -22,7 +22,7 @@ from typedfilter._values.leaves import (
     is_inexact_array_like,
 )
 from typedfilter._values.text import array_text, brief
-from typedfilter._values.trees import flatten, is_leaf_def
+from typedfilter._values.trees import flatten, is_leaf_def, same_structure
 from typedfilter.errors import PytreeError, ShapeError, TypedFilterError
 
 __all__ = [
@@ -103,7 +103,9 @@ class Beside:
         owners, owner_def = flatten(values, _is_none)
         leaves, treedef = flatten(tangents, _is_none)
         pairs = list(zip(leaves, owners, strict=False))
-        if treedef == owner_def and all(leaf is None or owner is not None for leaf, owner in pairs):
+        if same_structure(treedef, owner_def) and all(
+            leaf is None or owner is not None for leaf, owner in pairs
+        ):
             return [leaf for leaf, owner in pairs if owner is not None]
         return self._walk((), values, tangents)
 
@@ -114,7 +116,7 @@ class Beside:
         if is_leaf_def(treedef):
             return [tangent]
         _, others, other_def = _one_level(tangent)
-        if treedef != other_def:
+        if not same_structure(treedef, other_def):
             raise self._mismatch(jax.tree_util.keystr(path), value, tangent)
         parts = [
             self._walk((*path, key), child, other)

@@ -9,6 +9,7 @@ from typedfilter._looping.mismatch import Found, differences, mismatch
 from typedfilter._looping.pieces import Piece, take_traced
 from typedfilter._reading.plan import Plan
 from typedfilter._values.split import Rest
+from typedfilter._values.trees import same_structure
 from typedfilter.errors import ShapeError
 
 __all__ = ["Branches"]
@@ -79,4 +80,4 @@ class Branches:
 
 
 def _is_same(first: Piece, second: Piece) -> bool:
-    return first.rest.treedef == second.rest.treedef and first.key == second.key
+    return same_structure(first.rest.treedef, second.rest.treedef) and first.key == second.key

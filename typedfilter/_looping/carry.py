@@ -13,6 +13,7 @@ from typedfilter._looping.pieces import exact_keys_of_dicts, is_traced
 from typedfilter._reading.plan import Plan
 from typedfilter._values.split import Rest
 from typedfilter._values.template import same_static
+from typedfilter._values.trees import same_structure
 from typedfilter.errors import ShapeError
 
 __all__ = ["Carry"]
@@ -46,7 +47,9 @@ class Carry:
         """
         found, treedef = tree_flatten(new)
         old = self.rest.leaves(leaves)
-        same = treedef == self.rest.treedef and all(map(self._fits, range(len(old)), old, found))
+        same = same_structure(treedef, self.rest.treedef) and all(
+            map(self._fits, range(len(old)), old, found)
+        )
         same = same and exact_keys_of_dicts(new) == exact_keys_of_dicts(self.rest.join(leaves))
         out = [leaf for at, leaf in enumerate(found) if at in self.taken] if same else []
         if not same or ((strict or _config.jax_disable_jit) and self._differ(leaves, out)):

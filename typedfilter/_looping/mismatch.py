@@ -17,6 +17,7 @@ from typedfilter._values.leaves import is_passed
 from typedfilter._values.split import Rest
 from typedfilter._values.template import same_static
 from typedfilter._values.text import array_text, structure_text
+from typedfilter._values.trees import same_structure
 from typedfilter.errors import ShapeError
 
 __all__ = ["Difference", "Found", "differences", "mismatch"]
@@ -53,7 +54,7 @@ class Found:
 
     def is_like(self, other: Found) -> bool:
         """Whether both have one structure, exactly."""
-        return bool(self.treedef == other.treedef) and self.dicts == other.dicts
+        return same_structure(self.treedef, other.treedef) and self.dicts == other.dicts
 
 
 @dataclasses.dataclass(frozen=True)

@@ -35,6 +35,7 @@ from typedfilter._reading.hints import UNANNOTATED, Hint
 from typedfilter._reading.options import PerArgument
 from typedfilter._reading.plan import Plan
 from typedfilter._reading.roles import Role
+from typedfilter._values.context import setting
 from typedfilter._values.text import array_text
 from typedfilter._values.trees import Treedef
 from typedfilter.errors import AnnotationError, ShapeError
@@ -52,21 +53,15 @@ def is_placing() -> bool:
 @contextlib.contextmanager
 def placing() -> Generator[None]:
     """Bodies inside honour their `PartitionSpec`s: they are being compiled."""
-    token = _active.set(True if _active.get() is None else _active.get())
-    try:
+    with setting(_active, True if _active.get() is None else _active.get()):
         yield
-    finally:
-        _active.reset(token)
 
 
 @contextlib.contextmanager
 def no_placement() -> Generator[None]:
     """No body inside honours its `PartitionSpec`s: for traces that ask for shapes only, on no device."""
-    token = _active.set(False)
-    try:
+    with setting(_active, False):
         yield
-    finally:
-        _active.reset(token)
 
 
 def placed(

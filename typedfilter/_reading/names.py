@@ -72,7 +72,7 @@ class _Attributes(ast.NodeTransformer):
 
 
 # CPython 3.11 counts the depth of its parser for all threads together, and fails where two are at it.
-_EVALUATING = threading.RLock()
+_PARSING = threading.Lock()
 
 
 class Scope:
@@ -132,10 +132,11 @@ class Scope:
             AnnotationError: `text` is no expression, or evaluating it raised.
         """
         try:
-            with _EVALUATING:
+            with _PARSING:
                 tree = ast.fix_missing_locations(_Attributes().visit(_expression(text)))
-                # Real globals: a lambda in the metadata (beartype's validators) looks names up when called.
-                return eval(compile(tree, "<annotation>", "eval"), self._module, _Names(self))
+                code = compile(tree, "<annotation>", "eval")
+            # Real globals: a lambda in the metadata (beartype's validators) looks names up when called.
+            return eval(code, self._module, _Names(self))
         except Exception as error:
             problem = f"has an annotation that can't be read: {text!r}"
             if isinstance(error, AnnotationError):  # VmapAxis["x"]

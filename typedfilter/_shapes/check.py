@@ -31,6 +31,7 @@ from typedfilter._shapes.checkers import own_body
 from typedfilter._shapes.compile import node_of
 from typedfilter._shapes.nodes import ArrayNode, Failure, Node, Path, PlainNode, ScalarNode, Seen, UnionNode
 from typedfilter._shapes.text import explain, explain_unbound
+from typedfilter._values.context import setting
 from typedfilter._values.trees import flatten
 from typedfilter.errors import TypedFilterError
 
@@ -51,11 +52,8 @@ def checks_enabled() -> bool:
 @contextlib.contextmanager
 def checks_off() -> Generator[None]:
     """Check no body inside: that of a transform made with `check=False` and of the wrappers that it calls."""
-    token = _off.set(True)
-    try:
+    with setting(_off, True):
         yield
-    finally:
-        _off.reset(token)
 
 
 def checked(fn: Callable[..., Any], plan: Plan) -> Callable[..., Any]:

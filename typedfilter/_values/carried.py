@@ -10,6 +10,7 @@ from jax.custom_derivatives import SymbolicZero
 
 from typedfilter._values.leaves import is_array, is_float0, is_number
 from typedfilter._values.split import Rest, split
+from typedfilter._values.trees import same_structure
 
 __all__ = ["Carried", "concrete", "is_zero"]
 
@@ -20,7 +21,9 @@ class _Shape(Rest):
     __slots__ = ()
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Shape) and (self.treedef, self.taken_at) == (other.treedef, other.taken_at)
+        if not isinstance(other, _Shape):
+            return False
+        return self.taken_at == other.taken_at and same_structure(self.treedef, other.treedef)
 
     def __hash__(self) -> int:
         return hash(self.treedef)

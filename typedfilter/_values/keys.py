@@ -11,15 +11,15 @@ import dataclasses
 import enum
 import operator
 import struct
-from collections.abc import Callable, Hashable
-from typing import Any
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any, Protocol, TypeVar
 
 import jax
 import numpy as np
 
 from typedfilter._values.memory import ByClass, InternTable
 
-__all__ = ["Interned", "exact_key", "intern", "is_self_exact", "static_problem"]
+__all__ = ["Interned", "current", "exact_key", "intern", "is_self_exact", "static_problem", "stays_equal"]
 
 
 _CONTAINERS: tuple[type, ...] = (tuple, list, frozenset, set, dict)
@@ -58,7 +58,23 @@ def exact_key(value: object) -> Hashable:
     Raises:
         TypeError: the value, or something inside it, is unhashable.
     """
-    return _key(value, False)
+    try:
+        return _key(value, False)
+    except RecursionError:
+        return tuple(_pieces(value))
+
+
+def _pieces(value: Any) -> Iterator[Hashable]:
+    """What a value is nested of, without recursion: each container with its length before its elements."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        cls = type(one)
+        if cls not in (tuple, frozenset):
+            yield _key(one, False)
+            continue
+        yield cls, len(one)
+        waiting += reversed(tuple(one))
 
 
 def _key(value: Any, owned: bool) -> Hashable:
@@ -143,6 +159,13 @@ Then `jax.jit`'s own comparison of static arguments, by type and `==`, is exact.
 numbers, NumPy scalars, containers, ranges, slices and dataclasses that compare by their fields."""
 
 
+class _Entry(Protocol):
+    """What stands for a value in a table, by its exact key."""
+
+    key: Any
+    value: Any
+
+
 class Interned:
     """The one object that stands for all values of one exact key; compared and hashed by identity.
 
@@ -154,7 +177,7 @@ class Interned:
     __slots__ = ("__weakref__", "key", "value")
 
     value: Any
-    key: Hashable
+    key: Any
 
     def __init__(self, value: object, key: Hashable) -> None:
         self.value = value
@@ -167,6 +190,36 @@ class Interned:
         return intern, (self.value,)
 
 
+def stays_equal(value: Any) -> bool:
+    """Whether no program can change what a hashable value is equal to, without force."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        cls = type(one)
+        if issubclass(cls, tuple | frozenset):
+            waiting += one
+        elif _FIELDS_COMPARED[cls]:
+            if not getattr(cls, "__dataclass_params__").frozen:  # noqa: B009 (type checkers know no such attribute)
+                return False
+            waiting += [getattr(one, name) for name in _FIELDS_COMPARED[cls]]
+    return True  # what compares itself stands in the key itself, and changes there
+
+
+E = TypeVar("E", bound=_Entry)
+
+
+def current(table: InternTable[E], value: object, key: Hashable, make: Callable[[], E]) -> E:
+    """The live entry with this key whose value still has it.
+
+    Somebody may have changed the object that was seen first: what is traced from now on must not see that.
+    """
+    found = table.get_or_add(key, make)
+    while found.value is not value and not stays_equal(found.value) and exact_key(found.value) != key:
+        found.key = object()  # nobody finds it any more
+        found = table.get_or_add(key, make)
+    return found
+
+
 _TABLE: InternTable[Interned] = InternTable()
 
 
@@ -177,7 +230,7 @@ def intern(value: object) -> Interned:
         TypeError: the value, or something inside it, is unhashable.
     """
     key = exact_key(value)
-    return _TABLE.get_or_add(key, lambda: Interned(value, key))
+    return current(_TABLE, value, key, lambda: Interned(value, key))
 
 
 def static_problem(value: object) -> str | None:

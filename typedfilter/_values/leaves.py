@@ -97,8 +97,13 @@ def _is_inexact(dtype: Any) -> bool:
     return jnp.issubdtype(dtype, np.inexact)
 
 
+def _is_jaxs_own(cls: type) -> bool:
+    """Whether JAX itself made a class whose instances it traces; anybody's class may have an `aval`."""
+    return hasattr(cls, "aval") and cls.__module__.partition(".")[0] in ("jax", "jaxlib")
+
+
 def _leaf_is_array_type(cls: type) -> bool | None:
-    if issubclass(cls, Tracer) or (hasattr(cls, "aval") and not issubclass(cls, jax.Array)):
+    if issubclass(cls, Tracer) or (_is_jaxs_own(cls) and not issubclass(cls, jax.Array)):
         return None  # what is traced need not be an array (a Ref, say)
     if issubclass(cls, np.ndarray):
         return None

@@ -49,7 +49,11 @@ class InternTable(Generic[V]):
 
     def get(self, key: Hashable) -> V | None:
         """The live entry whose key equals `key`, if there is one."""
-        for ref in self._live.get(hash(key), ()):
+        return self._find(self._live.get(hash(key), ()), key)
+
+    @staticmethod
+    def _find(chain: tuple[weakref.ref[V], ...], key: Hashable) -> V | None:
+        for ref in chain:
             entry = ref()
             if entry is not None and entry.key == key:
                 return entry
@@ -57,18 +61,23 @@ class InternTable(Generic[V]):
 
     def get_or_add(self, key: Hashable, make: Callable[[], V]) -> V:
         """The live entry for `key`; `make()` makes it, with that key, where there is none."""
-        found = self.get(key)
-        if found is not None:
-            return found
-        made = make()
         digest = hash(key)
-        with self._lock:
-            found = self.get(key)  # another thread may have been quicker
-            if found is None:
-                found = made
-                self._live[digest] = (*self._live.get(digest, ()), weakref.ref(made, self._forgetter(digest)))
-        self._sweep()
-        return found
+        made: V | None = None
+        while True:
+            chain = self._live.get(digest, ())
+            found = self._find(chain, key)
+            if found is not None:
+                return found
+            if made is None:
+                made = make()
+            # Keys are compared outside of the lock: an `__eq__` of the user's may do anything, even wait.
+            with self._lock:
+                unchanged = self._live.get(digest, ()) is chain
+                if unchanged:
+                    self._live[digest] = (*chain, weakref.ref(made, self._forgetter(digest)))
+            self._sweep()
+            if unchanged:
+                return made
 
     def _forgetter(self, digest: int) -> Callable[[weakref.ref[V]], None]:
         def forget(ref: weakref.ref[V]) -> None:

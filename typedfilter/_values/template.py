@@ -18,6 +18,7 @@ import numpy as np
 from typedfilter._values.keys import exact_key
 from typedfilter._values.leaves import as_struct, is_passed
 from typedfilter._values.text import brief, struct_text, structure_text
+from typedfilter._values.trees import same_structure
 
 __all__ = [
     "Difference",
@@ -81,7 +82,7 @@ class Template:
         """
         leaves, treedef = jax.tree_util.tree_flatten(tree)
         # Hashes too: to JAX 0.10 and 0.12, the treedefs of two dataclasses with equal fields are equal.
-        same = treedef == self.treedef and hash(treedef) == hash(self.treedef)
+        same = same_structure(treedef, self.treedef)
         if not same or (self.dict_keys and self.dict_keys != _dict_keys(_paths(tree))):
             return Difference("", "structure", structure_text(self.treedef), structure_text(treedef))
         arrays: list[Any] = []

@@ -13,7 +13,7 @@ import jax
 
 from typedfilter.errors import PytreeError
 
-__all__ = ["IsLeaf", "Treedef", "flatten", "is_leaf_def", "not_a_prefix", "zip_trees"]
+__all__ = ["IsLeaf", "Treedef", "flatten", "is_leaf_def", "not_a_prefix", "same_structure", "zip_trees"]
 
 IsLeaf: TypeAlias = "Callable[[Any], bool] | None"
 Treedef: TypeAlias = Any
@@ -31,6 +31,20 @@ def is_leaf_def(treedef: Any) -> bool:
 
 
 _LEAF = jax.tree.structure(0)
+
+
+def same_structure(one: Treedef, two: Treedef) -> bool:
+    """Whether two trees are made of the same classes, in the same way.
+
+    JAX's own `==` takes two registered dataclasses for one where their static fields are equal; the hash
+    tells their classes apart.
+    """
+    if one is two or one != two:
+        return one is two
+    try:
+        return hash(one) == hash(two)
+    except TypeError:  # a static field that is unhashable, in somebody else's node
+        return str(one) == str(two)
 
 
 def zip_trees(
@@ -64,7 +78,7 @@ def zip_trees(
             return join(nodes)
         keys, _, treedef = _one_level(present[0][1])
         for other in present[1:]:
-            if _one_level(other[1])[2] != treedef:
+            if not same_structure(_one_level(other[1])[2], treedef):
                 raise _mismatch(function, path, present[0], other)
         if is_leaf_def(treedef):
             return join(nodes)
@@ -88,7 +102,7 @@ def _where_prefix_ends(path: tuple[Any, ...], prefix: Any, full: Any) -> tuple[A
     if is_leaf_def(treedef):
         return None
     _, children, full_def = _one_level(full)
-    if treedef != full_def:
+    if not same_structure(treedef, full_def):
         return path, prefix, full
     for key, entry, child in zip(keys, entries, children, strict=True):
         found = _where_prefix_ends((*path, *key), entry, child)

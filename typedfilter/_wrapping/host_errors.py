@@ -14,6 +14,8 @@ import threading
 from collections.abc import Generator
 from types import TracebackType
 
+from typedfilter._values.context import setting
+
 __all__ = ["asking", "is_received", "original", "receiving", "remember"]
 
 # A few only: an exception keeps the frames alive that it went through.
@@ -26,11 +28,8 @@ _receiving: contextvars.ContextVar[bool] = contextvars.ContextVar("typedfilter_r
 @contextlib.contextmanager
 def receiving() -> Generator[None]:
     """What is traced inside is called by somebody who asks for what its callbacks raise."""
-    token = _receiving.set(True)
-    try:
+    with setting(_receiving, True):
         yield
-    finally:
-        _receiving.reset(token)
 
 
 def is_received() -> bool:
