@@ -16,6 +16,7 @@ from typedfilter import (
     Diff,
     Donate,
     NoDiff,
+    ScanAxis,
     Static,
     Traced,
     VmapAxis,
@@ -25,6 +26,7 @@ from typedfilter import (
     filter_jacfwd,
     filter_jacrev,
     filter_jit,
+    filter_scan,
     filter_value_and_grad,
     filter_vmap,
     pytree_dataclass,
@@ -71,6 +73,24 @@ class RejectedAxes:
     e: VmapAxis[1, 2]  # type: ignore[typedfilter]
     f: VmapAxis[1, Array, 2]  # type: ignore[typedfilter]
     g: Annotated[Array, VmapAxis["a"]]  # type: ignore[typedfilter]
+
+
+def scanned(carry: Array, x: ScanAxis[1]) -> tuple[Array, ScanAxis[-1, dict[str, Array]]]:
+    assert_type(x, Array)
+    return carry + x.sum(), {"x": x}
+
+
+def accepted_scan_axes() -> None:
+    assert_type(filter_scan(scanned, X, jnp.ones((4, 3))), tuple[Array, dict[str, Array]])
+
+
+class RejectedScanAxes:
+    a: ScanAxis["a"]  # type: ignore[typedfilter]
+    b: Annotated[Array, ScanAxis["a"]]  # type: ignore[typedfilter]
+    c: ScanAxis[1, Static[int]]  # type: ignore[typedfilter]
+    d: ScanAxis[0, ScanAxis[1]]  # type: ignore[typedfilter]
+    e: Annotated[VmapAxis[0], ScanAxis[1]]
+    f: ScanAxis[0, float]
 
 
 # Contradictions.
@@ -340,6 +360,7 @@ def rejected_functions(model: Model) -> None:
 
 if __name__ == "__main__":
     accepted_axes()
+    accepted_scan_axes()
     accepted_gradients()
     accepted_marked_otherwise()
     accepted_jacobians()

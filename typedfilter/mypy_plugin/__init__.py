@@ -18,7 +18,7 @@ from mypy.types import AnyType, Type, TypeOfAny, UnboundType
 
 from typedfilter.mypy_plugin.annotations import (
     ANNOTATED,
-    AXIS,
+    AXES,
     CONTAINERS,
     MARKERS,
     array_type,
@@ -51,8 +51,8 @@ class TypedfilterPlugin(Plugin):
         if fullname == self._pass_on:
             self._pass_on = None
             return None
-        if fullname == AXIS:
-            return self._axis
+        if fullname in AXES:
+            return partial(self._axis, AXES[fullname])
         if fullname in MARKERS:
             return partial(self._marker, fullname)
         if fullname in CONTAINERS:
@@ -71,14 +71,14 @@ class TypedfilterPlugin(Plugin):
         self._pass_on = fullname
         return ctx.api.visit_unbound_type_nonoptional(ctx.type, False)  # type: ignore[attr-defined,no-any-return]  # not in the interface
 
-    def _axis(self, ctx: AnalyzeTypeContext) -> Type:
+    def _axis(self, axis: str, ctx: AnalyzeTypeContext) -> Type:
         other, problem = split_axis(ctx.type.args)
         if problem:
-            fail(ctx, f"VmapAxis[...] {problem}")
+            fail(ctx, f"{axis}[...] {problem}")
             return AnyType(TypeOfAny.from_error)
         if other is None:
             return array_type(ctx)
-        name = axis_name(ctx.type.args)
+        name = axis_name(axis, ctx.type.args)
         inner = list(written_marks(ctx, other))
         check_nesting(ctx, name, inner)
         typ = ctx.api.analyze_type(other)
@@ -121,10 +121,11 @@ class TypedfilterPlugin(Plugin):
     def _check_metadata(self, ctx: AnalyzeTypeContext, part: Type, inner: list[str]) -> list[str]:
         """Check one piece of metadata of `Annotated`, which mypy itself skips; the markers in it."""
         found = list(written_marks(ctx, part))
-        if isinstance(part, UnboundType) and found and found[0].startswith("VmapAxis"):
+        axis = found[0].partition("[")[0] if found else ""
+        if isinstance(part, UnboundType) and axis in AXES.values():
             _, problem = split_axis(part.args)
             if problem:
-                fail(ctx, f"VmapAxis[...] {problem}")
+                fail(ctx, f"{axis}[...] {problem}")
         for mark in found:
             check_nesting(ctx, mark, inner)
         return found

@@ -31,7 +31,7 @@ from mypy.types import (
 
 __all__ = [
     "ANNOTATED",
-    "AXIS",
+    "AXES",
     "CONTAINERS",
     "MARKERS",
     "array_type",
@@ -49,7 +49,8 @@ __all__ = [
 
 CODE = ErrorCode("typedfilter", "Annotations of typedfilter that contradict each other", "Plugin")
 
-AXIS = "typedfilter.vmap_axis.VmapAxis"  # the defining module: re-exports resolve to it
+# By the defining module: re-exports resolve to it.
+AXES = {f"typedfilter.vmap_axis.{name}": name for name in ("VmapAxis", "ScanAxis")}
 MARKERS = {
     f"typedfilter.annotations.{name}": name for name in ("Static", "Traced", "Donate", "Diff", "NoDiff")
 }
@@ -64,6 +65,9 @@ CONTRADICTIONS = {
     frozenset({"Diff", "NoDiff"}): "an argument is either differentiated or not",
     frozenset({"VmapAxis"}): "an argument is mapped over one axis",
     frozenset({"VmapAxis", "VmapAxis[None]"}): "an argument is mapped over one axis",
+    frozenset({"Static", "ScanAxis"}): "a static argument has no axis to scan",
+    frozenset({"ScanAxis"}): "an argument is scanned along one axis",
+    frozenset({"ScanAxis", "ScanAxis[None]"}): "an argument is scanned along one axis",
 }
 
 # Types that are static without a marker, and those of them that can't become arrays.
@@ -91,7 +95,7 @@ def _is_axis(arg: Type) -> bool:
 
 
 def split_axis(args: tuple[Type, ...]) -> tuple[Type | None, str]:
-    """The type in `VmapAxis[...]`, if one is written, and what is wrong with it (or an empty text)."""
+    """The type in `VmapAxis[...]` or `ScanAxis[...]`, if there is one, and what is wrong with it."""
     axes = [arg for arg in args if _is_axis(arg)]
     if not 1 <= len(args) <= 2:
         return None, "takes an axis, or an axis and a type"
@@ -106,11 +110,11 @@ def split_axis(args: tuple[Type, ...]) -> tuple[Type | None, str]:
     return other, ""
 
 
-def axis_name(args: tuple[Type, ...]) -> str:
-    """`VmapAxis`, or `VmapAxis[None]`, which maps over nothing."""
+def axis_name(name: str, args: tuple[Type, ...]) -> str:
+    """`VmapAxis`, or `VmapAxis[None]`, which maps over nothing; likewise of `ScanAxis`."""
     axis = next((arg for arg in args if _is_axis(arg)), None)
     none = isinstance(axis, NoneType) or (isinstance(axis, UnboundType) and axis.name == "None")
-    return "VmapAxis[None]" if none else "VmapAxis"
+    return f"{name}[None]" if none else name
 
 
 def _node(ctx: AnalyzeTypeContext, typ: UnboundType) -> SymbolNode | None:
@@ -132,8 +136,8 @@ def written_marks(ctx: AnalyzeTypeContext, typ: Type) -> Iterator[str]:
         return
     node = _node(ctx, typ)
     name = node.fullname if node else ""
-    if name == AXIS:
-        yield axis_name(typ.args)
+    if name in AXES:
+        yield axis_name(AXES[name], typ.args)
         other, _ = split_axis(typ.args)
         if other is not None:
             yield from written_marks(ctx, other)
