@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from typedfilter.bench import _process
+from typedfilter.bench import _loops, _process
 from typedfilter.bench._cases import CASES
 from typedfilter.bench._rows import OURS, Lab, Row
 from typedfilter.bench._timing import Call, Timer, Times
@@ -63,6 +63,7 @@ timed = pytest.mark.parametrize(
         "vmap-checked",
         "grad",
         "grad-checked",
+        "eager-scan",
     ],
 )
 
@@ -89,7 +90,7 @@ def test_a_row_says_our_time_in_terms_of_the_other(name: str):
 def test_the_targets_are_those_that_we_set():
     equinox = installed_equinox()
     names = ("annotated", "flat", "tree", "dataclass", "checks", "vmap", "grad", "first-call")
-    names = (*names, "module", "module-small", "module-fresh", "module-loop")
+    names = (*names, "module", "module-small", "module-fresh", "module-loop", "layers", "eager-scan")
     rows = [row for name in names for row in rows_of(name, equinox)]
     assert {(row.case, row.against): row.target for row in rows if row.target} == {
         ("annotated", "jax.jit"): 1.05,
@@ -111,6 +112,8 @@ def test_the_targets_are_those_that_we_set():
         ("vmap", "jax.vmap"): 1.15,
         ("grad", "jax.grad"): 1.15,
         ("first-call", "jax.jit(jax.grad)"): 1.1,
+        ("layers", "layers written out"): 0.1,
+        ("eager-scan", "jax.lax.scan"): 1.0,
     }
 
 
@@ -119,6 +122,17 @@ def test_both_first_calls_lower_the_same_number_of_arguments():
     CASES["first-call"].run(Lab(timer, None, 1))
     counts = [len(jax.tree.leaves(lowered.out_info)) for lowered in timer.results.values()]
     assert counts == [512, 512]
+
+
+def test_layers_that_are_scanned_and_written_out_are_one_gradient(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(_loops, "_LAYERS", 3)
+    timer = Canned()
+    CASES["layers"].run(Lab(timer, None, 1))
+    scanned, written_out = timer.results.values()
+    stacked, layers = scanned.in_avals, written_out.in_avals
+    assert sum(aval.size for aval in jax.tree.leaves(stacked)) == sum(a.size for a in jax.tree.leaves(layers))
+    assert "while" in scanned.as_text()
+    assert "while" not in written_out.as_text()
 
 
 def test_the_number_of_leaves_has_a_row_a_size_and_one_for_the_growth():
