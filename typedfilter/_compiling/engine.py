@@ -42,6 +42,7 @@ from typedfilter._shapes.check import checked, checks_off
 from typedfilter._values.memory import weakly
 from typedfilter._wrapping import blame as _diagnose
 from typedfilter._wrapping import host_errors as _raised
+from typedfilter._wrapping.frames import located, outside
 from typedfilter._wrapping.stack import Link, rewind
 
 __all__ = [
@@ -112,7 +113,8 @@ class Engine:
             by_type,
             not self.returns_arrays,
             table=self.table,
-            explain=self.better_error,
+            explain=self.explain,
+            outside=outside,
             packed=PackedResult,
             unpack=unpack_result,
         )
@@ -184,6 +186,12 @@ class Engine:
             (name, makers[mode](named(name))) for name, mode in pattern.keyword if mode in makers
         ]
 
+    def explain(self, error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Raise a better error than `error`, if there is one."""
+        better = self.better_error(error, args, kwargs)
+        if better is not None:
+            raise better from None
+
     def better_error(
         self, error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Exception | None:
@@ -215,10 +223,8 @@ class Engine:
                 for name, mode in pattern.keyword
             }
         except Exception as error:
-            better = self.better_error(error, args, kwargs)
-            if better is None:
-                raise
-            raise better from None
+            self.explain(error, args, kwargs)
+            raise
         return pattern, positional, keyword
 
     def convert(self, param: Param | None, mode: Mode, value: Any) -> Any:
@@ -291,16 +297,11 @@ def _body(
             traced_up_to_here()
         return out if returns_arrays else pack_output(results, out)
 
-    run.__name__ = run.__qualname__ = _identifier(plan.function)
-    run.__signature__ = plan.signature  # type: ignore[attr-defined]  # by it JAX names arguments
-    return run
+    traced = located(run, root(), plan.function)
+    traced.__signature__ = plan.signature  # type: ignore[attr-defined]  # by it JAX names arguments
+    return traced
 
 
 def opened(value: Any) -> Any:
     """An argument as the user gave it, from what it travelled as."""
     return value.value() if type(value) is Token else unpack(value)
-
-
-def _identifier(function: str) -> str:
-    """A name for compiled programs and profiles: that of the function, without where it was defined."""
-    return function.rpartition(".")[2].strip("<>") or "function"

@@ -21,19 +21,21 @@ NAME = "_typedfilter_call"
 _TEMPLATE = """\
 def {name}({signature}):
     try:
-        {finish}
-    except Exception as _tf_error:
-        _tf_better = _tf_explain(_tf_error, ({positional}), {{{keywords}}})
-        if _tf_better is None:
+        try:
+            {finish}
+        except _tf_exception as _tf_error:
+            _tf_explain(_tf_error, ({positional}), {{{keywords}}})
             raise
-        raise _tf_better from None
+    except _tf_anything as _tf_error:
+        _tf_outside(_tf_error)
+        raise
 """
 _FINISH = "return _tf_table[{key}]({call})"
 # The program is held until its result is unpacked: the rest of that lives as long as the program does.
 _FINISH_PACKED = """\
 _tf_program = _tf_table[{key}]
-        _tf_out = _tf_program({call})
-        return _tf_out if _tf_type(_tf_out) is not _tf_packed else _tf_unpack(_tf_out)"""
+            _tf_out = _tf_program({call})
+            return _tf_out if _tf_type(_tf_out) is not _tf_packed else _tf_unpack(_tf_out)"""
 
 
 class Programs(dict[Any, Callable[..., Any]]):
@@ -62,14 +64,17 @@ def write_shim(
         signature: of the user's function.
         by_type: the parameters whose classes decide which program runs: together they are the key.
         may_be_packed: the result may be an instance of `packed`, and then has to be unpacked.
-        names: `table` (`Programs`), `explain(error, args, kwargs)`, `packed`, and `unpack(result)`.
+        names: `table` (`Programs`), `explain(error, args, kwargs)`, which raises a better error if there is
+            one, `outside(error)`, through which every error goes, `packed`, and `unpack(result)`.
     """
     parameters = list(signature.parameters.values())
     source = _source(
         tuple((p.name, p.kind, p.default is not p.empty) for p in parameters), by_type, may_be_packed
     )
     namespace = {f"_tf_{name}": value for name, value in names.items()}
-    namespace |= {"_tf_type": type, "_tf_map": map}  # parameters may be named so
+    # Parameters may be named so.
+    namespace |= {"_tf_type": type, "_tf_map": map, "_tf_exception": Exception, "_tf_anything": BaseException}
+    namespace["__name__"] = __name__  # by which tracebacks know whose frame it is
     namespace |= {f"_tf_default_{p.name}": p.default for p in parameters if p.default is not p.empty}
     exec(_compiled(source), namespace)
     shim: Callable[..., Any] = namespace.pop(NAME)

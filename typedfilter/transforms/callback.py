@@ -21,6 +21,7 @@ from typedfilter._values.leaves import stands_for_array
 from typedfilter._values.template import Difference, Template
 from typedfilter._wrapping import host_errors as _raised
 from typedfilter._wrapping.call import Arguments, take_arrays
+from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter.errors import AnnotationError, ShapeError, StaticArgumentError
 
 __all__ = ["filter_pure_callback"]
@@ -141,6 +142,7 @@ def filter_pure_callback(
     vectorized: bool = False,
     **kwargs: Any,
 ) -> T: ...
+@ends_at_caller
 def filter_pure_callback(
     callback: Callable[..., Any],
     /,

@@ -33,9 +33,9 @@ from typedfilter._reading.plan import Plan
 from typedfilter._values.leaves import is_array, is_array_like
 from typedfilter._values.split import Rest, split
 from typedfilter._values.text import brief
-from typedfilter._wrapping.blame import naming_deleted
 from typedfilter._wrapping.body import body_of
 from typedfilter._wrapping.effects import Effects
+from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter._wrapping.wrapper import Transform, Wrapper
 from typedfilter.errors import ShapeError
 
@@ -73,8 +73,7 @@ class ValueAndGrad(Transform):
                 rests.append(rest)
                 return _real_scalar(value, plan, self.name), arrays
 
-            with naming_deleted(plan, args, kwargs):
-                (value, arrays), grads = jax.value_and_grad(scalar, has_aux=True)(call.taken)
+            (value, arrays), grads = jax.value_and_grad(scalar, has_aux=True)(call.taken)
             return self.result(value, call.like_arguments(grads), rests[-1].join(arrays))
 
         return call
@@ -127,6 +126,7 @@ def filter_value_and_grad(
 def filter_value_and_grad(*, has_aux: NoAux = False, check: bool = True) -> ValueAndGradDecorator: ...
 @overload
 def filter_value_and_grad(*, has_aux: WithAux, check: bool = True) -> ValueAndGradAuxDecorator: ...
+@ends_at_caller
 def filter_value_and_grad(fun: Any = None, *, has_aux: bool = False, check: bool = True) -> Any:
     """As `filter_grad`, with its arguments and errors, and also returns the value of the function.
 
@@ -147,6 +147,7 @@ def filter_grad(
 def filter_grad(*, has_aux: NoAux = False, check: bool = True) -> GradDecorator: ...
 @overload
 def filter_grad(*, has_aux: WithAux, check: bool = True) -> GradAuxDecorator: ...
+@ends_at_caller
 def filter_grad(fun: Any = None, *, has_aux: bool = False, check: bool = True) -> Any:
     """Differentiate a scalar function with respect to the floating-point arrays of its first argument.
 

@@ -32,9 +32,9 @@ from typedfilter._differentiating.flat import FlatFunction, refuse_complex
 from typedfilter._differentiating.targets import Targets
 from typedfilter._reading.conflicts import check_grad
 from typedfilter._reading.plan import Plan
-from typedfilter._wrapping.blame import naming_deleted
 from typedfilter._wrapping.body import body_of
 from typedfilter._wrapping.effects import Effects, Result
+from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter._wrapping.wrapper import Transform, Wrapper
 
 __all__ = ["filter_hessian", "filter_jacfwd", "filter_jacrev"]
@@ -68,8 +68,7 @@ class Jacobian(Transform):
             refuse_complex(call, targets)
             flat = FlatFunction(body, call, plan, self.name, self.has_aux)
             # With nothing to differentiate there is no basis; the body runs for its structure and its aux.
-            with naming_deleted(plan, args, kwargs):
-                rows, arrays = (jacobian(flat, has_aux=True) if any(call.taken) else flat)(call.taken)
+            rows, arrays = (jacobian(flat, has_aux=True) if any(call.taken) else flat)(call.taken)
             trees = [call.like_arguments(row) for row in flat.rows(rows)]
             found = flat.out.with_none(trees)
             return (found, flat.aux.join(arrays)) if self.has_aux else found
@@ -119,6 +118,7 @@ def filter_jacfwd(
 def filter_jacfwd(*, has_aux: NoAux = False, check: bool = True) -> JacobianDecorator: ...
 @overload
 def filter_jacfwd(*, has_aux: WithAux, check: bool = True) -> JacobianAuxDecorator: ...
+@ends_at_caller
 def filter_jacfwd(fun: Any = None, has_aux: bool = False, *, check: bool = True) -> Any:
     """The Jacobian by forward-mode differentiation: a pass for each number in the argument.
 
@@ -169,6 +169,7 @@ def filter_jacrev(
 def filter_jacrev(*, has_aux: NoAux = False, check: bool = True) -> JacobianDecorator: ...
 @overload
 def filter_jacrev(*, has_aux: WithAux, check: bool = True) -> JacobianAuxDecorator: ...
+@ends_at_caller
 def filter_jacrev(fun: Any = None, has_aux: bool = False, *, check: bool = True) -> Any:
     """The Jacobian by reverse-mode differentiation: a pass for each number in the result.
 
@@ -211,6 +212,7 @@ def filter_hessian(
 def filter_hessian(*, has_aux: NoAux = False, check: bool = True) -> HessianDecorator: ...
 @overload
 def filter_hessian(*, has_aux: WithAux, check: bool = True) -> HessianAuxDecorator: ...
+@ends_at_caller
 def filter_hessian(fun: Any = None, has_aux: bool = False, *, check: bool = True) -> Any:
     """The Hessian: `filter_jacfwd` of `filter_jacrev`, with the arguments and the errors of the latter.
 

@@ -34,6 +34,8 @@ from typedfilter._placing.shardings import Shardings, check_shardings
 from typedfilter._reading.conflicts import check_jit
 from typedfilter._reading.plan import Plan
 from typedfilter._wrapping.effects import Effects
+from typedfilter._wrapping.frames import ends_at_caller
+from typedfilter._wrapping.wrapper import Wrapper
 from typedfilter.errors import AnnotationError
 
 __all__ = ["filter_jit"]
@@ -70,6 +72,9 @@ class Jit(Compiling):
     def effects(self, fn: Callable[..., Any], plan: Plan) -> Effects:
         return Traces(self.name, plan, self.donated(fn), self.in_shardings, self.out_shardings)
 
+    def entry(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
+        return self.build(wrapper, plan)  # the function that an engine writes ends errors itself
+
     def jit_options(self) -> JitOptions:
         unplaced = self.in_shardings is None and self.out_shardings is None
         shardings = None if unplaced else Shardings.of(self.in_shardings, self.out_shardings)
@@ -92,6 +97,7 @@ def filter_jit(  # pyright: ignore[reportOverlappingOverload]  # it leaves out t
 ) -> Jitted[Callable[P, R]]: ...
 @overload
 def filter_jit(**options: Unpack[JitKeywords]) -> JitDecorator: ...
+@ends_at_caller
 def filter_jit(
     fun: Any = None,
     *,

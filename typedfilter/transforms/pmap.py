@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 from typing_extensions import Unpack
 
+from typedfilter._compat import says_incompatible_devices
 from typedfilter._compiling.effects import Donated, Traces
 from typedfilter._compiling.engine import JitOptions
 from typedfilter._compiling.stages import Compiling
@@ -37,6 +38,7 @@ from typedfilter._reading.plan import Param, Plan
 from typedfilter._reading.text import show
 from typedfilter._wrapping.body import body_of
 from typedfilter._wrapping.effects import Effect, Effects, Given, Result
+from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter._wrapping.wrapper import Transform, Wrapper
 from typedfilter.errors import AnnotationError, VmapAxisError
 
@@ -89,7 +91,7 @@ class Pmap(Compiling):
                 return run(*args, **kwargs)
             except ValueError as error:
                 # JAX runs a program only where all of its committed arguments are.
-                if "incompatible devices" not in str(error):
+                if not says_incompatible_devices(error):
                     raise
             mapped = map_arguments(plan, self.in_axes, args, kwargs, self.axis_size)
             moved, named = moved_to(mapped, first_devices(plan, mapped.size, _UNNAMED))
@@ -195,6 +197,7 @@ def _check_options(plan: Plan, options: Pmap) -> None:
 def filter_pmap(fun: Callable[P, R], /, **options: Unpack[PmapKeywords]) -> Callable[P, R]: ...
 @overload
 def filter_pmap(**options: Unpack[PmapKeywords]) -> SameDecorator: ...
+@ends_at_caller
 def filter_pmap(
     fun: Any = None,
     *,

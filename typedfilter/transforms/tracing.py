@@ -20,6 +20,7 @@ from typedfilter._values.leaves import as_struct, is_passed, stands_for_array
 from typedfilter._wrapping.body import body_of
 from typedfilter._wrapping.call import Lifted, take_arrays
 from typedfilter._wrapping.effects import Effects
+from typedfilter._wrapping.frames import ends_at_caller, located
 from typedfilter._wrapping.wrapper import Transform, Wrapper
 
 __all__ = ["filter_eval_shape", "filter_make_jaxpr"]
@@ -40,7 +41,8 @@ class MakeJaxpr(Transform):
         def call(*args: Any, **kwargs: Any) -> Any:
             arrays, arguments = take_arrays(plan, args, kwargs, stands_for_array)
             lifted = Lifted(body, arguments)
-            jaxpr, structs = jax.make_jaxpr(lifted, return_shape=True)(list(map(_for_jax, arrays)))
+            traced = located(lifted, wrapper.__wrapped__, plan.function)
+            jaxpr, structs = jax.make_jaxpr(traced, return_shape=True)(list(map(_for_jax, arrays)))
             return jaxpr, lifted.out.with_none(structs), lifted.out.join([None] * len(structs))
 
         return call
@@ -59,6 +61,7 @@ def filter_make_jaxpr(
 def filter_make_jaxpr(fun: Callable[P, Any], /, *, check: bool = True) -> JaxprMaker[P, Any]: ...
 @overload
 def filter_make_jaxpr(*, check: bool = True) -> MakeJaxprDecorator: ...
+@ends_at_caller
 def filter_make_jaxpr(fun: Any = None, *, check: bool = True) -> Any:
     """As `jax.make_jaxpr`, of a function that takes and returns anything.
 
@@ -88,6 +91,7 @@ def filter_make_jaxpr(fun: Any = None, *, check: bool = True) -> Any:
 def filter_eval_shape(fun: Callable[..., Array], /, *args: Any, **kwargs: Any) -> ShapeDtypeStruct: ...
 @overload
 def filter_eval_shape(fun: Callable[..., R], /, *args: Any, **kwargs: Any) -> R: ...
+@ends_at_caller
 def filter_eval_shape(fun: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """The result of `fun(*args, **kwargs)` with a `jax.ShapeDtypeStruct` for each array; nothing is computed.
 
@@ -101,5 +105,5 @@ def filter_eval_shape(fun: Callable[..., Any], /, *args: Any, **kwargs: Any) -> 
     plan = plan_of(fun, final=True)
     arrays, arguments = take_arrays(plan, args, kwargs, stands_for_array)
     lifted = Lifted(checked(fun, plan), arguments)
-    structs = jax.eval_shape(lifted, list(map(_for_jax, arrays)))
+    structs = jax.eval_shape(located(lifted, fun, plan.function), list(map(_for_jax, arrays)))
     return lifted.out.join(structs)

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, overload
 import jax
 from typing_extensions import Unpack
 
+from typedfilter._compat import says_out_axes_none
 from typedfilter._declarations import P, R, SameDecorator, VmapKeywords
 from typedfilter._mapping.axes import (
     BY_RULE,
@@ -27,9 +28,9 @@ from typedfilter._mapping.results import is_batched, place_outputs, split_output
 from typedfilter._reading.conflicts import check_vmap
 from typedfilter._reading.plan import Plan
 from typedfilter._values.split import Parcel
-from typedfilter._wrapping.blame import naming_deleted
 from typedfilter._wrapping.body import body_of
 from typedfilter._wrapping.effects import Effects
+from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter._wrapping.wrapper import Transform, Wrapper
 from typedfilter.errors import VmapAxisError
 
@@ -77,11 +78,10 @@ class Vmap(Transform):
             call = map_arguments(plan, self.in_axes, args, kwargs, self.axis_size)
             parcel = Parcel(call)
             try:
-                with naming_deleted(plan, args, kwargs):
-                    mapped, whole = mapper(tuple(call.axes), call.size)(call.arrays, parcel)
+                mapped, whole = mapper(tuple(call.axes), call.size)(call.arrays, parcel)
             except (RuntimeError, ValueError) as error:
-                # As the releases of JAX word it. Before the body has returned, it is an error of the body.
-                if parcel.back is not None and "out_axes" in str(error) and "None" in str(error):
+                # Before the body has returned, it is an error of the body.
+                if parcel.back is not None and says_out_axes_none(error):
                     raise _unmapped(plan) from None
                 raise
             return place_outputs(mapped, whole, parcel.back)
@@ -103,6 +103,7 @@ def _unmapped(plan: Plan) -> VmapAxisError:
 def filter_vmap(fun: Callable[P, R], /, **options: Unpack[VmapKeywords]) -> Callable[P, R]: ...
 @overload
 def filter_vmap(**options: Unpack[VmapKeywords]) -> SameDecorator: ...
+@ends_at_caller
 def filter_vmap(
     fun: Any = None,
     *,

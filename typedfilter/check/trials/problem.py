@@ -16,6 +16,7 @@ from types import FunctionType, TracebackType
 
 import jax
 
+from typedfilter._compat import UNBOUND_AXIS
 from typedfilter._values.code import is_installed
 from typedfilter.check.report.results import Frame
 from typedfilter.check.trials.compare import MismatchError, StubError
@@ -30,7 +31,6 @@ _VALUES_NEEDED = (
 # What a container that is shorter, or other, than the function thinks answers with.
 _STRUCTURAL = (LookupError, AttributeError, TypeError, ValueError)
 _MOST_LINES = 6
-_UNBOUND = re.compile(r"unbound axis name:? (\S+?)[.:]?(?:\s|$)")
 _TRACER = re.compile(r"('?)\b\w*Tracer\b\1")  # what JAX calls an array while it traces is nobody's type
 
 
@@ -97,7 +97,7 @@ def problem_of(error: BaseException, root: FunctionType) -> Problem:
         return _checked_inside(error, frame, root)
     raised_there = users[-1] if users and users[-1] is frames[-1] else None
     statement = None if raised_there is None else _statement_at(raised_there)
-    unbound = _UNBOUND.search(str(error)) if isinstance(error, NameError) else None
+    unbound = UNBOUND_AXIS.search(str(error)) if isinstance(error, NameError) else None
     return Problem(
         "trace",
         _text_of(error),
