@@ -88,6 +88,12 @@ def ruled_vjp():
     return fn
 
 
+class Model:
+    @filter_jit
+    def step(self, x):
+        return fails(x)
+
+
 BODIES: dict[str, Callable[[], Any]] = {
     "jit": lambda: filter_jit(fails)(X),
     "jit, by type": lambda: filter_jit(fails)(X, 1, "s"),
@@ -111,12 +117,6 @@ BODIES: dict[str, Callable[[], Any]] = {
     "lower": lambda: filter_jit(fails).lower(X),
     "a method": lambda: Model().step(X),
 }
-
-
-class Model:
-    @filter_jit
-    def step(self, x):
-        return fails(x)
 
 
 OURS: dict[str, Callable[[], Any]] = {
