@@ -90,7 +90,6 @@ class Pmap(Compiling):
             try:
                 return run(*args, **kwargs)
             except ValueError as error:
-                # JAX runs a program only where all of its committed arguments are.
                 if not says_incompatible_devices(error):
                     raise
             mapped = map_arguments(plan, self.in_axes, args, kwargs, self.axis_size)
