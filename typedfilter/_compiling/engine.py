@@ -60,6 +60,7 @@ class JitOptions:
     inline: bool = False
     keep_unused: bool = False
     shardings: Shardings | None = None
+    compiler: tuple[tuple[str, Any], ...] = ()
 
     @property
     def quiet(self) -> bool:
@@ -169,6 +170,7 @@ class Engine:
             "donate_argnames": tuple(n for n in pattern.named(Mode.TRACED, Mode.PACKED) if self.donates(n)),
             "inline": self.options.inline,
             "keep_unused": self.options.keep_unused,
+            "compiler_options": dict(self.options.compiler),
             "out_shardings": None if self.options.shardings is None else self.options.shardings.for_jit(),
         }
         # Nothing that is not asked for: JAX keeps the static part of calls that may donate alive.

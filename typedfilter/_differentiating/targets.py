@@ -10,10 +10,13 @@ from collections.abc import Callable, Sequence
 from inspect import Parameter
 from typing import Any
 
+import jax.numpy as jnp
+import numpy as np
+
 from typedfilter._reading.fields import leaf_marks
 from typedfilter._reading.plan import Param, Plan
 from typedfilter._reading.roles import Differentiable, Role
-from typedfilter._values.leaves import is_inexact_array, is_inexact_array_like
+from typedfilter._values.leaves import is_array, is_inexact_array, is_inexact_array_like
 from typedfilter._values.split import Rest, split
 from typedfilter._values.text import brief
 from typedfilter._wrapping.call import Call
@@ -25,9 +28,10 @@ __all__ = ["Targets", "can_differentiate", "split_aux"]
 class Targets:
     """What a transform differentiates with respect to, as the plan of its function says."""
 
-    def __init__(self, plan: Plan, transform: str) -> None:
+    def __init__(self, plan: Plan, transform: str, integers: bool = False) -> None:
         self.plan = plan
         self.transform = transform
+        self.integers = integers  # whether arrays of integers are taken as well: their gradient is JAX's zero
         marked = plan.diff_params()
         self.params: tuple[Param, ...] = marked or plan.params[:1]
         self.several = len(marked) > 1 or any(p.kind is p.kind.VAR_POSITIONAL for p in marked)
@@ -42,11 +46,23 @@ class Targets:
         places = [place for param in self.params for place in self.places(param, args, kwargs)]
         params = [self.plan.positional(p) if isinstance(p, int) else self.plan.keyword(p) for p in places]
         values = [args[place] if isinstance(place, int) else kwargs[place] for place in places]
-        parts = [split(value, _chooser(value, param)) for value, param in zip(values, params, strict=True)]
+        parts = [
+            split(value, self._chooser(value, param)) for value, param in zip(values, params, strict=True)
+        ]
         taken, rests = [part[0] for part in parts], tuple(part[1] for part in parts)
         if not any(taken):
             self._refuse_leaves(places, values, rests)
         return Call(args, kwargs, tuple(places), rests, taken, self.several)
+
+    def _chooser(self, tree: Any, param: Param | None) -> Callable[[list[Any]], Sequence[bool]]:
+        if not self.integers or (param is not None and param.hint.diff is False):
+            return lambda leaves: can_differentiate(leaves, tree, param)
+        return lambda leaves: [
+            yes or (_is_integer_array(leaf) and mark.diff is not False and not mark.static)
+            for yes, leaf, mark in zip(
+                can_differentiate(leaves, tree, param), leaves, leaf_marks(tree), strict=True
+            )
+        ]
 
     def places(self, param: Param, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Sequence[int | str]:
         """Where the arguments of a call stand that a parameter takes, by position and by name."""
@@ -91,8 +107,9 @@ class Targets:
                 )
 
 
-def _chooser(tree: Any, param: Param | None) -> Callable[[list[Any]], Sequence[bool]]:
-    return lambda leaves: can_differentiate(leaves, tree, param)
+def _is_integer_array(leaf: Any) -> bool:
+    """Whether JAX has a gradient of dtype `float0` for this: an array of integers or booleans."""
+    return is_array(leaf) and (jnp.issubdtype(leaf.dtype, np.integer) or leaf.dtype == np.bool_)
 
 
 def split_aux(out: Any, has_aux: bool, plan: Plan, transform: str) -> tuple[Any, Any]:

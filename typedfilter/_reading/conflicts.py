@@ -87,7 +87,7 @@ def _is_broadcast(hint: Hint) -> bool:
     return hint.axis.axis is None if hint.axis is not None else hint.role is Role.STATIC
 
 
-def check_grad(plan: Plan, *, has_aux: bool, name: str, scalar: bool = True) -> None:
+def check_grad(plan: Plan, *, has_aux: bool, name: str, scalar: bool = True, integers: bool = False) -> None:
     """Refuse what contradicts a differentiating transform.
 
     Args:
@@ -95,12 +95,13 @@ def check_grad(plan: Plan, *, has_aux: bool, name: str, scalar: bool = True) -> 
         has_aux: the option of the transform.
         name: of the transform, for the message.
         scalar: whether the function must return a scalar (Jacobians need none).
+        integers: whether integers have a gradient, too.
 
     Raises:
         AnnotationError: there is nothing to differentiate; or the return annotation says that the result is
             no scalar, or no pair with `has_aux`.
     """
-    if not plan.diff_params():
+    if not plan.diff_params() and not integers:
         _check_first(plan, name)
     if plan.returns.annotated:
         _check_return(plan, has_aux, name, scalar)

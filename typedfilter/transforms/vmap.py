@@ -46,6 +46,7 @@ class Vmap(Transform):
     out_axes: Any = BY_RULE
     axis_name: Hashable = None
     axis_size: int | None = None
+    spmd_axis_name: Any = None
 
     def check_plan(self, plan: Plan) -> None:
         check_vmap(plan, in_axes=self.in_axes != BY_RULE, axis_size=self.axis_size)
@@ -72,7 +73,7 @@ class Vmap(Transform):
         @functools.lru_cache(maxsize=64)
         def mapper(axes: tuple[int, ...], size: int) -> Callable[..., Any]:
             in_axes, out_axes = (list(axes), None), (0, None)
-            return jax.vmap(one_example, in_axes, out_axes, axis_name=self.axis_name, axis_size=size)
+            return jax.vmap(one_example, in_axes, out_axes, self.axis_name, size, self.spmd_axis_name)
 
         def call(*args: Any, **kwargs: Any) -> Any:
             call = map_arguments(plan, self.in_axes, args, kwargs, self.axis_size)
@@ -111,6 +112,7 @@ def filter_vmap(
     out_axes: Any = BY_RULE,
     axis_name: Hashable = None,
     axis_size: int | None = None,
+    spmd_axis_name: Hashable = None,
     check: bool = True,
 ) -> Any:
     """Vectorise a function with `jax.vmap`, with annotations instead of `in_axes`.
@@ -128,6 +130,8 @@ def filter_vmap(
         out_axes: likewise, a prefix of the result. `None` is for what does not depend on mapped arguments.
         axis_name: a name by which collectives (`jax.lax.psum`) reach the mapped axis.
         axis_size: the size of the mapped axis; only needed where no argument is mapped.
+        spmd_axis_name: the axis of the mesh (or a tuple of axes) over which the mapped axis is split, where
+            `fun` constrains shardings (`filter_shard`).
         check: check shapes, dtypes and types of what the body receives: one example.
 
     Returns:
@@ -138,5 +142,5 @@ def filter_vmap(
         VmapAxisError: an option is no axis specification (when the decorator runs); an axis is out of
             range, sizes disagree, nothing is mapped (at the call).
     """
-    transform = Vmap(in_axes, out_axes, axis_name, axis_size, check=check)
+    transform = Vmap(in_axes, out_axes, axis_name, axis_size, spmd_axis_name, check=check)
     return transform.wrap if fun is None else transform.wrap(fun)
