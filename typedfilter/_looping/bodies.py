@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Literal, get_args, get_origin
 
 from typedfilter._reading.hints import Hint, role_of
-from typedfilter._reading.markers import UNIONS
+from typedfilter._reading.kinds import UNIONS
 from typedfilter._reading.plan import Param, Plan, plan_of
 from typedfilter._reading.roles import Role
 from typedfilter._wrapping.body import body_for
