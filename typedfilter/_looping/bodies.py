@@ -10,8 +10,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, Literal, get_args, get_origin
 
+from typedfilter._reading.forms import UNIONS
 from typedfilter._reading.hints import Hint, role_of
-from typedfilter._reading.kinds import UNIONS
 from typedfilter._reading.plan import Param, Plan, plan_of
 from typedfilter._reading.roles import Role
 from typedfilter._wrapping.body import body_for

@@ -14,8 +14,9 @@ from weakref import WeakKeyDictionary
 from jax.tree_util import GetAttrKey, tree_flatten, tree_flatten_with_path
 
 from typedfilter._reading import kinds
+from typedfilter._reading.forms import NOT_REQUIRED, REQUIRED, substituted
 from typedfilter._reading.hints import Hint, class_hints, refuse_lost_marker, role_of
-from typedfilter._reading.kinds import NOT_REQUIRED, REQUIRED, Class, Kind, kind_of, substituted
+from typedfilter._reading.kinds import Class, Kind, kind_of
 from typedfilter._reading.roles import Role
 from typedfilter._reading.text import show
 from typedfilter.annotations import AxisSpec, ScanSpec

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 import typing_extensions
 from jax.sharding import PartitionSpec
 
-from typedfilter._reading.kinds import is_unpacked
+from typedfilter._reading.forms import is_unpacked
 from typedfilter._reading.markers import Metadata, Reader
 from typedfilter._reading.names import MARKER_NAMES, Scope, annotations_of
 from typedfilter._reading.roles import Differentiable, Role, RoleTable, differentiable_if_traced, never_traced

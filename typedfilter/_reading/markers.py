@@ -18,7 +18,7 @@ import typing_extensions
 from jax.sharding import PartitionSpec
 
 from typedfilter import annotations as _annotations
-from typedfilter._reading.kinds import ALIASES, LITERALS, QUALIFIERS, UNIONS, is_array_class, is_unpacked
+from typedfilter._reading.forms import ALIASES, LITERALS, QUALIFIERS, UNIONS, is_array_class, is_unpacked
 from typedfilter._reading.names import MARKER_NAMES, Scope, Unknown
 from typedfilter._reading.text import show
 from typedfilter.annotations import Marker, ScanSpec

@@ -20,7 +20,7 @@ import numpy as np
 import typing_extensions
 
 from typedfilter._reading import dims as _dims
-from typedfilter._reading.kinds import arguments_of, is_array_class, is_tree_class, plain
+from typedfilter._reading.forms import arguments_of, is_array_class, is_tree_class, plain
 from typedfilter._reading.plan import plan_of
 from typedfilter._reading.text import show
 from typedfilter.check.inputs import classes

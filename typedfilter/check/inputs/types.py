@@ -17,17 +17,8 @@ import numpy as np
 from typedfilter._reading import kinds
 from typedfilter._reading.dims import Dim
 from typedfilter._reading.fields import field_kinds
-from typedfilter._reading.kinds import (
-    LITERALS,
-    UNIONS,
-    Array,
-    Class,
-    arguments_of,
-    is_array_class,
-    is_tree_class,
-    kind_of,
-    plain,
-)
+from typedfilter._reading.forms import LITERALS, UNIONS, arguments_of, is_array_class, is_tree_class, plain
+from typedfilter._reading.kinds import Array, Class, kind_of
 
 _WIDE = frozenset({"float64", "int64", "uint64", "complex128"})
 

@@ -18,7 +18,8 @@ from jax import export
 
 from typedfilter._reading import dims, kinds
 from typedfilter._reading.dims import Bindings, DisagreementError
-from typedfilter._reading.kinds import Kind, is_array_class, kind_of, plain
+from typedfilter._reading.forms import is_array_class, plain
+from typedfilter._reading.kinds import Kind, kind_of
 from typedfilter._reading.text import show
 from typedfilter._shapes.walk import Binder, Failure, Missing, Path, leaves_of, structure_of, walk
 from typedfilter._values.text import array_text, structure_text

@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from typedfilter._reading.kinds import is_array_class, is_tree_class, plain
+from typedfilter._reading.forms import is_array_class, is_tree_class, plain
 from typedfilter._reading.plan import Plan, plan_of
 from typedfilter.check.inputs import classes, layout, types
 from typedfilter.check.inputs.unmade import UnbuildableError

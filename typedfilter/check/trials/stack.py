@@ -19,7 +19,7 @@ from typedfilter._mapping.effects import Maps
 from typedfilter._mapping.results import result_axes
 from typedfilter._reading import dims
 from typedfilter._reading.dims import Size
-from typedfilter._reading.kinds import arguments_of, plain
+from typedfilter._reading.forms import arguments_of, plain
 from typedfilter._reading.plan import plan_of
 from typedfilter._wrapping.effects import Effects, Given, Result
 from typedfilter._wrapping.wrapper import Wrapper

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from typedfilter._placing.shardings import no_placement
 from typedfilter._reading import dims
 from typedfilter._reading.dims import Bindings, Size
-from typedfilter._reading.kinds import plain
+from typedfilter._reading.forms import plain
 from typedfilter.check.inputs import build, types
 from typedfilter.check.inputs import layout as _layout
 from typedfilter.check.inputs import nodes as _nodes
