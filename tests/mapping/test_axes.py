@@ -6,11 +6,13 @@ from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from jaxtyping import Array, Float
 from numpy.testing import assert_allclose
 
 from typedfilter import (
+    Static,
     Traced,
     VmapAxis,
     VmapAxisError,
@@ -98,10 +100,68 @@ def test_a_traced_field_that_holds_an_array_is_mapped():
         assert_allclose(transform(field)(OnlyArrays(W, each)), expected)
 
 
-@pytest.mark.parametrize("tree", [{"w": W, "t": jnp.float32(2)}, OnlyArrays(W, jnp.float32(2))])
-def test_an_array_that_never_was_a_number_is_not_broadcast_silently(tree):
+def test_a_scalar_array_of_which_no_annotation_speaks_is_not_broadcast_silently():
     with pytest.raises(VmapAxisError):
-        filter_jit(filter_vmap(lambda tree: 0))(tree)
+        filter_jit(filter_vmap(lambda tree: 0))({"w": W, "t": jnp.float32(2)})
+
+
+@pytest.mark.parametrize("number", [2.0, jnp.asarray(2.0), jnp.float32(2), np.float32(2)])
+def test_how_weak_its_type_is_does_not_decide_whether_a_scalar_is_broadcast(number):
+    def by_annotation(w: Float[Array, "2"], t: Float[Array, ""]):
+        return w * t
+
+    for transform in (filter_vmap, lambda f: filter_jit(filter_vmap(f)), filter_pmap):
+        assert_allclose(transform(by_annotation)(W, number), 2 * W)
+        assert_allclose(transform(field)(OnlyArrays(W, number)), 2 * W)
+
+
+def test_a_number_that_is_given_an_axis_becomes_an_array_of_as_many():
+    for transform in (lambda f: f, filter_jit):
+        ones = transform(filter_vmap(lambda x: x, out_axes=0, axis_size=5))(1)
+        assert_allclose(ones, jax.vmap(lambda: 1, axis_size=5)())
+        mixed = transform(
+            filter_vmap(lambda w: {"w": w, "n": 2, "s": "s"}, out_axes={"w": 0, "n": 0, "s": None})
+        )
+        assert_allclose(mixed(W)["n"], [2, 2, 2])
+        assert mixed(W)["s"] == "s"
+    assert filter_vmap(lambda x: x, axis_size=5)(1) == 1  # by the rule, only arrays have one
+
+
+def test_a_map_over_nothing_runs_once_where_the_result_is_to_have_no_axis():
+    ran = []
+
+    def make(n=2, *, scale: Static[float] = 1.0):
+        ran.append(n)
+        return jnp.full(n, scale)
+
+    def annotated(n: int) -> Annotated[Float[Array, "n"], VmapAxis[None]]:
+        return make(n)
+
+    for transform in (lambda f: f, filter_jit):
+        assert_allclose(transform(filter_vmap(make, out_axes=None))(), [1, 1])
+        assert_allclose(transform(filter_vmap(make, out_axes=None))(3, scale=2.0), [2, 2, 2])
+        assert_allclose(transform(filter_vmap(jnp.sin, in_axes=None, out_axes=None))(W), jnp.sin(W))
+        assert_allclose(transform(filter_vmap(annotated))(1), [1])
+        with pytest.raises(VmapAxisError, match="got no array to map over"):
+            transform(filter_vmap(make, in_axes=None))(3)
+    assert len(ran) == 2 * 3
+    assert_allclose(filter_vmap(make, axis_size=3)(1), jnp.ones((3, 1)))
+
+
+def test_an_axis_of_an_argument_that_is_left_to_its_default_is_refused():
+    def f(x, y=W, n=1):
+        return x + y * n
+
+    assert_allclose(filter_vmap(f, in_axes={"y": 0})(W, W), 2 * W)
+    assert_allclose(filter_vmap(lambda x, y=W[0]: x + y, in_axes={"x": 0, "y": None})(W), W + W[0])
+    with pytest.raises(VmapAxisError) as refused:
+        filter_vmap(f, in_axes={"x": 0, "y": 0})(W, n=2)
+    assert str(refused.value).splitlines() == [
+        "f(): argument `y` is not passed, and in_axes says 0 of it",
+        "  expected: an argument of that name for each entry of in_axes",
+        "  found: a call with x, n",
+        "  fix: pass it by name, or drop its entry: in_axes says nothing of a default",
+    ]
 
 
 def test_explain_tells_that_it_is_broadcast():

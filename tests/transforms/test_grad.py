@@ -19,7 +19,20 @@ from jaxtyping import Float, Int
 from numpy.testing import assert_allclose
 
 import typedfilter as tf
-from typedfilter import Diff, NoDiff, Static, Traced, filter_grad, filter_jit, filter_value_and_grad
+from typedfilter import (
+    Diff,
+    NoDiff,
+    ShapeError,
+    Static,
+    Traced,
+    filter_checkpoint,
+    filter_grad,
+    filter_hessian,
+    filter_jacfwd,
+    filter_jacrev,
+    filter_jit,
+    filter_value_and_grad,
+)
 from typedfilter.pytree import pytree_dataclass
 
 X = jnp.arange(1.0, 4.0)
@@ -252,19 +265,57 @@ def test_several_marked_arguments_have_a_tuple_of_gradients_in_their_order():
     assert grads[1]["n"] is None
 
 
-def test_variadic_arguments_may_be_marked():
+def test_variadic_arguments_that_are_marked_have_a_tuple_of_gradients():
     def loss(x, *args: Diff[Any]):
         return sum((x * arg).sum() for arg in args)
 
-    grads = filter_grad(loss)(X, Y, Y, Y)
-    assert len(grads) == 3
-    for grad in grads:
-        assert_allclose(grad, X)
+    for count in (1, 3):
+        grads = filter_grad(loss)(X, *[Y] * count)
+        assert type(grads) is tuple
+        assert len(grads) == count
+        for grad in grads:
+            assert_allclose(grad, X)
 
-    def named(x, **kwargs: Diff[Any]):
-        return sum((x * arg).sum() for arg in kwargs.values())
 
-    assert_allclose(jax.tree.leaves(filter_grad(named)(X, a=Y))[0], X)
+def test_keyword_arguments_that_are_marked_have_a_dictionary_of_gradients():
+    def loss(a, **ws: Diff[Float[Array, ""]]) -> Float[Array, ""]:
+        return ws["x"] * ws["y"] * a
+
+    two, three = jnp.array(2.0), jnp.array(3.0)
+    for transform in (filter_grad, filter_jacrev, filter_jacfwd, lambda f: filter_jit(filter_grad(f))):
+        for given in ({"x": two, "y": three}, {"y": three, "x": two}):
+            assert transform(loss)(2.0, **given) == {"x": 6.0, "y": 4.0}
+    assert filter_hessian(loss)(2.0, x=two, y=three)["x"] == {"x": 0.0, "y": 2.0}
+    assert filter_value_and_grad(loss)(2.0, x=two, y=three) == (12.0, {"x": 6.0, "y": 4.0})
+    with pytest.raises(ShapeError, match="argument `ws` is missing"):
+        filter_grad(loss)(2.0)
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, filter_jit])
+def test_gradients_of_marked_parameters_stand_in_their_order_whatever_that_of_the_call(wrap):
+    def loss(b: Diff[Any], *xs: Diff[Any], a: Diff[Any] = 2.0 * X, **ws: Diff[Any]):
+        return (b * a * (sum(xs) + ws["z"] * ws["c"])).sum()
+
+    grad = wrap(filter_grad(loss))
+    for given in ({"z": X, "c": Y, "a": X}, {"a": X, "c": Y, "z": X}):
+        of_b, of_xs, of_a, of_ws = grad(Y, X, Y, **given)
+        assert_allclose(of_b, X * (X + Y + X * Y))
+        assert_allclose(of_xs, [X * Y, X * Y])
+        assert_allclose(of_a, Y * (X + Y + X * Y))
+        assert list(of_ws) == ["c", "z"]
+        assert_allclose(of_ws["z"], Y * X * Y)
+    assert grad(Y, c=X, z=X)[1] == ()
+    assert_allclose(grad(Y, c=X, z=Y)[2], Y * X * Y)  # of the default
+
+
+def test_a_default_by_position_is_differentiated_where_it_is_marked():
+    def loss(x, y=Y, z: Diff[Any] = X, /):
+        return (x * y * z).sum()
+
+    assert_allclose(filter_grad(loss)(X), X * Y)
+    assert_allclose(filter_grad(loss)(X, X), X * X)
+    with pytest.raises(ShapeError, match="argument `z` is missing"):
+        filter_grad(filter_checkpoint(loss))(X)  # to which a default may mean something else
 
 
 def test_a_field_marked_nodiff_is_not_differentiated():

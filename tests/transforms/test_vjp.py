@@ -12,11 +12,14 @@ import pytest
 from jaxtyping import Array, Float
 
 from typedfilter import (
+    AnnotationError,
     Diff,
     NoDiff,
     ShapeError,
     filter_grad,
     filter_jit,
+    filter_jvp,
+    filter_linearize,
     filter_vjp,
     filter_vmap,
     pytree_dataclass,
@@ -220,3 +223,45 @@ def test_the_body_is_checked():
 
     with pytest.raises(ShapeError, match=r"f\(\): argument `y`"):
         filter_vjp(f, jnp.ones(2), jnp.ones(3))
+
+
+def marked(a: Float[Array, ""], x: Diff[Float[Array, ""]]) -> Float[Array, ""]:
+    return a * x
+
+
+def named(a: Float[Array, ""], **xs: Diff[Float[Array, ""]]) -> Float[Array, ""]:
+    return a * sum(xs.values())
+
+
+TWO = jnp.array(2.0)
+POSITIONAL = "differentiates positional arguments, and it is none"
+WITHOUT: dict[str, Any] = {
+    "by name": (lambda: filter_vjp(marked, TWO, x=TWO), "filter_vjp", "x", "pass it by position"),
+    "forward": (lambda: filter_jvp(marked, (TWO,), (None,), x=TWO), "filter_jvp", "x", "pass it by position"),
+    "left out": (lambda: filter_linearize(marked, TWO), "filter_linearize", "x", "pass it by position"),
+    "variadic": (
+        lambda: filter_vjp(named, TWO, y=TWO),
+        "filter_vjp",
+        "xs",
+        "pass a function of it alone, that has it as a positional parameter",
+    ),
+}
+
+
+@pytest.mark.parametrize(("call", "transform", "name", "fix"), WITHOUT.values(), ids=WITHOUT)
+def test_what_is_marked_diff_must_be_where_it_can_be_differentiated(call, transform, name, fix):
+    with pytest.raises(AnnotationError) as refused:
+        call()
+    assert str(refused.value).splitlines()[-2:] == [
+        f"{refused.value.function}(): argument `{name}` is marked Diff, but {transform} {POSITIONAL}",
+        f"  fix: {fix}",
+    ]
+
+
+def test_only_what_is_marked_diff_has_a_tangent():
+    assert filter_vjp(marked, TWO, TWO)[1](jnp.array(1.0)) == (None, 2.0)
+    assert filter_jvp(marked, (TWO, TWO), (None, 1.0))[1] == 2.0
+    with pytest.raises(
+        ShapeError, match=r"argument `tangents\[0\]` is a tangent for what is not differentiated"
+    ):
+        filter_jvp(marked, (TWO, TWO), (1.0, None))

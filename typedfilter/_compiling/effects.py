@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from inspect import Parameter
 from typing import Any
 
-from typedfilter._compiling.modes import Mode, array_types, mode_of
+from typedfilter._compiling.modes import Mode, array_types, is_left_out, mode_of
 from typedfilter._compiling.packing import taken_leaves
 from typedfilter._placing.places import places_text
 from typedfilter._placing.shardings import in_shardings
@@ -117,7 +117,9 @@ class Traces(Effects):
         # Around other transforms, it is their function that fills defaults in: while it is traced.
         mask = _traced(param, value)
         donated = bool(self.donated.effect(param)["donated"])
-        return self.leaves(mask if innermost else [False] * len(mask), donated)
+        if not innermost or is_left_out(self.plan, param, donated):
+            mask = [False] * len(mask)
+        return self.leaves(mask, False)
 
     def masks(self, call: Given) -> list[list[bool]]:
         """For each argument, which of its leaves are traced."""
@@ -141,7 +143,7 @@ class TracesStructs(Traces):
         return self.each(Act.STATIC, value)
 
     def masks(self, call: Given) -> list[list[bool]]:
-        return take_arrays(self.plan, call.args, call.kwargs, stands_for_array)[1].masks
+        return take_arrays(self.plan, call.args, call.kwargs, stands_for_array).masks
 
 
 def _placed_by(option: str, places: Any) -> tuple[Reason, ...]:

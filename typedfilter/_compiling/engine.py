@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import operator
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -26,6 +27,7 @@ from typedfilter._compiling.modes import (
     Mode,
     Pattern,
     array_types,
+    is_left_out,
     mode_of,
     needs_a_look,
     passed_by_name,
@@ -36,13 +38,13 @@ from typedfilter._compiling.tokens import Kept, Token, static_token
 from typedfilter._compiling.traces import Identity, _tell, trace_observers
 from typedfilter._placing.shardings import Shardings, placed, placing
 from typedfilter._reading import callables
-from typedfilter._reading.plan import Param, Plan
+from typedfilter._reading.plan import Binding, Param, Plan
 from typedfilter._reading.roles import Role
 from typedfilter._shapes.check import checked, checks_off
 from typedfilter._values.memory import weakly
 from typedfilter._wrapping import blame as _diagnose
 from typedfilter._wrapping import host_errors as _raised
-from typedfilter._wrapping.frames import located, outside
+from typedfilter._wrapping.call import OMITTED, without_omitted
 from typedfilter._wrapping.stack import Link, rewind
 
 __all__ = [
@@ -60,7 +62,6 @@ class JitOptions:
     inline: bool = False
     keep_unused: bool = False
     shardings: Shardings | None = None
-    compiler: tuple[tuple[str, Any], ...] = ()
 
     @property
     def quiet(self) -> bool:
@@ -92,7 +93,7 @@ class Engine:
         self._body_of = functools.partial(
             _body, weakly(root), links, bound, plan, options, self.returns_arrays, Identity()
         )
-        self.stacked = bool(links)
+        self.as_written = bool(links) or plan.binding is Binding.KEPT
         self.kept = Kept()
         self.caution = Caution()
         self.table = Programs(self.first_call)
@@ -105,17 +106,17 @@ class Engine:
         Other transforms in between are to receive their arguments as the caller gives them: what is passed by
         name, and what is left to its default, is not mapped as a positional argument is.
         """
-        signature = callables.ANYTHING if self.stacked else self.plan.signature
-        looks = [p.name for p in self.plan.params if needs_a_look(p)]
-        by_type = frozenset(signature.parameters if self.stacked else looks)
+        signature = callables.ANYTHING if self.as_written else self.plan.signature
+        looks = [p.name for p in self.plan.params if needs_a_look(p) or p.name in self.left_out]
+        by_type = frozenset(signature.parameters if self.as_written else looks)
         # The engine outlives its wrappers, and they hold this function: so it may hold the engine.
         call = write_shim(
             signature,
             by_type,
             not self.returns_arrays,
+            self.left_out,
             table=self.table,
-            explain=self.explain,
-            outside=outside,
+            explain=self.better_error,
             packed=PackedResult,
             unpack=unpack_result,
         )
@@ -123,16 +124,24 @@ class Engine:
         call.__module__ = self.module
         return call
 
+    @functools.cached_property
+    def left_out(self) -> dict[str, Any]:
+        """The parameters whose default is never passed, with what travels in its place."""
+        if self.as_written:
+            return {}
+        defaulted = [param for param in self.plan.params if param.default is not param.empty]
+        donated = {param.name: bool(self.donates.effect(param)["donated"]) for param in defaulted}
+        left = [param for param in defaulted if is_left_out(self.plan, param, donated[param.name])]
+        return {param.name: OMITTED for param in left}
+
     # ------------------------------------------------------------------------------ patterns and programs
 
     def pattern(self, args: Sequence[Any], kwargs: dict[str, Any], structs: bool = False) -> Pattern:
         """How these arguments travel, filled into the places of the signature."""
-        positional = tuple(mode_of(self.plan.positional(i), value, structs) for i, value in enumerate(args))
-        keyword = tuple(
-            (name, passed_by_name(mode_of(self.plan.keyword(name), kwargs[name], structs)))
-            for name in sorted(kwargs)
-        )
-        return Pattern(positional, keyword)
+        arguments = self.plan.arguments(args, kwargs)
+        modes = [mode_of(param, value, structs) for _, param, value in arguments]
+        by_name = dict(zip(kwargs, map(passed_by_name, modes[len(args) :]), strict=True))
+        return Pattern(tuple(modes[: len(args)]), tuple(sorted(by_name.items(), key=operator.itemgetter(0))))
 
     def program(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[..., Any]:
         """What to call with arguments of these classes from now on."""
@@ -159,7 +168,11 @@ class Engine:
             if len(self.jits) >= _MAX_TABLE:  # ahead of time: that fills no table
                 self.jits.clear()
             # Each a body of its own: JAX takes f(0, x) and f(x, 0) for one call if `f` is one function.
-            found = self.jits.setdefault(pattern, jax.jit(self._body_of(), **self.jit_options(pattern)))
+            body = self._body_of()
+            by_place = [param.name for param in self.plan.params if param.kind is param.kind.POSITIONAL_ONLY]
+            if any(name in by_place for name, _ in pattern.keyword):  # f(1, x=2) of f(x, /, **kwargs)
+                body.__signature__ = callables.ANYTHING  # type: ignore[attr-defined]  # not to look for it
+            found = self.jits.setdefault(pattern, jax.jit(body, **self.jit_options(pattern)))
         return found
 
     def jit_options(self, pattern: Pattern) -> dict[str, Any]:
@@ -170,7 +183,6 @@ class Engine:
             "donate_argnames": tuple(n for n in pattern.named(Mode.TRACED, Mode.PACKED) if self.donates(n)),
             "inline": self.options.inline,
             "keep_unused": self.options.keep_unused,
-            "compiler_options": dict(self.options.compiler),
             "out_shardings": None if self.options.shardings is None else self.options.shardings.for_jit(),
         }
         # Nothing that is not asked for: JAX keeps the static part of calls that may donate alive.
@@ -187,12 +199,6 @@ class Engine:
         return positional, [
             (name, makers[mode](named(name))) for name, mode in pattern.keyword if mode in makers
         ]
-
-    def explain(self, error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Raise a better error than `error`, if there is one."""
-        better = self.better_error(error, args, kwargs)
-        if better is not None:
-            raise better from None
 
     def better_error(
         self, error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -211,7 +217,8 @@ class Engine:
     ) -> tuple[Pattern, list[Any], dict[str, Any]]:
         """The pattern of a call that may hold `jax.ShapeDtypeStruct`s, and its arguments converted."""
         given = self.plan.signature.bind(*args, **kwargs)
-        if not self.stacked:  # as `call` does
+        if not self.as_written:  # as `call` does
+            given.arguments = self.left_out | given.arguments
             given.apply_defaults()
             args, kwargs = given.args, given.kwargs
         pattern = self.pattern(args, kwargs, structs=True)
@@ -225,8 +232,10 @@ class Engine:
                 for name, mode in pattern.keyword
             }
         except Exception as error:
-            self.explain(error, args, kwargs)
-            raise
+            better = self.better_error(error, args, kwargs)
+            if better is None:
+                raise
+            raise better from None
         return pattern, positional, keyword
 
     def convert(self, param: Param | None, mode: Mode, value: Any) -> Any:
@@ -283,6 +292,7 @@ def _body(
     def run(*args: Any, **kwargs: Any) -> Any:
         args = tuple([opened(value) for value in args])
         kwargs = {name: opened(value) for name, value in kwargs.items()}
+        args, kwargs = without_omitted(plan, args, kwargs)
         if trace_observers:
             _tell(plan, identity, args, kwargs)
         if options.quiet:
@@ -299,11 +309,16 @@ def _body(
             traced_up_to_here()
         return out if returns_arrays else pack_output(results, out)
 
-    traced = located(run, root(), plan.function)
-    traced.__signature__ = plan.signature  # type: ignore[attr-defined]  # by it JAX names arguments
-    return traced
+    run.__name__ = run.__qualname__ = _identifier(plan.function)
+    run.__signature__ = plan.signature  # type: ignore[attr-defined]  # by it JAX names arguments
+    return run
 
 
 def opened(value: Any) -> Any:
     """An argument as the user gave it, from what it travelled as."""
     return value.value() if type(value) is Token else unpack(value)
+
+
+def _identifier(function: str) -> str:
+    """A name for compiled programs and profiles: that of the function, without where it was defined."""
+    return function.rpartition(".")[2].strip("<>") or "function"

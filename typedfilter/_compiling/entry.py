@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from types import CodeType
 from typing import Any
 
@@ -18,24 +18,23 @@ __all__ = ["NAME", "Programs", "write_shim"]
 Kind = inspect._ParameterKind
 NAME = "_typedfilter_call"
 
+# `{_}` begins all names but those of parameters, so that it is none of them that they begin with.
 _TEMPLATE = """\
 def {name}({signature}):
     try:
-        try:
-            {finish}
-        except _tf_exception as _tf_error:
-            _tf_explain(_tf_error, ({positional}), {{{keywords}}})
+        {finish}
+    except {_}Exception as {_}error:
+        {_}better = {_}explain({_}error, ({positional}), {{{keywords}}})
+        if {_}better is None:
             raise
-    except _tf_anything as _tf_error:
-        _tf_outside(_tf_error)
-        raise
+        raise {_}better from None
 """
-_FINISH = "return _tf_table[{key}]({call})"
+_FINISH = "return {_}table[{key}]({call})"
 # The program is held until its result is unpacked: the rest of that lives as long as the program does.
 _FINISH_PACKED = """\
-_tf_program = _tf_table[{key}]
-            _tf_out = _tf_program({call})
-            return _tf_out if _tf_type(_tf_out) is not _tf_packed else _tf_unpack(_tf_out)"""
+{_}program = {_}table[{key}]
+        {_}out = {_}program({call})
+        return {_}out if {_}type({_}out) is not {_}packed else {_}unpack({_}out)"""
 
 
 class Programs(dict[Any, Callable[..., Any]]):
@@ -56,7 +55,12 @@ class Programs(dict[Any, Callable[..., Any]]):
 
 
 def write_shim(
-    signature: inspect.Signature, by_type: frozenset[str], may_be_packed: bool, **names: Any
+    signature: inspect.Signature,
+    by_type: frozenset[str],
+    may_be_packed: bool,
+    omitted: Mapping[str, Any] | None = None,
+    /,
+    **names: Any,
 ) -> Callable[..., Any]:
     """A function of this signature that calls `table[key]`.
 
@@ -64,21 +68,27 @@ def write_shim(
         signature: of the user's function.
         by_type: the parameters whose classes decide which program runs: together they are the key.
         may_be_packed: the result may be an instance of `packed`, and then has to be unpacked.
-        names: `table` (`Programs`), `explain(error, args, kwargs)`, which raises a better error if there is
-            one, `outside(error)`, through which every error goes, `packed`, and `unpack(result)`.
+        omitted: what stands for a parameter that is left out, in the place of its default.
+        names: `table` (`Programs`), `explain(error, args, kwargs)`, `packed`, and `unpack(result)`.
     """
     parameters = list(signature.parameters.values())
-    source = _source(
-        tuple((p.name, p.kind, p.default is not p.empty) for p in parameters), by_type, may_be_packed
-    )
-    namespace = {f"_tf_{name}": value for name, value in names.items()}
-    # Parameters may be named so.
-    namespace |= {"_tf_type": type, "_tf_map": map, "_tf_exception": Exception, "_tf_anything": BaseException}
-    namespace["__name__"] = __name__  # by which tracebacks know whose frame it is
-    namespace |= {f"_tf_default_{p.name}": p.default for p in parameters if p.default is not p.empty}
-    exec(_compiled(source), namespace)
+    prefix = _prefix(signature.parameters)
+    shape = tuple((p.name, p.kind, p.default is not p.empty) for p in parameters)
+    namespace = {f"{prefix}{name}": value for name, value in names.items()}
+    namespace |= {f"{prefix}{own.__name__}": own for own in (type, map, Exception)}
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty} | dict(omitted or {})
+    namespace |= {f"{prefix}default_{name}": default for name, default in defaults.items()}
+    exec(_compiled(_source(shape, by_type, may_be_packed, prefix)), namespace)
     shim: Callable[..., Any] = namespace.pop(NAME)
     return shim
+
+
+def _prefix(parameters: Iterable[str]) -> str:
+    """What no parameter begins with."""
+    prefix = "_tf_"
+    while any(name.startswith(prefix) for name in parameters):
+        prefix = f"_{prefix}"
+    return prefix
 
 
 @functools.lru_cache(maxsize=1024)
@@ -88,24 +98,24 @@ def _compiled(source: str) -> CodeType:
 
 @functools.lru_cache(maxsize=1024)
 def _source(
-    parameters: tuple[tuple[str, Kind, bool], ...], by_type: frozenset[str], may_be_packed: bool
+    parameters: tuple[tuple[str, Kind, bool], ...], by_type: frozenset[str], may_be_packed: bool, prefix: str
 ) -> str:
     positional = [
         _star(name, kind) for name, kind, _ in parameters if kind not in (Kind.KEYWORD_ONLY, Kind.VAR_KEYWORD)
     ]
     keywords = [(name, kind) for name, kind, _ in parameters if kind in (Kind.KEYWORD_ONLY, Kind.VAR_KEYWORD)]
     passed = [f"{name}={name}" if kind is Kind.KEYWORD_ONLY else f"**{name}" for name, kind in keywords]
-    key = _key([(name, kind) for name, kind, _ in parameters if name in by_type])
+    key = _key([(name, kind) for name, kind, _ in parameters if name in by_type], prefix)
     call = ", ".join(positional + passed)
     return _TEMPLATE.format(
+        _=prefix,
         name=NAME,
-        signature=_signature(parameters),
-        key=key,
+        signature=_signature(parameters, prefix),
         positional="".join(f"{each}, " for each in positional),
         keywords=", ".join(
             f"{name!r}: {name}" if kind is Kind.KEYWORD_ONLY else f"**{name}" for name, kind in keywords
         ),
-        finish=(_FINISH_PACKED if may_be_packed else _FINISH).format(key=key, call=call),
+        finish=(_FINISH_PACKED if may_be_packed else _FINISH).format(_=prefix, key=key, call=call),
     )
 
 
@@ -113,28 +123,29 @@ def _star(name: str, kind: Kind) -> str:
     return f"*{name}" if kind is Kind.VAR_POSITIONAL else name
 
 
-def _signature(parameters: tuple[tuple[str, Kind, bool], ...]) -> str:
+def _signature(parameters: tuple[tuple[str, Kind, bool], ...], prefix: str) -> str:
     pieces: list[str] = []
     kinds = [kind for _, kind, _ in parameters]
     for i, (name, kind, has_default) in enumerate(parameters):
         if kind is Kind.KEYWORD_ONLY and Kind.VAR_POSITIONAL not in kinds and kind not in kinds[:i]:
             pieces.append("*")
         stars = {Kind.VAR_POSITIONAL: "*", Kind.VAR_KEYWORD: "**"}.get(kind, "")
-        pieces.append(f"{stars}{name}" + (f"=_tf_default_{name}" if has_default else ""))
+        pieces.append(f"{stars}{name}" + (f"={prefix}default_{name}" if has_default else ""))
         if kind is Kind.POSITIONAL_ONLY and kind not in kinds[i + 1 :]:
             pieces.append("/")
     return ", ".join(pieces)
 
 
-def _key(by_type: list[tuple[str, Kind]]) -> str:
+def _key(by_type: list[tuple[str, Kind]], prefix: str) -> str:
+    type_of, types_of = f"{prefix}type", f"{prefix}map({prefix}type, "
     pieces = []
     for name, kind in by_type:
         if kind is Kind.VAR_POSITIONAL:
-            pieces.append(f"*_tf_map(_tf_type, {name}), None")  # None ends *args
+            pieces.append(f"*{types_of}{name}), None")  # None ends *args
         elif kind is Kind.VAR_KEYWORD:
-            pieces.append(f"*{name}, *_tf_map(_tf_type, {name}.values())")
+            pieces.append(f"*{name}, *{types_of}{name}.values())")
         else:
-            pieces.append(f"_tf_type({name})")
+            pieces.append(f"{type_of}({name})")
     if len(pieces) == 1 and not pieces[0].startswith("*"):
         return pieces[0]
     return "(" + "".join(f"{piece}, " for piece in pieces) + ")"

@@ -17,15 +17,18 @@ from typedfilter._compiling.packing import IsArrayType, every_type
 from typedfilter._compiling.tokens import is_raw
 from typedfilter._reading.fields import is_array_only_class, may_hold_static
 from typedfilter._reading.hints import Hint, role_of
-from typedfilter._reading.plan import Param
+from typedfilter._reading.plan import Binding, Param, Plan
 from typedfilter._reading.roles import Role
-from typedfilter._values.leaves import leaf_is_array_type
+from typedfilter._values.keys import static_problem
+from typedfilter._values.leaves import is_array, is_array_like, leaf_is_array_type
+from typedfilter._wrapping.call import OMITTED
 
 __all__ = [
     "STATIC_MODES",
     "Mode",
     "Pattern",
     "array_types",
+    "is_left_out",
     "is_open",
     "mode_of",
     "needs_a_look",
@@ -94,6 +97,8 @@ def mode_of(param: Param | None, value: Any, structs: bool) -> Mode:
         value: the argument.
         structs: whether `jax.ShapeDtypeStruct`s stand for arrays.
     """
+    if value is OMITTED:
+        return Mode.STATIC
     role = Role.AUTO if param is None else param.hint.role
     cls = type(value)
     if param is not None and role is Role.TRACED and _may_hold_static(param.hint, value):
@@ -107,6 +112,32 @@ def mode_of(param: Param | None, value: Any, structs: bool) -> Mode:
         if not jax.tree_util.all_leaves([value]):
             return Mode.PACKED
     return Mode.STATIC if is_raw(cls) else Mode.KEYED
+
+
+def is_left_out(plan: Plan, param: Param, donated: bool) -> bool:
+    """Whether a parameter that the caller leaves out is left to the function, which has the default itself.
+
+    Else the default travels like an argument. It does not to what is no plain function, nor where it could
+    not: what is unhashable, or an array that would be donated although nobody passed it.
+
+    Args:
+        plan: of the function.
+        param: one of its parameters, with a default.
+        donated: whether the arrays of such an argument are donated.
+    """
+    if plan.binding is not Binding.FILLED:
+        return True
+    if param.hint.role is Role.STATIC:
+        return static_problem(param.default) is not None
+    numbers = param.hint.role is not Role.AUTO
+    return any(_stays(leaf, donated, numbers) for leaf in jax.tree_util.tree_leaves(param.default))
+
+
+def _stays(leaf: Any, donated: bool, numbers: bool) -> bool:
+    """Whether a leaf of a default can't travel; where everything is traced, `numbers` can."""
+    if is_array(leaf):
+        return donated
+    return not is_array_like(leaf) if numbers else static_problem(leaf) is not None
 
 
 def _may_hold_static(hint: Hint, value: Any) -> bool:

@@ -34,7 +34,7 @@ trace_observers: list[Callable[[TraceEvent], None]] = []
 
 
 def _tell(plan: Plan, identity: Identity, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    names = plan.bind_names(len(args), tuple(kwargs))
-    event = TraceEvent(plan.function, dict(zip(names, (*args, *kwargs.values()), strict=True)), identity)
+    arguments = {name: value for name, _, value in plan.arguments(args, kwargs)}
+    event = TraceEvent(plan.function, arguments, identity)
     for observer in tuple(trace_observers):
         observer(event)

@@ -5,7 +5,7 @@ JAX itself is asked, by a probe at the results. Serves `filter_jvp` and `filter_
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -16,17 +16,51 @@ from typedfilter._differentiating.targets import can_differentiate
 from typedfilter._reading.plan import Plan
 from typedfilter._values.leaves import is_array, is_inexact_array
 from typedfilter._values.split import Rest, join_leaves, split
+from typedfilter.errors import AnnotationError
 
-__all__ = ["Results", "can_have_tangents"]
+__all__ = ["Results", "can_have_tangents", "refuse_unplaced"]
 
 
-def can_have_tangents(plan: Plan, args: Sequence[Any]) -> list[bool]:
-    """For each leaf of the arguments, whether it can have a tangent."""
-    masks = [
-        can_differentiate(jax.tree_util.tree_leaves(arg), arg, plan.positional(index), numbers=True)
-        for index, arg in enumerate(args)
-    ]
-    return [yes for mask in masks for yes in mask]
+def can_have_tangents(plan: Plan, args: Sequence[Any], *, numbers: bool = True) -> list[bool]:
+    """For each leaf of the positional arguments, whether it can have a tangent.
+
+    With parameters marked `Diff`, only what is passed for these.
+
+    Args:
+        plan: of the function.
+        args: the positional arguments.
+        numbers: whether Python numbers can, if no annotation says otherwise.
+    """
+    marked = plan.diff_params()
+    mask: list[bool] = []
+    for _, param, value in plan.arguments(args, {}):
+        leaves = jax.tree_util.tree_leaves(value)
+        wanted = not marked or param in marked
+        mask += can_differentiate(leaves, value, param, numbers=numbers) if wanted else [False] * len(leaves)
+    return mask
+
+
+def refuse_unplaced(plan: Plan, args: Sequence[Any], kwargs: Mapping[str, Any], transform: str) -> None:
+    """Refuse a `Diff` that can't be honoured, by a transform that differentiates positional arguments.
+
+    Raises:
+        AnnotationError: a parameter so marked is passed by name, or none of them is passed by position.
+    """
+    marked = plan.diff_params()
+    if not marked:
+        return
+    params = [param for _, param, _ in plan.arguments(args, kwargs)]
+    by_place, by_name = params[: len(args)], params[len(args) :]
+    for param in marked:
+        if param in by_name or not any(one in by_place for one in marked):
+            raise AnnotationError(
+                f"is marked Diff, but {transform} differentiates positional arguments, and it is none",
+                function=plan.function,
+                parameter=param.name,
+                fix="pass it by position"
+                if param.kind is param.kind.POSITIONAL_OR_KEYWORD
+                else "pass a function of it alone, that has it as a positional parameter",
+            )
 
 
 class Results:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
 
 import jax
@@ -11,7 +10,6 @@ from typedfilter._differentiating.targets import Targets, can_differentiate
 from typedfilter._reading.plan import Param, Plan
 from typedfilter._reading.roles import Differentiable
 from typedfilter._wrapping.effects import Act, Effect, Effects, Given, Reason, Result, answered
-from typedfilter.errors import ShapeError
 
 __all__ = ["Differentiates"]
 
@@ -68,14 +66,11 @@ class Differentiates(Effects):
         return self.effect(Act.MADE, made_of=", ".join(parts))
 
     def given(self, call: Given) -> tuple[list[list[Effect]], Given]:
-        targets: set[int | str] = set()
-        for param in self.targets.params:
-            with contextlib.suppress(ShapeError):  # it is missing; the call will say so
-                targets.update(self.targets.places(param, call.args, dict(call.kwargs)))
+        targets = {at for group in self.targets.groups(call.args, call.kwargs) for at in group.at}
 
         def ask(call: Given) -> list[list[Effect]]:
-            given = zip(call.places, call.params(self.plan), call.values, strict=True)
-            return [self._leaves(param, value, place in targets) for place, param, value in given]
+            given = enumerate(zip(call.params(self.plan), call.values, strict=True))
+            return [self._leaves(param, value, at in targets) for at, (param, value) in given]
 
         return answered(call, ask), call
 

@@ -8,15 +8,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from typedfilter._differentiating.targets import Targets, split_aux
+from typedfilter._differentiating.targets import Selected, Targets, split_aux
 from typedfilter._reading.plan import Plan
 from typedfilter._values.leaves import is_array, is_inexact_array
 from typedfilter._values.split import Rest, split
 from typedfilter._values.text import brief
-from typedfilter._wrapping.call import Call
 from typedfilter.errors import ShapeError
 
-__all__ = ["FlatFunction", "refuse_complex", "refuse_real"]
+__all__ = ["FlatFunction", "refuse_complex"]
 
 
 class FlatFunction:
@@ -31,22 +30,15 @@ class FlatFunction:
     aux: Rest
 
     def __init__(
-        self,
-        body: Callable[..., Any],
-        call: Call,
-        plan: Plan,
-        transform: str,
-        has_aux: bool,
-        holomorphic: bool = False,
+        self, body: Callable[..., Any], call: Selected, plan: Plan, transform: str, has_aux: bool
     ) -> None:
         self.body = body
         self.call = call
         self.plan = plan
         self.transform = transform
         self.has_aux = has_aux
-        self.holomorphic = holomorphic
 
-    def __call__(self, taken: Sequence[Sequence[Any]]) -> tuple[list[Any], list[Any]]:
+    def __call__(self, taken: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         args, kwargs = self.call.put(taken)
         out = self.body(*args, **kwargs)
         value, aux = split_aux(out, self.has_aux, self.plan, self.transform)
@@ -57,10 +49,10 @@ class FlatFunction:
 
     def rows(self, rows: Sequence[Any]) -> Sequence[Any]:
         """One row, in the structure of the differentiated leaves, for each array of the result."""
-        return [row if any(self.call.taken) else self.call.taken for row in rows[: len(self.out.taken_at)]]
+        return [row if self.call.arrays else [] for row in rows[: len(self.out.taken_at)]]
 
     def _refuse_complex_result(self, value: Any) -> None:
-        if self.holomorphic or self.transform == "filter_jacfwd":
+        if self.transform == "filter_jacfwd":
             return
         for path, leaf in jax.tree_util.tree_leaves_with_path(value):
             if is_inexact_array(leaf) and jnp.iscomplexobj(leaf):
@@ -76,30 +68,21 @@ class FlatFunction:
                 )
 
 
-def refuse_complex(call: Call, targets: Targets) -> None:
-    """Refuse to differentiate with respect to complex arrays, of which there is more than one derivative."""
-    fix = "pass real and imaginary parts; or use filter_jvp, which takes complex tangents"
-    _refuse(call, targets, jnp.iscomplexobj, "a real array", fix)
-
-
-def refuse_real(call: Call, targets: Targets) -> None:
-    """Refuse what a holomorphic function is not a function of."""
-    fix = "pass complex arrays (x + 0j), or leave holomorphic out"
-    _refuse(call, targets, lambda leaf: not jnp.iscomplexobj(leaf), "a complex array", fix)
-
-
-def _refuse(call: Call, targets: Targets, is_wrong: Callable[[Any], bool], expected: str, fix: str) -> None:
-    for place, rest, leaves in zip(call.places, call.rests, call.taken, strict=True):
+def refuse_complex(call: Selected, targets: Targets) -> None:
+    """Refuse complex arrays among what is differentiated."""
+    if not any(map(jnp.iscomplexobj, call.arrays)):
+        return
+    names = targets.plan.bind_names(call.taken.count, call.taken.names)
+    for name, (rest, leaves) in zip(names, call.taken.parts(call.arrays), strict=True):
         for leaf in leaves:
-            if is_wrong(leaf):
-                name = targets.plan.positional(place).name if isinstance(place, int) else place
+            if jnp.iscomplexobj(leaf):
                 tree = rest.with_none(leaves)
                 paths = [path for path, found in jax.tree_util.tree_leaves_with_path(tree) if found is leaf]
                 raise ShapeError(
                     f"can't be differentiated by {targets.transform}: it is {brief(leaf)}",
                     function=targets.plan.function,
                     parameter=name + jax.tree_util.keystr(paths[0]),
-                    expected=expected,
+                    expected="a real array",
                     actual=brief(leaf),
-                    fix=fix,
+                    fix="pass real and imaginary parts; or use filter_jvp, which takes complex tangents",
                 )

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import jax
 
 from typedfilter._differentiating.targets import can_differentiate
-from typedfilter._reading.plan import Param, Plan
+from typedfilter._reading.plan import Argument, Param, Plan
 from typedfilter._values.leaves import is_array
 from typedfilter._values.memory import weakly
-from typedfilter._values.split import split
+from typedfilter._values.split import Rest, split
 from typedfilter._values.text import brief
 from typedfilter._wrapping.body import body_for, body_of
+from typedfilter._wrapping.call import Call
 from typedfilter._wrapping.stack import rewind, unwind
 from typedfilter._wrapping.wrapper import Wrapper
 from typedfilter.errors import RuleError, ShapeError
@@ -127,61 +129,78 @@ class Function:
 
 
 class Operands:
-    """The arrays of one call: a flat list, what becomes of the derivative of each, and everything else."""
+    """The arrays of one call: a flat list, what becomes of the derivative of each, and everything else.
+
+    Attributes:
+        arrays: of the arguments, then of what the function is bound to.
+        kinds: what the rule does about each.
+    """
 
     def __init__(
         self, plan: Plan, bound: tuple[Any, ...], args: Sequence[Any], kwargs: Mapping[str, Any], takes: int
     ) -> None:
         self.plan = plan
-        marked = plan.diff_params()
-        params = [plan.positional(index) for index in range(len(args))]
-        kinds: list[Kind] = []
-        for index, (arg, param) in enumerate(zip(args, params, strict=True)):
-            frozen = bool(marked) and param not in marked
-            kinds += [_kind(yes and not frozen, taken=index < takes) for yes in _inexact(arg, param)]
-        for name in sorted(kwargs):  # as JAX flattens dictionaries
-            kinds += [_kind(yes, taken=False) for yes in _inexact(kwargs[name], plan.keyword(name))]
-        kinds += [_kind(yes, taken=False) for yes in _inexact(bound, None)]
+        self.marked = plan.diff_params()
+        self.takes = takes  # so many arguments have a derivative
+        self.kinds: list[Kind] = []
+        places = iter(range(len(args)))
+        self.taken = Call(args, kwargs).take(
+            plan, lambda arg, leaves: self._take(next(places, None), arg, leaves)
+        )
+        self.within, self.bound = split(
+            bound, lambda leaves: self._chosen(leaves, _inexact(bound, None), False)
+        )
+        self.arrays = [*self.taken.arrays, *self.within]
 
-        def take(leaves: list[Any]) -> list[bool]:
-            pairs = zip(leaves, kinds, strict=True)
-            return [is_array(leaf) or kind is not Kind.FROZEN for leaf, kind in pairs]
+    def _take(self, place: int | None, argument: Argument, leaves: list[Any]) -> list[bool]:
+        frozen = place is not None and bool(self.marked) and argument.param not in self.marked
+        inexact = [yes and not frozen for yes in _inexact(argument.value, argument.param)]
+        return self._chosen(leaves, inexact, place is not None and place < self.takes)
 
-        self.arrays, self.rest = split((tuple(args), dict(kwargs), bound), take)
-        self.kinds = [kinds[index] for index in self.rest.taken_at]
+    def _chosen(self, leaves: list[Any], inexact: list[bool], derived: bool) -> list[bool]:
+        kinds = [_kind(yes, taken=derived) for yes in inexact]
+        pairs = zip(leaves, kinds, strict=True)
+        chosen = [is_array(leaf) or kind is not Kind.FROZEN for leaf, kind in pairs]
+        self.kinds += itertools.compress(kinds, chosen)
+        return chosen
 
-    def join(self, arrays: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any], tuple[Any, ...]]:
+    def join(self, arrays: Sequence[Any]) -> tuple[list[Any], dict[str, Any], tuple[Any, ...]]:
         """The positional and the keyword arguments and what is bound, with `arrays` in their places."""
-        args, kwargs, bound = self.rest.join(arrays)
-        return args, kwargs, bound
+        count = len(self.taken.arrays)
+        return *self.taken.join(arrays[:count]), self.bound.join(arrays[count:])
 
     def like_arguments(self, values: Sequence[Any]) -> tuple[Any, ...]:
         """`values` in the structure of the positional arguments, `None` for all other leaves."""
-        args: tuple[Any, ...] = self.rest.with_none(values)[0]
-        return args
+        return tuple(self.taken.trees(values[: len(self.taken.arrays)])[: self.taken.count])
+
+    @property
+    def first(self) -> Rest:
+        """What is left of the first argument."""
+        rest = self.taken.rests[0]
+        assert isinstance(rest, Rest)
+        return rest
 
     def refuse(self, index: int, transform: str, fix: str) -> ShapeError:
         """The error for array number `index`, which is differentiated and must not be."""
-        places = range(self.rest.treedef.num_leaves)
-        (group, *path), _ = jax.tree_util.tree_leaves_with_path(self.rest.treedef.unflatten(places))[
-            self.rest.taken_at[index]
-        ]
         return ShapeError(
             f"is differentiated, but {transform} has no derivative with respect to it",
             function=self.plan.function,
-            parameter=self._name(group.idx, path),
+            parameter=self._name(index),
             expected="an array that nothing is differentiated with respect to",
             actual=f"a derivative with respect to {brief(self.arrays[index])}",
             fix=fix,
         )
 
-    def _name(self, group: int, path: list[Any]) -> str:
-        first, *inner = path
-        if group == 0:
-            name = self.plan.bind_names(first.idx + 1)[-1]
-        else:  # what the function is bound to is a module, say
-            name = first.key if group == 1 else "self"
-        return name + jax.tree_util.keystr(tuple(inner)).removeprefix(".__self__")
+    def _name(self, index: int) -> str:
+        names = [*self.plan.bind_names(self.taken.count, self.taken.names), "self"]  # bound to a module, say
+        for name, rest in zip(names, (*self.taken.rests, self.bound), strict=True):
+            if index < len(rest.taken_at) and isinstance(rest, Rest):
+                tree = rest.treedef.unflatten(range(rest.treedef.num_leaves))
+                path, _ = jax.tree_util.tree_leaves_with_path(tree)[rest.taken_at[index]]
+                inner = path[1:] if rest is self.bound else path
+                return name + jax.tree_util.keystr(inner).removeprefix(".__self__")
+            index -= len(rest.taken_at)
+        raise AssertionError("no such array")
 
 
 def _inexact(tree: Any, param: Param | None) -> list[bool]:

@@ -6,96 +6,138 @@ the Jacobians, the Hessian): the first argument, or those annotated `Diff`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from inspect import Parameter
 from typing import Any
 
-import jax.numpy as jnp
-import numpy as np
-
 from typedfilter._reading.fields import leaf_marks
-from typedfilter._reading.plan import Param, Plan
+from typedfilter._reading.plan import Argument, Param, Plan
 from typedfilter._reading.roles import Differentiable, Role
-from typedfilter._values.leaves import is_array, is_inexact_array, is_inexact_array_like
-from typedfilter._values.split import Rest, split
+from typedfilter._values.leaves import is_inexact_array, is_inexact_array_like
+from typedfilter._values.split import Rest
 from typedfilter._values.text import brief
-from typedfilter._wrapping.call import Call
+from typedfilter._wrapping.call import Call, Taken
 from typedfilter.errors import ShapeError
 
-__all__ = ["Targets", "can_differentiate", "split_aux"]
+__all__ = ["Selected", "Targets", "can_differentiate", "split_aux"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Group:
+    """The arguments that one differentiated parameter takes, by their numbers in the call.
+
+    Attributes:
+        at: of a parameter that takes one argument, its number alone.
+        names: of those that `**kwargs` takes.
+    """
+
+    param: Param
+    at: tuple[int, ...]
+    names: tuple[str, ...] = ()
+
+    def gradient(self, trees: Sequence[Any]) -> Any:
+        """The gradient: that of the argument, of several a tuple, of named ones a dictionary."""
+        if self.param.kind is Parameter.VAR_KEYWORD:
+            return {name: trees[at] for name, at in zip(self.names, self.at, strict=True)}
+        several = self.param.kind is Parameter.VAR_POSITIONAL and self.param.hint.diff is True
+        return tuple(trees[at] for at in self.at) if several else trees[self.at[0]]
+
+
+class Selected:
+    """The arguments of one call, with those that are differentiated taken out."""
+
+    __slots__ = ("groups", "several", "taken")
+
+    def __init__(self, taken: Taken, groups: Sequence[Group], several: bool) -> None:
+        self.taken = taken
+        self.groups = groups
+        self.several = several
+
+    @property
+    def arrays(self) -> list[Any]:
+        return self.taken.arrays
+
+    def put(self, arrays: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
+        """The arguments, with `arrays` in the place of what was taken out."""
+        return self.taken.join(arrays)
+
+    def like_arguments(self, arrays: Sequence[Any]) -> Any:
+        """`arrays` in the structure of the arguments, with `None` for whatever is not differentiated.
+
+        Of several parameters it is a tuple, in their order.
+        """
+        trees = self.taken.trees(arrays)
+        found = [group.gradient(trees) for group in self.groups]
+        return tuple(found) if self.several else found[0]
 
 
 class Targets:
     """What a transform differentiates with respect to, as the plan of its function says."""
 
-    def __init__(self, plan: Plan, transform: str, integers: bool = False) -> None:
+    def __init__(self, plan: Plan, transform: str) -> None:
         self.plan = plan
         self.transform = transform
-        self.integers = integers  # whether arrays of integers are taken as well: their gradient is JAX's zero
         marked = plan.diff_params()
         self.params: tuple[Param, ...] = marked or plan.params[:1]
-        self.several = len(marked) > 1 or any(p.kind is p.kind.VAR_POSITIONAL for p in marked)
+        self.several = len(marked) > 1
 
-    def take(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+    def take(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Selected:
         """Take the differentiated leaves out of the arguments of a call.
 
         Raises:
             ShapeError: the argument is missing, or can't be differentiated.
         """
-        kwargs = dict(kwargs)
-        places = [place for param in self.params for place in self.places(param, args, kwargs)]
-        params = [self.plan.positional(p) if isinstance(p, int) else self.plan.keyword(p) for p in places]
-        values = [args[place] if isinstance(place, int) else kwargs[place] for place in places]
-        parts = [
-            split(value, self._chooser(value, param)) for value, param in zip(values, params, strict=True)
-        ]
-        taken, rests = [part[0] for part in parts], tuple(part[1] for part in parts)
-        if not any(taken):
-            self._refuse_leaves(places, values, rests)
-        return Call(args, kwargs, tuple(places), rests, taken, self.several)
+        call = self._complete(Call(args, kwargs))
+        groups = self.groups(call.args, call.kwargs)
+        only = [at for group in groups for at in group.at]
+        if not only:
+            raise self._missing(self.params[-1])
+        taken = call.take(self.plan, _differentiable, only)
+        if not taken.arrays:
+            self._refuse_leaves(call, taken, only)
+        return Selected(taken, groups, self.several)
 
-    def _chooser(self, tree: Any, param: Param | None) -> Callable[[list[Any]], Sequence[bool]]:
-        if not self.integers or (param is not None and param.hint.diff is False):
-            return lambda leaves: can_differentiate(leaves, tree, param)
-        return lambda leaves: [
-            yes or (_is_integer_array(leaf) and mark.diff is not False and not mark.static)
-            for yes, leaf, mark in zip(
-                can_differentiate(leaves, tree, param), leaves, leaf_marks(tree), strict=True
-            )
-        ]
+    def groups(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Group]:
+        """The arguments of each differentiated parameter; of what is left out none."""
+        layout = self.plan.layout(len(args), tuple(kwargs))
+        groups: list[Group] = []
+        for param in self.params:
+            at = [i for i, (_, taker) in enumerate(layout) if taker is param]
+            if param.kind is Parameter.VAR_KEYWORD:
+                names = {i: [*kwargs][i - len(args)] for i in at}
+                at.sort(key=names.__getitem__)  # not as the call has them: JAX sorts them
+                groups.append(Group(param, tuple(at), tuple(names[i] for i in at)))
+            elif param.hint.diff is True:
+                groups.append(Group(param, tuple(at)))
+            else:  # the first argument, for want of others
+                groups.append(Group(param, tuple(at[:1])))
+        return groups
 
-    def places(self, param: Param, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Sequence[int | str]:
-        """Where the arguments of a call stand that a parameter takes, by position and by name."""
-        index = self.plan.params.index(param)
-        if param.kind is param.kind.VAR_POSITIONAL:
-            places: Sequence[int | str] = range(index, len(args)) if self.several else range(index, index + 1)
-            if len(args) > index:
-                return places
-        elif param.kind is param.kind.VAR_KEYWORD:
-            named = {p.name for p in self.plan.params}
-            if any(name not in named for name in kwargs):
-                return [name for name in kwargs if name not in named]
-        elif param.kind is not param.kind.KEYWORD_ONLY and index < len(args):
-            return (index,)
-        elif param.name in kwargs:
-            return (param.name,)
-        elif param.default is not Parameter.empty and param.kind is not param.kind.POSITIONAL_ONLY:
-            kwargs[param.name] = param.default
-            return (param.name,)
-        raise ShapeError(
+    def _complete(self, call: Call) -> Call:
+        """A call with the defaults of what is differentiated and was left out."""
+        for group in self.groups(call.args, call.kwargs):
+            if not group.at and not (group.param.variadic and self.several):
+                filled = call.with_default(self.plan, group.param)
+                if filled is None:
+                    raise self._missing(group.param)
+                call = filled
+        return call
+
+    def _missing(self, param: Param) -> ShapeError:
+        return ShapeError(
             "is missing, and is what would be differentiated",
             function=self.plan.function,
             parameter=param.name,
             fix=f"pass it; {self.transform} differentiates its first argument, or those marked Diff[...]",
         )
 
-    def _refuse_leaves(
-        self, places: Sequence[int | str], values: Sequence[Any], rests: Sequence[Rest]
-    ) -> None:
+    def _refuse_leaves(self, call: Call, taken: Taken, only: Sequence[int]) -> None:
         """A number or a string in the place of an array is a mistake; a tree without arrays is not."""
-        names = [self.plan.positional(p).name if isinstance(p, int) else p for p in places]
-        for name, value, rest in zip(names, values, rests, strict=True):
-            if rest.treedef.num_nodes == rest.treedef.num_leaves == 1:
+        arguments = self.plan.arguments(call.args, call.kwargs)
+        for at in only:
+            (name, _, value), rest = arguments[at], taken.rests[at]
+            if isinstance(rest, Rest) and rest.treedef.num_nodes == rest.treedef.num_leaves == 1:
                 fix = "pass a floating-point array (jax.numpy.asarray), or mark another argument as Diff[...]"
                 raise ShapeError(
                     f"can't be differentiated: it is {brief(value)}",
@@ -107,9 +149,8 @@ class Targets:
                 )
 
 
-def _is_integer_array(leaf: Any) -> bool:
-    """Whether JAX has a gradient of dtype `float0` for this: an array of integers or booleans."""
-    return is_array(leaf) and (jnp.issubdtype(leaf.dtype, np.integer) or leaf.dtype == np.bool_)
+def _differentiable(argument: Argument, leaves: list[Any]) -> Sequence[bool]:
+    return can_differentiate(leaves, argument.value, argument.param)
 
 
 def split_aux(out: Any, has_aux: bool, plan: Plan, transform: str) -> tuple[Any, Any]:

@@ -8,26 +8,25 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
-from jax.tree_util import tree_flatten, tree_leaves
+from jax.tree_util import tree_leaves
 
 from typedfilter._reading.fields import is_array_only_class, leaf_marks
 from typedfilter._reading.options import PerArgument
-from typedfilter._reading.plan import Param, Plan
+from typedfilter._reading.plan import Argument, Param, Plan
 from typedfilter._reading.roles import Role
 from typedfilter._values.leaves import IfArray, is_array
-from typedfilter._values.split import Rest, split_leaves
 from typedfilter._values.text import brief
-from typedfilter._values.trees import Treedef
-from typedfilter._wrapping.call import Mapped
+from typedfilter._wrapping.call import Call, Taken
 from typedfilter.errors import VmapAxisError
 
 __all__ = [
     "BY_RULE",
+    "Mapped",
     "argument_axes",
     "axis_option",
     "check_axes",
@@ -86,7 +85,11 @@ def check_size(plan: Plan, size: Any, transform: str) -> None:
 
 
 def _per_argument(plan: Plan, in_axes: Any) -> PerArgument:
-    return PerArgument(plan, "in_axes", in_axes, BY_RULE, VmapAxisError)
+    return PerArgument(plan, "in_axes", in_axes, BY_RULE, VmapAxisError, demands=_has_axis)
+
+
+def _has_axis(spec: Any) -> bool:
+    return any(isinstance(axis, int) for axis in tree_leaves(spec))
 
 
 def axis_option(plan: Plan, in_axes: Any, param: Param) -> Any:
@@ -104,43 +107,74 @@ def mapped_signature(plan: Plan) -> inspect.Signature:
     return plan.signature.replace(parameters=parameters, return_annotation=inspect.Signature.empty)
 
 
+@dataclasses.dataclass(slots=True)
+class Mapped:
+    """The arguments of a call with the mapped arrays taken out, the axis of each, and their size."""
+
+    taken: Taken
+    axes: list[int]
+    size: int
+
+    @property
+    def arrays(self) -> list[Any]:
+        return self.taken.arrays
+
+    def join(self, arrays: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
+        """The arguments, with `arrays` in the place of what is mapped."""
+        return self.taken.join(arrays)
+
+
 def map_arguments(
-    plan: Plan, in_axes: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], axis_size: int | None
+    plan: Plan,
+    in_axes: Any,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    axis_size: int | None,
+    if_none: int | None = None,
 ) -> Mapped:
     """Resolve the axis of every leaf of a call, and take the mapped arrays out of it.
 
+    Args:
+        plan: of the function.
+        in_axes: the option.
+        args: of the call.
+        kwargs: of the call.
+        axis_size: the option.
+        if_none: the size where nothing is mapped, and none is given.
+
     Raises:
         VmapAxisError: an axis is out of range, sizes disagree, nothing is mapped, or `in_axes` is not a
-            prefix of the arguments.
+            prefix of the arguments, or says an axis of one that is left out.
     """
-    arrays: list[Any] = []
+    call = Call(args, kwargs)
+    specs = iter(_specs(plan, in_axes, call))
     axes: list[int] = []
-    rests: list[Rest] = []
-    for leaves, treedef, leaf_axes in argument_axes(plan, in_axes, args, kwargs):
-        taken, rest = split_leaves(leaves, treedef, [axis is not None for axis in leaf_axes])
-        rests.append(rest)
-        arrays += taken
-        axes += [axis for axis in leaf_axes if axis is not None]
-    size = _common_size(arrays, axes, axis_size)
+
+    def choose(argument: Argument, leaves: list[Any]) -> list[bool]:
+        found = _leaf_axes(plan, argument, next(specs), leaves)
+        axes.extend([axis for axis in found if axis is not None])
+        return [axis is not None for axis in found]
+
+    taken = call.take(plan, choose)
+    if not axes and axis_size is None:
+        axis_size = if_none
+    size = _common_size(taken.arrays, axes, axis_size)
     if size is None:
-        given: list[tuple[int | str, Any]] = [*enumerate(args), *kwargs.items()]
-        places = zip(given, rests, strict=True)
-        named = [_Leaf(plan, place, value, at) for (place, value), rest in places for at in rest.taken_at]
-        raise _size_error(plan, named, arrays, axes, axis_size)
-    return Mapped(arrays, axes, size, tuple(rests), tuple(kwargs))
+        given = zip(plan.arguments(args, kwargs), taken.rests, strict=True)
+        named = [_Leaf(argument, at) for argument, rest in given for at in rest.taken_at]
+        raise _size_error(plan, named, taken.arrays, axes, axis_size)
+    return Mapped(taken, axes, size)
 
 
-def argument_axes(
-    plan: Plan, in_axes: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> Iterator[tuple[list[Any], Treedef, list[int | None]]]:
-    """For each argument of a call its leaves, its structure, and the axis of each leaf."""
-    given = _per_argument(plan, in_axes)
-    for i, (spec, value) in enumerate(zip(given.by_position(len(args)), args, strict=True)):
-        leaves, treedef = tree_flatten(value)
-        yield leaves, treedef, _leaf_axes(plan, plan.positional(i), spec, value, leaves)
-    for name, value in kwargs.items():
-        leaves, treedef = tree_flatten(value)
-        yield leaves, treedef, _leaf_axes(plan, plan.keyword(name), given.by_name(name), value, leaves)
+def argument_axes(plan: Plan, in_axes: Any, call: Call) -> list[list[int | None]]:
+    """For each argument of a call, the axis of each leaf."""
+    given = zip(plan.arguments(call.args, call.kwargs), _specs(plan, in_axes, call), strict=True)
+    return [_leaf_axes(plan, argument, spec, tree_leaves(argument.value)) for argument, spec in given]
+
+
+def _specs(plan: Plan, in_axes: Any, call: Call) -> list[Any]:
+    """What the option says of each argument."""
+    return _per_argument(plan, in_axes).of_call(len(call.args), tuple(call.kwargs))
 
 
 def _common_size(arrays: Sequence[Any], axes: Sequence[int], size: int | None) -> int | None:
@@ -160,31 +194,24 @@ def _common_size(arrays: Sequence[Any], axes: Sequence[int], size: int | None) -
 class _Leaf:
     """A leaf of an argument, named only if something is wrong with it."""
 
-    plan: Plan
-    place: int | str
-    value: Any
+    argument: Argument
     at: int
 
     def __str__(self) -> str:
-        name = self.place
-        if isinstance(name, int):
-            name = self.plan.bind_names(name + 1, ())[name]
-        path, _ = jax.tree_util.tree_flatten_with_path(self.value)[0][self.at]
-        return name + jax.tree_util.keystr(path)
+        path, _ = jax.tree_util.tree_flatten_with_path(self.argument.value)[0][self.at]
+        return self.argument.name + jax.tree_util.keystr(path)
 
 
-def _leaf_axes(
-    plan: Plan, param: Param | None, spec: Any, value: Any, leaves: Sequence[Any]
-) -> list[int | None]:
+def _leaf_axes(plan: Plan, argument: Argument, spec: Any, leaves: Sequence[Any]) -> list[int | None]:
     """The axis of each leaf of one argument: the option, else the annotation, else the rule."""
-    hint = None if param is None else param.hint
+    param, value = argument.param, argument.value
     name = "" if param is None else param.name
     if spec is not BY_RULE and spec != BY_RULE:
         return _only_arrays(plan, name, spread(plan, "in_axes", name, spec, value), leaves, spec)
-    if hint is not None and hint.axis is not None:
-        axis = hint.axis.axis
+    if param is not None and param.hint.axis is not None:
+        axis = param.hint.axis.axis
         return _only_arrays(plan, name, [axis] * len(leaves), leaves, axis)
-    return _by_rule(Role.AUTO if hint is None else hint.role, value, leaves)
+    return _by_rule(Role.AUTO if param is None else param.hint.role, value, leaves)
 
 
 def _by_rule(role: Role, value: Any, leaves: Sequence[Any]) -> list[int | None]:
@@ -206,7 +233,7 @@ def _without_numbers(
     for axis, leaf, mark in zip(axes, leaves, leaf_marks(value), strict=True):
         traced = role is Role.TRACED or mark.traced
         unsaid = axis == 0 and mark.axis is None and leaf.ndim == 0
-        number = unsaid and (traced or (only_arrays and jax.typeof(leaf).weak_type))
+        number = unsaid and (traced or only_arrays)
         out.append(None if number else axis)
     return out
 

@@ -14,11 +14,11 @@ from jax.tree_util import tree_flatten
 
 from typedfilter._mapping.axes import BY_RULE, ruled, spread
 from typedfilter._reading.plan import Plan
-from typedfilter._values.leaves import is_array
+from typedfilter._values.leaves import is_array, is_array_like
 from typedfilter._values.text import brief
 from typedfilter.errors import VmapAxisError
 
-__all__ = ["is_batched", "place_outputs", "result_axes", "split_outputs"]
+__all__ = ["asks_for_no_axis", "is_batched", "place_outputs", "result_axes", "split_outputs"]
 
 Differs = Callable[[Any], bool]
 
@@ -29,6 +29,8 @@ def split_outputs(
     """A result inside the map: the arrays that get an axis, the arrays that don't, and how to place them."""
     leaves, treedef = tree_flatten(out)
     axes = result_axes(plan, out_axes, out, leaves, differs)
+    if not all(map(is_array, leaves)):
+        leaves = list(map(_with_axis, leaves, axes))
     if any(axes):
         _check_result_axes(plan, axes, leaves)
     if None not in axes and all(map(is_array, leaves)):
@@ -39,6 +41,12 @@ def split_outputs(
         kinds.append("other" if not is_array(leaf) else "whole" if axis is None else "mapped")
         groups[kinds[-1]].append(leaf)
     return groups["mapped"], groups["whole"], (treedef, kinds, axes, groups["other"])
+
+
+def _with_axis(leaf: Any, axis: int | None) -> Any:
+    """By the rule only arrays have an axis; who gives one to a number wants as many of it as examples."""
+    number = axis is not None and not is_array(leaf) and is_array_like(leaf)
+    return jnp.asarray(leaf) if number else leaf
 
 
 def _check_result_axes(plan: Plan, axes: Sequence[int | None], leaves: Sequence[Any]) -> None:
@@ -78,6 +86,13 @@ def result_axes(
         0 if axis is None and is_array(leaf) and differs(leaf) else axis
         for axis, leaf in zip(axes, leaves, strict=True)
     ]
+
+
+def asks_for_no_axis(plan: Plan, out_axes: Any) -> bool:
+    """Whether no part of the result is to have an axis, as the option says, else the annotation."""
+    if out_axes is not BY_RULE and out_axes != BY_RULE:
+        return not jax.tree_util.tree_leaves(out_axes)
+    return plan.returns.axis is not None and plan.returns.axis.axis is None
 
 
 def is_batched(value: Any, mapped: Sequence[Any]) -> bool:

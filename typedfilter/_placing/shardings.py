@@ -19,7 +19,6 @@ import jax
 import jax.core
 from jax.sharding import NamedSharding
 
-from typedfilter._compat import says_incompatible_devices, says_incompatible_mesh
 from typedfilter._placing.places import (
     NoPrefixError,
     devices_of,
@@ -94,12 +93,11 @@ def placed(
     def call(*args: Any, **kwargs: Any) -> Any:
         if not _active.get():
             return body(*args, **kwargs)
-        names = plan.bind_names(len(args), tuple(kwargs))
-        params = [*(plan.positional(i) for i in range(len(args))), *map(plan.keyword, kwargs)]
-        hints = [param.hint if param is not None and annotated else UNANNOTATED for param in params]
         places = [None] * bound + options.of_arguments(plan, bound, len(args), kwargs)
-        given = zip(names, [*args, *kwargs.values()], places, hints, strict=True)
-        values = [_placed(plan, "in_shardings", *one) for one in given]
+        values = []
+        for (name, param, value), place in zip(plan.arguments(args, kwargs), places, strict=True):
+            hint = param.hint if param is not None and annotated else UNANNOTATED
+            values.append(_placed(plan, "in_shardings", name, value, place, hint))
         out = body(*values[: len(args)], **dict(zip(kwargs, values[len(args) :], strict=True)))
         returns = plan.returns if annotated else UNANNOTATED
         return _placed(plan, "out_shardings", "return", out, options.of_result(), returns)
@@ -189,8 +187,7 @@ class Shardings:
         """Where the arguments of a call go, less the first `bound`: a pytree of places for each."""
         for _ in range(bound):
             plan = plan.without_first()
-        option = in_shardings(plan, self.inputs.tree())
-        return [*option.by_position(count - bound), *map(option.by_name, names)]
+        return in_shardings(plan, self.inputs.tree()).of_call(count - bound, tuple(names))
 
     def of_result(self) -> Any:
         return self.output.tree()
@@ -212,9 +209,10 @@ class Shardings:
         self, plan: Plan, bound: int, error: ValueError, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> ShapeError | None:
         """What these places have to do with an error of JAX; `None` if that is of something else."""
-        if says_incompatible_devices(error):
+        text = str(error)  # as the releases of JAX word it
+        if text.startswith("Received incompatible devices for jitted computation"):
             return self._elsewhere(plan, bound, args, kwargs)
-        if says_incompatible_mesh(error) and len(self._meshes) > 1:
+        if "is incompatible with mesh_shape" in text and len(self._meshes) > 1:
             return ShapeError(
                 "is to be split over one mesh, and something else over another",
                 function=plan.function,
@@ -229,10 +227,9 @@ class Shardings:
         self, plan: Plan, bound: int, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> ShapeError | None:
         """The error for the first array that is bound to other devices than a place names."""
-        names = plan.bind_names(len(args), tuple(kwargs))
         places = [None] * bound + self.of_arguments(plan, bound, len(args), kwargs)
         everywhere = [devices_of(leaf) for leaf in (*self.inputs.leaves, *self.output.leaves)]
-        for name, value, place in zip(names, (*args, *kwargs.values()), places, strict=True):
+        for (name, _, value), place in zip(plan.arguments(args, kwargs), places, strict=True):
             found = jax.tree_util.tree_flatten_with_path(value)[0]
             for (path, leaf), target in zip(found, spread_places(place, value), strict=True):
                 wanted = [devices_of(target)] if target is not None else everywhere

@@ -9,11 +9,12 @@ import functools
 import inspect
 import sys
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from inspect import Parameter, Signature
 from typing import Any
 
-from typedfilter._reading.names import Scope, annotations_of, unwrapped
+from typedfilter._reading.names import Scope, annotations_of
+from typedfilter._reading.wrappers import hands_on, is_wrapper, unwrapped
 from typedfilter.errors import AnnotationError
 
 __all__ = [
@@ -23,7 +24,9 @@ __all__ = [
     "name_of",
     "own_call",
     "partly_bound",
+    "says",
     "signature_of",
+    "told",
 ]
 
 ANYTHING = Signature(
@@ -32,7 +35,6 @@ ANYTHING = Signature(
 """The signature of builtins that do not tell theirs (`max`, `operator.itemgetter(0)`)."""
 
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
-_VARIADIC = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 _HOLE = getattr(functools, "Placeholder", object())  # Python 3.14: an argument of a partial that stays open
 
 
@@ -45,81 +47,42 @@ def name_of(fn: Any) -> str:
 
 
 def signature_of(fn: Any) -> Signature | None:
-    """How `fn` is called, with the annotations of what it wraps; `None` if it does not tell.
+    """The parameters that `fn` itself has, with its own annotations; `None` if it does not tell.
 
-    A function under `functools.wraps` may take other parameters than the one that it wraps: its own are
-    those of a call. Its `*args` and `**kwargs` stand for what it passes on.
+    Of a wrapper they are those of its own code, `*args` and `**kwargs` mostly: what it wraps may get others.
     """
-    told = _told(fn)
-    own = None if told is None else _own(fn)
-    inner = None if own is None else signature_of(fn.__wrapped__)
-    return told if own is None or inner is None else _around(own, inner)
+    if hands_on(fn):
+        return signature_of(fn.__wrapped__)
+    if is_wrapper(fn) and not says(fn):
+        return _of_code(fn) if isinstance(fn, types.FunctionType) else None
+    return told(fn)
 
 
-def _own(fn: Any) -> Signature | None:
-    """What the code of a wrapper takes; `None` where `fn` is none, or has said itself how it is called."""
-    inner = getattr(fn, "__wrapped__", None)
-    if not callable(inner) or isinstance(fn, type):
-        return None
-    said = getattr(fn, "__signature__", None)
-    if said is not None and said is not getattr(inner, "__signature__", None):  # which `wraps` copies
-        return None
-    code = fn if isinstance(fn, types.FunctionType) else getattr(type(fn), "__call__", None)  # noqa: B004
-    if not isinstance(code, types.FunctionType):
-        return None
-    bare = types.FunctionType(code.__code__, {}, None, code.__defaults__, code.__closure__)
-    bare.__kwdefaults__ = code.__kwdefaults__
-    annotations = annotations_of(code)
-    params = [
-        param.replace(annotation=annotations.get(param.name, Parameter.empty))
-        for param in inspect.signature(bare).parameters.values()
-        if not (param.kind is Parameter.KEYWORD_ONLY and param.name.startswith("__"))  # beartype's own
-    ]
-    bound = code is not fn and params and params[0].kind in _POSITIONAL
-    return Signature(params[1:] if bound else params)
+def says(fn: Any) -> bool:
+    """Whether a wrapper has said itself how it is called, by a `__signature__` that is no copy."""
+    said = getattr(fn, "__dict__", {}).get("__signature__")
+    return said is not None and said is not getattr(fn.__wrapped__, "__signature__", None)
 
 
-def _around(own: Signature, inner: Signature) -> Signature:
-    """The parameters of a wrapper, and in the place of its variadic ones those of the function inside."""
-    known = inner.parameters
-    named = [param for param in own.parameters.values() if param.kind not in _VARIADIC]
-    named = [p.replace(annotation=known[p.name].annotation) if p.name in known else p for p in named]
-    variadic = [param for param in own.parameters.values() if param.kind in _VARIADIC]
-    kinds = [param.kind for param in variadic]
-    names = {param.name for param in named}
-    passed = [_passed_on(param, kinds) for param in known.values() if param.name not in names]
-    rest = [param for param in passed if param is not None]
-    if not rest and len(variadic) < 2:
-        rest = variadic
-    if any(param.kind is Parameter.POSITIONAL_OR_KEYWORD for param in named):  # none may come before these
-        rest = [_by_either(param) for param in rest]
-    try:
-        params = sorted([*named, *rest], key=lambda param: param.kind)
-        return inner.replace(parameters=params)
-    except ValueError:  # it has a default that those after it lack
-        return inner.replace(parameters=[*own.parameters.values()])
+def _of_code(fn: types.FunctionType) -> Signature:
+    """What the code of a function takes, whatever it wraps."""
+    bare = types.FunctionType(fn.__code__, {}, None, fn.__defaults__, fn.__closure__)
+    bare.__kwdefaults__ = fn.__kwdefaults__
+    own: Mapping[str, Any] = {} if _copies_annotations(fn) else annotations_of(fn)
+    params = inspect.signature(bare).parameters.values()
+    return Signature(
+        [param.replace(annotation=own.get(param.name, Parameter.empty)) for param in params],
+        return_annotation=own.get("return", Parameter.empty),
+    )
 
 
-def _passed_on(param: Parameter, kinds: Sequence[Any]) -> Parameter | None:
-    """How a parameter is passed through a wrapper that has variadic parameters of these kinds."""
-    if Parameter.VAR_POSITIONAL in kinds and param.kind in (*_POSITIONAL, Parameter.VAR_POSITIONAL):
-        return param
-    if Parameter.VAR_KEYWORD not in kinds or param.kind in (
-        Parameter.POSITIONAL_ONLY,
-        Parameter.VAR_POSITIONAL,
-    ):
-        return None
-    by_name = param.kind is Parameter.POSITIONAL_OR_KEYWORD
-    return param.replace(kind=Parameter.KEYWORD_ONLY) if by_name else param
+def _copies_annotations(fn: Any) -> bool:
+    """Whether the annotations of a wrapper are those of what it wraps, as `functools.wraps` copies them."""
+    return dict(annotations_of(fn)) == dict(annotations_of(fn.__wrapped__))
 
 
-def _by_either(param: Parameter) -> Parameter:
-    by_place = param.kind is Parameter.POSITIONAL_ONLY
-    return param.replace(kind=Parameter.POSITIONAL_OR_KEYWORD) if by_place else param
-
-
-def _told(fn: Any) -> Signature | None:
-    """What Python says, which follows `__wrapped__`."""
+def told(fn: Any) -> Signature | None:
+    """What Python says, which follows `__wrapped__`: for people."""
     try:
         if sys.version_info >= (
             3,
@@ -135,7 +98,7 @@ def _told(fn: Any) -> Signature | None:
 
 def own_call(fn: Any) -> Any:
     """The bound `__call__` of a callable object that is written in Python; `None` for any other callable."""
-    if isinstance(fn, types.FunctionType | types.BuiltinFunctionType) or hasattr(fn, "__wrapped__"):
+    if isinstance(fn, types.FunctionType | types.BuiltinFunctionType) or (is_wrapper(fn) and says(fn)):
         return None
     call = getattr(fn, "__call__", None)  # noqa: B004 (the bound method is wanted, not whether there is one)
     return None if isinstance(call, types.MethodWrapperType) else call

@@ -15,9 +15,10 @@ import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Union
 
+from typedfilter._reading.wrappers import unwrapped
 from typedfilter.errors import AnnotationError
 
-__all__ = ["MARKER_NAMES", "Scope", "Unknown", "annotations_of", "unwrapped"]
+__all__ = ["MARKER_NAMES", "Scope", "Unknown", "annotations_of"]
 
 MARKER_NAMES = ("Static", "Traced", "Donate", "VmapAxis", "ScanAxis", "Diff", "NoDiff")
 _ATTRIBUTE = "<attribute>"  # not an identifier: no name in an annotation can be it
@@ -170,15 +171,6 @@ def annotations_of(owner: Any) -> Mapping[str, Any]:
 
         return annotationlib.get_annotations(owner, format=annotationlib.Format.FORWARDREF)
     return inspect.get_annotations(owner)
-
-
-def unwrapped(fn: Any) -> Any:
-    """The innermost function of a chain of `__wrapped__`: the one whose annotations are read."""
-    seen = {id(fn)}
-    while (inner := getattr(fn, "__wrapped__", None)) is not None and id(inner) not in seen:
-        seen.add(id(inner))
-        fn = inner
-    return fn
 
 
 def _expression(text: str) -> ast.Expression:

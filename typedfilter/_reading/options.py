@@ -27,6 +27,7 @@ class PerArgument:
         unsaid: what stands for an argument of which a dictionary or a tuple says nothing.
         error: what to raise.
         text: shows what was passed.
+        demands: whether what is said of a parameter asks that it is passed, not left to its default.
     """
 
     plan: Plan
@@ -35,6 +36,7 @@ class PerArgument:
     unsaid: Any
     error: type[TypedFilterError]
     text: Callable[[Any], str] = repr
+    demands: Callable[[Any], bool] = lambda said: False
 
     def check(self) -> None:
         """Refuse names that the function does not have, and more entries than it has arguments."""
@@ -65,14 +67,38 @@ class PerArgument:
                     fix=f"correct the name in {self.option}",
                 )
 
-    def by_position(self, count: int) -> list[Any]:
-        """What is said of each of `count` positional arguments."""
+    def of_call(self, count: int, names: tuple[str, ...]) -> list[Any]:
+        """What is said of each argument of a call with so many by position, and these by name.
+
+        Raises:
+            TypedFilterError: of the class `error`, where something is said of an argument that is left out,
+                or nothing of one.
+        """
         if isinstance(self.given, dict):
-            names = self.plan.bind_names(count)
-            starred = [self.plan.positional(i).name for i in range(count)]
-            return [
-                self.given.get(s, self.given.get(n, self.unsaid)) for n, s in zip(names, starred, strict=True)
-            ]
+            layout = self.plan.layout(count, names)
+            self._check_passed(layout)
+            return [self._by_names(name, param) for name, param in layout]
+        return [*self._by_position(count), *map(self._by_name, names)]
+
+    def _check_passed(self, layout: list[tuple[str, Param | None]]) -> None:
+        passed = {name for name, _ in layout} | {param.name for _, param in layout if param is not None}
+        known = {param.name for param in self.plan.params}
+        for name, said in self.given.items():
+            if name not in passed and (self.demands(said) if name in known else said is not None):
+                raise self.error(
+                    f"is not passed, and {self.option} says {self.text(said)} of it",
+                    function=self.plan.function,
+                    parameter=name,
+                    expected=f"an argument of that name for each entry of {self.option}",
+                    actual=f"a call with {', '.join(name for name, _ in layout) or 'no arguments'}",
+                    fix=f"pass it by name, or drop its entry: {self.option} says nothing of a default",
+                )
+
+    def _by_names(self, name: str, param: Param | None) -> Any:
+        starred = self.unsaid if param is None else self.given.get(param.name, self.unsaid)
+        return self.given.get(name, starred)
+
+    def _by_position(self, count: int) -> list[Any]:
         if not isinstance(self.given, tuple | list):
             return [self.given] * count
         if len(self.given) < count:
@@ -85,12 +111,8 @@ class PerArgument:
             )
         return list(self.given[:count])
 
-    def by_name(self, name: str) -> Any:
+    def _by_name(self, name: str) -> Any:
         """What is said of an argument that is passed by name: what is said of its position, if it has one."""
-        if isinstance(self.given, dict):
-            param = self.plan.keyword(name)
-            starred = self.unsaid if param is None else self.given.get(param.name, self.unsaid)
-            return self.given.get(name, starred)
         if not isinstance(self.given, tuple | list):
             return self.given
         names = [param.name for param in self.plan.positionals]
@@ -104,5 +126,5 @@ class PerArgument:
         return (
             self.unsaid
             if param.variadic and isinstance(self.given, tuple | list)
-            else self.by_name(param.name)
+            else self._by_name(param.name)
         )

@@ -11,9 +11,9 @@ import enum
 import functools
 import types
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from inspect import Parameter, Signature
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args, get_origin
 
 from jax.sharding import PartitionSpec
 
@@ -22,11 +22,12 @@ from typedfilter._reading.hints import UNANNOTATED, Hint, class_hints, named, pa
 from typedfilter._reading.names import Scope
 from typedfilter._reading.roles import Role
 from typedfilter._reading.text import show
+from typedfilter._reading.wrappers import hands_on, is_wrapper
 from typedfilter._values.memory import PerObject
 from typedfilter.annotations import Marker
 from typedfilter.errors import AnnotationError
 
-__all__ = ["POSITIONAL", "Param", "Plan", "plan_of", "refuse_lost_markers"]
+__all__ = ["POSITIONAL", "Argument", "Binding", "Param", "Plan", "plan_of", "refuse_lost_markers"]
 
 
 def plan_of(fn: Any, *, final: bool = False) -> Plan:
@@ -53,7 +54,7 @@ def _plan_of(fn: Any, final: bool) -> Plan:
     own = getattr(type(fn), "__typedfilter_plan__", None)
     if own is not None:
         plan: Plan = own(fn)
-        return plan
+        return plan.as_written
     if isinstance(fn, staticmethod | classmethod):
         return _plan_of(fn.__func__, final)
     if not callable(fn):
@@ -68,7 +69,13 @@ def _plan_of(fn: Any, final: bool) -> Plan:
     if isinstance(fn, type):
         return _of_class(fn)
     call = callables.own_call(fn)
-    return _plan_of(call, final) if call is not None else _of_function(fn, final)
+    if call is None:
+        return _of_function(fn, final)
+    plan = _plan_of(call, final)
+    if not is_wrapper(fn):
+        return plan
+    binding = plan.binding if plan.binding is Binding.KEPT else Binding.PLACED
+    return dataclasses.replace(plan, function=callables.name_of(fn), binding=binding)
 
 
 def _of_method(method: types.MethodType, final: bool) -> Plan:
@@ -84,9 +91,9 @@ def _of_function(fn: Any, final: bool, owner: type | None = None) -> Plan:
     signature = callables.signature_of(fn)
     name = callables.name_of(fn)
     if signature is None:
-        return _resolved(name, callables.ANYTHING, Scope(), has_signature=False)
+        return _resolved(name, callables.ANYTHING, Scope(), has_signature=False).as_written
     scope = Scope.of_function(fn, owner, before.kept if before is not None else None)
-    plan = _resolved(name, signature, scope)
+    plan = dataclasses.replace(_resolved(name, signature, scope), binding=_binding(fn))
     if final and not any(hint.opaque for hint in _hints(plan)):  # else it is refused, until it is mended
         plan = dataclasses.replace(plan, complete=True, kept={})
     _remember(fn, plan, before)
@@ -97,7 +104,7 @@ def _of_class(cls: type) -> Plan:
     signature = callables.signature_of(cls)
     name = callables.name_of(cls)
     if signature is None:
-        return _resolved(name, callables.ANYTHING, Scope(), has_signature=False)
+        return _resolved(name, callables.ANYTHING, Scope(), has_signature=False).as_written
     # What a dataclass or NamedTuple writes for itself has the annotations of its fields, strings and all.
     written = {field.name: field.type for field in getattr(cls, "__dataclass_fields__", {}).values()}
     fields = class_hints(cls) if written or hasattr(cls, "_fields") else {}
@@ -106,7 +113,14 @@ def _of_class(cls: type) -> Plan:
         for param in signature.parameters.values()
         if param.name in fields and written.get(param.name, param.annotation) is param.annotation
     }
-    return _resolved(name, signature.replace(return_annotation=cls), callables.constructor_scope(cls), known)
+    scope = callables.constructor_scope(cls)
+    return _resolved(name, signature.replace(return_annotation=cls), scope, known).as_written
+
+
+def _binding(fn: Any) -> Binding:
+    if is_wrapper(fn):
+        return Binding.KEPT if callables.says(fn) and not hands_on(fn) else Binding.PLACED
+    return Binding.FILLED if isinstance(fn, types.FunctionType) else Binding.KEPT
 
 
 def _resolved(
@@ -121,7 +135,8 @@ def _resolved(
         returns = _returned(signature.return_annotation, scope)
     complete = not any(hint.unresolved for hint in (returns, *(param.hint for param in params)))
     kept = {} if complete else dict(scope.used)
-    return Plan(name, tuple(params), returns, signature, has_signature, complete, kept)
+    plan = Plan(name, tuple(params), returns, signature, has_signature)
+    return dataclasses.replace(plan, complete=complete, kept=kept)
 
 
 def _hints(plan: Plan) -> tuple[Hint, ...]:
@@ -199,6 +214,18 @@ def _is_global(annotation: Any) -> bool:
 POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
 
+class Binding(enum.Enum):
+    """What may be done to the arguments of a call before a callable gets them.
+
+    To a wrapper, and to whatever is no function at all, an argument that is passed is not one that is left
+    out, and a keyword is not a position.
+    """
+
+    FILLED = "filled"  # a plain function: each in its place, and defaults in the places left out
+    PLACED = "placed"  # a wrapper's own parameters are known: each in its place, what is left out stays out
+    KEPT = "kept"  # anything else: as the caller wrote them
+
+
 @dataclasses.dataclass(frozen=True)
 class Param:
     """One parameter of the user's function."""
@@ -208,10 +235,23 @@ class Param:
     hint: Hint
     default: Any = Parameter.empty
 
+    empty: ClassVar[Any] = Parameter.empty
+
     @property
     def variadic(self) -> bool:
         """Whether this is `*args` or `**kwargs`."""
         return self.kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+
+
+class Argument(NamedTuple):
+    """One argument of a call: what messages call it, the parameter that takes it, and its value."""
+
+    name: str
+    param: Param | None
+    value: Any
+
+
+_MAX_LAYOUTS = 256  # forms of calls; of a function that is called in more, they are found again
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,6 +263,7 @@ class Plan:
     returns: Hint
     signature: Signature
     has_signature: bool = True  # False for builtins without one: then (*args, **kwargs), all AUTO
+    binding: Binding = Binding.FILLED
     complete: bool = True  # False while a name may still be defined later: resolve again at the first call
     kept: Mapping[str, Any] = dataclasses.field(
         default_factory=dict[str, Any]
@@ -243,20 +284,9 @@ class Plan:
         """`**kwargs`."""
         return self._only(Parameter.VAR_KEYWORD)
 
-    def positional(self, index: int) -> Param:
-        """The parameter that takes the positional argument `index`.
-
-        Raises:
-            TypeError: there are not that many.
-        """
-        if index < len(self.positionals):
-            return self.positionals[index]
-        if self.var_positional is None:
-            takes = len(self.positionals)
-            raise TypeError(
-                f"{self.function}() takes {takes} positional arguments but {index + 1} were given"
-            )
-        return self.var_positional
+    def positional(self, index: int) -> Param | None:
+        """The parameter that takes the positional argument `index`; `None` if none does."""
+        return self.positionals[index] if index < len(self.positionals) else self.var_positional
 
     def keyword(self, name: str) -> Param | None:
         """The parameter that takes the keyword argument `name`, `**kwargs` included; `None` if none does."""
@@ -266,12 +296,49 @@ class Plan:
         """The parameters that are marked `Diff`, in order."""
         return tuple(param for param in self.params if param.hint.diff is True)
 
+    def arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Argument]:
+        """The arguments of a call in its order, each with its name and its parameter.
+
+        What does not fit the parameters has none: to refuse it is for Python, when the function is called.
+        """
+        layout = self.layout(len(args), tuple(kwargs))
+        return [
+            Argument(*place, value) for place, value in zip(layout, (*args, *kwargs.values()), strict=True)
+        ]
+
     def bind_names(self, nargs: int, kwnames: Iterable[str] = ()) -> list[str]:
         """For messages: what each argument of a call is called, `args[2]` for a variadic one."""
+        return [name for name, _ in self.layout(nargs, tuple(kwnames))]
+
+    def layout(self, count: int, names: tuple[str, ...]) -> list[tuple[str, Param | None]]:
+        """The name and parameter of each argument of a call with so many by position, and these by name."""
+        found = self._layouts.get((count, names))
+        if found is None:
+            if len(self._layouts) >= _MAX_LAYOUTS:
+                self._layouts.clear()
+            places = [(self._name_at(i), self.positional(i)) for i in range(count)]
+            found = [*places, *((self._name_by(name), self.keyword(name)) for name in names)]
+            self._layouts[count, names] = found
+        return found
+
+    @functools.cached_property
+    def _layouts(self) -> dict[tuple[int, tuple[str, ...]], list[tuple[str, Param | None]]]:
+        return {}
+
+    def _name_at(self, index: int) -> str:
         fixed = len(self.positionals)
         rest = self.var_positional.name if self.var_positional is not None else "args"
-        names = [self.positionals[i].name if i < fixed else f"{rest}[{i - fixed}]" for i in range(nargs)]
-        return [*names, *kwnames]
+        return self.positionals[index].name if index < fixed else f"{rest}[{index - fixed}]"
+
+    def _name_by(self, name: str) -> str:
+        """That of an argument that is passed by name; `k['x']` for `f(1, x=2)` of `f(x, /, **k)`."""
+        by_place = any(param.name == name for param in self.positionals) and name not in self._keywords
+        return f"{self.var_keyword.name}[{name!r}]" if by_place and self.var_keyword is not None else name
+
+    @functools.cached_property
+    def as_written(self) -> Plan:
+        """This plan, of a callable to which a call is passed on as the caller wrote it."""
+        return self if self.binding is Binding.KEPT else dataclasses.replace(self, binding=Binding.KEPT)
 
     def without_first(self) -> Plan:
         """The plan of a method when it is bound: without its first positional parameter, if it has one."""

@@ -78,8 +78,3 @@ def structure_text(treedef: Any) -> str:
 def steps(path: Any) -> str:
     """The way to a leaf, as JAX gives it, in the same spelling as `subscript`: `["a"][0].weight`."""
     return jax.tree_util.keystr(path).replace("'", '"')
-
-
-def subscript(key: Any) -> str:
-    """A dictionary key as it is written: `["a"]`, `[0]`."""
-    return f'["{key}"]' if isinstance(key, str) else f"[{key!r}]"

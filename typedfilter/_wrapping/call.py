@@ -1,64 +1,171 @@
-"""A call as a function of its arrays alone: everything else travels around JAX, in and out.
+"""The arguments of one call, taken apart and joined again, by name, parameter and value.
 
-Serves the transforms that treat all arrays alike (checkpoints, jaxprs, closures). What a parameter
-is annotated as decides for its whole argument; where it says nothing, arrays are passed, leaf by leaf.
+A call stays what its caller wrote: what was left out stays out, a keyword stays a keyword; a transform
+that needs a default asks for it. Everything but the arrays that it takes out travels around JAX, in and out.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import enum
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-import jax
-import jax.core
+from jax.tree_util import tree_flatten
 
 from typedfilter._reading.fields import leaf_marks
-from typedfilter._reading.plan import Param, Plan
+from typedfilter._reading.plan import Argument, Binding, Param, Plan
 from typedfilter._reading.roles import Role
 from typedfilter._values.leaves import is_array_like, is_passed
-from typedfilter._values.split import Rest, split
+from typedfilter._values.split import Rest, split, split_leaves
 
-__all__ = ["Arguments", "Call", "Lifted", "Mapped", "take_arrays"]
+__all__ = ["OMITTED", "Call", "Lifted", "Taken", "take_arrays", "without_omitted"]
 
 Predicate = Callable[[Any], bool]
+Choose = Callable[[Argument, list[Any]], Sequence[bool]]
 
 
-class Arguments:
-    """The arguments of one call without their arrays.
+@dataclasses.dataclass(slots=True)
+class Call:
+    """The arguments of one call, as the caller wrote them."""
+
+    args: Sequence[Any] = ()
+    kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
+
+    @property
+    def values(self) -> list[Any]:
+        return [*self.args, *self.kwargs.values()]
+
+    def take(self, plan: Plan | None, choose: Choose, only: Collection[int] | None = None) -> Taken:
+        """Take out the leaves that `choose` says, argument by argument.
+
+        Args:
+            plan: of the function that is called; without one, no argument has a parameter.
+            choose: says of each leaf of an argument whether it is taken.
+            only: the arguments to look at, by their number; others stay as they are.
+        """
+        arrays: list[Any] = []
+        rests: list[Rest | Whole] = []
+        for index, argument in enumerate(_arguments(plan, self.args, self.kwargs)):
+            if only is not None and index not in only:
+                rests.append(Whole(argument.value))
+                continue
+            leaves, treedef = tree_flatten(argument.value)
+            taken, rest = split_leaves(leaves, treedef, choose(argument, leaves))
+            rests.append(rest)
+            arrays += taken
+        return Taken(arrays, rests, len(self.args), tuple(self.kwargs))
+
+    def filled(self, plan: Plan) -> Call:
+        """One form for all calls that are the same to a plain function: in their places, with defaults.
+
+        Any other callable might tell them apart: of that, the call comes back as it is.
+
+        Raises:
+            TypeError: the arguments don't fit the parameters.
+        """
+        bound = plan.signature.bind(*self.args, **self.kwargs)
+        if plan.binding is not Binding.FILLED:
+            return self
+        bound.apply_defaults()
+        return Call(bound.args, bound.kwargs)
+
+    def with_default(self, plan: Plan, param: Param) -> Call | None:
+        """This call with a parameter that was left out passed its default; `None` if that can't be done."""
+        if param.default is Param.empty or plan.binding is not Binding.FILLED:
+            return None
+        if param.kind is not param.kind.POSITIONAL_ONLY:
+            return Call(self.args, {**self.kwargs, param.name: param.default})
+        before = plan.positionals[len(self.args) : plan.positionals.index(param)]
+        if any(one.default is Param.empty for one in before):
+            return None
+        return Call((*self.args, *(one.default for one in before), param.default), self.kwargs)
+
+
+def _arguments(plan: Plan | None, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterable[Argument]:
+    if plan is not None:
+        return plan.arguments(args, kwargs)
+    names = [*(f"args[{i}]" for i in range(len(args))), *kwargs]
+    values = (*args, *kwargs.values())
+    return [Argument(name, None, value) for name, value in zip(names, values, strict=True)]
+
+
+class Whole:
+    """An argument of which nothing is taken."""
+
+    __slots__ = ("value",)
+    taken_at: tuple[int, ...] = ()
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def join(self, taken: Iterable[Any]) -> Any:
+        return self.value
+
+    def with_none(self, taken: Iterable[Any]) -> Any:
+        return None
+
+
+class Taken:
+    """The arguments of one call, with some leaves taken out.
 
     Attributes:
-        names: those that were passed by name, which come last.
-        masks: for each argument, which of its leaves are arrays.
+        arrays: what was taken, flat.
+        rests: of each argument, what is left.
+        count: how many arguments were passed by position.
+        names: of those that were passed by name, which come last.
     """
 
-    def __init__(self, count: int, names: tuple[str, ...], masks: list[list[bool]], rest: Rest) -> None:
+    __slots__ = ("arrays", "count", "names", "rests")
+
+    def __init__(
+        self, arrays: list[Any], rests: Sequence[Rest | Whole], count: int, names: tuple[str, ...]
+    ) -> None:
+        self.arrays = arrays
+        self.rests = rests
         self.count = count
         self.names = names
-        self.masks = masks
-        self.rest = rest
+
+    @property
+    def masks(self) -> list[list[bool]]:
+        """For each argument, which of its leaves were taken."""
+        return [_mask(rest) for rest in self.rests if isinstance(rest, Rest)]
 
     def join(self, arrays: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
-        """The arguments, with `arrays` in the place of those of the call."""
-        values = self.rest.join(arrays)
+        """The arguments, with `arrays` in the place of what was taken."""
+        values = [rest.join(part) for rest, part in self.parts(arrays)]
         return values[: self.count], dict(zip(self.names, values[self.count :], strict=True))
+
+    def trees(self, arrays: Sequence[Any]) -> list[Any]:
+        """Each argument with `arrays` in the place of what was taken, and `None` for all other leaves."""
+        return [rest.with_none(part) for rest, part in self.parts(arrays)]
+
+    def parts(self, arrays: Sequence[Any]) -> Iterable[tuple[Rest | Whole, Sequence[Any]]]:
+        """What is left of each argument, with its part of `arrays`."""
+        at = 0
+        for rest in self.rests:
+            end = at + len(rest.taken_at)
+            yield rest, arrays[at:end]
+            at = end
+
+
+def _mask(rest: Rest) -> list[bool]:
+    taken = set(rest.taken_at)
+    return [i in taken for i in range(rest.treedef.num_leaves)]
+
+
+# ------------------------------------------------------------------------------ functions of arrays alone
 
 
 def take_arrays(
     plan: Plan | None, args: Sequence[Any], kwargs: Mapping[str, Any], is_array: Predicate = is_passed
-) -> tuple[list[Any], Arguments]:
-    """The arrays of a call, flat, and the rest of its arguments.
+) -> Taken:
+    """The arguments of a call for a transform that treats all arrays alike: checkpoints, jaxprs, closures.
 
-    Without a plan there are no annotations to go by: arrays are passed, whatever argument they are in.
+    What a parameter is annotated as decides for its whole argument; where it says nothing, or there is no
+    plan, arrays are taken, leaf by leaf.
     """
-    values = [*args, *kwargs.values()]
-    params: list[Param | None] = [None] * len(values)
-    if plan is not None:
-        params = [plan.positional(i) for i in range(len(args))]
-        params += [plan.keyword(name) for name in kwargs]
-    masks = [_passed(param, value, is_array) for param, value in zip(params, values, strict=True)]
-    arrays, rest = split(values, lambda _: [yes for mask in masks for yes in mask])
-    return arrays, Arguments(len(args), tuple(kwargs), masks, rest)
+    return Call(args, kwargs).take(plan, lambda argument, leaves: _passed(argument, leaves, is_array))
 
 
 class Lifted:
@@ -70,73 +177,50 @@ class Lifted:
 
     out: Rest
 
-    def __init__(self, body: Callable[..., Any], arguments: Arguments) -> None:
+    def __init__(self, body: Callable[..., Any], taken: Taken) -> None:
         self.body = body
-        self.arguments = arguments
+        self.taken = taken
 
     def __call__(self, arrays: Sequence[Any]) -> list[Any]:
-        args, kwargs = self.arguments.join(arrays)
+        args, kwargs = self.taken.join(arrays)
         found, self.out = split(self.body(*args, **kwargs), lambda leaves: list(map(is_passed, leaves)))
         return found
 
 
-def _passed(param: Param | None, value: Any, is_array: Predicate) -> list[bool]:
+def _passed(argument: Argument, leaves: list[Any], is_array: Predicate) -> list[bool]:
     """For each leaf of an argument, whether it is passed."""
-    role = Role.AUTO if param is None else param.hint.role
-    leaves = jax.tree_util.tree_leaves(value)
+    role = Role.AUTO if argument.param is None else argument.param.hint.role
     if role is Role.STATIC:
         return [False] * len(leaves)
-    marks = leaf_marks(value)
     numbers = role in (Role.ARRAYS, Role.TRACED)
     return [
         (is_array(leaf) or (numbers and is_array_like(leaf))) and not mark.static
-        for leaf, mark in zip(leaves, marks, strict=True)
+        for leaf, mark in zip(leaves, leaf_marks(argument.value), strict=True)
     ]
 
 
-@dataclasses.dataclass(slots=True)
-class Mapped:
-    """The arguments of a call: mapped arrays as one flat list, and everything else."""
-
-    arrays: list[Any]
-    axes: list[int]
-    size: int
-    rests: tuple[Rest, ...]
-    names: tuple[str, ...]  # of keyword arguments, which come last in `rests`
-
-    def join(self, arrays: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
-        """The arguments, with `arrays` in the place of what is mapped."""
-        values, at = [], 0
-        for rest in self.rests:
-            count = len(rest.taken_at)
-            values.append(rest.join(arrays[at : at + count]))
-            at += count
-        positional = len(values) - len(self.names)
-        return values[:positional], dict(zip(self.names, values[positional:], strict=True))
+# ------------------------------------------------------------------------------------- what was left out
 
 
-@dataclasses.dataclass(frozen=True)
-class Call:
-    """The arguments of one call, with those that are differentiated taken out."""
+class Omitted(enum.Enum):
+    """The class of `OMITTED`: a member of an enumeration is a static argument as it is."""
 
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    places: tuple[int | str, ...]
-    rests: tuple[Rest, ...]
-    taken: list[list[Any]]
-    several: bool
+    OMITTED = "omitted"
 
-    def put(self, taken: Sequence[Sequence[Any]]) -> tuple[list[Any], dict[str, Any]]:
-        """The arguments, with `taken` in the place of what was taken out."""
-        args, kwargs = list(self.args), dict(self.kwargs)
-        for place, rest, leaves in zip(self.places, self.rests, taken, strict=True):
-            if isinstance(place, int):
-                args[place] = rest.join(leaves)
-            else:
-                kwargs[place] = rest.join(leaves)
-        return args, kwargs
+    def __repr__(self) -> str:
+        return "<left to its default>"
 
-    def like_arguments(self, taken: Sequence[Sequence[Any]]) -> Any:
-        """`taken` in the structure of the arguments, with `None` for whatever is not differentiated."""
-        trees = [rest.with_none(leaves) for rest, leaves in zip(self.rests, taken, strict=True)]
-        return tuple(trees) if self.several else trees[0]
+
+OMITTED = Omitted.OMITTED
+"""Stands, on the way into a function, for an argument that the caller has left out."""
+
+
+def without_omitted(
+    plan: Plan, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """A call less what stands for what was left out; what comes after such a gap is passed by name."""
+    given = {name: value for name, value in kwargs.items() if value is not OMITTED}
+    gap = next((i for i, value in enumerate(args) if value is OMITTED), len(args))
+    later = zip(plan.positionals[gap:], args[gap:], strict=False)
+    named = {param.name: value for param, value in later if value is not OMITTED}
+    return tuple(args[:gap]), named | given

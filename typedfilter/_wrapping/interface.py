@@ -6,15 +6,15 @@ Knows plans and templates; knows nothing of jaxprs.
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Hashable
 from typing import Any
 
 from typedfilter._reading.plan import Plan
 from typedfilter._values.template import Difference, Template
+from typedfilter._wrapping.call import Call
 from typedfilter.errors import ShapeError, StaticArgumentError, TypedFilterError
 
-__all__ = ["Interface", "bind", "names_of", "values_of"]
+__all__ = ["Interface"]
 
 
 class Interface:
@@ -61,19 +61,19 @@ class Interface:
             ShapeError: a structure, shape or dtype is another one.
             StaticArgumentError: something that is no array is another value.
         """
-        bound = bind(self.plan, args, kwargs)
-        names = names_of(self.plan, bound)
-        if names != self.names:
+        call = Call(args, kwargs).filled(self.plan)
+        given = {name: value for name, _, value in self.plan.arguments(call.args, call.kwargs)}
+        if given.keys() != set(self.names):
             raise ShapeError(
                 "is called with other arguments than it was converted for",
                 function=self.plan.function,
                 expected=", ".join(self.names) or "no arguments",
-                actual=", ".join(names) or "no arguments",
+                actual=", ".join(given) or "no arguments",
                 fix=_FIX,
             )
         arrays: list[Any] = []
-        for name, template, value in zip(names, self.templates, values_of(bound), strict=True):
-            found = template.fit(value)
+        for name, template in zip(self.names, self.templates, strict=True):
+            found = template.fit(given[name])
             if isinstance(found, Difference):
                 raise self._error(name, found)
             arrays += found
@@ -92,18 +92,3 @@ class Interface:
 
 
 _FIX = "call filter_closure_convert again with arguments like these"
-
-
-def bind(plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:
-    """One form for calls that pass the same by position, by keyword or by default."""
-    bound = plan.signature.bind(*args, **kwargs)
-    bound.apply_defaults()
-    return bound
-
-
-def names_of(plan: Plan, bound: inspect.BoundArguments) -> tuple[str, ...]:
-    return tuple(plan.bind_names(len(bound.args), tuple(bound.kwargs)))
-
-
-def values_of(bound: inspect.BoundArguments) -> list[Any]:
-    return [*bound.args, *bound.kwargs.values()]

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import jax
 
-from typedfilter._reading.callables import name_of
+from typedfilter._reading.callables import name_of, told
+from typedfilter._reading.hidden import refuse_hidden
 from typedfilter._reading.hints import Hint
 from typedfilter._reading.plan import Plan, plan_of
+from typedfilter._reading.wrappers import is_wrapper
 from typedfilter._values.keys import exact_key
 from typedfilter._values.trees import flatten
-from typedfilter._wrapping.blame import entered
 from typedfilter._wrapping.effects import Effects
-from typedfilter._wrapping.frames import ends_at_caller
 
 __all__ = ["BoundWrapper", "Transform", "Wrapper"]
 
@@ -43,6 +43,7 @@ class Transform(abc.ABC):
     """
 
     name: ClassVar[str]
+    reads: ClassVar[frozenset[str]] = frozenset()  # the markers by which it does what it does
     check: bool = dataclasses.field(default=True, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -56,10 +57,6 @@ class Transform(abc.ABC):
     @abc.abstractmethod
     def build(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
         """What a call of `wrapper` runs."""
-
-    def entry(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
-        """What `build` makes, with errors that name arguments and end at the line of the caller."""
-        return entered(self.build(wrapper, plan), plan, self.name)
 
     @abc.abstractmethod
     def effects(self, fn: Callable[..., Any], plan: Plan) -> Effects:
@@ -78,7 +75,6 @@ class Transform(abc.ABC):
             return plan.signature
         return plan.signature.replace(return_annotation=inspect.Signature.empty)
 
-    @ends_at_caller
     def wrap(self, fn: Callable[..., Any], *, lent: bool = False) -> Wrapper:
         """The transform of `fn`."""
         return Wrapper(fn, self, lent)
@@ -166,8 +162,10 @@ class Wrapper:
                 self.__dict__[name] = value
         plan = plan_of(self.__wrapped__)
         transform.check_plan(plan)
+        if not lent:
+            refuse_hidden(self.__wrapped__, transform.name, transform.reads)
         self.__dict__["__signature__"] = _shown_signature(self, plan)
-        self.__call__ = transform.entry(self, plan) if plan.complete else _late(self)  # type: ignore[method-assign]  # a slot
+        self.__call__ = transform.build(self, plan) if plan.complete else functools.partial(_late_call, self)  # type: ignore[method-assign]  # a slot
 
     def __typedfilter_plan__(self) -> Plan:
         """The plan of this callable, for whatever transform comes next."""
@@ -245,7 +243,7 @@ class Wrapper:
         self._binds = binds
         self.__wrapped__ = fn
         self.transform = transform
-        self.__call__ = _late(self)  # type: ignore[method-assign]  # a slot
+        self.__call__ = functools.partial(_late_call, self)  # type: ignore[method-assign]  # a slot
         return self
 
     def __init_subclass__(cls) -> None:
@@ -261,16 +259,11 @@ def _binding(fn: Any) -> type:
     return fn._binds if isinstance(fn, Wrapper) else types.FunctionType
 
 
-def _late(wrapper: Wrapper) -> Callable[..., Any]:
-    return functools.partial(_late_call, wrapper)
-
-
-@ends_at_caller
 def _late_call(wrapper: Wrapper, /, *args: Any, **kwargs: Any) -> Any:
     """The first call of a wrapper that could not be built before: of one with names defined later, say."""
     plan = plan_of(wrapper.__wrapped__, final=True)
     wrapper.transform.check_plan(plan)
-    call = wrapper.transform.entry(wrapper, plan)
+    call = wrapper.transform.build(wrapper, plan)
     wrapper.__dict__["__signature__"] = _shown_signature(wrapper, plan)
     wrapper.__call__ = call  # type: ignore[method-assign]  # a slot
     return call(*args, **kwargs)
@@ -280,6 +273,8 @@ def _shown_signature(wrapper: Wrapper, plan: Plan) -> inspect.Signature:
     fn = wrapper.__wrapped__
     if isinstance(fn, Wrapper | BoundWrapper):  # shows less than its plan knows: outside of it, less holds
         plan = dataclasses.replace(plan, signature=fn.__signature__)
+    elif is_wrapper(fn):  # for people, what is inside; calls go by the wrapper's own parameters
+        plan = dataclasses.replace(plan, signature=told(fn) or plan.signature)
     return wrapper.transform.signature(plan)
 
 

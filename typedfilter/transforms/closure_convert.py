@@ -17,6 +17,7 @@ import jax
 import numpy as np
 
 from typedfilter._declarations import Converted, P, R
+from typedfilter._reading.hidden import refuse_hidden
 from typedfilter._reading.plan import Plan, plan_of
 from typedfilter._shapes.check import checked, checks_enabled
 from typedfilter._values.carried import Carried
@@ -24,9 +25,8 @@ from typedfilter._values.leaves import is_passed, stands_for_array
 from typedfilter._values.memory import Attached
 from typedfilter._values.split import split
 from typedfilter._values.template import Template
-from typedfilter._wrapping.call import Arguments, take_arrays
-from typedfilter._wrapping.frames import ends_at_caller
-from typedfilter._wrapping.interface import Interface, bind, names_of, values_of
+from typedfilter._wrapping.call import Call, Taken, take_arrays
+from typedfilter._wrapping.interface import Interface
 
 __all__ = ["filter_closure_convert"]
 
@@ -58,7 +58,6 @@ class ClosureConverted:
         """What a call returns, with a `jax.ShapeDtypeStruct` for each array."""
         return self.interface.out.join(self.interface.out.structs)
 
-    @ends_at_caller
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         from jax.extend.core import ClosedJaxpr, jaxpr_as_fun  # here: it loads all of Pallas
 
@@ -101,7 +100,6 @@ jax.tree_util.register_pytree_with_keys(
 def filter_closure_convert(fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Converted[P, R]: ...
 @overload
 def filter_closure_convert(fn: Callable[P, R], /, *args: Any, **kwargs: Any) -> Converted[P, R]: ...
-@ends_at_caller
 def filter_closure_convert(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """Hoist every array that `fn` closes over: tracers, concrete arrays, those of a callable module.
 
@@ -123,15 +121,16 @@ def filter_closure_convert(fn: Callable[..., Any], /, *args: Any, **kwargs: Any)
         ShapeError: a later call differs from the examples in a structure, shape or dtype.
         StaticArgumentError: a later call differs from them in something that is no array.
     """
+    refuse_hidden(fn, "filter_closure_convert", ())
     plan = plan_of(fn, final=True)
-    bound = bind(plan, args, kwargs)
-    arrays, arguments = take_arrays(plan, bound.args, bound.kwargs, stands_for_array)
-    templates = tuple(map(Template, values_of(bound), arguments.masks))
-    names = names_of(plan, bound)
+    call = Call(args, kwargs).filled(plan)
+    arguments = take_arrays(plan, call.args, call.kwargs, stands_for_array)
+    templates = tuple(map(Template, call.values, arguments.masks))
+    names = tuple(plan.bind_names(arguments.count, arguments.names))
     key = names, tuple([template.key for template in templates]), checks_enabled()
     closed, result = jax.make_jaxpr(
         _remembered(fn, key, Body(checked(fn, plan), arguments)), return_shape=True
-    )(arrays)
+    )(arguments.arrays)
     out = Template(result.join(), [i in result.rest.taken_at for i in range(result.rest.treedef.num_leaves)])
     interface = Interface(plan, names, templates, (_example(args), _example(kwargs)), out)
     return ClosureConverted(closed.jaxpr, [_itself(const) for const in closed.consts], interface)
@@ -140,7 +139,7 @@ def filter_closure_convert(fn: Callable[..., Any], /, *args: Any, **kwargs: Any)
 class Body:
     """A function from the arrays of the example arguments to the result, as one node for JAX."""
 
-    def __init__(self, function: Callable[..., Any], arguments: Arguments) -> None:
+    def __init__(self, function: Callable[..., Any], arguments: Taken) -> None:
         self.function = function
         self.arguments = arguments
 

@@ -16,12 +16,13 @@ from typedfilter._declarations import CustomJvpDecorator, CustomJvpFunction, P, 
 from typedfilter._differentiating.outcome import Outcome
 from typedfilter._differentiating.rules import Function, Kind, Operands, Rules
 from typedfilter._differentiating.tangents import RETURNED, Beside
+from typedfilter._reading.hidden import DIFFERENTIATION
 from typedfilter._reading.plan import Plan
 from typedfilter._values.carried import Carried, concrete, is_zero
 from typedfilter._values.leaves import is_inexact_array
 from typedfilter._values.text import brief
+from typedfilter._wrapping.blame import naming_deleted
 from typedfilter._wrapping.effects import Effects, PassesOn
-from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter._wrapping.wrapper import Transform, Wrapper
 from typedfilter.errors import ShapeError
 
@@ -33,6 +34,7 @@ class CustomJvp(Transform):
     """What `filter_custom_jvp` knows of a function: its rule."""
 
     name: ClassVar[str] = "filter_custom_jvp"
+    reads: ClassVar[frozenset[str]] = DIFFERENTIATION
     rules: Rules = dataclasses.field(default_factory=lambda: Rules(("def_jvp",)))
 
     @property
@@ -74,7 +76,8 @@ class CustomJvp(Transform):
             primal.__name__ = plan.function
             ruled = jax.custom_jvp(primal)
             ruled.defjvp(derivative, symbolic_zeros=True)
-            return ruled(*operands.arrays).join()
+            with naming_deleted(plan, args, kwargs):
+                return ruled(*operands.arrays).join()
 
         return call
 
@@ -84,7 +87,6 @@ class CustomJvpWrapper(Wrapper):
 
     __slots__ = ()
 
-    @ends_at_caller
     def def_jvp(self, rule: Callable[..., Any]) -> Callable[..., Any]:
         """Set the rule: `rule(primals, tangents, **kwargs)` returns `(primal_out, tangent_out)`.
 
@@ -120,7 +122,7 @@ class _Applied:
         self._tangents = operands.like_arguments(directions)
         self._tangent_out: Any = None
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         out = self._rule(args, self._tangents, **kwargs)
         if not isinstance(out, (tuple, list)) or len(out) != 2:
             raise ShapeError(
@@ -157,7 +159,6 @@ def _tangents(out: Carried, tangents: Sequence[Any]) -> Carried:
 def filter_custom_jvp(fn: Callable[P, R], /, *, check: bool = True) -> CustomJvpFunction[Callable[P, R]]: ...
 @overload
 def filter_custom_jvp(*, check: bool = True) -> CustomJvpDecorator: ...
-@ends_at_caller
 def filter_custom_jvp(fn: Any = None, *, check: bool = True) -> Any:
     """Give a function a forward-mode derivative of its own, as `jax.custom_jvp` does.
 

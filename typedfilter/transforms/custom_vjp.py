@@ -16,11 +16,13 @@ from typedfilter._differentiating.outcome import Outcome
 from typedfilter._differentiating.rules import Function, Kind, Operands, Rules
 from typedfilter._differentiating.tangents import RETURNED, Beside
 from typedfilter._reading.conflicts import check_grad
-from typedfilter._reading.plan import Plan
+from typedfilter._reading.hidden import DIFFERENTIATION
+from typedfilter._reading.plan import Binding, Plan
 from typedfilter._values.carried import Carried, concrete, is_zero
 from typedfilter._values.text import brief
+from typedfilter._wrapping.blame import naming_deleted
+from typedfilter._wrapping.call import Call
 from typedfilter._wrapping.effects import Effects, PassesOn
-from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter._wrapping.wrapper import Transform, Wrapper
 from typedfilter.errors import AnnotationError, ShapeError
 
@@ -32,6 +34,7 @@ class CustomVjp(Transform):
     """What `filter_custom_vjp` knows of a function: its rules."""
 
     name: ClassVar[str] = "filter_custom_vjp"
+    reads: ClassVar[frozenset[str]] = DIFFERENTIATION
     rules: Rules = dataclasses.field(default_factory=lambda: Rules(("def_fwd", "def_bwd")))
 
     @property
@@ -63,15 +66,15 @@ class CustomVjp(Transform):
 
         def call(*args: Any, **kwargs: Any) -> Any:
             fwd, bwd = self.rules.get(plan.function)
-            args, kwargs = _first_by_position(plan, args, kwargs)
-            operands = Operands(plan, function.bound, args, kwargs, takes=1)
+            given = _first_by_position(plan, Call(args, kwargs))
+            operands = Operands(plan, function.bound, given.args, given.kwargs, takes=1)
             outcome = Outcome(plan.function, lambda arrays: function(*operands.join(concrete(arrays))))
 
             def primal(*arrays: Any) -> Carried:
                 return outcome.primal(arrays)
 
             def forward(*primals: Any) -> tuple[Carried, Carried]:
-                perturbed = _perturbed(operands, args[0], [primal.perturbed for primal in primals])
+                perturbed = _perturbed(operands, [primal.perturbed for primal in primals])
                 values = concrete([primal.value for primal in primals])
                 if not any(jax.tree_util.tree_leaves(perturbed)):  # only what is frozen is differentiated
                     return outcome.primal(values), Carried.of(None)
@@ -87,7 +90,8 @@ class CustomVjp(Transform):
             primal.__name__ = plan.function
             ruled = jax.custom_vjp(primal)
             ruled.defvjp(forward, backward, symbolic_zeros=True)
-            return ruled(*operands.arrays).join()
+            with naming_deleted(plan, given.args, given.kwargs):
+                return ruled(*operands.arrays).join()
 
         return call
 
@@ -97,7 +101,6 @@ class CustomVjpWrapper(Wrapper):
 
     __slots__ = ()
 
-    @ends_at_caller
     def def_fwd(self, rule: Callable[..., Any]) -> Callable[..., Any]:
         """Set the forward rule: `rule(perturbed, vjp_arg, *args, **kwargs)` returns `(out, residuals)`.
 
@@ -109,7 +112,6 @@ class CustomVjpWrapper(Wrapper):
         """
         return self._define("def_fwd", rule)
 
-    @ends_at_caller
     def def_bwd(self, rule: Callable[..., Any]) -> Callable[..., Any]:
         """Set the backward rule: `rule(residuals, grad_out, perturbed, vjp_arg, *args, **kwargs)`.
 
@@ -129,28 +131,43 @@ class CustomVjpWrapper(Wrapper):
         return rule
 
 
-def _first_by_position(
-    plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments of a call, the first one by position, as rules get it."""
-    first = plan.params[0].name if plan.params else ""
-    if args or first not in kwargs:
-        return args, kwargs
-    kwargs = dict(kwargs)
-    return (kwargs.pop(first),), kwargs
+def _first_by_position(plan: Plan, call: Call) -> Call:
+    """The arguments of a call, the first one by position, as rules get it.
+
+    Raises:
+        ShapeError: there is none.
+    """
+    first = plan.positionals[0] if plan.positionals else None
+    if call.args or first is None:
+        found: Call | None = call
+    elif first.name in call.kwargs and first.kind is not first.kind.POSITIONAL_ONLY:
+        others = {name: value for name, value in call.kwargs.items() if name != first.name}
+        found = Call((call.kwargs[first.name],), others)
+    elif first.default is not first.empty and plan.binding is Binding.FILLED:
+        found = Call((first.default,), call.kwargs)
+    else:
+        found = None
+    if found is None or not found.args:
+        raise ShapeError(
+            "is called without its first argument, which is what filter_custom_vjp differentiates",
+            function=plan.function,
+            expected="an argument by position",
+            fix="pass it by position",
+        )
+    return found
 
 
-def _perturbed(operands: Operands, first: Any, flags: Sequence[bool]) -> Any:
+def _perturbed(operands: Operands, flags: Sequence[bool]) -> Any:
     """For each leaf of the first argument, whether the rules have to care about its derivative."""
-    treedef: Any = jax.tree_util.tree_structure(first)
-    perturbed = [False] * treedef.num_leaves
-    for index, (place, flag) in enumerate(zip(operands.rest.taken_at, flags, strict=True)):
-        if flag and operands.kinds[index] is Kind.REFUSED:
+    first = operands.first
+    perturbed = [False] * first.treedef.num_leaves
+    for index, (kind, flag) in enumerate(zip(operands.kinds, flags, strict=True)):
+        if flag and kind is Kind.REFUSED:
             fix = "pack it into the first argument, as a tuple; or pass it through jax.lax.stop_gradient"
             raise operands.refuse(index, "filter_custom_vjp", fix)
-        if flag and operands.kinds[index] is Kind.DERIVED:
-            perturbed[place] = True  # the leaves of the first argument come first
-    return treedef.unflatten(perturbed)
+        if flag and kind is Kind.DERIVED:
+            perturbed[first.taken_at[index]] = True  # the arrays of the first argument come first
+    return first.treedef.unflatten(perturbed)
 
 
 class _Applied:
@@ -163,7 +180,7 @@ class _Applied:
         self._rule = rule
         self._perturbed = perturbed
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         out = self._rule(self._perturbed, *args, **kwargs)
         if not isinstance(out, (tuple, list)) or len(out) != 2:
             raise ShapeError(
@@ -187,16 +204,15 @@ def _pulled_back(
     residuals, perturbed, (first, *args), kwargs = saved
     grad_out = cotangent.rest.with_none([None if is_zero(one) else one for one in cotangent.arrays])
     found = rule(residuals, grad_out, perturbed, first, *args, **kwargs)
+    rest = operands.first
     derived = {
-        place
-        for place, kind in zip(operands.rest.taken_at, operands.kinds, strict=True)
-        if kind is Kind.DERIVED
+        place for place, kind in zip(rest.taken_at, operands.kinds, strict=False) if kind is Kind.DERIVED
     }
-    count = len(jax.tree_util.tree_leaves(perturbed))
     owner = operands.plan.bind_names(1)[0]
     beside = Beside(f"{operands.plan.function}.def_bwd", RETURNED, owner, "gradient", cast=True)
-    gradients = beside.leaves(first, found, [place in derived for place in range(count)])
-    return tuple(gradients[place] if place < count else None for place in operands.rest.taken_at)
+    gradients = beside.leaves(first, found, [place in derived for place in range(rest.treedef.num_leaves)])
+    of_first = [gradients[place] for place in rest.taken_at]
+    return *of_first, *[None] * (len(operands.arrays) - len(of_first))
 
 
 @overload
@@ -205,7 +221,6 @@ def filter_custom_vjp(
 ) -> CustomVjpFunction[T, P, R]: ...
 @overload
 def filter_custom_vjp(*, check: bool = True) -> CustomVjpDecorator: ...
-@ends_at_caller
 def filter_custom_vjp(fn: Any = None, *, check: bool = True) -> Any:
     """Give a function a reverse-mode derivative of its own, as `jax.custom_vjp` does.
 

@@ -13,14 +13,14 @@ import jax
 import jax.numpy as jnp
 
 from typedfilter._declarations import P, R, S, T, Ts, U, V
-from typedfilter._differentiating.dependent import Results, can_have_tangents
+from typedfilter._differentiating.dependent import Results, can_have_tangents, refuse_unplaced
 from typedfilter._differentiating.tangents import Beside
+from typedfilter._reading.hidden import DIFFERENTIATION, refuse_hidden
 from typedfilter._reading.plan import Plan, plan_of
 from typedfilter._shapes.check import checked
 from typedfilter._values.split import split
 from typedfilter._values.text import brief
 from typedfilter._wrapping.blame import naming_deleted
-from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter.errors import ShapeError
 
 __all__ = ["filter_jvp"]
@@ -64,8 +64,7 @@ def filter_jvp(
     fn: Callable[..., R], primals: list[Any], tangents: list[Any], **kwargs: Any
 ) -> tuple[R, R]: ...
 # The ignore: types can't leave out the positional half of `P`, which is not taken at run time.
-@ends_at_caller  # type: ignore[misc]
-def filter_jvp(fn: Any, primals: Any, tangents: Any, **kwargs: Any) -> Any:
+def filter_jvp(fn: Any, primals: Any, tangents: Any, **kwargs: Any) -> Any:  # type: ignore[misc]
     """Evaluate a function and its derivative in the direction of `tangents`, as `jax.jvp` does.
 
     Args:
@@ -75,20 +74,23 @@ def filter_jvp(fn: Any, primals: Any, tangents: Any, **kwargs: Any) -> Any:
             of the shape and dtype of their primal. `None` stands for zero, also for that of a whole subtree,
             and is all that there can be for what is not differentiated: what is neither a floating-point or
             complex array nor a Python `float` or `complex`, or is annotated `NoDiff[...]` or as static.
-        kwargs: keyword arguments of `fn`. They are not differentiated.
+        kwargs: keyword arguments of `fn`. They are not differentiated; none may be annotated `Diff`.
 
     Returns:
         `(primals_out, tangents_out)`: the result, and a pytree of its structure with the tangent of each
         leaf; `None` for a leaf that does not depend on anything with a tangent, or can't be differentiated.
 
     Raises:
+        AnnotationError: what is marked `Diff` is not among the positional arguments.
         PytreeError: `primals` and `tangents` differ in structure.
         ShapeError: a tangent does not fit its primal, or there can be none; `primals` or `tangents` is no
             tuple or list; an argument or the result is not what its annotation says.
     """
+    refuse_hidden(fn, "filter_jvp", DIFFERENTIATION)
     plan = plan_of(fn, final=True)
     _refuse_other_than_sequences(plan, primals, tangents)
     args = tuple(primals)
+    refuse_unplaced(plan, args, kwargs, "filter_jvp")
     beside = Beside(plan.function, "tangents", "primals", "tangent", numbers=True)
     directions = beside.leaves(args, tuple(tangents), can_have_tangents(plan, args))
     along = [direction for direction in directions if direction is not None]

@@ -13,16 +13,16 @@ import jax
 import jax.numpy as jnp
 
 from typedfilter._declarations import Aux, NoAux, R, Ts, WithAux
-from typedfilter._differentiating.dependent import Results, can_have_tangents
+from typedfilter._differentiating.dependent import Results, can_have_tangents, refuse_unplaced
 from typedfilter._differentiating.tangents import Beside, Undifferentiated
 from typedfilter._differentiating.targets import split_aux
+from typedfilter._reading.hidden import DIFFERENTIATION, refuse_hidden
 from typedfilter._reading.plan import plan_of
 from typedfilter._shapes.check import checked
 from typedfilter._values.leaves import as_struct, is_inexact_array, is_number
 from typedfilter._values.split import join_leaves, split
 from typedfilter._values.trees import Treedef
 from typedfilter._wrapping.blame import naming_deleted
-from typedfilter._wrapping.frames import ends_at_caller
 
 __all__ = ["filter_linearize"]
 
@@ -36,8 +36,7 @@ def filter_linearize(
     fn: Callable[[*Ts], tuple[R, Aux]], /, *primals: *Ts, has_aux: WithAux
 ) -> tuple[R, Callable[[*Ts], R], Aux]: ...
 # Of the implementation mypy asks that it unpacks what the overloads do.
-@ends_at_caller  # type: ignore[misc]  # see above
-def filter_linearize(fn: Any, /, *primals: Any, has_aux: bool = False) -> Any:
+def filter_linearize(fn: Any, /, *primals: Any, has_aux: bool = False) -> Any:  # type: ignore[misc]  # see above
     """Evaluate a function, and get its derivative as a function of the direction, as `jax.linearize` does.
 
     `filter_jvp` for many directions at one point: what does not depend on the direction is computed once.
@@ -55,12 +54,15 @@ def filter_linearize(fn: Any, /, *primals: Any, has_aux: bool = False) -> Any:
         leaves are the residuals, and goes through `filter_jit`.
 
     Raises:
+        AnnotationError: what is marked `Diff` is not among the arguments.
         ShapeError: with `has_aux`, the result is no pair; an argument or the result is not what its
             annotation says; a tangent does not fit its primal, or there can be none (when `jvp_fn` is
             called).
         PytreeError: tangents have another structure than `primals` (when `jvp_fn` is called).
     """
+    refuse_hidden(fn, "filter_linearize", DIFFERENTIATION)
     plan = plan_of(fn, final=True)
+    refuse_unplaced(plan, primals, {}, "filter_linearize")
     mask = can_have_tangents(plan, primals)
     taken, rest = split(primals, lambda _: mask)
     body = checked(fn, plan)
@@ -101,7 +103,6 @@ class LinearMap:
         self.push: Any = push
         self.static: _Pushing = static
 
-    @ends_at_caller
     def __call__(self, *tangents: Any) -> Any:
         """The tangents of the result."""
         treedef, slots, mask = self.static.primals

@@ -6,22 +6,23 @@ Derived from `jax.vjp` on the flat list of what is differentiated.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Concatenate, overload
 
 import jax
 import jax.numpy as jnp
 
 from typedfilter._declarations import Aux, NoAux, P, R, S, Ts, WithAux
+from typedfilter._differentiating.dependent import can_have_tangents, refuse_unplaced
 from typedfilter._differentiating.tangents import Beside, Undifferentiated
-from typedfilter._differentiating.targets import can_differentiate, split_aux
-from typedfilter._reading.plan import Plan, plan_of
+from typedfilter._differentiating.targets import split_aux
+from typedfilter._reading.hidden import DIFFERENTIATION, refuse_hidden
+from typedfilter._reading.plan import plan_of
 from typedfilter._shapes.check import checked
 from typedfilter._values.leaves import as_struct, is_array, is_inexact_array, is_number
 from typedfilter._values.split import Rest, join_leaves, split
 from typedfilter._values.trees import Treedef
 from typedfilter._wrapping.blame import naming_deleted
-from typedfilter._wrapping.frames import ends_at_caller
 
 __all__ = ["filter_vjp"]
 
@@ -48,8 +49,9 @@ def filter_vjp(  # type: ignore[overload-overlap]  # likewise
 def filter_vjp(
     fun: Callable[Concatenate[S, P], R], primal: S, /, *primals: P.args, **kwargs: P.kwargs
 ) -> tuple[R, Callable[[R], tuple[Any, ...]]]: ...
-@ends_at_caller  # type: ignore[misc]  # of the implementation mypy asks that it unpacks what the overloads do
-def filter_vjp(fun: Any, *primals: Any, has_aux: bool = False, **kwargs: Any) -> Any:
+def filter_vjp(  # type: ignore[misc]  # of the implementation mypy asks that it unpacks what the overloads do
+    fun: Any, /, *primals: Any, has_aux: bool = False, **kwargs: Any
+) -> Any:
     """Evaluate a function, and get the function that pulls cotangents of its result back, as `jax.vjp` does.
 
     Args:
@@ -57,7 +59,7 @@ def filter_vjp(fun: Any, *primals: Any, has_aux: bool = False, **kwargs: Any) ->
         primals: its positional arguments. Their floating-point and complex arrays are differentiated, if
             they are not annotated `NoDiff[...]`; with arguments annotated `Diff[...]`, only those of these.
         has_aux: `fun` returns `(out, aux)`; `aux` may hold anything, and is returned as it is.
-        kwargs: keyword arguments of `fun`. They are not differentiated.
+        kwargs: keyword arguments of `fun`. They are not differentiated; none may be annotated `Diff`.
 
     Returns:
         `(out, vjpfun)`, or `(out, vjpfun, aux)`. `vjpfun` takes a pytree of the structure of `out` with an
@@ -67,14 +69,17 @@ def filter_vjp(fun: Any, *primals: Any, has_aux: bool = False, **kwargs: Any) ->
         are the residuals, and may be passed through `jax.jit`.
 
     Raises:
+        AnnotationError: what is marked `Diff` is not among the positional arguments.
         ShapeError: with `has_aux`, the result is no pair; an argument or the result is not what its
             annotation says; a cotangent does not fit the result, or there can be none (when `vjpfun` is
             called).
         PytreeError: a cotangent has another structure than the result (when `vjpfun` is called).
     """
+    refuse_hidden(fun, "filter_vjp", DIFFERENTIATION)
     plan = plan_of(fun, final=True)
+    refuse_unplaced(plan, primals, kwargs, "filter_vjp")
     body = checked(fun, plan)
-    taken, rest = split(primals, lambda _: _mask(plan, primals))
+    taken, rest = split(primals, lambda _: can_have_tangents(plan, primals, numbers=False))
     rests: list[tuple[Rest, Rest]] = []
 
     def flat(taken: list[Any]) -> tuple[list[Any], list[Any]]:
@@ -97,18 +102,6 @@ def filter_vjp(fun: Any, *primals: Any, has_aux: bool = False, **kwargs: Any) ->
     )
     vjpfun = Pullback(pull, static)
     return (value, vjpfun, aux) if has_aux else (value, vjpfun)
-
-
-def _mask(plan: Plan, primals: Sequence[Any]) -> list[bool]:
-    """For each leaf of the arguments, whether it is differentiated."""
-    marked = plan.diff_params()
-    mask: list[bool] = []
-    for index, primal in enumerate(primals):
-        param = plan.positional(index)
-        leaves = jax.tree_util.tree_leaves(primal)
-        wanted = not marked or param in marked
-        mask += can_differentiate(leaves, primal, param) if wanted else [False] * len(leaves)
-    return mask
 
 
 def _slot(leaf: Any) -> jax.ShapeDtypeStruct | Undifferentiated:

@@ -14,7 +14,6 @@ from typing import Any, ClassVar, overload
 import jax
 from typing_extensions import Unpack
 
-from typedfilter._compat import says_out_axes_none
 from typedfilter._declarations import P, R, SameDecorator, VmapKeywords
 from typedfilter._mapping.axes import (
     BY_RULE,
@@ -24,13 +23,14 @@ from typedfilter._mapping.axes import (
     mapped_signature,
 )
 from typedfilter._mapping.effects import Maps
-from typedfilter._mapping.results import is_batched, place_outputs, split_outputs
+from typedfilter._mapping.results import asks_for_no_axis, is_batched, place_outputs, split_outputs
 from typedfilter._reading.conflicts import check_vmap
+from typedfilter._reading.hidden import MAPPING
 from typedfilter._reading.plan import Plan
 from typedfilter._values.split import Parcel
+from typedfilter._wrapping.blame import naming_deleted
 from typedfilter._wrapping.body import body_of
 from typedfilter._wrapping.effects import Effects
-from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter._wrapping.wrapper import Transform, Wrapper
 from typedfilter.errors import VmapAxisError
 
@@ -42,14 +42,15 @@ class Vmap(Transform):
     """The options of `filter_vmap`."""
 
     name: ClassVar[str] = "filter_vmap"
+    reads: ClassVar[frozenset[str]] = MAPPING
     in_axes: Any = BY_RULE
     out_axes: Any = BY_RULE
     axis_name: Hashable = None
     axis_size: int | None = None
-    spmd_axis_name: Any = None
 
     def check_plan(self, plan: Plan) -> None:
-        check_vmap(plan, in_axes=self.in_axes != BY_RULE, axis_size=self.axis_size)
+        if not asks_for_no_axis(plan, self.out_axes):
+            check_vmap(plan, in_axes=self.in_axes != BY_RULE, axis_size=self.axis_size)
         check_size(plan, self.axis_size, self.name)
         check_axes(plan, "in_axes", self.in_axes, self.name)
         check_axes(plan, "out_axes", self.out_axes, self.name)
@@ -62,6 +63,7 @@ class Vmap(Transform):
 
     def build(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
         body = body_of(wrapper, plan)
+        once = 1 if asks_for_no_axis(plan, self.out_axes) else None  # with nothing to map over, it runs once
 
         def one_example(arrays: list[Any], parcel: Parcel) -> tuple[list[Any], list[Any]]:
             args, kwargs = parcel.there.join(arrays)
@@ -73,16 +75,17 @@ class Vmap(Transform):
         @functools.lru_cache(maxsize=64)
         def mapper(axes: tuple[int, ...], size: int) -> Callable[..., Any]:
             in_axes, out_axes = (list(axes), None), (0, None)
-            return jax.vmap(one_example, in_axes, out_axes, self.axis_name, size, self.spmd_axis_name)
+            return jax.vmap(one_example, in_axes, out_axes, axis_name=self.axis_name, axis_size=size)
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            call = map_arguments(plan, self.in_axes, args, kwargs, self.axis_size)
+            call = map_arguments(plan, self.in_axes, args, kwargs, self.axis_size, once)
             parcel = Parcel(call)
             try:
-                mapped, whole = mapper(tuple(call.axes), call.size)(call.arrays, parcel)
+                with naming_deleted(plan, args, kwargs):
+                    mapped, whole = mapper(tuple(call.axes), call.size)(call.arrays, parcel)
             except (RuntimeError, ValueError) as error:
-                # Before the body has returned, it is an error of the body.
-                if parcel.back is not None and says_out_axes_none(error):
+                # As the releases of JAX word it. Before the body has returned, it is an error of the body.
+                if parcel.back is not None and "out_axes" in str(error) and "None" in str(error):
                     raise _unmapped(plan) from None
                 raise
             return place_outputs(mapped, whole, parcel.back)
@@ -104,7 +107,6 @@ def _unmapped(plan: Plan) -> VmapAxisError:
 def filter_vmap(fun: Callable[P, R], /, **options: Unpack[VmapKeywords]) -> Callable[P, R]: ...
 @overload
 def filter_vmap(**options: Unpack[VmapKeywords]) -> SameDecorator: ...
-@ends_at_caller
 def filter_vmap(
     fun: Any = None,
     *,
@@ -112,7 +114,6 @@ def filter_vmap(
     out_axes: Any = BY_RULE,
     axis_name: Hashable = None,
     axis_size: int | None = None,
-    spmd_axis_name: Hashable = None,
     check: bool = True,
 ) -> Any:
     """Vectorise a function with `jax.vmap`, with annotations instead of `in_axes`.
@@ -127,11 +128,11 @@ def filter_vmap(
         fun: a pure function of one example.
         in_axes: overrides annotations. A prefix pytree of the positional arguments, or a dictionary by
             name, of `int` (the axis), `None` (broadcast) and callables `leaf -> int | None`.
-        out_axes: likewise, a prefix of the result. `None` is for what does not depend on mapped arguments.
+        out_axes: likewise, a prefix of the result. `None` is for what does not depend on mapped arguments; an
+            axis that is given to a Python number makes an array of it.
         axis_name: a name by which collectives (`jax.lax.psum`) reach the mapped axis.
-        axis_size: the size of the mapped axis; only needed where no argument is mapped.
-        spmd_axis_name: the axis of the mesh (or a tuple of axes) over which the mapped axis is split, where
-            `fun` constrains shardings (`filter_shard`).
+        axis_size: the size of the mapped axis; only needed where no argument is mapped. Where the result is
+            to have no axis (`out_axes=None`, or `VmapAxis[None]` on the return), the function then runs once.
         check: check shapes, dtypes and types of what the body receives: one example.
 
     Returns:
@@ -142,5 +143,5 @@ def filter_vmap(
         VmapAxisError: an option is no axis specification (when the decorator runs); an axis is out of
             range, sizes disagree, nothing is mapped (at the call).
     """
-    transform = Vmap(in_axes, out_axes, axis_name, axis_size, spmd_axis_name, check=check)
+    transform = Vmap(in_axes, out_axes, axis_name, axis_size, check=check)
     return transform.wrap if fun is None else transform.wrap(fun)

@@ -1,0 +1,97 @@
+"""Markers that nobody honours, since somebody else's wrapper is between a transform and their function.
+
+Of a wrapper's own parameters nothing is known, whatever the function inside is annotated with. A marker
+there that a transform would have to read is refused, and so is one that a transform of JAX's passes over.
+"""
+
+from __future__ import annotations
+
+import functools
+import types
+from collections.abc import Collection
+from typing import Any
+
+from typedfilter._reading.callables import name_of
+from typedfilter._reading.hints import Hint
+from typedfilter._reading.plan import plan_of
+from typedfilter._reading.roles import Role
+from typedfilter._reading.text import show
+from typedfilter._reading.wrappers import hands_on, is_wrapper, made_by_jax
+from typedfilter.errors import AnnotationError
+
+__all__ = ["DIFFERENTIATION", "MAPPING", "refuse_hidden"]
+
+DIFFERENTIATION = frozenset({"Diff", "NoDiff"})
+MAPPING = frozenset({"VmapAxis"})
+_BY_JAX = {
+    "grad": DIFFERENTIATION,
+    "value_and_grad": DIFFERENTIATION,
+    "jacfwd": DIFFERENTIATION,
+    "jacrev": DIFFERENTIATION,
+    "vmap": MAPPING,
+    "pmap": MAPPING,
+}
+
+
+def refuse_hidden(fn: Any, transform: str, reads: Collection[str]) -> None:
+    """Refuse markers of the function inside of foreign wrappers.
+
+    Args:
+        fn: what is transformed.
+        transform: its name.
+        reads: the markers that it reads.
+
+    Raises:
+        AnnotationError: one of these is there, or one that a transform of JAX's passes over.
+    """
+    layers, inside = _layers(fn)
+    if not layers:
+        return
+    plan = plan_of(inside)
+    ignored: dict[str, str] = {}
+    if not hasattr(type(inside), "__typedfilter_plan__"):  # else one of ours has honoured it
+        ignored = {marker: name for name in layers for marker in _BY_JAX.get(name, ())}
+    for name, hint in (*((param.name, param.hint) for param in plan.params), ("return", plan.returns)):
+        for marker in _markers(hint):
+            if marker in ignored:
+                by = ignored[marker]
+                problem = f"is annotated {show(hint.annotation)}, but jax.{by} reads no annotations"
+                fix = f"use filter_{by} in its place"
+                raise AnnotationError(problem, function=plan.function, parameter=name, fix=fix)
+            if marker in reads:
+                raise AnnotationError(
+                    f"is annotated {show(hint.annotation)}, but {transform} is given a wrapper of "
+                    f"{name_of(inside)}, and of that it knows nothing",
+                    function=plan.function,
+                    parameter=name,
+                    fix=f"apply {transform} to the function itself, and the wrapper to the result",
+                )
+
+
+def _layers(fn: Any) -> tuple[list[str], Any]:
+    """The wrappers around a function of which nothing is known, by name, and what is inside of them."""
+    layers: list[str] = []
+    while not hasattr(type(fn), "__typedfilter_plan__"):
+        if isinstance(fn, functools.partial):
+            fn = fn.func
+        elif isinstance(fn, types.MethodType):
+            fn = fn.__func__
+        elif is_wrapper(fn):
+            if not hands_on(fn):
+                layers.append(made_by_jax(fn))
+            fn = fn.__wrapped__
+        else:
+            break
+    return layers, fn
+
+
+def _markers(hint: Hint) -> list[str]:
+    found = {
+        "Donate": hint.donate,
+        "Traced": hint.role is Role.TRACED,
+        "VmapAxis": hint.axis is not None,
+        "Diff": hint.diff is True,
+        "NoDiff": hint.diff is False,
+        "PartitionSpec": hint.sharding is not None,
+    }
+    return [marker for marker, is_there in found.items() if is_there]

@@ -1,1 +1,0 @@
-"""The pages of the guide, and the command that shows them."""
