@@ -3,7 +3,8 @@
 Knows the commands' modules by name only, and imports one when it is asked for: `typedfilter
 explain` needs no plotting library. A command's module offers `add_arguments(parser)` and `run(args) -> int`.
 
-Exit status: what the command returns; 2 where the command line is wrong or an extra is not installed.
+Exit status: what the command returns; 2 where the command line is wrong or an extra is not installed; 130
+after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -67,6 +68,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"typedfilter: `{words[0]}` needs {missing}, which is not installed", file=sys.stderr)
         print(f"  fix: pip install 'typedfilter[{chosen.extra}]'", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"typedfilter {words[0]}: interrupted" if words else "interrupted", file=sys.stderr)
+        return 130  # as a shell says of what a signal has ended
     except BrokenPipeError:  # `typedfilter ... | head` is nobody's mistake
         sys.stderr.close()
         return 1

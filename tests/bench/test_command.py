@@ -180,3 +180,12 @@ def test_this_machine_is_described():
     assert machine["cores"] >= 1
     assert machine["versions"]["jax"] == pytest.importorskip("jax").__version__
     assert _machine._version("no-such-package") is None
+
+
+def test_a_machine_that_is_busy_is_said_to_be_none_to_judge_by():
+    missed = Row("flat", "a call", 2.0, against="jax.jit", target=1.25)
+    busy = _machine.busy({"load": 9.0, "cores": 2})
+    assert busy == "but other work keeps this machine too busy to judge (load 9.0 on 2 cores)"
+    assert _report.summary([missed], busy).splitlines()[0] == f"0 of 1 targets met; {busy}"
+    assert _machine.busy({"load": 0.3, "cores": 2}) == ""
+    assert _report.summary([missed], "").splitlines()[0] == "0 of 1 targets met"

@@ -224,3 +224,14 @@ def test_the_package_runs_as_a_module():
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("typedfilter explain: 'nothing' is not a target")
+
+
+def test_ctrl_c_ends_a_command_with_one_line_and_status_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def interrupted(args: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("typedfilter.docs.command.run", interrupted)
+    assert main(["docs"]) == 130
+    assert capsys.readouterr() == ("", "typedfilter docs: interrupted\n")

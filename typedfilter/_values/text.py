@@ -11,7 +11,7 @@ import numpy as np
 
 from typedfilter._values.leaves import is_array
 
-__all__ = ["brief", "struct_text", "structure_text"]
+__all__ = ["brief", "size_text", "struct_text", "structure_text"]
 
 
 def brief(value: object) -> str:
@@ -78,3 +78,15 @@ def structure_text(treedef: Any) -> str:
 def steps(path: Any) -> str:
     """The way to a leaf, as JAX gives it, in the same spelling as `subscript`: `["a"][0].weight`."""
     return jax.tree_util.keystr(path).replace("'", '"')
+
+
+def size_text(count: int) -> str:
+    """A number of bytes: `1.5 KiB`."""
+    if count < 1024:
+        return f"{count} B"
+    size, unit = count / 1024, "KiB"
+    for larger in ("MiB", "GiB", "TiB"):
+        if size < 1024:
+            break
+        size, unit = size / 1024, larger
+    return f"{size:.1f} {unit}"

@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 
-__all__ = ["describe", "in_words"]
+__all__ = ["busy", "describe", "in_words"]
 
 _PACKAGES = ("typedfilter", "jax", "jaxlib", "numpy", "jaxtyping", "beartype", "equinox")
 
@@ -28,6 +28,14 @@ def describe() -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in _PACKAGES},
     }
+
+
+def busy(machine: dict[str, Any]) -> str:
+    """Why measurements of this machine tell little just now; empty where it has nothing else to do."""
+    load, cores = machine["load"], machine["cores"] or 1
+    if load is None or load <= cores / 2:
+        return ""
+    return f"but other work keeps this machine too busy to judge (load {load} on {cores} cores)"
 
 
 def in_words(machine: dict[str, Any]) -> list[str]:

@@ -37,11 +37,13 @@ def _line(row: Row, what: str) -> str:
     return _LAYOUT.format(_value(row), target, verdict, row.case, row.against, *times, what)
 
 
-def summary(rows: Iterable[Row]) -> str:
-    """What comes after them."""
+def summary(rows: Iterable[Row], busy: str = "") -> str:
+    """What comes after them; `busy` says why no target should be judged by them, if so."""
     judged = [row for row in rows if row.met is not None]
     missed = [row for row in judged if not row.met]
     text = f"{len(judged) - len(missed)} of {len(judged)} targets met"
+    if missed and busy:
+        text += f"; {busy}"
     for row in missed:
         against = f" against {row.against}" if row.against else ""
         text += f"\nnot met: {row.case}{against}: {_value(row)}, target {row.target:.2f}"

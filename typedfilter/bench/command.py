@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
             if not quiet:
                 print(*_report.lines(found), sep="\n", flush=True)
         if not quiet:
-            print(f"\n{_report.summary(rows)}")
+            print(f"\n{_report.summary(rows, _machine.busy(machine))}")
         if file is not None:
             print(_report.as_json(machine, rows), file=file)
     return 0

@@ -47,7 +47,13 @@ def save(file: BinaryIO, losses: np.ndarray, digits: Digits, predicted: np.ndarr
 
 
 def _draw_curve(axes: Axes, losses: np.ndarray) -> None:
-    axes.semilogy(np.arange(1, len(losses) + 1), losses, linewidth=0.8, alpha=0.7)
+    steps = np.arange(1, len(losses) + 1)
+    axes.set_yscale("log")
+    if losses.shape[1] > 1:  # of an ensemble the median, and where the middle half of the models is
+        low, high = np.quantile(losses, (0.25, 0.75), axis=1)
+        axes.fill_between(steps, low, high, alpha=0.3, linewidth=0, label="middle half of the models")
+    axes.plot(steps, np.median(losses, axis=1), linewidth=0.8, label="median")
+    axes.legend()
     axes.set(title="Learning curve", xlabel="step", ylabel="cross-entropy of the batch")
     axes.grid(alpha=0.3)
 

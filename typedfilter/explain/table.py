@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import shutil
+import sys
+import textwrap
 import types
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -15,12 +18,14 @@ from typing import Any
 import jax
 
 from typedfilter._reading.plan import Param, Plan, plan_of
-from typedfilter._values.text import describe, steps
+from typedfilter._values.text import describe, size_text, steps
 from typedfilter._wrapping.effects import Act, Effect, Effects, Given, Reason
 from typedfilter._wrapping.stack import unwind
 from typedfilter._wrapping.wrapper import BoundWrapper, Transform, Wrapper
 from typedfilter.explain.call_path import path_of
 from typedfilter.explain.captured import Captured, captured_by, size_of
+from typedfilter.explain.grouping import Group, grouped
+from typedfilter.explain.page import explanation_page
 from typedfilter.transforms.grad import Grad
 from typedfilter.transforms.jit import Jit
 from typedfilter.transforms.vmap import Vmap
@@ -88,6 +93,11 @@ class LeafRow:
         return tuple(effect.what for effect in self.facts)
 
     @property
+    def alike(self) -> tuple[object, ...]:
+        """Equal for leaves of which one row can tell."""
+        return self.value, self.bytes, self.effects
+
+    @property
     def traced(self) -> bool:
         """Whether `filter_jit` traces it."""
         return any(effect.act is Act.TRACED for effect in self.facts)
@@ -138,6 +148,15 @@ class Explanation:
         return "\n".join(_text(self))
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the same tables, the leaves of a subtree behind a mark that opens."""
+        names = [effect.transform for effect in self.returns.effects]
+        leaves = None
+        if self.leaves is not None:
+            leaves = ["leaf", "value", "size", *names], [_leaf_cells(group) for group in grouped(self.leaves)]
+        parameters = ["parameter", *names, "why"], _parameter_cells(self)
+        return explanation_page(_head(self), parameters, leaves, [*_notes(self), *_constants(self)])
 
 
 def explain(fun: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Explanation:
@@ -263,12 +282,26 @@ def _brief(leaf: Any) -> str:
 
 
 def _text(explained: Explanation) -> Iterator[str]:
-    stages = explained.stack
     names = [effect.transform for effect in explained.returns.effects]
-    yield f"{explained.function}: {' of '.join(map(str, stages)) or f'{explained.outside}; {_WOULD}'}"
+    yield _head(explained)
+    yield from _table(["parameter", *names, "why"], _parameter_cells(explained))
+    yield from _notes(explained)
+    yield from _leaf_text(explained, names)
+    yield from _constants(explained)
+
+
+def _head(explained: Explanation) -> str:
+    stages = " of ".join(map(str, explained.stack))
+    return f"{explained.function}: {stages or f'{explained.outside}; {_WOULD}'}"
+
+
+def _parameter_cells(explained: Explanation) -> list[list[str]]:
     rows = [*explained.parameters, explained.returns]
-    cells = [[row.name, *(effect.what for effect in row.effects), _reasons(row)] for row in rows]
-    yield from _table(["parameter", *names, "why"], cells)
+    return [[row.name, *(effect.what for effect in row.effects), _reasons(row)] for row in rows]
+
+
+def _notes(explained: Explanation) -> Iterator[str]:
+    rows = [*explained.parameters, explained.returns]
     by_leaf = {e.transform for row in rows for e in row.effects if e.act is Act.BY_LEAF}
     rules = [f"{name} {rule}" for name, rule in explained.rules if name in by_leaf]
     if rules:
@@ -277,9 +310,11 @@ def _text(explained: Explanation) -> Iterator[str]:
         yield f"bound: {', '.join(explained.bound)}; what is bound travels like an argument"
     if explained.path is not None:
         yield "call path: {} ({})".format(*explained.path)
-    yield from _leaf_text(explained, names)
+
+
+def _constants(explained: Explanation) -> Iterator[str]:
     for one in explained.constants:
-        yield f"constant: `{one.name}` {one.value}, {_size(one.bytes)}, {_BAKED}"
+        yield f"constant: `{one.name}` {one.value}, {size_text(one.bytes)}, {_BAKED}"
 
 
 def _leaf_text(explained: Explanation, names: Sequence[str]) -> Iterator[str]:
@@ -287,7 +322,7 @@ def _leaf_text(explained: Explanation, names: Sequence[str]) -> Iterator[str]:
         return
     yield ""
     rows = explained.leaves
-    yield from _table(["leaf", "value", "size", *names], [_leaf_cells(row) for row in rows])
+    yield from _table(["leaf", "value", "size", *names], [_leaf_cells(group) for group in grouped(rows)])
     if "filter_jit" in names:
         counts = (("traced", [r for r in rows if r.traced]), ("donated", [r for r in rows if r.donated]))
         parts = [f"{what} {_leaf_count(found)}, {_total(found)}" for what, found in counts if found]
@@ -295,8 +330,11 @@ def _leaf_text(explained: Explanation, names: Sequence[str]) -> Iterator[str]:
         yield "; ".join([*parts, *([f"static {_leaf_count(static)}"] if static else [])])
 
 
-def _leaf_cells(row: LeafRow) -> list[str]:
-    return [row.path, row.value, "" if row.bytes is None else _size(row.bytes), *row.effects]
+def _leaf_cells(group: Group) -> list[str]:
+    row: LeafRow = group.rows[0]
+    size = "" if row.bytes is None else size_text(row.bytes)
+    times = f" x {len(group.rows)}" if len(group.rows) > 1 else ""
+    return [group.path, row.value, size + times, *row.effects]
 
 
 def _leaf_count(rows: Sequence[LeafRow]) -> str:
@@ -304,7 +342,7 @@ def _leaf_count(rows: Sequence[LeafRow]) -> str:
 
 
 def _total(rows: Sequence[LeafRow]) -> str:
-    return _size(sum(row.bytes or 0 for row in rows))
+    return size_text(sum(row.bytes or 0 for row in rows))
 
 
 def _reasons(row: ParameterRow) -> str:
@@ -318,18 +356,17 @@ def _reasons(row: ParameterRow) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Aligned columns; where a terminal is too narrow, the last one goes on in lines of its own."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    left = sum(widths[:-1]) + 2 * len(widths)
+    room = max(_terminal_width() - left, 24)
     for row in (head, *rows):
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        yield ("  " + "  ".join(cells)).rstrip()
+        cells = (cell.ljust(width) for cell, width in zip(row[:-1], widths[:-1], strict=True))
+        first, *more = textwrap.wrap(row[-1], room, break_long_words=False) or [""]
+        yield ("  " + "  ".join([*cells, first])).rstrip()
+        yield from (" " * left + line for line in more)
 
 
-def _size(count: int) -> str:
-    if count < 1024:
-        return f"{count} B"
-    size, unit = count / 1024, "KiB"
-    for larger in ("MiB", "GiB", "TiB"):
-        if size < 1024:
-            break
-        size, unit = size / 1024, larger
-    return f"{size:.1f} {unit}"
+def _terminal_width() -> int:
+    """How wide the terminal is that standard output goes to; no limit elsewhere."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
