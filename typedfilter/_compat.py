@@ -1,10 +1,28 @@
-"""What differs between the releases of JAX that are supported: the only place that knows of versions."""
+"""What differs between the releases of JAX that are supported, and how they word what they say.
+
+The only place that knows of versions, and of JAX's wording.
+"""
 
 from __future__ import annotations
 
+import re
+
 import jax
 
-__all__ = ["NAMED_STATICS_ARE_EXACT", "SET_MESH"]
+__all__ = [
+    "NAMED_STATICS_ARE_EXACT",
+    "SET_MESH",
+    "UNBOUND_AXIS",
+    "UNUSABLE_DONATIONS",
+    "arguments_blamed",
+    "says_forward_through_vjp",
+    "says_incompatible_devices",
+    "says_incompatible_mesh",
+    "says_out_axes_none",
+    "says_out_of_memory",
+    "tells_of_deleted",
+    "tells_of_donated_twice",
+]
 
 NAMED_STATICS_ARE_EXACT = jax.__version_info__ >= (0, 9)
 """Whether `jax.jit` tells static arguments that are passed by name apart by their classes, too.
@@ -13,3 +31,69 @@ Before, it did that by position only: `f(n=1)` and `f(n=True)` ran one program."
 
 SET_MESH = "jax.set_mesh" if hasattr(jax, "set_mesh") else "jax.sharding.use_mesh"
 """What sets the ambient mesh, for people."""
+
+
+# From the first word on, where an error of the user's own may speak of the same.
+UNUSABLE_DONATIONS = "Some donated buffers were not usable"
+"""How the warning begins that donated buffers could not be used."""
+
+_DELETED = re.compile(
+    "Array has been deleted with shape|INVALID_ARGUMENT: Invalid buffer passed.* deleted or donated"
+)
+_TWICE = re.compile(
+    "INVALID_ARGUMENT: Attempt to (use a buffer that was previously donated|donate the same buffer)"
+)
+UNBOUND_AXIS = re.compile(r"unbound axis name:? (\S+?)[.:]?(?:\s|$)")
+"""How an axis name is told of that no map around binds."""
+
+_BLAMED = re.compile(r"depends on the values? of the arguments? (.+?)\.(?:\s|$)")
+_FORWARD = re.compile(r"can't apply forward-mode (autodiff|differentiation) \(jvp\) to a custom_vjp function")
+
+
+def text_of(error: BaseException) -> str:
+    """The text of an error; empty where an error of the user's own can't say it."""
+    try:
+        return str(error)
+    except Exception:
+        return ""
+
+
+def tells_of_deleted(error: BaseException) -> bool:
+    """Whether an array was used whose memory is gone."""
+    return bool(_DELETED.match(text_of(error)))
+
+
+def tells_of_donated_twice(error: BaseException) -> bool:
+    """Whether one buffer was passed in two places, in one of which it is donated."""
+    return bool(_TWICE.match(text_of(error)))
+
+
+def arguments_blamed(error: BaseException) -> list[str]:
+    """The arguments, with paths to leaves, whose values would have to be known while tracing."""
+    found = _BLAMED.search(text_of(error))
+    return [] if found is None else re.split(r", and |, ", found.group(1))
+
+
+def says_forward_through_vjp(error: BaseException) -> bool:
+    """Whether a forward-mode derivative was asked of a function with a reverse-mode rule."""
+    return isinstance(error, TypeError) and bool(_FORWARD.match(text_of(error)))
+
+
+def says_out_of_memory(error: BaseException) -> bool:
+    """Whether a device has no memory for a program or its results."""
+    return isinstance(error, RuntimeError) and text_of(error).startswith("RESOURCE_EXHAUSTED")
+
+
+def says_incompatible_devices(error: BaseException) -> bool:
+    """Whether committed arguments are on other devices than a program runs on."""
+    return text_of(error).startswith("Received incompatible devices for jitted computation")
+
+
+def says_incompatible_mesh(error: BaseException) -> bool:
+    """Whether a place of one mesh met a constraint of another."""
+    return "is incompatible with mesh_shape" in text_of(error)
+
+
+def says_out_axes_none(error: BaseException) -> bool:
+    """Whether something with `out_axes=None` differs between the mapped examples."""
+    return "out_axes" in text_of(error) and "None" in text_of(error)

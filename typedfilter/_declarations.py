@@ -12,7 +12,7 @@ differentiated (`D`), so that `params - lr * grads` type-checks.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 from typing import (
     TYPE_CHECKING,
@@ -90,6 +90,9 @@ PmapDonation: TypeAlias = Literal["all", "warn", "none"]
 VmapMethod: TypeAlias = Literal["sequential", "sequential_unrolled", "expand_dims", "broadcast_all"]
 """What `jax.vmap` does with the callback of `filter_pure_callback`."""
 
+AxisEnv: TypeAlias = Sequence[tuple[Hashable, int]] | None
+"""The names and sizes of mapped axes around a function that is traced on its own."""
+
 Class = TypeVar("Class", bound=type)
 
 
@@ -154,6 +157,9 @@ class JitKeywords(TypedDict, total=False):
     keep_unused: bool
     in_shardings: InShardings
     out_shardings: OutShardings
+    compiler_options: Mapping[str, Any] | None
+    device: DeviceLike | None
+    backend: str | None
 
 
 @attributes(init=False)
@@ -257,6 +263,19 @@ class JitDecorator(Protocol):
     def __call__(  # pyright: ignore[reportOverlappingOverload]  # as in `filter_jit`
         self, fun: Callable[P, R], /
     ) -> Jitted[Callable[P, R]]: ...
+
+
+class HolomorphicKeywords(TypedDict, total=False):
+    """The options of `filter_jacfwd` and `filter_hessian` beside `has_aux`."""
+
+    holomorphic: bool
+    check: bool
+
+
+class GradKeywords(HolomorphicKeywords, total=False):
+    """The options of `filter_grad`, `filter_value_and_grad` and `filter_jacrev` beside `has_aux`."""
+
+    allow_int: bool
 
 
 # Derivatives --------------------------------------------------------------------------------------------
@@ -409,8 +428,8 @@ class CustomVjpDecorator(Protocol):
 # Mapping, checkpoints, closures, jaxprs -----------------------------------------------------------------
 
 
-class VmapKeywords(TypedDict, total=False):
-    """The options of `filter_vmap`."""
+class MapKeywords(TypedDict, total=False):
+    """What `filter_vmap` and `filter_pmap` have in common."""
 
     in_axes: Axes
     out_axes: Axes
@@ -419,10 +438,18 @@ class VmapKeywords(TypedDict, total=False):
     check: bool
 
 
-class PmapKeywords(VmapKeywords, total=False):
+class VmapKeywords(MapKeywords, total=False):
+    """The options of `filter_vmap`."""
+
+    spmd_axis_name: Hashable
+
+
+class PmapKeywords(MapKeywords, total=False):
     """The options of `filter_pmap`."""
 
     donate: PmapDonation
+    devices: Sequence[DeviceLike] | None
+    backend: str | None
 
 
 class CheckpointKeywords(TypedDict, total=False):

@@ -43,6 +43,7 @@ COMMANDS = {
         "typedfilter.explain.command",
         "print what happens to each parameter of a function under its transforms, and why",
     ),
+    "docs": Command("typedfilter.docs.command", "show a page of the guide, or what a public name is"),
     "bench": Command(
         "typedfilter.bench.command",
         "measure what typedfilter costs, side by side with jax.jit, jax.vmap, jax.grad and Equinox",

@@ -60,7 +60,7 @@ def test_each_function_is_an_item(folder):
     assert "model.py::good PASSED" in done.stdout
     assert "model.py::bad FAILED" in done.stdout
     assert "model.py::left_out SKIPPED" in done.stdout
-    assert 'expected: Float[Array, "n"]\n  found: float32[n - 1]' in done.stdout
+    assert "expected: Float[Array, 'n']\n  found: f32[n - 1]" in done.stdout
     assert "`k` is of type int and has no default; add @typedfilter.check.example(k=3)" in done.stdout
     assert "1 failed, 1 passed, 1 skipped" in done.stdout
     assert done.returncode == 1

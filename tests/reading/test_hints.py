@@ -123,8 +123,6 @@ TABLE: list[tuple[Any, Role, Differentiable]] = [
     (Any, AUTO, BY_DTYPE),
     (object, AUTO, BY_DTYPE),
     (PyTree, AUTO, BY_DTYPE),
-    (PyTree[Float[Array, "n"]], AUTO, BY_DTYPE),
-    (PyTree[Float[Array, "n"], "S"], AUTO, BY_DTYPE),
     (Model, AUTO, BY_DTYPE),
     (Box[Float[Array, "n"]], AUTO, BY_DTYPE),
     (collections.abc.Callable[[int], Array], AUTO, BY_DTYPE),

@@ -16,6 +16,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from beartype import beartype
+from jax.custom_derivatives import zero_from_primal
 from jaxtyping import Array, Float, jaxtyped
 
 from typedfilter import (
@@ -209,6 +210,22 @@ def test_none_as_tangent_of_the_result_means_zero():
     assert tangent["b"] == (None, None)  # still symbolic outside
     assert close(jax.grad(lambda x: f(x)["b"][0])(2.0), 0.0)
     assert close(jax.grad(jax.jit(lambda x: f(x)["b"][0]))(2.0), 0.0)
+
+
+def test_the_symbolic_zeros_of_jax_are_zeros_in_what_a_rule_returns():
+    @filter_custom_jvp
+    def f(x):
+        return {"a": x, "b": (x, 2)}
+
+    zero = zero_from_primal(jnp.array(1.0), symbolic_zeros=True)
+    f.def_jvp(lambda primals, tangents: (f(*primals), {"a": tangents[0], "b": (zero, None)}))
+    _, tangent = filter_jvp(f, (jnp.array(2.0),), (1.0,))
+    assert close(tangent["a"], 1.0)
+    assert tangent["b"] == (None, None)
+    wrong = zero_from_primal(jnp.ones(2), symbolic_zeros=True)
+    f.def_jvp(lambda primals, tangents: (f(*primals), {"a": wrong, "b": None}))
+    with pytest.raises(ShapeError, match=r"at \[1\]\['a'\] does not fit `primal_out\['a'\]`"):
+        filter_jvp(f, (jnp.array(2.0),), (1.0,))
 
 
 def test_results_may_hold_anything():

@@ -20,10 +20,12 @@ import jax
 import jax.core
 import jax.monitoring
 
+from typedfilter._compat import UNUSABLE_DONATIONS
+
 __all__ = ["Caution", "Quietly", "quiet_from_here", "traced_up_to_here"]
 
 # A group that nobody else would write: a filter that is equal to a user's own could not be told from that.
-_ENTRY = ("ignore", re.compile("(?:Some donated buffers were not usable)"), Warning, None, 0)
+_ENTRY = ("ignore", re.compile(f"(?:{UNUSABLE_DONATIONS})"), Warning, None, 0)
 
 
 class _Silence:

@@ -45,6 +45,7 @@ from typedfilter._values.memory import weakly
 from typedfilter._wrapping import blame as _diagnose
 from typedfilter._wrapping import host_errors as _raised
 from typedfilter._wrapping.call import OMITTED, without_omitted
+from typedfilter._wrapping.frames import located, outside
 from typedfilter._wrapping.stack import Link, rewind
 
 __all__ = [
@@ -62,6 +63,7 @@ class JitOptions:
     inline: bool = False
     keep_unused: bool = False
     shardings: Shardings | None = None
+    compiler: tuple[tuple[str, Any], ...] = ()
 
     @property
     def quiet(self) -> bool:
@@ -116,7 +118,8 @@ class Engine:
             not self.returns_arrays,
             self.left_out,
             table=self.table,
-            explain=self.better_error,
+            explain=self.explain,
+            outside=outside,
             packed=PackedResult,
             unpack=unpack_result,
         )
@@ -183,6 +186,7 @@ class Engine:
             "donate_argnames": tuple(n for n in pattern.named(Mode.TRACED, Mode.PACKED) if self.donates(n)),
             "inline": self.options.inline,
             "keep_unused": self.options.keep_unused,
+            "compiler_options": dict(self.options.compiler),
             "out_shardings": None if self.options.shardings is None else self.options.shardings.for_jit(),
         }
         # Nothing that is not asked for: JAX keeps the static part of calls that may donate alive.
@@ -199,6 +203,12 @@ class Engine:
         return positional, [
             (name, makers[mode](named(name))) for name, mode in pattern.keyword if mode in makers
         ]
+
+    def explain(self, error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Raise a better error than `error`, if there is one."""
+        better = self.better_error(error, args, kwargs)
+        if better is not None:
+            raise better from None
 
     def better_error(
         self, error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -232,10 +242,8 @@ class Engine:
                 for name, mode in pattern.keyword
             }
         except Exception as error:
-            better = self.better_error(error, args, kwargs)
-            if better is None:
-                raise
-            raise better from None
+            self.explain(error, args, kwargs)
+            raise
         return pattern, positional, keyword
 
     def convert(self, param: Param | None, mode: Mode, value: Any) -> Any:
@@ -309,16 +317,11 @@ def _body(
             traced_up_to_here()
         return out if returns_arrays else pack_output(results, out)
 
-    run.__name__ = run.__qualname__ = _identifier(plan.function)
-    run.__signature__ = plan.signature  # type: ignore[attr-defined]  # by it JAX names arguments
-    return run
+    traced = located(run, root(), plan.function)
+    traced.__signature__ = plan.signature  # type: ignore[attr-defined]  # by it JAX names arguments
+    return traced
 
 
 def opened(value: Any) -> Any:
     """An argument as the user gave it, from what it travelled as."""
     return value.value() if type(value) is Token else unpack(value)
-
-
-def _identifier(function: str) -> str:
-    """A name for compiled programs and profiles: that of the function, without where it was defined."""
-    return function.rpartition(".")[2].strip("<>") or "function"

@@ -22,19 +22,21 @@ NAME = "_typedfilter_call"
 _TEMPLATE = """\
 def {name}({signature}):
     try:
-        {finish}
-    except {_}Exception as {_}error:
-        {_}better = {_}explain({_}error, ({positional}), {{{keywords}}})
-        if {_}better is None:
+        try:
+            {finish}
+        except {_}Exception as {_}error:
+            {_}explain({_}error, ({positional}), {{{keywords}}})
             raise
-        raise {_}better from None
+    except {_}BaseException as {_}error:
+        {_}outside({_}error)
+        raise
 """
 _FINISH = "return {_}table[{key}]({call})"
 # The program is held until its result is unpacked: the rest of that lives as long as the program does.
 _FINISH_PACKED = """\
 {_}program = {_}table[{key}]
-        {_}out = {_}program({call})
-        return {_}out if {_}type({_}out) is not {_}packed else {_}unpack({_}out)"""
+            {_}out = {_}program({call})
+            return {_}out if {_}type({_}out) is not {_}packed else {_}unpack({_}out)"""
 
 
 class Programs(dict[Any, Callable[..., Any]]):
@@ -69,13 +71,15 @@ def write_shim(
         by_type: the parameters whose classes decide which program runs: together they are the key.
         may_be_packed: the result may be an instance of `packed`, and then has to be unpacked.
         omitted: what stands for a parameter that is left out, in the place of its default.
-        names: `table` (`Programs`), `explain(error, args, kwargs)`, `packed`, and `unpack(result)`.
+        names: `table` (`Programs`), `explain(error, args, kwargs)`, which raises a better error if there is
+            one, `outside(error)`, through which every error goes, `packed`, and `unpack(result)`.
     """
     parameters = list(signature.parameters.values())
     prefix = _prefix(signature.parameters)
     shape = tuple((p.name, p.kind, p.default is not p.empty) for p in parameters)
     namespace = {f"{prefix}{name}": value for name, value in names.items()}
-    namespace |= {f"{prefix}{own.__name__}": own for own in (type, map, Exception)}
+    namespace |= {f"{prefix}{own.__name__}": own for own in (type, map, Exception, BaseException)}
+    namespace["__name__"] = __name__  # by which tracebacks know whose frame it is
     defaults = {p.name: p.default for p in parameters if p.default is not p.empty} | dict(omitted or {})
     namespace |= {f"{prefix}default_{name}": default for name, default in defaults.items()}
     exec(_compiled(_source(shape, by_type, may_be_packed, prefix)), namespace)

@@ -25,7 +25,7 @@ from typedfilter._reading.plan import Plan, plan_of, refuse_lost_markers
 from typedfilter._values.keys import exact_key, static_problem
 from typedfilter._values.leaves import is_array_or_struct
 from typedfilter._values.memory import Attached
-from typedfilter._wrapping.blame import better_error
+from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter._wrapping.stack import Bind, Link, unwind
 from typedfilter._wrapping.wrapper import Transform, Wrapper
 from typedfilter.errors import StaticArgumentError
@@ -117,6 +117,7 @@ class Compiling(Transform):
         """Which arguments are donated."""
         return self.site(fn)[0].lone_engine().donates
 
+    @ends_at_caller
     def wrap(self, fn: Callable[..., Any], *, lent: bool = False) -> Wrapper:
         return JitWrapper(fn, self, lent)
 
@@ -143,6 +144,7 @@ class JitWrapper(Wrapper):
 
     __slots__ = ()
 
+    @ends_at_caller
     def lower(self, /, *args: Any, **kwargs: Any) -> Lowered:
         """Trace and lower for these arguments.
 
@@ -151,10 +153,12 @@ class JitWrapper(Wrapper):
         """
         return Stages(self).lower(*args, **kwargs)
 
+    @ends_at_caller
     def trace(self, /, *args: Any, **kwargs: Any) -> Traced:
         """Trace for these arguments, of which arrays may be `jax.ShapeDtypeStruct`s."""
         return Stages(self).trace(*args, **kwargs)
 
+    @ends_at_caller
     def eval_shape(self, /, *args: Any, **kwargs: Any) -> Any:
         """The result with a `jax.ShapeDtypeStruct` in the place of each array; nothing is computed."""
         return Stages(self).eval_shape(*args, **kwargs)
@@ -175,16 +179,19 @@ class Stages:
     def __init__(self, wrapper: Wrapper, *obj: Any) -> None:
         self._prepare = functools.partial(_Ahead.of, wrapper, obj)
 
+    @ends_at_caller
     def lower(self, /, *args: Any, **kwargs: Any) -> Lowered:
         ahead = self._prepare(args, kwargs)
         with ahead.explained():
             return Lowered(ahead, ahead.jit.lower(*ahead.args, **ahead.kwargs))
 
+    @ends_at_caller
     def trace(self, /, *args: Any, **kwargs: Any) -> Traced:
         ahead = self._prepare(args, kwargs)
         with ahead.explained():
             return Traced(ahead, ahead.jit.trace(*ahead.args, **ahead.kwargs))
 
+    @ends_at_caller
     def eval_shape(self, /, *args: Any, **kwargs: Any) -> Any:
         ahead = self._prepare(args, kwargs)
         with ahead.explained():
@@ -226,11 +233,10 @@ class _Ahead:
             with self.engine.caution.quietly() if self.engine.options.quiet else contextlib.nullcontext():
                 yield
         except Exception as error:
-            args, kwargs = list(map(opened, self.args)), {k: opened(v) for k, v in self.kwargs.items()}
-            better = better_error(self.engine.plan, error, args, kwargs)
-            if better is None:
-                raise
-            raise better from None
+            self.engine.explain(
+                error, tuple(map(opened, self.args)), {k: opened(v) for k, v in self.kwargs.items()}
+            )
+            raise
 
     def dynamic(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """The traced arguments of another call, whose static ones must be those of this one.
@@ -325,6 +331,7 @@ class _Stage:
 class Traced(_Stage):
     """A traced function: `jaxpr`, `out_info`, `lower()`."""
 
+    @ends_at_caller
     def lower(self, **options: Any) -> Lowered:
         """Lower for the platform at hand, or as `jax.stages.Traced.lower` says."""
         with self._ahead.explained():
@@ -334,6 +341,7 @@ class Traced(_Stage):
 class Lowered(_Stage):
     """A lowered function: `compile()`, `as_text()`, `cost_analysis()`."""
 
+    @ends_at_caller
     def compile(self, *args: Any, **options: Any) -> Compiled:
         """Compile; called with the arguments of the function, static ones included."""
         return Compiled(self._ahead, self._stage.compile(*args, **options))
@@ -342,6 +350,7 @@ class Lowered(_Stage):
 class Compiled(_Stage):
     """A compiled function, for one choice of shapes and static values."""
 
+    @ends_at_caller
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         positional, keyword = self._ahead.dynamic(args, kwargs)
         return unpack_result(self._stage(*positional, **keyword))

@@ -15,7 +15,7 @@ from typedfilter._values.split import Rest, split
 from typedfilter._values.text import brief
 from typedfilter.errors import ShapeError
 
-__all__ = ["FlatFunction", "refuse_complex"]
+__all__ = ["FlatFunction", "refuse_complex", "refuse_real"]
 
 
 class FlatFunction:
@@ -30,13 +30,20 @@ class FlatFunction:
     aux: Rest
 
     def __init__(
-        self, body: Callable[..., Any], call: Selected, plan: Plan, transform: str, has_aux: bool
+        self,
+        body: Callable[..., Any],
+        call: Selected,
+        plan: Plan,
+        transform: str,
+        has_aux: bool,
+        holomorphic: bool = False,
     ) -> None:
         self.body = body
         self.call = call
         self.plan = plan
         self.transform = transform
         self.has_aux = has_aux
+        self.holomorphic = holomorphic
 
     def __call__(self, taken: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         args, kwargs = self.call.put(taken)
@@ -52,7 +59,7 @@ class FlatFunction:
         return [row if self.call.arrays else [] for row in rows[: len(self.out.taken_at)]]
 
     def _refuse_complex_result(self, value: Any) -> None:
-        if self.transform == "filter_jacfwd":
+        if self.holomorphic or self.transform == "filter_jacfwd":
             return
         for path, leaf in jax.tree_util.tree_leaves_with_path(value):
             if is_inexact_array(leaf) and jnp.iscomplexobj(leaf):
@@ -69,20 +76,33 @@ class FlatFunction:
 
 
 def refuse_complex(call: Selected, targets: Targets) -> None:
-    """Refuse complex arrays among what is differentiated."""
-    if not any(map(jnp.iscomplexobj, call.arrays)):
+    """Refuse to differentiate with respect to complex arrays, of which there is more than one derivative."""
+    fix = "pass real and imaginary parts; or use filter_jvp, which takes complex tangents"
+    _refuse(call, targets, jnp.iscomplexobj, "a real array", fix)
+
+
+def refuse_real(call: Selected, targets: Targets) -> None:
+    """Refuse what a holomorphic function is not a function of."""
+    fix = "pass complex arrays (x + 0j), or leave holomorphic out"
+    _refuse(call, targets, lambda leaf: not jnp.iscomplexobj(leaf), "a complex array", fix)
+
+
+def _refuse(
+    call: Selected, targets: Targets, is_wrong: Callable[[Any], bool], expected: str, fix: str
+) -> None:
+    if not any(map(is_wrong, call.arrays)):
         return
     names = targets.plan.bind_names(call.taken.count, call.taken.names)
     for name, (rest, leaves) in zip(names, call.taken.parts(call.arrays), strict=True):
         for leaf in leaves:
-            if jnp.iscomplexobj(leaf):
+            if is_wrong(leaf):
                 tree = rest.with_none(leaves)
                 paths = [path for path, found in jax.tree_util.tree_leaves_with_path(tree) if found is leaf]
                 raise ShapeError(
                     f"can't be differentiated by {targets.transform}: it is {brief(leaf)}",
                     function=targets.plan.function,
                     parameter=name + jax.tree_util.keystr(paths[0]),
-                    expected="a real array",
+                    expected=expected,
                     actual=brief(leaf),
-                    fix="pass real and imaginary parts; or use filter_jvp, which takes complex tangents",
+                    fix=fix,
                 )

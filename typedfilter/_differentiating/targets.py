@@ -11,10 +11,13 @@ from collections.abc import Mapping, Sequence
 from inspect import Parameter
 from typing import Any
 
+import jax.numpy as jnp
+import numpy as np
+
 from typedfilter._reading.fields import leaf_marks
 from typedfilter._reading.plan import Argument, Param, Plan
 from typedfilter._reading.roles import Differentiable, Role
-from typedfilter._values.leaves import is_inexact_array, is_inexact_array_like
+from typedfilter._values.leaves import is_array, is_inexact_array, is_inexact_array_like
 from typedfilter._values.split import Rest
 from typedfilter._values.text import brief
 from typedfilter._wrapping.call import Call, Taken
@@ -75,9 +78,10 @@ class Selected:
 class Targets:
     """What a transform differentiates with respect to, as the plan of its function says."""
 
-    def __init__(self, plan: Plan, transform: str) -> None:
+    def __init__(self, plan: Plan, transform: str, integers: bool = False) -> None:
         self.plan = plan
         self.transform = transform
+        self.integers = integers  # whether arrays of integers are taken as well: their gradient is JAX's zero
         marked = plan.diff_params()
         self.params: tuple[Param, ...] = marked or plan.params[:1]
         self.several = len(marked) > 1
@@ -93,10 +97,20 @@ class Targets:
         only = [at for group in groups for at in group.at]
         if not only:
             raise self._missing(self.params[-1])
-        taken = call.take(self.plan, _differentiable, only)
+        taken = call.take(self.plan, self._differentiable, only)
         if not taken.arrays:
             self._refuse_leaves(call, taken, only)
         return Selected(taken, groups, self.several)
+
+    def _differentiable(self, argument: Argument, leaves: list[Any]) -> Sequence[bool]:
+        tree, param = argument.value, argument.param
+        found = can_differentiate(leaves, tree, param)
+        if not self.integers or (param is not None and param.hint.diff is False):
+            return found
+        return [
+            yes or (_is_integer_array(leaf) and mark.diff is not False and not mark.static)
+            for yes, leaf, mark in zip(found, leaves, leaf_marks(tree), strict=True)
+        ]
 
     def groups(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Group]:
         """The arguments of each differentiated parameter; of what is left out none."""
@@ -149,8 +163,9 @@ class Targets:
                 )
 
 
-def _differentiable(argument: Argument, leaves: list[Any]) -> Sequence[bool]:
-    return can_differentiate(leaves, argument.value, argument.param)
+def _is_integer_array(leaf: Any) -> bool:
+    """Whether JAX has a gradient of dtype `float0` for this: an array of integers or booleans."""
+    return is_array(leaf) and (jnp.issubdtype(leaf.dtype, np.integer) or leaf.dtype == np.bool_)
 
 
 def split_aux(out: Any, has_aux: bool, plan: Plan, transform: str) -> tuple[Any, Any]:

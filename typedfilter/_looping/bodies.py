@@ -10,13 +10,13 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, Literal, get_args, get_origin
 
+from typedfilter._reading.forms import UNIONS
 from typedfilter._reading.hints import Hint, role_of
-from typedfilter._reading.markers import UNIONS
 from typedfilter._reading.plan import Param, Plan, plan_of
 from typedfilter._reading.roles import Role
 from typedfilter._wrapping.body import body_for
 
-__all__ = ["body_and_plan", "parameter", "plan_of_body"]
+__all__ = ["body_and_plan", "holds_numbers", "parameter", "plan_of_body"]
 
 
 def plan_of_body(fn: Callable[..., Any]) -> Plan:
@@ -40,12 +40,12 @@ def parameter(plan: Plan, index: int) -> Param | None:
 
 
 def _as_passed(hint: Hint) -> Hint:
-    if hint.static_marker or not _holds_numbers(hint.type):
+    if hint.static_marker or not holds_numbers(hint.type):
         return hint
     return dataclasses.replace(hint, role=Role.TRACED)
 
 
-def _holds_numbers(kind: Any) -> bool:
+def holds_numbers(kind: Any) -> bool:
     """Whether this is a number, or a container with nothing but numbers and arrays."""
     if kind in (bool, int, float, complex):
         return True
@@ -54,4 +54,4 @@ def _holds_numbers(kind: Any) -> bool:
         members = members[1:]
     if get_origin(kind) is Literal or get_origin(kind) not in (tuple, list, dict, *UNIONS) or not members:
         return False
-    return all(_holds_numbers(member) or role_of(member) is Role.ARRAYS for member in members)
+    return all(holds_numbers(member) or role_of(member) is Role.ARRAYS for member in members)

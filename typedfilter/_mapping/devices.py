@@ -5,7 +5,8 @@ Serves `filter_pmap`. Knows meshes and committed arrays; knows nothing of how ax
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import typing
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import jax
@@ -14,21 +15,32 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from typedfilter._compat import SET_MESH
+from typedfilter._declarations import PmapDonation
 from typedfilter._mapping.axes import Mapped
 from typedfilter._reading.plan import Plan
+from typedfilter._reading.text import show
 from typedfilter._wrapping.blame import donation_error
-from typedfilter.errors import VmapAxisError
+from typedfilter.errors import AnnotationError, VmapAxisError
 
-__all__ = ["axis_spec", "first_devices", "moved_to", "refuse_deleted", "refuse_mesh"]
+__all__ = ["axis_spec", "check_options", "first_devices", "moved_to", "refuse_deleted", "refuse_mesh"]
 
 
-def first_devices(plan: Plan, size: int, axis_name: Hashable) -> Mesh:
-    """A mesh with one axis, of the first `size` devices of this process.
+_DONATIONS = typing.get_args(PmapDonation)
+
+
+def first_devices(
+    plan: Plan,
+    size: int,
+    axis_name: Hashable,
+    given: Sequence[Any] | None = None,
+    backend: str | None = None,
+) -> Mesh:
+    """A mesh with one axis, of the first `size` devices that are given, or else that this process has.
 
     Raises:
         VmapAxisError: there are not that many, or none is asked for.
     """
-    devices = jax.local_devices()
+    devices = jax.local_devices(backend=backend) if given is None else list(given)
     if size == 0:
         raise VmapAxisError(
             "is mapped over no device: there is no example",
@@ -44,8 +56,12 @@ def first_devices(plan: Plan, size: int, axis_name: Hashable) -> Mesh:
         function=plan.function,
         expected=f"a mapped axis of size {len(devices)} or less",
         actual=f"size {size}",
-        fix="map fewer examples, and the rest with filter_vmap inside; on a CPU, set "
-        f"XLA_FLAGS=--xla_force_host_platform_device_count={size} before JAX starts",
+        fix="map fewer examples, and the rest with filter_vmap inside; "
+        + (
+            f"on a CPU, set XLA_FLAGS=--xla_force_host_platform_device_count={size} before JAX starts"
+            if given is None
+            else "or give more devices"
+        ),
     )
 
 
@@ -103,3 +119,44 @@ def moved_to(call: Mapped, mesh: Mesh) -> tuple[list[Any], dict[str, Any]]:
         lambda leaf: move(leaf, PartitionSpec()), (args, kwargs)
     )
     return moved
+
+
+def check_options(plan: Plan, options: Any) -> None:
+    """Refuse options of `filter_pmap` that are none, or contradict each other or annotations.
+
+    Raises:
+        AnnotationError: a contradiction, or an unknown way to donate.
+        VmapAxisError: the name of the axis is none.
+    """
+    if options.donate not in _DONATIONS:
+        raise AnnotationError(
+            f"filter_pmap has no donate={options.donate!r}",
+            function=plan.function,
+            expected=" or ".join(map(repr, _DONATIONS)),
+            actual=repr(options.donate),
+            fix="pass one of these, or annotate single arguments as Donate[...]",
+        )
+    if options.devices is not None and options.backend is not None:
+        raise AnnotationError(
+            "is given two choices of devices: devices and backend",
+            function=plan.function,
+            expected="devices, or a backend",
+            actual=f"devices={options.devices!r}, backend={options.backend!r}",
+            fix="pass one of these",
+        )
+    if options.axis_name is not None and not isinstance(options.axis_name, str):
+        raise VmapAxisError(
+            f"has axis_name={options.axis_name!r}, and JAX names the axes of devices with strings",
+            function=plan.function,
+            expected="a str or None",
+            actual=type(options.axis_name).__name__,
+            fix="name the axis with a string",
+        )
+    for name, hint in (*((param.name, param.hint) for param in plan.params), ("return", plan.returns)):
+        if hint.sharding is not None:
+            raise AnnotationError(
+                f"is annotated {show(hint.annotation)}, but filter_pmap splits arrays over devices by itself",
+                function=plan.function,
+                parameter=name,
+                fix="drop the PartitionSpec, or use filter_jit and a mesh",
+            )

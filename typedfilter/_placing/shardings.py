@@ -19,6 +19,7 @@ import jax
 import jax.core
 from jax.sharding import NamedSharding
 
+from typedfilter._compat import says_incompatible_devices, says_incompatible_mesh
 from typedfilter._placing.places import (
     NoPrefixError,
     devices_of,
@@ -209,10 +210,9 @@ class Shardings:
         self, plan: Plan, bound: int, error: ValueError, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> ShapeError | None:
         """What these places have to do with an error of JAX; `None` if that is of something else."""
-        text = str(error)  # as the releases of JAX word it
-        if text.startswith("Received incompatible devices for jitted computation"):
+        if says_incompatible_devices(error):
             return self._elsewhere(plan, bound, args, kwargs)
-        if "is incompatible with mesh_shape" in text and len(self._meshes) > 1:
+        if says_incompatible_mesh(error) and len(self._meshes) > 1:
             return ShapeError(
                 "is to be split over one mesh, and something else over another",
                 function=plan.function,

@@ -6,17 +6,18 @@ transform makes wrong: nothing to differentiate, a loss that is no scalar, a nam
 
 from __future__ import annotations
 
+import builtins
 import difflib
 import enum
 import inspect
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Any
 
 import jax
-import numpy as np
 
+from typedfilter._reading import kinds
 from typedfilter._reading.hints import Hint
-from typedfilter._reading.markers import UNIONS, is_array_class
+from typedfilter._reading.kinds import Kind, kind_of
 from typedfilter._reading.plan import Plan
 from typedfilter._reading.roles import Differentiable, Role
 from typedfilter._reading.text import show
@@ -24,22 +25,9 @@ from typedfilter.errors import AnnotationError
 
 __all__ = ["check_grad", "check_jit", "check_names", "check_vmap"]
 
-_NOT_SCALARS = (
-    str,
-    bytes,
-    bool,
-    int,
-    complex,
-    type(None),
-    type,
-    enum.Enum,
-    tuple,
-    list,
-    dict,
-    set,
-    frozenset,
-)
-_NOT_PAIRS = (str, bytes, bool, int, float, complex, type(None), type, enum.Enum, dict, set, frozenset)
+_CONTAINERS = (tuple, list, dict, set, frozenset)
+_NO_NUMBERS = (str, bytes, type(None), type, enum.Enum, *_CONTAINERS)
+_NOT_PAIRS = (str, bytes, type(None), type, enum.Enum, dict, set, frozenset)
 
 
 def check_jit(plan: Plan, donate: str = "none") -> None:
@@ -87,7 +75,7 @@ def _is_broadcast(hint: Hint) -> bool:
     return hint.axis.axis is None if hint.axis is not None else hint.role is Role.STATIC
 
 
-def check_grad(plan: Plan, *, has_aux: bool, name: str, scalar: bool = True) -> None:
+def check_grad(plan: Plan, *, has_aux: bool, name: str, scalar: bool = True, integers: bool = False) -> None:
     """Refuse what contradicts a differentiating transform.
 
     Args:
@@ -95,12 +83,13 @@ def check_grad(plan: Plan, *, has_aux: bool, name: str, scalar: bool = True) -> 
         has_aux: the option of the transform.
         name: of the transform, for the message.
         scalar: whether the function must return a scalar (Jacobians need none).
+        integers: whether integers have a gradient, too.
 
     Raises:
         AnnotationError: there is nothing to differentiate; or the return annotation says that the result is
             no scalar, or no pair with `has_aux`.
     """
-    if not plan.diff_params():
+    if not plan.diff_params() and not integers:
         _check_first(plan, name)
     if plan.returns.annotated:
         _check_return(plan, has_aux, name, scalar)
@@ -126,7 +115,7 @@ def _check_first(plan: Plan, name: str) -> None:
 
 
 def _check_return(plan: Plan, has_aux: bool, name: str, scalar: bool) -> None:
-    kind = plan.returns.type
+    kind = kind_of(plan.returns.type)
     shown = show(plan.returns.annotation)
     if has_aux and _is_no_pair(kind):
         problem = f"is annotated {shown}, but has_aux=True needs a pair of value and auxiliary data"
@@ -143,53 +132,55 @@ def _check_return(plan: Plan, has_aux: bool, name: str, scalar: bool) -> None:
     raise AnnotationError(problem, function=plan.function, parameter="return", fix=fix)
 
 
-def _is_no_scalar(kind: Any) -> bool:
-    """Whether no value of this type is a real floating-point scalar, for certain."""
-    origin = get_origin(kind)
-    if origin is Annotated:
-        return _is_no_scalar(kind.__origin__)
-    if origin in UNIONS:
-        return all(map(_is_no_scalar, get_args(kind)))
-    if is_array_class(kind):
-        return _has_axes(kind) or not any(str(name).startswith(("float", "bfloat")) for name in _dtypes(kind))
-    cls = kind if origin is None else origin
-    return cls is Literal or (isinstance(cls, type) and issubclass(cls, _NOT_SCALARS))
+def _is_no_scalar(kind: Kind) -> bool:
+    """Whether no value of this kind is a real floating-point scalar, for certain."""
+    match kind:
+        case kinds.Union(_, members):
+            return all(map(_is_no_scalar, members))
+        case kinds.Array(cls):
+            has_axes = any(not dim.variadic for dim in kind.dims)
+            return has_axes or not any(str(name).startswith(("float", "bfloat")) for name in _dtypes(cls))
+        case kinds.Scalar(cls):
+            return cls is not float
+        case kinds.NumpyScalar(cls):
+            return issubclass(cls, complex)
+        case kinds.Class(_, cls):
+            return issubclass(cls, _NO_NUMBERS)
+        case kinds.Each(_, cls) | kinds.Mapping(_, cls):
+            return issubclass(cls, _CONTAINERS)
+        case _:
+            return isinstance(kind, kinds.Literal | kinds.Tuple)
 
 
-def _dtypes(kind: Any) -> tuple[Any, ...]:
-    return kind.dtypes if isinstance(kind.dtypes, tuple) else ("float32",)  # Shaped: any dtype
+def _dtypes(cls: Any) -> tuple[Any, ...]:
+    return cls.dtypes if isinstance(cls.dtypes, tuple) else ("float32",)  # Shaped: any dtype
 
 
-def _has_axes(kind: Any) -> bool:
-    variadic = getattr(kind, "index_variadic", None) is not None
-    return len(getattr(kind, "dims", ())) > variadic
+def _is_no_pair(kind: Kind, *, lists: bool = True) -> bool:
+    """Whether no value of this kind is a pair, for certain; one that is a list counts with `lists`."""
+    match kind:
+        case kinds.Union(_, members):
+            return all(_is_no_pair(member, lists=lists) for member in members)
+        case kinds.Tuple(_, items):
+            return len(items) != 2
+        case kinds.Record() if not kind.keyed:
+            return len(kind.cls._fields) != 2  # type: ignore[attr-defined]  # of a NamedTuple
+        case kinds.Class(_, cls) if issubclass(cls, tuple):
+            return False
+        case kinds.Each(_, cls) | kinds.Mapping(_, cls) | kinds.Class(_, cls):
+            return issubclass(cls, (*_NOT_PAIRS, jax.Array)) or (issubclass(cls, list) and not lists)
+        case _:
+            return isinstance(
+                kind, kinds.Array | kinds.NumpyArray | kinds.NumpyScalar | kinds.Scalar | kinds.Literal
+            )
 
 
-def _is_no_pair(kind: Any, *, lists: bool = True) -> bool:
-    """Whether no value of this type is a pair, for certain; one that is a list counts with `lists`."""
-    origin = get_origin(kind)
-    if origin is Annotated:
-        return _is_no_pair(kind.__origin__, lists=lists)
-    if origin in UNIONS:
-        return all(_is_no_pair(arg, lists=lists) for arg in get_args(kind))
-    if origin is tuple:
-        args = get_args(kind)
-        return len(args) != 2
-    cls = kind if origin is None else origin
-    if is_array_class(kind) or cls is Literal:
-        return True
-    if not isinstance(cls, type):
-        return False
-    if issubclass(cls, tuple):
-        return len(getattr(cls, "_fields", (0, 1))) != 2
-    return issubclass(cls, (*_NOT_PAIRS, jax.Array, np.ndarray, np.generic)) or (
-        issubclass(cls, list) and not lists
-    )
-
-
-def _first_of_pair(kind: Any) -> Any:
-    args = get_args(kind) if get_origin(kind) is tuple else ()
-    return args[0] if args else Any
+def _first_of_pair(kind: Kind) -> Kind:
+    match kind:
+        case kinds.Tuple(_, (first, *_)) | kinds.Each(_, builtins.tuple, first):
+            return first
+        case _:
+            return kind_of(Any)
 
 
 def check_names(plan: Plan, names: Iterable[str], option: str) -> None:

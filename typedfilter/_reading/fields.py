@@ -5,15 +5,18 @@ Knows dataclasses, NamedTuples and how JAX flattens; knows nothing of what a mar
 
 from __future__ import annotations
 
+import builtins
 import dataclasses
-from collections.abc import Iterator
-from typing import Any, get_args, get_origin
+from collections.abc import Iterator, Mapping
+from typing import Any, get_origin
 from weakref import WeakKeyDictionary
 
 from jax.tree_util import GetAttrKey, tree_flatten, tree_flatten_with_path
 
+from typedfilter._reading import kinds
+from typedfilter._reading.forms import NOT_REQUIRED, REQUIRED, substituted
 from typedfilter._reading.hints import Hint, class_hints, refuse_lost_marker, role_of
-from typedfilter._reading.markers import UNIONS
+from typedfilter._reading.kinds import Class, Kind, kind_of
 from typedfilter._reading.roles import Role
 from typedfilter._reading.text import show
 from typedfilter.annotations import AxisSpec, ScanSpec
@@ -23,8 +26,11 @@ __all__ = [
     "NO_MARK",
     "LeafMark",
     "field_hints",
+    "field_kinds",
+    "filled_kinds",
     "has_marks",
     "is_array_only_class",
+    "keys_of",
     "leaf_marks",
     "may_hold_static",
 ]
@@ -145,6 +151,43 @@ def _hint_of(node: Any, child: Any, hints: dict[str, Hint]) -> Hint | None:
     return next((hint for name, hint in hints.items() if getattr(node, name, None) is child), None)
 
 
+def field_kinds(kind: Class) -> Mapping[str, Kind]:
+    """The kinds of the annotated fields of a class, for `Model[T]` with its parameters filled in."""
+    hints = {} if kind.cls.__module__ in _WITHOUT_FIELDS else field_hints(kind.cls)
+    filled = _type_arguments(kind)
+    return {name: kind_of(substituted(hint.type, filled)) for name, hint in hints.items()}
+
+
+def filled_kinds(kind: Class) -> Mapping[str, Kind]:
+    """Those fields of `Model[A]` that A is a part of; their dimensions are named where `Model[A]` stands."""
+    filled = _type_arguments(kind)
+    if not filled or kind.cls.__module__ in _WITHOUT_FIELDS:
+        return {}
+    types = {
+        name: (hint.type, substituted(hint.type, filled)) for name, hint in field_hints(kind.cls).items()
+    }
+    return {name: kind_of(after) for name, (before, after) in types.items() if after is not before}
+
+
+def _type_arguments(kind: Class) -> dict[Any, Any]:
+    return dict(zip(getattr(kind.cls, "__parameters__", ()), kind.arguments, strict=False))
+
+
+_WITHOUT_FIELDS = ("builtins", "typing", "types", "collections.abc")
+
+
+def keys_of(cls: type) -> frozenset[str]:
+    """The keys that a TypedDict must have; Python itself looks into no annotation that is a string."""
+    required: set[str] = set(getattr(cls, "__required_keys__", ()))
+    for name, hint in class_hints(cls).items():
+        origin = get_origin(hint.annotation)
+        if origin in NOT_REQUIRED:
+            required.discard(name)
+        elif origin in REQUIRED:
+            required.add(name)
+    return frozenset(required)
+
+
 def is_array_only_class(cls: type) -> bool:
     """Whether a value of the pytree class `cls` is made of arrays only, by the annotations of its fields.
 
@@ -168,50 +211,59 @@ def _has_only_arrays(cls: type) -> bool:
 
 def _holds_only_arrays(hint: Hint) -> bool:
     if hint.role is Role.AUTO:
-        return _is_array_only(hint.type)
+        return _is_array_only(kind_of(hint.type))
     return hint.role is not Role.STATIC
 
 
-def _is_array_only(kind: Any) -> bool:
+def _is_array_only(kind: Kind) -> bool:
     """As the table of roles has it, but with a look into the classes inside of containers and unions."""
-    if role_of(kind) is Role.ARRAYS:
-        return True
-    origin, args = get_origin(kind), get_args(kind)
-    if origin is dict and args and args[0] is str:
-        return _is_array_only(args[1])
-    if origin in (list, tuple, *UNIONS):
-        members = [arg for arg in args if arg is not ... and arg is not type(None)]
-        return bool(members) and all(map(_is_array_only, members))
-    if not isinstance(kind, type) or origin is not None:
-        return False
-    # The value may be of a subclass, with more fields.
-    return is_array_only_class(kind) and all(map(is_array_only_class, kind.__subclasses__()))
+    match kind:
+        case kinds.Mapping(_, origin, key, item):
+            return origin is dict and key.hint is str and _is_array_only(item)
+        case kinds.Each(_, origin, _) if origin not in (list, tuple):
+            return False
+        case kinds.Each() | kinds.Tuple() | kinds.Union() | kinds.Tree():
+            members = [part for part in kind.parts if part.hint is not type(None)]
+            return bool(members) and all(map(_is_array_only, members))
+        case kinds.Class(_, cls, ()) if dataclasses.is_dataclass(cls):
+            # The value may be of a subclass, with more fields.
+            return is_array_only_class(cls) and all(map(is_array_only_class, cls.__subclasses__()))
+        case _:
+            return role_of(kind.hint) is Role.ARRAYS
 
 
-def may_hold_static(kind: Any, busy: frozenset[type] = frozenset()) -> bool:
+def may_hold_static(hint: Any, busy: frozenset[type] = frozenset()) -> bool:
     """Whether a leaf of a value of this type may be in a field marked `Static`, as far as annotations tell.
 
     Where they don't, it may. (A field that is a part of the tree's structure holds no leaf.)
 
     Args:
-        kind: a type, without markers.
+        hint: a type, without markers.
         busy: classes that are being asked about.
     """
-    if role_of(kind) is not Role.AUTO or kind in busy:
+    if role_of(hint) is not Role.AUTO or hint in busy:
         return False
-    origin, args = get_origin(kind), get_args(kind)
-    if origin in (list, tuple, dict, *UNIONS):
-        members = [arg for arg in args[origin is dict :] if arg is not ...]
-        return not members or any(may_hold_static(member, busy) for member in members)
-    if not isinstance(kind, type) or origin is not None:
-        return True
-    data = _data_fields(kind) if dataclasses.is_dataclass(kind) else _record_fields(kind)
+    match kind_of(hint):
+        case kinds.Each(_, origin, item) if origin in (list, tuple):
+            return may_hold_static(item.hint, busy)
+        case kinds.Mapping(_, builtins.dict, _, item):
+            return may_hold_static(item.hint, busy)
+        case kinds.Tuple(_, members) | kinds.Union(_, members):
+            return not members or any(may_hold_static(member.hint, busy) for member in members)
+        case kinds.Class(_, cls, ()):
+            return _fields_may_be_static(cls, busy)
+        case _:
+            return True
+
+
+def _fields_may_be_static(cls: type, busy: frozenset[type]) -> bool:
+    data = _data_fields(cls) if dataclasses.is_dataclass(cls) else _record_fields(cls)
     if data is None:
         return True
-    hints, inner = field_hints(kind), busy | {kind}
+    hints, inner = field_hints(cls), busy | {cls}
     fields = [hints.get(name) for name in data]
     marked = any(hint is None or hint.static_marker or may_hold_static(hint.type, inner) for hint in fields)
-    subclasses: list[type] = kind.__subclasses__()
+    subclasses: list[type] = cls.__subclasses__()
     return marked or any(may_hold_static(cls, inner) for cls in subclasses)
 
 

@@ -16,7 +16,8 @@ from weakref import WeakKeyDictionary
 import typing_extensions
 from jax.sharding import PartitionSpec
 
-from typedfilter._reading.markers import UNIONS, Metadata, Reader, is_array_class, is_unpacked
+from typedfilter._reading.forms import is_unpacked
+from typedfilter._reading.markers import Metadata, Reader
 from typedfilter._reading.names import MARKER_NAMES, Scope, annotations_of
 from typedfilter._reading.roles import Differentiable, Role, RoleTable, differentiable_if_traced, never_traced
 from typedfilter._reading.text import show
@@ -31,21 +32,7 @@ from typedfilter.annotations import (
 )
 from typedfilter.errors import AnnotationError
 
-__all__ = [
-    "UNANNOTATED",
-    "UNIONS",
-    "Differentiable",
-    "Hint",
-    "Role",
-    "Scope",
-    "class_hints",
-    "is_array_class",
-    "named",
-    "parse",
-    "refuse_lost_marker",
-    "role_of",
-    "show",
-]
+__all__ = ["UNANNOTATED", "Hint", "class_hints", "named", "parse", "refuse_lost_marker", "role_of"]
 
 
 @dataclasses.dataclass(frozen=True)

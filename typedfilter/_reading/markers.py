@@ -11,32 +11,22 @@ import dataclasses
 import inspect
 import types
 import typing
-from typing import Annotated, Any, ClassVar, Final, ForwardRef, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Final, ForwardRef, TypeVar, Union, get_args, get_origin
 
 import jaxtyping
 import typing_extensions
 from jax.sharding import PartitionSpec
 
 from typedfilter import annotations as _annotations
+from typedfilter._reading.forms import ALIASES, LITERALS, QUALIFIERS, UNIONS, is_array_class, is_unpacked
 from typedfilter._reading.names import MARKER_NAMES, Scope, Unknown
 from typedfilter._reading.text import show
 from typedfilter.annotations import Marker, ScanSpec
 from typedfilter.errors import AnnotationError
 from typedfilter.vmap_axis import AXES, how_to_write
 
-__all__ = ["UNIONS", "Reader", "is_array_class", "is_unpacked"]
+__all__ = ["Reader"]
 
-UNIONS = (Union, types.UnionType)
-_QUALIFIERS = tuple(
-    getattr(module, name)
-    for module in (typing, typing_extensions)
-    for name in ("Final", "ClassVar", "Required", "NotRequired", "ReadOnly")
-    if hasattr(module, name)
-)
-_UNPACKS = (typing.Unpack, typing_extensions.Unpack)
-_ALIASES = tuple(
-    module.TypeAliasType for module in (typing, typing_extensions) if hasattr(module, "TypeAliasType")
-)
 _NO_TYPES = (typing.ParamSpecArgs, typing.ParamSpecKwargs)
 _UNCHECKED = (typing.Self, typing_extensions.Self, Final, ClassVar, inspect.Parameter.empty)
 _STRINGS = (typing.LiteralString, typing_extensions.LiteralString)
@@ -63,7 +53,7 @@ class Reader:
         """The type without our markers, and the markers that stand around it."""
         if isinstance(annotation, str | ForwardRef):
             return self._guarded(show(annotation), lambda: self._evaluated(annotation))
-        if isinstance(alias := _alias_of(annotation), _ALIASES):
+        if isinstance(alias := _alias_of(annotation), ALIASES):
             return self._guarded(alias, lambda: self._alias_value(annotation, alias))
         if isinstance(annotation, typing.NewType):
             return self.read(annotation.__supertype__)
@@ -72,13 +62,15 @@ class Reader:
         if isinstance(annotation, _NO_TYPES):
             return Any, ()
         origin = get_origin(annotation)
-        if origin in _QUALIFIERS:
+        if origin in QUALIFIERS:
             return self.read(get_args(annotation)[0])
         if origin is Annotated:
             return self._annotated(annotation)
         if origin in UNIONS:
             return self._union(annotation)
-        return self._bare(annotation) if origin in (None, Literal) else self._generic(annotation, origin), ()
+        return self._bare(annotation) if origin in (None, *LITERALS) else self._generic(
+            annotation, origin
+        ), ()
 
     def refuse(self, reason: str, fix: str) -> typing.NoReturn:
         """Raise for the annotation as a whole."""
@@ -231,18 +223,6 @@ class Reader:
         if found:
             self.refuse("a marker inside of another type can't be honoured", _OUTERMOST)
         return kind
-
-
-def is_array_class(annotation: Any) -> bool:
-    """Whether this is one of jaxtyping's array annotations, `Float[Array, "n"]`."""
-    return isinstance(annotation, type) and all(
-        hasattr(annotation, name) for name in ("dtypes", "array_type", "dim_str")
-    )
-
-
-def is_unpacked(annotation: Any) -> bool:
-    """Whether this is `*tuple[...]` or `Unpack[...]`: one annotation for several arguments."""
-    return get_origin(annotation) in _UNPACKS or getattr(annotation, "__unpacked__", False) is True
 
 
 def _fix_for_bare(name: str) -> str:

@@ -8,15 +8,15 @@ from __future__ import annotations
 import enum
 import threading
 from collections.abc import Callable, Iterable
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import typing_extensions
 from jax.typing import ArrayLike
 
-from typedfilter._reading.markers import UNIONS, is_array_class
+from typedfilter._reading import kinds
+from typedfilter._reading.kinds import Kind, kind_of
 
 __all__ = ["Differentiable", "Role", "RoleTable", "differentiable_if_traced", "never_traced"]
 
@@ -41,7 +41,7 @@ class Differentiable(enum.Enum):
 _Classified = tuple[Role, Differentiable]
 _BY_RULE: _Classified = (Role.AUTO, Differentiable.BY_DTYPE)
 _CONSTANT: _Classified = (Role.STATIC, Differentiable.NEVER)
-_STATIC_CLASSES = frozenset({int, float, complex, bool, str, bytes, type(None), type, np.dtype})
+_STATIC_CLASSES = frozenset({str, bytes, type(None)})
 _ARRAY_LIKE = frozenset(get_args(ArrayLike)) | {bool, int, float, complex}
 _NEVER_TRACED = (str, bytes, type(None), type, np.dtype, enum.Enum)
 
@@ -53,33 +53,43 @@ class RoleTable:
         self._fields_of = fields_of
         self._under_way = threading.local()
 
-    def classify(self, kind: Any) -> _Classified:
+    def classify(self, hint: Any) -> _Classified:
         """The row of the table that a type (without markers) is in."""
-        origin = get_origin(kind)
-        if origin is Annotated:
-            return self.classify(kind.__origin__)
-        if is_array_class(kind):
-            return (Role.ARRAYS, _of_dtypes(kind.dtypes)) if _is_known_array(kind.array_type) else _BY_RULE
-        if isinstance(origin, type) and issubclass(origin, np.ndarray):
-            return _of_ndarray(get_args(kind))
-        if origin in UNIONS:
-            return self._of_union(get_args(kind))
-        if origin is Literal or origin in (type, np.dtype):
-            return _CONSTANT
-        if origin in (tuple, list, dict):
-            return self._of_container(origin, get_args(kind))
-        return self._of_class(kind) if isinstance(kind, type) and origin is None else _BY_RULE
+        return self._of(kind_of(hint))
 
-    def _of_class(self, cls: type) -> _Classified:
-        if cls in _STATIC_CLASSES or issubclass(cls, (enum.Enum, np.dtype)):
-            return _CONSTANT
-        if issubclass(cls, (jax.Array, np.ndarray)):
-            return Role.ARRAYS, Differentiable.BY_DTYPE
-        if issubclass(cls, np.generic):
-            return _of_scalar_type(cls)
-        if typing_extensions.is_typeddict(cls) or (issubclass(cls, tuple) and hasattr(cls, "_fields")):
-            return self._of_record(cls)
-        return _BY_RULE
+    def _of(self, kind: Kind) -> _Classified:
+        match kind:
+            case kinds.Array():
+                known = _is_known_array(kind.array_type)
+                return (Role.ARRAYS, _of_dtypes(kind.hint.dtypes)) if known else _BY_RULE
+            case kinds.NumpyArray(_, scalar):
+                return _of_ndarray(scalar)
+            case kinds.NumpyScalar(cls):
+                return _of_scalar_type(cls) if issubclass(cls, np.generic) else _BY_RULE
+            case kinds.Union(_, members):
+                return self._of_union(members)
+            case kinds.Scalar() | kinds.Literal():
+                return _CONSTANT
+            case kinds.Record():
+                return _BY_RULE if kind.arguments else self._of_record(kind.cls)
+            case kinds.Class():
+                return _of_class(kind)
+            case _:
+                return self._of_container(kind)
+
+    def _of_container(self, kind: Kind) -> _Classified:
+        match kind:
+            case kinds.Tuple(_, items):
+                return _of_members([self._of(item) for item in items])
+            case kinds.Each(_, origin, item) if origin in (tuple, list):
+                return _of_members([self._of(item)])
+            case kinds.Mapping(_, origin, key, item) if origin is dict and key.hint is str:
+                # JAX finds entries by ==, which takes 1, 1.0 and True for one key. Strings are safe.
+                return _of_members([self._of(item)])
+            case kinds.Tree(_, item) | kinds.Rest(_, item):
+                return _of_members([self._of(item)])
+            case _:
+                return _BY_RULE
 
     def _of_record(self, cls: type) -> _Classified:
         busy: set[type] = self._under_way.__dict__.setdefault("classes", set())
@@ -91,27 +101,33 @@ class RoleTable:
         finally:
             busy.remove(cls)
 
-    def _of_union(self, members: tuple[Any, ...]) -> _Classified:
-        solid = [member for member in members if member is not type(None)]
-        rows = [self.classify(member) for member in solid]
+    def _of_union(self, members: tuple[Kind, ...]) -> _Classified:
+        solid = [member for member in members if member.hint is not type(None)]
+        rows = [self._of(member) for member in solid]
         roles = {role for role, _ in rows}
         if roles == {Role.ARRAYS, Role.STATIC} and _is_array_like(solid):
-            arrays = [row for row, member in zip(rows, solid, strict=True) if is_array_class(member)]
+            arrays = [row for row, member in zip(rows, solid, strict=True) if isinstance(member, kinds.Array)]
             return Role.ARRAYS, _common(verdict for _, verdict in arrays)
         if len(roles) == 1:
             return roles.pop(), _common(verdict for _, verdict in rows)
         return _BY_RULE
 
-    def _of_container(self, origin: type, args: tuple[Any, ...]) -> _Classified:
-        if origin is dict:
-            # JAX finds entries by ==, which takes 1, 1.0 and True for one key. Strings are safe.
-            return _of_members([self.classify(args[1])]) if args and args[0] is str else _BY_RULE
-        return _of_members([self.classify(arg) for arg in args if arg is not ...])
-
-    def has_array_member(self, kind: Any) -> bool:
+    def has_array_member(self, hint: Any) -> bool:
         """Whether this is a tuple that holds an array for certain."""
-        members = [arg for arg in get_args(kind) if arg is not ...] if get_origin(kind) is tuple else []
-        return any(self.classify(member)[0] is Role.ARRAYS for member in members)
+        kind = kind_of(hint)
+        is_tuple = isinstance(kind, kinds.Tuple) or (isinstance(kind, kinds.Each) and kind.origin is tuple)
+        return is_tuple and any(self._of(part)[0] is Role.ARRAYS for part in kind.parts)
+
+
+def _of_class(kind: kinds.Class) -> _Classified:
+    if kind.cls in (type, np.dtype):
+        return _CONSTANT
+    if kind.arguments:
+        return _BY_RULE
+    if kind.cls in _STATIC_CLASSES or issubclass(kind.cls, (enum.Enum, np.dtype)):
+        return _CONSTANT
+    is_array = issubclass(kind.cls, (jax.Array, np.ndarray))
+    return (Role.ARRAYS, Differentiable.BY_DTYPE) if is_array else _BY_RULE
 
 
 def _is_known_array(array_type: Any) -> bool:
@@ -138,16 +154,15 @@ def _of_scalar_type(cls: type) -> _Classified:
     return (Role.ARRAYS, Differentiable.BY_DTYPE) if cls in (np.number, np.generic) else _BY_RULE
 
 
-def _of_ndarray(args: tuple[Any, ...]) -> _Classified:
-    scalar = next(iter(get_args(args[1])), None) if len(args) == 2 else None  # ndarray[shape, dtype[scalar]]
-    if isinstance(scalar, type) and issubclass(scalar, np.generic):
+def _of_ndarray(scalar: Any) -> _Classified:
+    if isinstance(scalar, type) and issubclass(scalar, np.generic):  # ndarray[shape, dtype[scalar]]
         return _of_scalar_type(scalar)
     return Role.ARRAYS, Differentiable.BY_DTYPE
 
 
-def _is_array_like(members: list[Any]) -> bool:
+def _is_array_like(members: list[Kind]) -> bool:
     """Whether these are what `ArrayLike` and `Float[ArrayLike, ""]` expand to, Python scalars included."""
-    classes = [member.array_type if is_array_class(member) else member for member in members]
+    classes = [member.array_type if isinstance(member, kinds.Array) else member.hint for member in members]
     numpy = np.ndarray in classes and any(
         isinstance(cls, type) and issubclass(cls, np.generic) for cls in classes
     )
@@ -165,13 +180,21 @@ def _common(verdicts: Iterable[Differentiable]) -> Differentiable:
     return distinct.pop() if len(distinct) == 1 else Differentiable.BY_DTYPE
 
 
-def never_traced(kind: Any) -> bool:
+def never_traced(hint: Any) -> bool:
     """Whether no value of this type can become an array, for certain."""
-    if get_origin(kind) in UNIONS:
-        return all(never_traced(member) for member in get_args(kind))
-    if get_origin(kind) is Literal:
-        return any(isinstance(value, str | bytes | enum.Enum) for value in get_args(kind))
-    return isinstance(kind, type) and get_origin(kind) is None and issubclass(kind, _NEVER_TRACED)
+    return _is_never_traced(kind_of(hint))
+
+
+def _is_never_traced(kind: Kind) -> bool:
+    match kind:
+        case kinds.Union(_, members):
+            return all(map(_is_never_traced, members))
+        case kinds.Literal(_, values):
+            return any(isinstance(value, str | bytes | enum.Enum) for value in values)
+        case kinds.Class(_, cls, ()):
+            return issubclass(cls, _NEVER_TRACED)
+        case _:
+            return False
 
 
 def differentiable_if_traced(kind: Any, role: Role, verdict: Differentiable) -> Differentiable:

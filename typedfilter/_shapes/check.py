@@ -1,6 +1,6 @@
 """The runtime check at the body: what the user's function receives, and what it returns.
 
-`checked` compiles a plan into a callable once; a call then walks the nodes of `nodes` in one
+`checked` makes a callable of a plan once; a call then walks the kinds of its annotations in one
 jaxtyping context, so that dimension names bind across all arguments, the body and the return. Knows nothing
 of transforms: they call what `checked` gives them where they would have called the function, and while JAX
 traces it, so that a compiled call pays nothing.
@@ -23,15 +23,19 @@ import jax.numpy as jnp
 import jaxtyping
 import numpy as np
 
+from typedfilter._reading import kinds
+from typedfilter._reading.dims import Dim
 from typedfilter._reading.fields import leaf_marks
 from typedfilter._reading.hints import Hint
+from typedfilter._reading.kinds import Kind, kind_of
 from typedfilter._reading.plan import Param, Plan, plan_of
 from typedfilter._reading.roles import Role
 from typedfilter._reading.wrappers import hands_on
+from typedfilter._shapes.bindings import RunTime
 from typedfilter._shapes.checkers import own_body
-from typedfilter._shapes.compile import node_of
-from typedfilter._shapes.nodes import ArrayNode, Failure, Node, Path, PlainNode, ScalarNode, Seen, UnionNode
+from typedfilter._shapes.returned import returned_by
 from typedfilter._shapes.text import explain, explain_unbound
+from typedfilter._shapes.walk import Failure, Path, walk
 from typedfilter._values.context import setting
 from typedfilter._values.trees import flatten
 from typedfilter.errors import TypedFilterError
@@ -121,57 +125,51 @@ class _Argument:
     name: str
     hint: Hint
     default: Any
-    node: Node | None
+    kind: Kind
+    numbers: bool  # a Python number may arrive as a scalar array
     canonical: bool  # its leaves become JAX arrays
     flat: bool  # it is one array or number
     computed: bool  # an annotation such as "n+1", which has to wait until n is bound
 
     @property
     def useful(self) -> bool:
-        return self.node is not None or self.canonical
+        return self.kind.refuses or self.canonical
 
 
 def _argument(param: Param) -> _Argument:
-    arrays = param.hint.role in (Role.ARRAYS, Role.TRACED)
-    node = node_of(param.hint.type, arrays)
-    dims = _dims(node)
+    numbers = param.hint.role in (Role.ARRAYS, Role.TRACED)
+    kind = kind_of(param.hint.type)
     return _Argument(
         param.name,
         param.hint,
         param.default,
-        node,
-        canonical=arrays and not _numpy_only(node),
-        flat=_is_flat(node),
-        computed=any(_is_computed(token) for token in dims.split()),
+        kind,
+        numbers,
+        canonical=numbers and not _numpy_only(kind),
+        flat=_is_flat(kind),
+        computed=any(dim.kind == "expression" for dim in _dims(kind)),
     )
 
 
-def _dims(node: Node | None) -> str:
-    leaves = node.leaves() if node is not None else ()
-    return " ".join(leaf.cls.dim_str for leaf in leaves if isinstance(leaf, ArrayNode))
+def _dims(kind: Kind) -> tuple[Dim, ...]:
+    return tuple(dim for one in kind.each() if isinstance(one, kinds.Array) for dim in one.dims)
 
 
-def _is_computed(token: str) -> bool:
-    name = token.rpartition("=")[2].lstrip("#*?_")
-    return bool(name) and name != "..." and not name.isidentifier() and not name.isdigit()
-
-
-def _is_flat(node: Node | None) -> bool:
-    alternatives = node.alternatives if isinstance(node, UnionNode) else (node,)
-    kinds = (type(None), jax.Array, np.ndarray)
+def _is_flat(kind: Kind) -> bool:
+    alternatives = kind.members if isinstance(kind, kinds.Union) else (kind,)
+    whole = (type(None), jax.Array)
     return all(
-        isinstance(one, ArrayNode | ScalarNode) or (isinstance(one, PlainNode) and one.hint in kinds)
+        isinstance(one, kinds.Array | kinds.Scalar | kinds.NumpyArray) or one.hint in whole
         for one in alternatives
     )
 
 
-def _numpy_only(node: Node | None) -> bool:
+def _numpy_only(kind: Kind) -> bool:
     """Whether what is annotated is NumPy's arrays: those stay what they are."""
-    if node is None:
-        return False
-    kinds = [leaf.hint.array_type for leaf in node.leaves() if isinstance(leaf, ArrayNode)]
-    kinds += [leaf.hint for leaf in node.leaves() if isinstance(leaf, PlainNode)]
-    return np.ndarray in kinds and jax.Array not in kinds
+    found = list(kind.each())
+    classes = [one.array_type if isinstance(one, kinds.Array) else one.hint for one in found]
+    numpy = np.ndarray in classes or any(isinstance(one, kinds.NumpyArray) for one in found)
+    return numpy and jax.Array not in classes
 
 
 def _canonical_for(arg: _Argument | None, value: Any) -> Any:
@@ -211,12 +209,13 @@ class _Checked:
         positional_only = {arg.name for arg in by_kind.get(inspect.Parameter.POSITIONAL_ONLY, ())}
         variadic = {arg.name for arg in (self._rest, self._extra) if arg is not None}
         self._named = {name: arg for name, arg in arguments.items() if name not in positional_only | variadic}
-        self._returns = node_of(plan.returns.type, arrays=True)
+        self._returns = kind_of(plan.returns.type)
+        self._returned = returned_by(plan.params)
         self._canonical = any(arg.canonical for arg in arguments.values())
         self._computed = any(arg.computed for arg in arguments.values())
-        dims = [_dims(arg.node) for arg in arguments.values()] + [_dims(self._returns)]
-        self._formatted = any("{" in text for text in dims)
-        self.useful = self._returns is not None or any(arg.useful for arg in arguments.values())
+        found = (self._returns, *(arg.kind for arg in arguments.values()))
+        self._formatted = any("{" in dim.text for kind in found for dim in _dims(kind))
+        self.useful = self._returns.refuses or any(arg.useful for arg in arguments.values())
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         if self._canonical:
@@ -229,24 +228,26 @@ class _Checked:
             return self._call(args, kwargs)
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        seen: Seen = []
+        binder = RunTime()
         rows = self._rows(args, kwargs)
         if self._computed:
             rows = iter(sorted(rows, key=lambda row: row[0].computed))
         for arg, path, value in rows:
-            if arg.node is not None and value is not arg.default:
-                self._check(arg.node, arg.hint, value, path, seen)
+            if arg.kind.refuses and value is not arg.default:
+                binder.numbers = arg.numbers
+                self._check(arg.kind, arg.hint, value, path, binder)
         result = self._fn(*args, **kwargs)
-        if self._returns is not None:
-            self._check(self._returns, self._plan.returns, result, ("return",), seen)
+        if self._returns.refuses:
+            binder.returned, (binder.numbers, binder.numpy) = True, self._returned
+            self._check(self._returns, self._plan.returns, result, ("return",), binder)
         return result
 
-    def _check(self, node: Node, hint: Hint, value: Any, path: Path, seen: Seen) -> None:
+    def _check(self, kind: Kind, hint: Hint, value: Any, path: Path, binder: RunTime) -> None:
         try:
-            failure: Failure | None = node.check(value, path, seen)
+            failure: Failure | None = walk(kind, value, path, binder)
             if failure is None:
                 return
-            error: TypedFilterError = explain(failure, seen, self._plan.function, hint.annotation)
+            error: TypedFilterError = explain(failure, binder, self._plan.function, hint.annotation)
         except jaxtyping.AnnotationError as problem:
             error = explain_unbound(problem, self._plan.function, path[0], hint.annotation)
         raise error

@@ -1,6 +1,6 @@
 """One `Failure` in, one `ShapeError` out: what was found, what the annotation needs, and who said so.
 
-Knows the nodes of `nodes` and how to name arrays shortly; knows nothing of calls. It runs
+Knows kinds and how to name arrays shortly; knows nothing of calls. It runs
 once something is wrong, inside the same jaxtyping context as the check: which axis is to blame it learns by
 asking jaxtyping about one axis at a time.
 """
@@ -15,22 +15,15 @@ import jax
 import jaxtyping
 import numpy as np
 
+from typedfilter._reading import dims, kinds
+from typedfilter._reading.dims import Dim
 from typedfilter._reading.text import show
-from typedfilter._shapes.nodes import (
-    ArrayNode,
-    Failure,
-    Path,
-    ScalarNode,
-    Seen,
-    TreeNode,
-    TupleNode,
-    UnionNode,
-)
+from typedfilter._shapes.bindings import RunTime, Seen
+from typedfilter._shapes.walk import Failure, Missing, Path
 from typedfilter._values.text import _count, describe
 from typedfilter.errors import AnnotationError, ShapeError
 
 _NAME = re.compile(r"[A-Za-z_]\w*")
-_VARIADIC = re.compile(r"\.\.\.|[#?_]*\*")
 _EXOTIC = re.compile(r"float[48]_|u?int[24]$|bool_")  # allowed too; not worth a place in a message
 _REPR_LIMIT = 60
 _CONVERT = {
@@ -63,19 +56,19 @@ class _Probe:
     dtype: ClassVar[Any] = np.dtype(np.float32)
 
 
-def explain(failure: Failure, seen: Seen, function: str, written: Any) -> ShapeError:
+def explain(failure: Failure, binder: RunTime, function: str, written: Any) -> ShapeError:
     """The error for `failure`.
 
     Args:
-        failure: what a node answered.
-        seen: what has bound dimensions before, in order.
+        failure: what the walk answered.
+        binder: knows what has bound dimensions before, in order.
         function: the user's function.
         written: the annotation of the parameter (or of the return) as the user wrote it.
     """
-    whole = len(failure.path) == 1 and not isinstance(failure.node, TreeNode)
-    shown = show(written if whole else failure.node.hint)
-    need = _need(failure, seen, shown)
-    found = describe(failure.value)
+    whole = len(failure.path) == 1 and not isinstance(failure.kind, kinds.Tree)
+    shown = show(written if whole else failure.kind.hint)
+    need = _need(failure, binder, shown)
+    found = "nothing" if failure.value is Missing else describe(failure.value)
     parameter, *steps = failure.path
     place = ""
     if parameter == "return":
@@ -108,36 +101,41 @@ def explain_unbound(problem: Exception, function: str, parameter: str, written: 
     )
 
 
-def _need(failure: Failure, seen: Seen, shown: str) -> _Need:
-    node, value, name = failure.node, failure.value, _name(failure.path)
-    plain = _Need("is expected", shown, f"{_verb(name)} a value of this type, or correct the annotation")
-    if isinstance(node, ArrayNode):
-        return _array_need(failure, seen, shown)
-    if isinstance(node, UnionNode):
-        return _union_need(failure, seen, shown)
-    if isinstance(node, ScalarNode) and isinstance(value, jax.Array | np.ndarray | np.generic):
-        return _scalar_need(node, value, name, shown)
-    if isinstance(node, TupleNode) and isinstance(value, tuple):
-        return dataclasses.replace(plain, needs=f"needs {_count(len(node.items), 'element')}")
-    if isinstance(node, TreeNode) and node.whole is not None and getattr(node.whole, "structure", None):
-        return _structure_need(node, seen, name, shown)
-    if node.hint in (jax.Array, np.ndarray):
-        return _Need("needs an array", shown, _array_fix(value, name))
-    return plain
-
-
-def _array_need(failure: Failure, seen: Seen, shown: str) -> _Need:
-    cls: Any = failure.node.cls  # type: ignore[attr-defined]  # only called for an ArrayNode
+def _need(failure: Failure, binder: RunTime, shown: str) -> _Need:
     value, name = failure.value, _name(failure.path)
-    kinds = object if cls.array_type is Any else cls.array_type
-    if not isinstance(value, kinds) or not hasattr(value, "dtype"):
+    plain = _Need("is expected", shown, f"{_verb(name)} a value of this type, or correct the annotation")
+    if failure.why:
+        return dataclasses.replace(plain, needs=f"is expected, and {failure.why}")
+    match failure.kind:
+        case kinds.Array() as kind:
+            return _array_need(kind, failure, binder.seen, shown)
+        case kinds.Union() | kinds.Variable():
+            return _union_need(failure, binder, shown)
+        case kinds.Scalar() as kind if isinstance(value, jax.Array | np.ndarray | np.generic):
+            return _scalar_need(kind, value, name, shown, binder)
+        case kinds.Tuple(_, items) if isinstance(value, tuple) and not any(
+            isinstance(item, kinds.Rest) for item in items
+        ):
+            return dataclasses.replace(plain, needs=f"needs {_count(len(items), 'element')}")
+        case kinds.Tree(_, _, str() as structure):
+            return _structure_need(structure, binder.seen, name, shown)
+        case kinds.Class(jax.Array) | kinds.NumpyArray(np.ndarray):
+            return _Need("needs an array", shown, _array_fix(value, name))
+        case _:
+            return plain
+
+
+def _array_need(kind: kinds.Array, failure: Failure, seen: Seen, shown: str) -> _Need:
+    cls: Any = kind.hint
+    value, name = failure.value, _name(failure.path)
+    classes: Any = object if cls.array_type is Any else kind.with_tracers.array_type
+    if not isinstance(value, classes) or not hasattr(value, "dtype"):
         module = "jnp" if cls.array_type is jax.Array else "np"
-        kind = "a jax.Array" if isinstance(value, np.ndarray) else "an array"
-        return _Need(f"needs {kind}", shown, _array_fix(value, name, module))
-    if not isinstance(value, cls.dtype[Any, "..."]):
+        what = "a jax.Array" if isinstance(value, np.ndarray) else "an array"
+        return _Need(f"needs {what}", shown, _array_fix(value, name, module))
+    if not kind.takes_dtype(value.dtype):
         return _dtype_need(cls, value, name, shown)
-    tokens = cls.dim_str.split()
-    return _rank_need(cls, tokens, value, name, shown) or _axis_need(failure, tokens, seen, shown)
+    return _rank_need(kind.dims, value, name, shown) or _axis_need(kind.dims, failure, seen, shown)
 
 
 def _dtype_need(cls: Any, value: Any, name: str, shown: str) -> _Need:
@@ -153,84 +151,86 @@ def _dtype_need(cls: Any, value: Any, name: str, shown: str) -> _Need:
     return _Need(f"needs dtype {kind}", expected, fix)
 
 
-def _rank_need(cls: Any, tokens: list[str], value: Any, name: str, shown: str) -> _Need | None:
-    variadic = cls.index_variadic is not None
-    least = len(tokens) - variadic
+def _rank_need(dims: tuple[Dim, ...], value: Any, name: str, shown: str) -> _Need | None:
+    variadic = any(dim.variadic for dim in dims)
+    least = len(dims) - variadic
     if value.ndim == least or (variadic and value.ndim > least):
         return None
-    needs = "needs a scalar" if not tokens else f"needs {'at least ' * variadic}{_count(least, 'axis')}"
+    needs = "needs a scalar" if not dims else f"needs {'at least ' * variadic}{_count(least, 'axis')}"
     fix = f"{_verb(name)} an array with {'at least ' * variadic}{_count(least, 'axis')}"
     if abs(value.ndim - least) == 1:
         fix += "; under filter_vmap, annotate one example, without the mapped axis"
     return _Need(needs, shown, fix)
 
 
-def _axis_need(failure: Failure, tokens: list[str], seen: Seen, shown: str) -> _Need:
+def _axis_need(dims: tuple[Dim, ...], failure: Failure, seen: Seen, shown: str) -> _Need:
     """The first axis that jaxtyping refuses, and who bound what it should have been."""
     name, shape = _name(failure.path), failure.value.shape
     bound = _bindings(seen)
-    for token, axis, part in _aligned(tokens, shape):
-        one: Any = jaxtyping.Shaped[_Probe, token]
+    for dim, axis, part in _aligned(dims, shape):
+        one: Any = jaxtyping.Shaped[_Probe, dim.word]
         if isinstance(_Probe(part), one):
             own = _bindings([(("",), one, _Probe(part))])
             bound = {key: (size, f"its own axis {axis}") for key, (size, _) in own.items()} | bound
             continue
-        known = {key: bound[key] for key in _NAME.findall(_dimension(token)) if key in bound}
-        where = f"the axes from {axis}" if _VARIADIC.match(token) else f"axis {axis}"
-        needs = _axis_text(token, known, axis)
+        known = {key: bound[key] for key in _NAME.findall(dim.text) if key in bound}
+        where = f"the axes from {axis}" if dim.variadic else f"axis {axis}"
+        needs = _axis_text(dim, known, axis)
         values = ", ".join(f"{key}={size}" for key, (size, _) in known.items())
         expected = f"{shown} with {values}" if values else shown
-        return _Need(needs, expected, _axis_fix(token, known, where, _subject(name)))
+        return _Need(needs, expected, _axis_fix(dim, known, where, _subject(name)))
     return _Need("does not hold", shown, f"correct {_subject(name)} or the annotation")
 
 
-def _axis_text(token: str, known: dict[str, tuple[str, str]], axis: int) -> str:
-    dimension = _dimension(token)
-    or_one = " (or 1)" if "#" in token else ""
-    if dimension.isdigit():
-        return f"needs {token.lstrip('#')}{or_one} on axis {axis}"
+def _axis_text(dim: Dim, known: dict[str, tuple[str, str]], axis: int) -> str:
+    or_one = " (or 1)" if dim.broadcast else ""
+    if dim.kind == "fixed":
+        return f"needs {dim.word.lstrip('#')}{or_one} on axis {axis}"
     origins = ", ".join(f"{key}={size}, bound by {who}" for key, (size, who) in known.items())
-    if not dimension.isidentifier():
-        return f"needs {dimension}{or_one} on axis {axis}" + (f", with {origins}" if origins else "")
-    star = "*" if _VARIADIC.match(token) else ""
+    if dim.kind == "expression":
+        return f"needs {dim.text}{or_one} on axis {axis}" + (f", with {origins}" if origins else "")
+    star = "*" if dim.variadic else ""
     if not known:
-        return f"needs {star}{dimension} as the body bound it"
+        return f"needs {star}{dim.text} as the body bound it"
     size, who = next(iter(known.values()))
-    return f"needs {star}{dimension}={size}{or_one}, bound by {who}"
+    return f"needs {star}{dim.text}={size}{or_one}, bound by {who}"
 
 
-def _axis_fix(token: str, known: dict[str, tuple[str, str]], where: str, subject: str) -> str:
+def _axis_fix(dim: Dim, known: dict[str, tuple[str, str]], where: str, subject: str) -> str:
     size = next((size for size, _ in known.values()), "")
     if not known:
-        return f"correct {where} of {subject}, or `{token}` in the annotation"
-    if _dimension(token).isidentifier() and size.isdigit():
+        return f"correct {where} of {subject}, or `{dim.word}` in the annotation"
+    if dim.kind == "named" and size.isdigit():
         mend = f"make {where} of {subject} {size} long"
     else:
         mend = f"correct {where} of {subject}"
     return f"{mend}, or rename the dimension in one of the annotations"
 
 
-def _union_need(failure: Failure, seen: Seen, shown: str) -> _Need:
+def _union_need(failure: Failure, binder: RunTime, shown: str) -> _Need:
     parts: list[str] = []
     for cause in failure.causes:
-        hint = show(cause.node.hint)
-        parts.append(f"{hint} ({_need(cause, seen, hint).needs})")
+        hint = show(cause.kind.hint)
+        parts.append(f"{hint} ({_need(cause, binder, hint).needs})")
     fix = f"{_verb(_name(failure.path))} a value that fits one of them"
     return _Need("takes no such value", " or ".join(parts), fix)
 
 
-def _scalar_need(node: ScalarNode, value: Any, name: str, shown: str) -> _Need:
-    kind = node.hint.__name__
-    if not node.arrays:
-        fix = f"{_verb(name)} {kind}({_expression(name)}), or annotate Traced[{kind}] if it may be traced"
-        return _Need("is expected", shown, fix)
-    if value.shape != ():
-        return _Need("needs a scalar", shown, f"{_verb(name)} one number, or annotate an array")
-    return _Need(f"needs a scalar of type {kind}", shown, f"convert it to {kind}, or correct the annotation")
+def _scalar_need(kind: kinds.Scalar, value: Any, name: str, shown: str, binder: RunTime) -> _Need:
+    type_name = kind.hint.__name__
+    if binder.numbers:
+        if value.shape != ():
+            return _Need("needs a scalar", shown, f"{_verb(name)} one number, or annotate an array")
+        fix = f"convert it to {type_name}, or correct the annotation"
+        return _Need(f"needs a scalar of type {type_name}", shown, fix)
+    if binder.returned:
+        fix = f"return a Python {type_name}, or annotate the array that it is, as in Float[Array, '']"
+    else:
+        fix = f"pass {type_name}({name}), or annotate Traced[{type_name}] if it may be traced"
+    return _Need("is expected", shown, fix)
 
 
-def _structure_need(node: TreeNode, seen: Seen, name: str, shown: str) -> _Need:
-    structure = node.whole.structure
+def _structure_need(structure: str, seen: Seen, name: str, shown: str) -> _Need:
     who = [_quoted(path) for path, cls, _ in seen if getattr(cls, "structure", None) == structure]
     bound = f", bound by {who[0]}" if who else ""
     return _Need(
@@ -246,32 +246,26 @@ def _bindings(seen: Seen) -> dict[str, tuple[str, str]]:
     for path, cls, value in seen:
         if not hasattr(cls, "dim_str"):
             continue
-        for token, _, part in _aligned(cls.dim_str.split(), value.shape):
-            dimension = _dimension(token)
-            if "..." in token or token.lstrip("#*?").startswith("_") or not dimension.isidentifier():
+        for dim, _, part in _aligned(dims.parse(cls.dim_str), value.shape):
+            if dim.kind != "named":
                 continue
-            if "#" in token and not _VARIADIC.match(token) and part == (1,):  # fits, and binds nothing
+            if dim.broadcast and not dim.variadic and part == (1,):  # fits, and binds nothing
                 continue
-            size = _shape(part) if _VARIADIC.match(token) else str(part[0])
-            bound.setdefault(dimension, (size, _quoted(path)))
+            size = _shape(part) if dim.variadic else str(part[0])
+            bound.setdefault(dim.text, (size, _quoted(path)))
     return bound
 
 
-def _aligned(tokens: list[str], shape: tuple[int, ...]) -> list[tuple[str, int, tuple[int, ...]]]:
+def _aligned(dims: tuple[Dim, ...], shape: tuple[int, ...]) -> list[tuple[Dim, int, tuple[int, ...]]]:
     """Each dimension of an annotation with the first axis that it stands for, and the sizes there."""
-    extra = len(shape) - len(tokens) + 1
-    rows: list[tuple[str, int, tuple[int, ...]]] = []
+    extra = len(shape) - len(dims) + 1
+    rows: list[tuple[Dim, int, tuple[int, ...]]] = []
     axis = 0
-    for token in tokens:
-        width = extra if _VARIADIC.match(token) else 1
-        rows.append((token, axis, tuple(shape[axis : axis + width])))
+    for dim in dims:
+        width = extra if dim.variadic else 1
+        rows.append((dim, axis, tuple(shape[axis : axis + width])))
         axis += width
     return rows
-
-
-def _dimension(token: str) -> str:
-    """`n` for `#n`, `*n`, `?n`; `3` for `rows=3`; `n+1` for itself."""
-    return token.rpartition("=")[2].lstrip("#*?")
 
 
 def _evidence(value: Any, found: str) -> str:

@@ -80,6 +80,11 @@ def steps(path: Any) -> str:
     return jax.tree_util.keystr(path).replace("'", '"')
 
 
+def subscript(key: Any) -> str:
+    """A dictionary key as it is written: `["a"]`, `[0]`."""
+    return f'["{key}"]' if isinstance(key, str) else f"[{key!r}]"
+
+
 def size_text(count: int) -> str:
     """A number of bytes: `1.5 KiB`."""
     if count < 1024:

@@ -6,7 +6,6 @@ explain is the user's own, and passes unchanged.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ import jax
 import jax.core
 import numpy as np
 
+from typedfilter._compat import tells_of_deleted, tells_of_donated_twice
 from typedfilter._reading.fields import is_array_only_class, leaf_marks
 from typedfilter._reading.hints import Hint
 from typedfilter._reading.plan import Plan
@@ -24,9 +24,10 @@ from typedfilter._values.leaves import is_array, is_array_like
 from typedfilter._values.text import array_text, brief
 from typedfilter._wrapping import host_errors as _raised
 from typedfilter._wrapping.call import OMITTED
+from typedfilter._wrapping.frames import outside
 from typedfilter.errors import DonationError, ShapeError, StaticArgumentError, TypedFilterError
 
-__all__ = ["better_error", "donation_error", "naming_deleted"]
+__all__ = ["better_error", "donation_error", "entered", "explain_deleted", "naming_deleted"]
 
 Finder = Callable[[Plan, str, Hint, Any], TypedFilterError | None]
 
@@ -43,11 +44,36 @@ def better_error(
         return original
     if isinstance(error, TypedFilterError) or not isinstance(error, (TypeError, ValueError, RuntimeError)):
         return None
-    if _GONE.match(str(error)):
+    if tells_of_deleted(error):
         return donation_error(plan, args, kwargs)
-    if _TWICE.match(str(error)):
+    if tells_of_donated_twice(error):
         return _twice_error(plan, args, kwargs)
     return _first_fault((_static_fault, _leaf_fault, _traced_fault), plan, args, kwargs)
+
+
+def entered(call: Callable[..., Any], plan: Plan, transform: str) -> Callable[..., Any]:
+    """What a wrapper calls: `call`, whose errors name arguments and end at the line of the caller."""
+
+    def enter(*args: Any, **kwargs: Any) -> Any:
+        try:
+            try:
+                return call(*args, **kwargs)
+            except Exception as error:
+                explain_deleted(plan, error, args, kwargs)
+                raise
+        except BaseException as error:
+            outside(error)
+            raise
+
+    return enter
+
+
+def explain_deleted(plan: Plan, error: Exception, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Raise an error that names the argument, if JAX's is about an array that was deleted."""
+    if isinstance(error, RuntimeError | ValueError) and tells_of_deleted(error):
+        better = donation_error(plan, args, kwargs)
+        if better is not None:
+            raise better from None
 
 
 class naming_deleted:
@@ -65,10 +91,8 @@ class naming_deleted:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if isinstance(error, RuntimeError | ValueError) and _GONE.match(str(error)):
-            better = donation_error(self._plan, self._args, self._kwargs)
-            if better is not None:
-                raise better from None
+        if isinstance(error, Exception):
+            explain_deleted(self._plan, error, self._args, self._kwargs)
 
 
 def donation_error(plan: Plan, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Exception | None:
@@ -85,15 +109,6 @@ def _first_fault(
             if better is not None:
                 return better
     return None
-
-
-# As the releases of JAX word it, from the first word on: errors of the user's own may speak of such things.
-_GONE = re.compile(
-    "Array has been deleted with shape|INVALID_ARGUMENT: Invalid buffer passed.* deleted or donated"
-)
-_TWICE = re.compile(
-    "INVALID_ARGUMENT: Attempt to (use a buffer that was previously donated|donate the same buffer)"
-)
 
 
 def _arguments(plan: Plan, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[tuple[str, Hint, Any]]:

@@ -25,7 +25,9 @@ from typedfilter._reading.plan import Plan, plan_of
 from typedfilter._reading.wrappers import is_wrapper
 from typedfilter._values.keys import exact_key
 from typedfilter._values.trees import flatten
+from typedfilter._wrapping.blame import entered
 from typedfilter._wrapping.effects import Effects
+from typedfilter._wrapping.frames import ends_at_caller
 
 __all__ = ["BoundWrapper", "Transform", "Wrapper"]
 
@@ -58,6 +60,10 @@ class Transform(abc.ABC):
     def build(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
         """What a call of `wrapper` runs."""
 
+    def entry(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
+        """What `build` makes, with errors that name arguments and end at the line of the caller."""
+        return entered(self.build(wrapper, plan), plan, self.name)
+
     @abc.abstractmethod
     def effects(self, fn: Callable[..., Any], plan: Plan) -> Effects:
         """What a call does to its arguments and its result, `fn` being what is transformed."""
@@ -75,6 +81,7 @@ class Transform(abc.ABC):
             return plan.signature
         return plan.signature.replace(return_annotation=inspect.Signature.empty)
 
+    @ends_at_caller
     def wrap(self, fn: Callable[..., Any], *, lent: bool = False) -> Wrapper:
         """The transform of `fn`."""
         return Wrapper(fn, self, lent)
@@ -165,7 +172,7 @@ class Wrapper:
         if not lent:
             refuse_hidden(self.__wrapped__, transform.name, transform.reads)
         self.__dict__["__signature__"] = _shown_signature(self, plan)
-        self.__call__ = transform.build(self, plan) if plan.complete else functools.partial(_late_call, self)  # type: ignore[method-assign]  # a slot
+        self.__call__ = transform.entry(self, plan) if plan.complete else _late(self)  # type: ignore[method-assign]  # a slot
 
     def __typedfilter_plan__(self) -> Plan:
         """The plan of this callable, for whatever transform comes next."""
@@ -243,7 +250,7 @@ class Wrapper:
         self._binds = binds
         self.__wrapped__ = fn
         self.transform = transform
-        self.__call__ = functools.partial(_late_call, self)  # type: ignore[method-assign]  # a slot
+        self.__call__ = _late(self)  # type: ignore[method-assign]  # a slot
         return self
 
     def __init_subclass__(cls) -> None:
@@ -259,11 +266,16 @@ def _binding(fn: Any) -> type:
     return fn._binds if isinstance(fn, Wrapper) else types.FunctionType
 
 
+def _late(wrapper: Wrapper) -> Callable[..., Any]:
+    return functools.partial(_late_call, wrapper)
+
+
+@ends_at_caller
 def _late_call(wrapper: Wrapper, /, *args: Any, **kwargs: Any) -> Any:
     """The first call of a wrapper that could not be built before: of one with names defined later, say."""
     plan = plan_of(wrapper.__wrapped__, final=True)
     wrapper.transform.check_plan(plan)
-    call = wrapper.transform.build(wrapper, plan)
+    call = wrapper.transform.entry(wrapper, plan)
     wrapper.__dict__["__signature__"] = _shown_signature(wrapper, plan)
     wrapper.__call__ = call  # type: ignore[method-assign]  # a slot
     return call(*args, **kwargs)

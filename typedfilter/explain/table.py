@@ -25,6 +25,7 @@ from typedfilter._wrapping.wrapper import BoundWrapper, Transform, Wrapper
 from typedfilter.explain.call_path import path_of
 from typedfilter.explain.captured import Captured, captured_by, size_of
 from typedfilter.explain.grouping import Group, grouped
+from typedfilter.explain.loops import loop_call
 from typedfilter.explain.page import explanation_page
 from typedfilter.transforms.grad import Grad
 from typedfilter.transforms.jit import Jit
@@ -163,6 +164,7 @@ def explain(fun: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Explanatio
     """What happens to every parameter of a (transformed) function, and why; nothing is run.
 
     With arguments, also to every leaf of them. The result has all of it as data, and prints as a table.
+    Of a loop or branch, what happens to the parameters of its body: `explain(filter_scan, step, init, xs)`.
 
     Args:
         fun: a function, transformed or not, or any other callable.
@@ -174,21 +176,27 @@ def explain(fun: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Explanatio
         VmapAxisError: the axes that are given for arguments don't fit them.
         TypeError: the arguments don't fit the signature of `fun`.
     """
-    links = tuple(_links(fun))
+    loop = loop_call(fun, args, kwargs)
+    if loop is None:
+        return _explained(fun, (), Given(args, kwargs))
+    return _explained(loop.body, (Stage(loop.name, loop.options, loop.effects),), loop.given)
+
+
+def _explained(fun: Callable[..., Any], around: tuple[Stage, ...], call: Given) -> Explanation:
+    """Of a function, and of the loop around it if there is one."""
+    links = (*around, *_links(fun))
     stages = tuple(link for link in links if isinstance(link, Stage))
     plan = plan_of(fun)
     shown = stages or tuple(Stage.of(transform, fun) for transform in _UNDECORATED)
-    given = bool(args or kwargs)
+    stacks = [links] if stages else [[stage] for stage in shown]
     return Explanation(
         function=plan.function,
         stack=stages,
         parameters=tuple(_parameter(param, shown) for param in plan.params),
         returns=ParameterRow("return", tuple(stage.effects.returned() for stage in shown)),
         bound=tuple(describe(value) for value in unwind(fun).bound),
-        path=_path(fun, stages, args, kwargs),
-        leaves=tuple(_leaves(plan, [links] if stages else [[stage] for stage in shown], Given(args, kwargs)))
-        if given
-        else None,
+        path=_path(fun, stages, call.args, call.kwargs),
+        leaves=tuple(_leaves(plan, stacks, call)) if call.values else None,
         captured=captured_by(fun),
         outside=_outside(fun),
         rules=tuple((stage.transform, stage.effects.rule) for stage in shown),

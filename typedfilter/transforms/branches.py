@@ -17,11 +17,13 @@ from typedfilter._looping.pieces import Piece, is_static, take_given, take_trace
 from typedfilter._looping.programs import run
 from typedfilter._looping.types import R, Ts
 from typedfilter._wrapping.blame import naming_deleted
+from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter.errors import PytreeError
 
 __all__ = ["filter_cond", "filter_switch"]
 
 
+@ends_at_caller
 def filter_cond(
     pred: ArrayLike,
     true_fun: Callable[[*Ts], R],
@@ -53,6 +55,7 @@ def filter_cond(
     return result
 
 
+@ends_at_caller
 def filter_switch(
     index: ArrayLike, branches: Sequence[Callable[[*Ts], R]], *operands: *Ts, check: bool = True
 ) -> R:

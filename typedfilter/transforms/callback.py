@@ -14,6 +14,7 @@ import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, ShapeDtypeStruct
+from jax.sharding import Sharding
 
 from typedfilter._declarations import T, VmapMethod
 from typedfilter._reading.callables import name_of
@@ -21,6 +22,7 @@ from typedfilter._values.leaves import stands_for_array
 from typedfilter._values.template import Difference, Template
 from typedfilter._wrapping import host_errors as _raised
 from typedfilter._wrapping.call import Taken, take_arrays
+from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter.errors import AnnotationError, ShapeError, StaticArgumentError
 
 __all__ = ["filter_pure_callback"]
@@ -99,6 +101,7 @@ def filter_pure_callback(
     result_shape_dtypes: ShapeDtypeStruct,
     vmap_method: VmapMethod | None = None,
     vectorized: bool = False,
+    sharding: Sharding | None = None,
     **kwargs: Any,
 ) -> Array: ...
 @overload
@@ -109,6 +112,7 @@ def filter_pure_callback(
     result_shape_dtypes: tuple[ShapeDtypeStruct, ...],
     vmap_method: VmapMethod | None = None,
     vectorized: bool = False,
+    sharding: Sharding | None = None,
     **kwargs: Any,
 ) -> tuple[Array, ...]: ...
 @overload
@@ -119,6 +123,7 @@ def filter_pure_callback(
     result_shape_dtypes: list[ShapeDtypeStruct],
     vmap_method: VmapMethod | None = None,
     vectorized: bool = False,
+    sharding: Sharding | None = None,
     **kwargs: Any,
 ) -> list[Array]: ...
 @overload
@@ -129,6 +134,7 @@ def filter_pure_callback(
     result_shape_dtypes: dict[T, ShapeDtypeStruct],
     vmap_method: VmapMethod | None = None,
     vectorized: bool = False,
+    sharding: Sharding | None = None,
     **kwargs: Any,
 ) -> dict[T, Array]: ...
 @overload
@@ -139,8 +145,10 @@ def filter_pure_callback(
     result_shape_dtypes: T,
     vmap_method: VmapMethod | None = None,
     vectorized: bool = False,
+    sharding: Sharding | None = None,
     **kwargs: Any,
 ) -> T: ...
+@ends_at_caller
 def filter_pure_callback(
     callback: Callable[..., Any],
     /,
@@ -148,6 +156,7 @@ def filter_pure_callback(
     result_shape_dtypes: Any,
     vmap_method: VmapMethod | None = None,
     vectorized: bool = False,
+    sharding: Sharding | None = None,
     **kwargs: Any,
 ) -> Any:
     """Call `callback(*args, **kwargs)` on the host, from wherever: eagerly, or inside `filter_jit`.
@@ -163,6 +172,7 @@ def filter_pure_callback(
             `"sequential_unrolled"`), or once with the batched arrays, all others having a new leading axis
             of size 1 (`"expand_dims"`) or of the size of the batch (`"broadcast_all"`).
         vectorized: `True` stands for `vmap_method="expand_dims"`.
+        sharding: from where the callback is called, as in `jax.pure_callback`: of a single device, say.
 
     Returns:
         What is declared, with the arrays that the callback returned. A Python number fits where a scalar
@@ -185,7 +195,7 @@ def filter_pure_callback(
         return results.join(())
     try:
         with _raised.asking:  # it may run at once
-            found = jax.pure_callback(host, results.structs, *arrays, vmap_method=method)
+            found = jax.pure_callback(host, results.structs, *arrays, sharding=sharding, vmap_method=method)
     except RuntimeError as report:
         error = _raised.original(report)
         if error is None:

@@ -14,10 +14,10 @@ from typing_extensions import Unpack
 
 from typedfilter._declarations import CheckpointKeywords, P, R, SameDecorator
 from typedfilter._reading.plan import Plan
-from typedfilter._wrapping.blame import naming_deleted
 from typedfilter._wrapping.body import body_of
 from typedfilter._wrapping.call import Lifted, take_arrays
 from typedfilter._wrapping.effects import Effects, PassesOn
+from typedfilter._wrapping.frames import ends_at_caller, located
 from typedfilter._wrapping.wrapper import Transform, Wrapper
 
 __all__ = ["filter_checkpoint"]
@@ -43,9 +43,9 @@ class Checkpoint(Transform):
         def call(*args: Any, **kwargs: Any) -> Any:
             taken = take_arrays(plan, args, kwargs)
             lifted = Lifted(body, taken)
-            run = jax.checkpoint(lifted, prevent_cse=self.prevent_cse, policy=self.policy)
-            with naming_deleted(plan, args, kwargs):
-                out = run(taken.arrays)
+            traced = located(lifted, wrapper.__wrapped__, plan.function)
+            run = jax.checkpoint(traced, prevent_cse=self.prevent_cse, policy=self.policy)
+            out = run(taken.arrays)
             return lifted.out.join(out)
 
         return call
@@ -55,6 +55,7 @@ class Checkpoint(Transform):
 def filter_checkpoint(fun: Callable[P, R], /, **options: Unpack[CheckpointKeywords]) -> Callable[P, R]: ...
 @overload
 def filter_checkpoint(**options: Unpack[CheckpointKeywords]) -> SameDecorator: ...
+@ends_at_caller
 def filter_checkpoint(
     fun: Any = None,
     *,

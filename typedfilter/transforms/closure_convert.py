@@ -26,6 +26,7 @@ from typedfilter._values.memory import Attached
 from typedfilter._values.split import split
 from typedfilter._values.template import Template
 from typedfilter._wrapping.call import Call, Taken, take_arrays
+from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter._wrapping.interface import Interface
 
 __all__ = ["filter_closure_convert"]
@@ -58,6 +59,7 @@ class ClosureConverted:
         """What a call returns, with a `jax.ShapeDtypeStruct` for each array."""
         return self.interface.out.join(self.interface.out.structs)
 
+    @ends_at_caller
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         from jax.extend.core import ClosedJaxpr, jaxpr_as_fun  # here: it loads all of Pallas
 
@@ -100,6 +102,7 @@ jax.tree_util.register_pytree_with_keys(
 def filter_closure_convert(fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Converted[P, R]: ...
 @overload
 def filter_closure_convert(fn: Callable[P, R], /, *args: Any, **kwargs: Any) -> Converted[P, R]: ...
+@ends_at_caller
 def filter_closure_convert(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """Hoist every array that `fn` closes over: tracers, concrete arrays, those of a callable module.
 

@@ -21,8 +21,8 @@ from typedfilter._reading.plan import Plan
 from typedfilter._values.carried import Carried, concrete, is_zero
 from typedfilter._values.leaves import is_inexact_array
 from typedfilter._values.text import brief
-from typedfilter._wrapping.blame import naming_deleted
 from typedfilter._wrapping.effects import Effects, PassesOn
+from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter._wrapping.wrapper import Transform, Wrapper
 from typedfilter.errors import ShapeError
 
@@ -76,8 +76,7 @@ class CustomJvp(Transform):
             primal.__name__ = plan.function
             ruled = jax.custom_jvp(primal)
             ruled.defjvp(derivative, symbolic_zeros=True)
-            with naming_deleted(plan, args, kwargs):
-                return ruled(*operands.arrays).join()
+            return ruled(*operands.arrays).join()
 
         return call
 
@@ -87,6 +86,7 @@ class CustomJvpWrapper(Wrapper):
 
     __slots__ = ()
 
+    @ends_at_caller
     def def_jvp(self, rule: Callable[..., Any]) -> Callable[..., Any]:
         """Set the rule: `rule(primals, tangents, **kwargs)` returns `(primal_out, tangent_out)`.
 
@@ -159,6 +159,7 @@ def _tangents(out: Carried, tangents: Sequence[Any]) -> Carried:
 def filter_custom_jvp(fn: Callable[P, R], /, *, check: bool = True) -> CustomJvpFunction[Callable[P, R]]: ...
 @overload
 def filter_custom_jvp(*, check: bool = True) -> CustomJvpDecorator: ...
+@ends_at_caller
 def filter_custom_jvp(fn: Any = None, *, check: bool = True) -> Any:
     """Give a function a forward-mode derivative of its own, as `jax.custom_jvp` does.
 

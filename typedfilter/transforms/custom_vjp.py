@@ -20,9 +20,9 @@ from typedfilter._reading.hidden import DIFFERENTIATION
 from typedfilter._reading.plan import Binding, Plan
 from typedfilter._values.carried import Carried, concrete, is_zero
 from typedfilter._values.text import brief
-from typedfilter._wrapping.blame import naming_deleted
 from typedfilter._wrapping.call import Call
 from typedfilter._wrapping.effects import Effects, PassesOn
+from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter._wrapping.wrapper import Transform, Wrapper
 from typedfilter.errors import AnnotationError, ShapeError
 
@@ -90,8 +90,7 @@ class CustomVjp(Transform):
             primal.__name__ = plan.function
             ruled = jax.custom_vjp(primal)
             ruled.defvjp(forward, backward, symbolic_zeros=True)
-            with naming_deleted(plan, given.args, given.kwargs):
-                return ruled(*operands.arrays).join()
+            return ruled(*operands.arrays).join()
 
         return call
 
@@ -101,6 +100,7 @@ class CustomVjpWrapper(Wrapper):
 
     __slots__ = ()
 
+    @ends_at_caller
     def def_fwd(self, rule: Callable[..., Any]) -> Callable[..., Any]:
         """Set the forward rule: `rule(perturbed, vjp_arg, *args, **kwargs)` returns `(out, residuals)`.
 
@@ -112,6 +112,7 @@ class CustomVjpWrapper(Wrapper):
         """
         return self._define("def_fwd", rule)
 
+    @ends_at_caller
     def def_bwd(self, rule: Callable[..., Any]) -> Callable[..., Any]:
         """Set the backward rule: `rule(residuals, grad_out, perturbed, vjp_arg, *args, **kwargs)`.
 
@@ -221,6 +222,7 @@ def filter_custom_vjp(
 ) -> CustomVjpFunction[T, P, R]: ...
 @overload
 def filter_custom_vjp(*, check: bool = True) -> CustomVjpDecorator: ...
+@ends_at_caller
 def filter_custom_vjp(fn: Any = None, *, check: bool = True) -> Any:
     """Give a function a reverse-mode derivative of its own, as `jax.custom_vjp` does.
 

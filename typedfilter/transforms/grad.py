@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, overload
 
 import jax
-import jax.numpy as jnp
+from typing_extensions import Unpack
 
 from typedfilter._declarations import (
     Aux,
@@ -18,6 +18,7 @@ from typedfilter._declarations import (
     Fn,
     GradAuxDecorator,
     GradDecorator,
+    GradKeywords,
     NoAux,
     P,
     Scalar,
@@ -27,18 +28,18 @@ from typedfilter._declarations import (
     WithAux,
 )
 from typedfilter._differentiating.effects import Differentiates
+from typedfilter._differentiating.flat import refuse_real
+from typedfilter._differentiating.scalars import complex_scalar, real_scalar
 from typedfilter._differentiating.targets import Targets, split_aux
 from typedfilter._reading.conflicts import check_grad
 from typedfilter._reading.hidden import DIFFERENTIATION
 from typedfilter._reading.plan import Plan
-from typedfilter._values.leaves import is_array, is_array_like
+from typedfilter._values.leaves import is_array
 from typedfilter._values.split import Rest, split
-from typedfilter._values.text import brief
-from typedfilter._wrapping.blame import naming_deleted
 from typedfilter._wrapping.body import body_of
 from typedfilter._wrapping.effects import Effects
+from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter._wrapping.wrapper import Transform, Wrapper
-from typedfilter.errors import ShapeError
 
 __all__ = ["filter_grad", "filter_value_and_grad"]
 
@@ -50,9 +51,11 @@ class ValueAndGrad(Transform):
     name: ClassVar[str] = "filter_value_and_grad"
     reads: ClassVar[frozenset[str]] = DIFFERENTIATION
     has_aux: bool = False
+    holomorphic: bool = False
+    allow_int: bool = False
 
     def check_plan(self, plan: Plan) -> None:
-        check_grad(plan, has_aux=self.has_aux, name=self.name)
+        check_grad(plan, has_aux=self.has_aux, name=self.name, integers=self.allow_int)
 
     def result(self, value: Any, grad: Any, aux: Any) -> Any:
         return ((value, aux), grad) if self.has_aux else (value, grad)
@@ -62,10 +65,13 @@ class ValueAndGrad(Transform):
 
     def build(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
         body = body_of(wrapper, plan)
-        targets = Targets(plan, self.name)
+        targets = Targets(plan, self.name, self.allow_int)
+        check_value = complex_scalar if self.holomorphic else real_scalar
 
         def call(*args: Any, **kwargs: Any) -> Any:
             call = targets.take(args, kwargs)
+            if self.holomorphic:
+                refuse_real(call, targets)
             rests: list[Rest] = []
 
             def scalar(taken: Any) -> tuple[Any, list[Any]]:
@@ -73,10 +79,12 @@ class ValueAndGrad(Transform):
                 value, aux = split_aux(body(*args, **kwargs), self.has_aux, plan, self.name)
                 arrays, rest = split(aux, lambda leaves: list(map(is_array, leaves)))
                 rests.append(rest)
-                return _real_scalar(value, plan, self.name), arrays
+                return check_value(value, plan, self.name), arrays
 
-            with naming_deleted(plan, args, kwargs):
-                (value, arrays), grads = jax.value_and_grad(scalar, has_aux=True)(call.arrays)
+            gradient = jax.value_and_grad(
+                scalar, has_aux=True, holomorphic=self.holomorphic, allow_int=self.allow_int
+            )
+            (value, arrays), grads = gradient(call.arrays)
             return self.result(value, call.like_arguments(grads), rests[-1].join(arrays))
 
         return call
@@ -95,61 +103,61 @@ class Grad(ValueAndGrad):
         return (grad, aux) if self.has_aux else grad
 
 
-def _real_scalar(value: Any, plan: Plan, transform: str) -> Any:
-    if (
-        is_array_like(value)
-        and jnp.shape(value) == ()
-        and jnp.issubdtype(jnp.result_type(value), jnp.floating)
-    ):
-        return value
-    fix = "reduce it to a scalar: jax.numpy.sum or mean; for a derivative of an array use filter_jacrev"
-    if isinstance(value, tuple):
-        fix = "pass has_aux=True, so that only the first of the pair is differentiated"
-    elif is_array_like(value) and jnp.shape(value) == ():
-        fix = "return a floating-point number: the real part of a complex one, say"
-    raise ShapeError(
-        f"can't be differentiated by {transform}: it is {brief(value)}",
-        function=plan.function,
-        parameter="return",
-        expected="a real floating-point scalar",
-        actual=brief(value),
-        fix=fix,
-    )
-
-
 @overload
 def filter_value_and_grad(
-    fun: Fn[D, P, Value], /, *, has_aux: NoAux = False, check: bool = True
+    fun: Fn[D, P, Value], /, *, has_aux: NoAux = False, **options: Unpack[GradKeywords]
 ) -> Fn[D, P, tuple[Value, D]]: ...
 @overload
 def filter_value_and_grad(
-    fun: Fn[D, P, tuple[Value, Aux]], /, *, has_aux: WithAux, check: bool = True
+    fun: Fn[D, P, tuple[Value, Aux]], /, *, has_aux: WithAux, **options: Unpack[GradKeywords]
 ) -> Fn[D, P, tuple[tuple[Value, Aux], D]]: ...
 @overload
-def filter_value_and_grad(*, has_aux: NoAux = False, check: bool = True) -> ValueAndGradDecorator: ...
+def filter_value_and_grad(
+    *, has_aux: NoAux = False, **options: Unpack[GradKeywords]
+) -> ValueAndGradDecorator: ...
 @overload
-def filter_value_and_grad(*, has_aux: WithAux, check: bool = True) -> ValueAndGradAuxDecorator: ...
-def filter_value_and_grad(fun: Any = None, *, has_aux: bool = False, check: bool = True) -> Any:
+def filter_value_and_grad(
+    *, has_aux: WithAux, **options: Unpack[GradKeywords]
+) -> ValueAndGradAuxDecorator: ...
+@ends_at_caller
+def filter_value_and_grad(
+    fun: Any = None,
+    *,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+    check: bool = True,
+) -> Any:
     """As `filter_grad`, with its arguments and errors, and also returns the value of the function.
 
     Returns:
         `(value, gradient)`, or `((value, aux), gradient)` with `has_aux=True`.
     """
-    transform = ValueAndGrad(has_aux, check=check)
+    transform = ValueAndGrad(has_aux, holomorphic, allow_int, check=check)
     return transform.wrap if fun is None else transform.wrap(fun)
 
 
 @overload
-def filter_grad(fun: Fn[D, P, Scalar], /, *, has_aux: NoAux = False, check: bool = True) -> Fn[D, P, D]: ...
+def filter_grad(
+    fun: Fn[D, P, Scalar], /, *, has_aux: NoAux = False, **options: Unpack[GradKeywords]
+) -> Fn[D, P, D]: ...
 @overload
 def filter_grad(
-    fun: Fn[D, P, tuple[Scalar, Aux]], /, *, has_aux: WithAux, check: bool = True
+    fun: Fn[D, P, tuple[Scalar, Aux]], /, *, has_aux: WithAux, **options: Unpack[GradKeywords]
 ) -> Fn[D, P, tuple[D, Aux]]: ...
 @overload
-def filter_grad(*, has_aux: NoAux = False, check: bool = True) -> GradDecorator: ...
+def filter_grad(*, has_aux: NoAux = False, **options: Unpack[GradKeywords]) -> GradDecorator: ...
 @overload
-def filter_grad(*, has_aux: WithAux, check: bool = True) -> GradAuxDecorator: ...
-def filter_grad(fun: Any = None, *, has_aux: bool = False, check: bool = True) -> Any:
+def filter_grad(*, has_aux: WithAux, **options: Unpack[GradKeywords]) -> GradAuxDecorator: ...
+@ends_at_caller
+def filter_grad(
+    fun: Any = None,
+    *,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+    check: bool = True,
+) -> Any:
     """Differentiate a scalar function with respect to the floating-point arrays of its first argument.
 
     With arguments annotated `Diff[...]` the gradient is for these: of one, its own; of several, a tuple in
@@ -158,6 +166,8 @@ def filter_grad(fun: Any = None, *, has_aux: bool = False, check: bool = True) -
     Args:
         fun: a pure function that returns a real scalar.
         has_aux: `fun` returns `(scalar, aux)`; `aux` may hold anything, and is returned as it is.
+        holomorphic: `fun` is a holomorphic function of complex arrays, and returns a complex scalar.
+        allow_int: arrays of integers have a gradient, too: zeros of dtype `jax.dtypes.float0`, as in JAX.
         check: check shapes, dtypes and types of what the body receives and returns.
 
     Returns:
@@ -171,5 +181,5 @@ def filter_grad(fun: Any = None, *, has_aux: bool = False, check: bool = True) -
         ShapeError: the result is not a real scalar, or the argument is a single leaf that can't be
             differentiated (at the call).
     """
-    transform = Grad(has_aux, check=check)
+    transform = Grad(has_aux, holomorphic, allow_int, check=check)
     return transform.wrap if fun is None else transform.wrap(fun)

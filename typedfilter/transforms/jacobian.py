@@ -7,19 +7,23 @@ forward over reverse, nothing else.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, ClassVar, overload
 
 import jax
 from jax import Array
+from typing_extensions import Unpack
 
 from typedfilter._declarations import (
     A,
     Aux,
     D,
     Fn,
+    GradKeywords,
     HessianAuxDecorator,
     HessianDecorator,
+    HolomorphicKeywords,
     JacobianAuxDecorator,
     JacobianDecorator,
     NoAux,
@@ -28,14 +32,14 @@ from typedfilter._declarations import (
     WithAux,
 )
 from typedfilter._differentiating.effects import Differentiates
-from typedfilter._differentiating.flat import FlatFunction, refuse_complex
+from typedfilter._differentiating.flat import FlatFunction, refuse_complex, refuse_real
 from typedfilter._differentiating.targets import Targets
 from typedfilter._reading.conflicts import check_grad
 from typedfilter._reading.hidden import DIFFERENTIATION
 from typedfilter._reading.plan import Plan
-from typedfilter._wrapping.blame import naming_deleted
 from typedfilter._wrapping.body import body_of
 from typedfilter._wrapping.effects import Effects, Result
+from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter._wrapping.wrapper import Transform, Wrapper
 
 __all__ = ["filter_hessian", "filter_jacfwd", "filter_jacrev"]
@@ -51,9 +55,10 @@ class Jacobian(Transform):
     name: ClassVar[str] = "filter_jacfwd"
     reads: ClassVar[frozenset[str]] = DIFFERENTIATION
     has_aux: bool = False
+    holomorphic: bool = False
 
     def check_plan(self, plan: Plan) -> None:
-        check_grad(plan, has_aux=self.has_aux, name=self.name, scalar=False)
+        check_grad(plan, has_aux=self.has_aux, name=self.name, scalar=False, integers=self.integers)
 
     def effects(self, fn: Function, plan: Plan) -> Effects:
         return Differentiates(self.name, plan, has_aux=self.has_aux, result=Result.DERIVATIVE)
@@ -61,17 +66,23 @@ class Jacobian(Transform):
     def build(self, wrapper: Wrapper, plan: Plan) -> Function:
         return self.of(jax.jacfwd, body_of(wrapper, plan), plan)
 
+    @property
+    def integers(self) -> bool:
+        """Whether integers have a derivative, too."""
+        return False
+
     def of(self, jacobian: OfArrays, body: Function, plan: Plan) -> Function:
         """The Jacobian of `body` by `jax.jacfwd` or `jax.jacrev`."""
-        targets = Targets(plan, self.name)
+        targets = Targets(plan, self.name, self.integers)
+        refuse = refuse_real if self.holomorphic else refuse_complex
+        jacobian = functools.partial(jacobian, holomorphic=self.holomorphic)
 
         def call(*args: Any, **kwargs: Any) -> Any:
             call = targets.take(args, kwargs)
-            refuse_complex(call, targets)
-            flat = FlatFunction(body, call, plan, self.name, self.has_aux)
+            refuse(call, targets)
+            flat = FlatFunction(body, call, plan, self.name, self.has_aux, self.holomorphic)
             # With nothing to differentiate there is no basis; the body runs for its structure and its aux.
-            with naming_deleted(plan, args, kwargs):
-                rows, arrays = (jacobian(flat, has_aux=True) if call.arrays else flat)(call.arrays)
+            rows, arrays = (jacobian(flat, has_aux=True) if call.arrays else flat)(call.arrays)
             trees = [call.like_arguments(row) for row in flat.rows(rows)]
             found = flat.out.with_none(trees)
             return (found, flat.aux.join(arrays)) if self.has_aux else found
@@ -84,9 +95,15 @@ class Reverse(Jacobian):
     """The options of `filter_jacrev`."""
 
     name: ClassVar[str] = "filter_jacrev"
+    allow_int: bool = False
+
+    @property
+    def integers(self) -> bool:
+        return self.allow_int
 
     def build(self, wrapper: Wrapper, plan: Plan) -> Function:
-        return self.of(jax.jacrev, body_of(wrapper, plan), plan)
+        jacrev = functools.partial(jax.jacrev, allow_int=self.allow_int)
+        return self.of(jacrev, body_of(wrapper, plan), plan)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -100,28 +117,37 @@ class Hessian(Jacobian):
 
 
 @overload
-def filter_jacfwd(fun: Fn[D, P, Array], /, has_aux: NoAux = False, *, check: bool = True) -> Fn[D, P, D]: ...
-@overload
-def filter_jacfwd(fun: Fn[A, P, R], /, has_aux: NoAux = False, *, check: bool = True) -> Fn[A, P, R]: ...
-@overload
-def filter_jacfwd(fun: Fn[D, P, Any], /, has_aux: NoAux = False, *, check: bool = True) -> Fn[D, P, Any]: ...
+def filter_jacfwd(
+    fun: Fn[D, P, Array], /, has_aux: NoAux = False, **options: Unpack[HolomorphicKeywords]
+) -> Fn[D, P, D]: ...
 @overload
 def filter_jacfwd(
-    fun: Fn[D, P, tuple[Array, Aux]], /, has_aux: WithAux, *, check: bool = True
+    fun: Fn[A, P, R], /, has_aux: NoAux = False, **options: Unpack[HolomorphicKeywords]
+) -> Fn[A, P, R]: ...
+@overload
+def filter_jacfwd(
+    fun: Fn[D, P, Any], /, has_aux: NoAux = False, **options: Unpack[HolomorphicKeywords]
+) -> Fn[D, P, Any]: ...
+@overload
+def filter_jacfwd(
+    fun: Fn[D, P, tuple[Array, Aux]], /, has_aux: WithAux, **options: Unpack[HolomorphicKeywords]
 ) -> Fn[D, P, tuple[D, Aux]]: ...
 @overload
 def filter_jacfwd(
-    fun: Fn[A, P, tuple[R, Aux]], /, has_aux: WithAux, *, check: bool = True
+    fun: Fn[A, P, tuple[R, Aux]], /, has_aux: WithAux, **options: Unpack[HolomorphicKeywords]
 ) -> Fn[A, P, tuple[R, Aux]]: ...
 @overload
 def filter_jacfwd(
-    fun: Fn[D, P, tuple[Any, Aux]], /, has_aux: WithAux, *, check: bool = True
+    fun: Fn[D, P, tuple[Any, Aux]], /, has_aux: WithAux, **options: Unpack[HolomorphicKeywords]
 ) -> Fn[D, P, tuple[Any, Aux]]: ...
 @overload
-def filter_jacfwd(*, has_aux: NoAux = False, check: bool = True) -> JacobianDecorator: ...
+def filter_jacfwd(*, has_aux: NoAux = False, **options: Unpack[HolomorphicKeywords]) -> JacobianDecorator: ...
 @overload
-def filter_jacfwd(*, has_aux: WithAux, check: bool = True) -> JacobianAuxDecorator: ...
-def filter_jacfwd(fun: Any = None, has_aux: bool = False, *, check: bool = True) -> Any:
+def filter_jacfwd(*, has_aux: WithAux, **options: Unpack[HolomorphicKeywords]) -> JacobianAuxDecorator: ...
+@ends_at_caller
+def filter_jacfwd(
+    fun: Any = None, has_aux: bool = False, *, holomorphic: bool = False, check: bool = True
+) -> Any:
     """The Jacobian by forward-mode differentiation: a pass for each number in the argument.
 
     With arguments annotated `Diff[...]` it is with respect to these: of one, its own; of several, a tuple in
@@ -130,6 +156,7 @@ def filter_jacfwd(fun: Any = None, has_aux: bool = False, *, check: bool = True)
     Args:
         fun: a pure function, whose result may be a pytree of anything.
         has_aux: `fun` returns `(out, aux)`; `aux` may hold anything, and is returned as it is.
+        holomorphic: `fun` is a holomorphic function of complex arrays, and returns complex arrays.
         check: check shapes, dtypes and types of what the body receives and returns.
 
     Returns:
@@ -145,33 +172,47 @@ def filter_jacfwd(fun: Any = None, has_aux: bool = False, *, check: bool = True)
         ShapeError: the argument is a single leaf that can't be differentiated, or complex; the result is
             no pair with `has_aux`; something is not what its annotation says (at the call).
     """
-    transform = Jacobian(has_aux, check=check)
+    transform = Jacobian(has_aux, holomorphic, check=check)
     return transform.wrap if fun is None else transform.wrap(fun)
 
 
 @overload
-def filter_jacrev(fun: Fn[D, P, Array], /, has_aux: NoAux = False, *, check: bool = True) -> Fn[D, P, D]: ...
-@overload
-def filter_jacrev(fun: Fn[A, P, R], /, has_aux: NoAux = False, *, check: bool = True) -> Fn[A, P, R]: ...
-@overload
-def filter_jacrev(fun: Fn[D, P, Any], /, has_aux: NoAux = False, *, check: bool = True) -> Fn[D, P, Any]: ...
+def filter_jacrev(
+    fun: Fn[D, P, Array], /, has_aux: NoAux = False, **options: Unpack[GradKeywords]
+) -> Fn[D, P, D]: ...
 @overload
 def filter_jacrev(
-    fun: Fn[D, P, tuple[Array, Aux]], /, has_aux: WithAux, *, check: bool = True
+    fun: Fn[A, P, R], /, has_aux: NoAux = False, **options: Unpack[GradKeywords]
+) -> Fn[A, P, R]: ...
+@overload
+def filter_jacrev(
+    fun: Fn[D, P, Any], /, has_aux: NoAux = False, **options: Unpack[GradKeywords]
+) -> Fn[D, P, Any]: ...
+@overload
+def filter_jacrev(
+    fun: Fn[D, P, tuple[Array, Aux]], /, has_aux: WithAux, **options: Unpack[GradKeywords]
 ) -> Fn[D, P, tuple[D, Aux]]: ...
 @overload
 def filter_jacrev(
-    fun: Fn[A, P, tuple[R, Aux]], /, has_aux: WithAux, *, check: bool = True
+    fun: Fn[A, P, tuple[R, Aux]], /, has_aux: WithAux, **options: Unpack[GradKeywords]
 ) -> Fn[A, P, tuple[R, Aux]]: ...
 @overload
 def filter_jacrev(
-    fun: Fn[D, P, tuple[Any, Aux]], /, has_aux: WithAux, *, check: bool = True
+    fun: Fn[D, P, tuple[Any, Aux]], /, has_aux: WithAux, **options: Unpack[GradKeywords]
 ) -> Fn[D, P, tuple[Any, Aux]]: ...
 @overload
-def filter_jacrev(*, has_aux: NoAux = False, check: bool = True) -> JacobianDecorator: ...
+def filter_jacrev(*, has_aux: NoAux = False, **options: Unpack[GradKeywords]) -> JacobianDecorator: ...
 @overload
-def filter_jacrev(*, has_aux: WithAux, check: bool = True) -> JacobianAuxDecorator: ...
-def filter_jacrev(fun: Any = None, has_aux: bool = False, *, check: bool = True) -> Any:
+def filter_jacrev(*, has_aux: WithAux, **options: Unpack[GradKeywords]) -> JacobianAuxDecorator: ...
+@ends_at_caller
+def filter_jacrev(
+    fun: Any = None,
+    has_aux: bool = False,
+    *,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+    check: bool = True,
+) -> Any:
     """The Jacobian by reverse-mode differentiation: a pass for each number in the result.
 
     With arguments annotated `Diff[...]` it is with respect to these: of one, its own; of several, a tuple in
@@ -180,6 +221,8 @@ def filter_jacrev(fun: Any = None, has_aux: bool = False, *, check: bool = True)
     Args:
         fun: a pure function, whose result may be a pytree of anything.
         has_aux: `fun` returns `(out, aux)`; `aux` may hold anything, and is returned as it is.
+        holomorphic: `fun` is a holomorphic function of complex arrays, and returns complex arrays.
+        allow_int: arrays of integers have a derivative, too: zero, as in `jax.jacrev`.
         check: check shapes, dtypes and types of what the body receives and returns.
 
     Returns:
@@ -193,32 +236,39 @@ def filter_jacrev(fun: Any = None, has_aux: bool = False, *, check: bool = True)
         ShapeError: the argument is a single leaf that can't be differentiated, or complex; the result is
             complex, or no pair with `has_aux`; something is not what its annotation says (at the call).
     """
-    transform = Reverse(has_aux, check=check)
+    transform = Reverse(has_aux, holomorphic, allow_int, check=check)
     return transform.wrap if fun is None else transform.wrap(fun)
 
 
 @overload
-def filter_hessian(fun: Fn[A, P, R], /, has_aux: NoAux = False, *, check: bool = True) -> Fn[A, P, R]: ...
-@overload
-def filter_hessian(fun: Fn[D, P, Any], /, has_aux: NoAux = False, *, check: bool = True) -> Fn[D, P, Any]: ...
+def filter_hessian(
+    fun: Fn[A, P, R], /, has_aux: NoAux = False, **options: Unpack[HolomorphicKeywords]
+) -> Fn[A, P, R]: ...
 @overload
 def filter_hessian(
-    fun: Fn[A, P, tuple[R, Aux]], /, has_aux: WithAux, *, check: bool = True
+    fun: Fn[D, P, Any], /, has_aux: NoAux = False, **options: Unpack[HolomorphicKeywords]
+) -> Fn[D, P, Any]: ...
+@overload
+def filter_hessian(
+    fun: Fn[A, P, tuple[R, Aux]], /, has_aux: WithAux, **options: Unpack[HolomorphicKeywords]
 ) -> Fn[A, P, tuple[R, Aux]]: ...
 @overload
 def filter_hessian(
-    fun: Fn[D, P, tuple[Any, Aux]], /, has_aux: WithAux, *, check: bool = True
+    fun: Fn[D, P, tuple[Any, Aux]], /, has_aux: WithAux, **options: Unpack[HolomorphicKeywords]
 ) -> Fn[D, P, tuple[Any, Aux]]: ...
 @overload
-def filter_hessian(*, has_aux: NoAux = False, check: bool = True) -> HessianDecorator: ...
+def filter_hessian(*, has_aux: NoAux = False, **options: Unpack[HolomorphicKeywords]) -> HessianDecorator: ...
 @overload
-def filter_hessian(*, has_aux: WithAux, check: bool = True) -> HessianAuxDecorator: ...
-def filter_hessian(fun: Any = None, has_aux: bool = False, *, check: bool = True) -> Any:
+def filter_hessian(*, has_aux: WithAux, **options: Unpack[HolomorphicKeywords]) -> HessianAuxDecorator: ...
+@ends_at_caller
+def filter_hessian(
+    fun: Any = None, has_aux: bool = False, *, holomorphic: bool = False, check: bool = True
+) -> Any:
     """The Hessian: `filter_jacfwd` of `filter_jacrev`, with the arguments and the errors of the latter.
 
     Returns:
         A function with the arguments of `fun` that returns the Hessian, or `(Hessian, aux)`. Each array in
         the Jacobian of `fun` stands for a Jacobian of its own. Without `fun`, a decorator.
     """
-    transform = Hessian(has_aux, check=check)
+    transform = Hessian(has_aux, holomorphic, check=check)
     return transform.wrap if fun is None else transform.wrap(fun)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, overload
 
+import jax
 from typing_extensions import Unpack
 
 from typedfilter._compiling.effects import Traces
@@ -18,6 +19,7 @@ from typedfilter._compiling.engine import JitOptions
 from typedfilter._compiling.stages import Compiling
 from typedfilter._declarations import (
     C,
+    DeviceLike,
     Donation,
     Gradual,
     InShardings,
@@ -34,6 +36,8 @@ from typedfilter._placing.shardings import Shardings, check_shardings
 from typedfilter._reading.conflicts import check_jit
 from typedfilter._reading.plan import Plan
 from typedfilter._wrapping.effects import Effects
+from typedfilter._wrapping.frames import ends_at_caller
+from typedfilter._wrapping.wrapper import Wrapper
 from typedfilter.errors import AnnotationError
 
 __all__ = ["filter_jit"]
@@ -52,6 +56,9 @@ class Jit(Compiling):
     keep_unused: bool = False
     in_shardings: Any = None
     out_shardings: Any = None
+    compiler_options: Mapping[str, Any] | None = None
+    device: Any = None
+    backend: str | None = None
 
     def check_plan(self, plan: Plan) -> None:
         if self.donate not in _DONATIONS:
@@ -64,17 +71,41 @@ class Jit(Compiling):
             )
         check_jit(plan, self.donate)
         check_shardings(plan, self.in_shardings, self.out_shardings)
+        _check_device(plan, self)
 
     def plan(self, inner: Plan) -> Plan:
         return inner
 
     def effects(self, fn: Callable[..., Any], plan: Plan) -> Effects:
-        return Traces(self.name, plan, self.donated(fn), self.in_shardings, self.out_shardings)
+        return Traces(self.name, plan, self.donated(fn), *self.places)
+
+    @property
+    def places(self) -> tuple[Any, Any]:
+        """Where arguments and result are to be."""
+        device = jax.local_devices(backend=self.backend)[0] if self.backend is not None else self.device
+        return (self.in_shardings, self.out_shardings) if device is None else (device, device)
+
+    def entry(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
+        return self.build(wrapper, plan)  # the function that an engine writes ends errors itself
 
     def jit_options(self) -> JitOptions:
-        unplaced = self.in_shardings is None and self.out_shardings is None
-        shardings = None if unplaced else Shardings.of(self.in_shardings, self.out_shardings)
-        return JitOptions(self.donate, self.check, self.inline, self.keep_unused, shardings)
+        places = self.places
+        shardings = None if places == (None, None) else Shardings.of(*places)
+        compiler = tuple(sorted((self.compiler_options or {}).items()))
+        return JitOptions(self.donate, self.check, self.inline, self.keep_unused, shardings, compiler)
+
+
+def _check_device(plan: Plan, options: Jit) -> None:
+    names = ("in_shardings", "out_shardings", "device", "backend")
+    given = [name for name in names if getattr(options, name) is not None]
+    if len(given) > 1 and given != ["in_shardings", "out_shardings"]:
+        raise AnnotationError(
+            f"is given two places: {' and '.join(given)}",
+            function=plan.function,
+            expected="a device, a backend, or shardings",
+            actual=", ".join(f"{name}={getattr(options, name)!r}" for name in given),
+            fix="pass one of these; device=d is in_shardings=d, out_shardings=d",
+        )
 
 
 @overload
@@ -93,6 +124,7 @@ def filter_jit(  # pyright: ignore[reportOverlappingOverload]  # it leaves out t
 ) -> Jitted[Callable[P, R]]: ...
 @overload
 def filter_jit(**options: Unpack[JitKeywords]) -> JitDecorator: ...
+@ends_at_caller
 def filter_jit(
     fun: Any = None,
     *,
@@ -102,6 +134,9 @@ def filter_jit(
     keep_unused: bool = False,
     in_shardings: InShardings = None,
     out_shardings: OutShardings = None,
+    compiler_options: Mapping[str, Any] | None = None,
+    device: DeviceLike | None = None,
+    backend: str | None = None,
 ) -> Any:
     """Compile a function with `jax.jit`, with annotations instead of `static_argnums`.
 
@@ -124,6 +159,9 @@ def filter_jit(
             device, or a pytree of these that is a prefix of the argument; `None` leaves arrays where they
             are. It takes precedence over a `PartitionSpec` in the annotation.
         out_shardings: the same for the result.
+        compiler_options: options of XLA by name, as in `jax.jit`.
+        device: where to run: short for this device as `in_shardings` and `out_shardings`.
+        backend: the name of a platform (`"cpu"`): short for the first of its devices as `device`.
 
     Returns:
         A callable with the signature of `fun`, which also has `lower`, `trace`, `eval_shape` and
@@ -135,5 +173,6 @@ def filter_jit(
         ShapeError: an argument is not what its annotation says (at the call, while tracing).
         DonationError: an array that was donated to an earlier call is passed again.
     """
-    transform = Jit(donate, inline, keep_unused, in_shardings, out_shardings, check=check)
+    shardings = in_shardings, out_shardings
+    transform = Jit(donate, inline, keep_unused, *shardings, compiler_options, device, backend, check=check)
     return transform.wrap if fun is None else transform.wrap(fun)

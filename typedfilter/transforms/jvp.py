@@ -21,6 +21,7 @@ from typedfilter._shapes.check import checked
 from typedfilter._values.split import split
 from typedfilter._values.text import brief
 from typedfilter._wrapping.blame import naming_deleted
+from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter.errors import ShapeError
 
 __all__ = ["filter_jvp"]
@@ -64,7 +65,8 @@ def filter_jvp(
     fn: Callable[..., R], primals: list[Any], tangents: list[Any], **kwargs: Any
 ) -> tuple[R, R]: ...
 # The ignore: types can't leave out the positional half of `P`, which is not taken at run time.
-def filter_jvp(fn: Any, primals: Any, tangents: Any, **kwargs: Any) -> Any:  # type: ignore[misc]
+@ends_at_caller  # type: ignore[misc]
+def filter_jvp(fn: Any, primals: Any, tangents: Any, **kwargs: Any) -> Any:
     """Evaluate a function and its derivative in the direction of `tangents`, as `jax.jvp` does.
 
     Args:

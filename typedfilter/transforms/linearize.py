@@ -23,6 +23,7 @@ from typedfilter._values.leaves import as_struct, is_inexact_array, is_number
 from typedfilter._values.split import join_leaves, split
 from typedfilter._values.trees import Treedef
 from typedfilter._wrapping.blame import naming_deleted
+from typedfilter._wrapping.frames import ends_at_caller
 
 __all__ = ["filter_linearize"]
 
@@ -36,7 +37,8 @@ def filter_linearize(
     fn: Callable[[*Ts], tuple[R, Aux]], /, *primals: *Ts, has_aux: WithAux
 ) -> tuple[R, Callable[[*Ts], R], Aux]: ...
 # Of the implementation mypy asks that it unpacks what the overloads do.
-def filter_linearize(fn: Any, /, *primals: Any, has_aux: bool = False) -> Any:  # type: ignore[misc]  # see above
+@ends_at_caller  # type: ignore[misc]  # see above
+def filter_linearize(fn: Any, /, *primals: Any, has_aux: bool = False) -> Any:
     """Evaluate a function, and get its derivative as a function of the direction, as `jax.linearize` does.
 
     `filter_jvp` for many directions at one point: what does not depend on the direction is computed once.
@@ -103,6 +105,7 @@ class LinearMap:
         self.push: Any = push
         self.static: _Pushing = static
 
+    @ends_at_caller
     def __call__(self, *tangents: Any) -> Any:
         """The tangents of the result."""
         treedef, slots, mask = self.static.primals

@@ -22,6 +22,7 @@ from typedfilter._looping.types import C
 from typedfilter._reading.plan import Plan
 from typedfilter._values.text import brief
 from typedfilter._wrapping.blame import naming_deleted
+from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter.errors import ShapeError
 
 __all__ = ["filter_fori_loop", "filter_while_loop"]
@@ -35,6 +36,7 @@ def filter_while_loop(
 def filter_while_loop(
     cond_fun: Callable[[C], ArrayLike], body_fun: Callable[[C], C], init_val: complex, *, check: bool = True
 ) -> C: ...
+@ends_at_caller
 def filter_while_loop(
     cond_fun: Callable[..., Any], body_fun: Callable[..., Any], init_val: Any, *, check: bool = True
 ) -> Any:
@@ -113,6 +115,7 @@ def filter_fori_loop(
     unroll: int | bool | None = None,
     check: bool = True,
 ) -> C: ...
+@ends_at_caller
 def filter_fori_loop(
     lower: Any,
     upper: Any,

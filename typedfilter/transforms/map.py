@@ -26,10 +26,12 @@ from typedfilter._looping.pieces import Piece
 from typedfilter._looping.programs import run
 from typedfilter._looping.types import X, Y
 from typedfilter._wrapping.blame import naming_deleted
+from typedfilter._wrapping.frames import ends_at_caller
 
 __all__ = ["filter_associative_scan", "filter_map"]
 
 
+@ends_at_caller
 def filter_map(f: Callable[[X], Y], xs: X, *, batch_size: int | None = None, check: bool = True) -> Y:
     """Call `f` for each step of `xs`, one after another, as `jax.lax.map` does.
 
@@ -73,6 +75,7 @@ def _map(bodies: Sequence[Callable[..., Any]], pieces: Sequence[Piece], options:
     return results.join(jax.lax.map(step, stepped, batch_size=batch_size))
 
 
+@ends_at_caller
 def filter_associative_scan(
     fn: Callable[[X, X], X], elems: X, *, reverse: bool = False, axis: int = 0, check: bool = True
 ) -> X:

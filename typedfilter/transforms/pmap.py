@@ -8,7 +8,6 @@ same on all that are supported.
 from __future__ import annotations
 
 import dataclasses
-import typing
 from collections.abc import Callable, Hashable, Sequence
 from inspect import Signature
 from typing import Any, ClassVar, overload
@@ -18,10 +17,11 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 from typing_extensions import Unpack
 
+from typedfilter._compat import says_incompatible_devices
 from typedfilter._compiling.effects import Donated, Traces
 from typedfilter._compiling.engine import JitOptions
 from typedfilter._compiling.stages import Compiling
-from typedfilter._declarations import P, PmapDonation, PmapKeywords, R, SameDecorator
+from typedfilter._declarations import DeviceLike, P, PmapDonation, PmapKeywords, R, SameDecorator
 from typedfilter._mapping.axes import (
     BY_RULE,
     check_axes,
@@ -29,21 +29,26 @@ from typedfilter._mapping.axes import (
     map_arguments,
     mapped_signature,
 )
-from typedfilter._mapping.devices import axis_spec, first_devices, moved_to, refuse_deleted, refuse_mesh
+from typedfilter._mapping.devices import (
+    axis_spec,
+    check_options,
+    first_devices,
+    moved_to,
+    refuse_deleted,
+    refuse_mesh,
+)
 from typedfilter._mapping.effects import Maps
 from typedfilter._mapping.results import place_outputs, split_outputs
 from typedfilter._reading.conflicts import check_jit, check_vmap
 from typedfilter._reading.hidden import MAPPING
 from typedfilter._reading.plan import Param, Plan
-from typedfilter._reading.text import show
 from typedfilter._wrapping.body import body_of
 from typedfilter._wrapping.effects import Effect, Effects, Given, Result
+from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter._wrapping.wrapper import Transform, Wrapper
-from typedfilter.errors import AnnotationError, VmapAxisError
 
 __all__ = ["filter_pmap"]
 
-_DONATIONS = typing.get_args(PmapDonation)
 _UNNAMED = "filter_pmap"
 
 
@@ -58,6 +63,8 @@ class Pmap(Compiling):
     axis_name: Hashable = None
     axis_size: int | None = None
     donate: PmapDonation = "none"
+    devices: Sequence[Any] | None = None
+    backend: str | None = None
 
     def check_plan(self, plan: Plan) -> None:
         check_vmap(plan, in_axes=self.in_axes != BY_RULE, axis_size=self.axis_size)
@@ -65,7 +72,7 @@ class Pmap(Compiling):
         check_axes(plan, "in_axes", self.in_axes, self.name)
         check_axes(plan, "out_axes", self.out_axes, self.name)
         check_jit(plan, self.donate)
-        _check_options(plan, self)
+        check_options(plan, self)
 
     def effects(self, fn: Callable[..., Any], plan: Plan) -> Effects:
         return MapsOverDevices(self, plan, self.donated(fn))
@@ -75,7 +82,8 @@ class Pmap(Compiling):
 
     @property
     def inside(self) -> tuple[Transform, ...]:
-        return (OnDevices(self.in_axes, self.out_axes, self.axis_name, self.axis_size, check=self.check),)
+        axes = self.in_axes, self.out_axes, self.axis_name, self.axis_size
+        return (OnDevices(*axes, self.devices, self.backend, check=self.check),)
 
     def signature(self, plan: Plan) -> Signature:
         return mapped_signature(plan)
@@ -90,11 +98,11 @@ class Pmap(Compiling):
             try:
                 return run(*args, **kwargs)
             except ValueError as error:
-                # JAX runs a program only where all of its committed arguments are.
-                if "incompatible devices" not in str(error):
+                if not says_incompatible_devices(error):
                     raise
             mapped = map_arguments(plan, self.in_axes, args, kwargs, self.axis_size)
-            moved, named = moved_to(mapped, first_devices(plan, mapped.size, _UNNAMED))
+            mesh = first_devices(plan, mapped.size, _UNNAMED, self.devices, self.backend)
+            moved, named = moved_to(mapped, mesh)
             return run(*moved, **named)
 
         return call
@@ -109,6 +117,8 @@ class OnDevices(Transform):
     out_axes: Any
     axis_name: Hashable
     axis_size: int | None
+    devices: Sequence[Any] | None
+    backend: str | None
 
     def effects(self, fn: Callable[..., Any], plan: Plan) -> Effects:
         return Maps(self.name, plan, self.in_axes, self.out_axes, self.axis_name)
@@ -132,7 +142,7 @@ class OnDevices(Transform):
             specs = [axis_spec(axis, array.ndim, axis_name) for array, axis in pairs]
             mapper = jax.shard_map(
                 one_device,
-                mesh=first_devices(plan, call.size, axis_name),
+                mesh=first_devices(plan, call.size, axis_name, self.devices, self.backend),
                 in_specs=(specs,),
                 out_specs=(PartitionSpec(axis_name), PartitionSpec()),
                 check_vma=False,
@@ -166,37 +176,11 @@ def _donating(mapped: Effect, traced: Effect) -> Effect:
     return dataclasses.replace(mapped, donated=traced.donated, first_kept=traced.first_kept, reasons=donates)
 
 
-def _check_options(plan: Plan, options: Pmap) -> None:
-    if options.donate not in _DONATIONS:
-        raise AnnotationError(
-            f"filter_pmap has no donate={options.donate!r}",
-            function=plan.function,
-            expected=" or ".join(map(repr, _DONATIONS)),
-            actual=repr(options.donate),
-            fix="pass one of these, or annotate single arguments as Donate[...]",
-        )
-    if options.axis_name is not None and not isinstance(options.axis_name, str):
-        raise VmapAxisError(
-            f"has axis_name={options.axis_name!r}, and JAX names the axes of devices with strings",
-            function=plan.function,
-            expected="a str or None",
-            actual=type(options.axis_name).__name__,
-            fix="name the axis with a string",
-        )
-    for name, hint in (*((param.name, param.hint) for param in plan.params), ("return", plan.returns)):
-        if hint.sharding is not None:
-            raise AnnotationError(
-                f"is annotated {show(hint.annotation)}, but filter_pmap splits arrays over devices by itself",
-                function=plan.function,
-                parameter=name,
-                fix="drop the PartitionSpec, or use filter_jit and a mesh",
-            )
-
-
 @overload
 def filter_pmap(fun: Callable[P, R], /, **options: Unpack[PmapKeywords]) -> Callable[P, R]: ...
 @overload
 def filter_pmap(**options: Unpack[PmapKeywords]) -> SameDecorator: ...
+@ends_at_caller
 def filter_pmap(
     fun: Any = None,
     *,
@@ -205,6 +189,8 @@ def filter_pmap(
     axis_name: Hashable = None,
     axis_size: int | None = None,
     donate: PmapDonation = "none",
+    devices: Sequence[DeviceLike] | None = None,
+    backend: str | None = None,
     check: bool = True,
 ) -> Any:
     """Compile a function of one example, and run one example on each of the first devices of this process.
@@ -222,6 +208,8 @@ def filter_pmap(
         axis_size: the size of the mapped axis; only needed where no argument is mapped.
         donate: `"all"` donates every array, `"warn"` does so and lets JAX warn about buffers that it could
             not use. With `"none"` only arguments annotated `Donate[...]` are donated.
+        devices: the devices to run on, of which the first ones are taken.
+        backend: the name of a platform (`"cpu"`) whose devices are taken.
         check: check shapes, dtypes and types of what the body receives: one example.
 
     Returns:
@@ -234,5 +222,5 @@ def filter_pmap(
         VmapAxisError: an option is no axis specification (when the decorator runs); an axis is out of
             range, sizes disagree, nothing is mapped, there are not enough devices (at the call).
     """
-    transform = Pmap(in_axes, out_axes, axis_name, axis_size, donate, check=check)
+    transform = Pmap(in_axes, out_axes, axis_name, axis_size, donate, devices, backend, check=check)
     return transform.wrap if fun is None else transform.wrap(fun)

@@ -19,6 +19,7 @@ from typedfilter._looping.types import C, X, Y
 from typedfilter._reading.plan import Plan
 from typedfilter._values.text import brief
 from typedfilter._wrapping.blame import naming_deleted
+from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter.errors import ShapeError
 
 __all__ = ["filter_scan"]
@@ -46,6 +47,7 @@ def filter_scan(
     unroll: int | bool = 1,
     check: bool = True,
 ) -> tuple[C, Y]: ...
+@ends_at_caller
 def filter_scan(
     f: Callable[..., Any],
     init: Any,

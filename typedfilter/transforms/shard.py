@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from typedfilter._placing.places import NoPrefixError, no_place, place_tree, prefix_texts
+from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter.errors import ShapeError
 
 __all__ = ["filter_shard"]
@@ -15,6 +16,7 @@ __all__ = ["filter_shard"]
 T = TypeVar("T")
 
 
+@ends_at_caller
 def filter_shard(x: T, device_or_shardings: Any) -> T:
     """Move arrays to a device, or split them over several; whatever is no array stays as it is.
 

@@ -6,14 +6,14 @@ JAX's own two, of the function from the arrays of a call to those of its result.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, ClassVar, overload
 
 import jax
 from jax import Array, ShapeDtypeStruct
 
 from typedfilter._compiling.effects import TracesStructs
-from typedfilter._declarations import JaxprMaker, MakeJaxprDecorator, P, R
+from typedfilter._declarations import AxisEnv, JaxprMaker, MakeJaxprDecorator, P, R
 from typedfilter._reading.hidden import refuse_hidden
 from typedfilter._reading.plan import Plan, plan_of
 from typedfilter._shapes.check import checked
@@ -21,6 +21,7 @@ from typedfilter._values.leaves import as_struct, is_passed, stands_for_array
 from typedfilter._wrapping.body import body_of
 from typedfilter._wrapping.call import Lifted, take_arrays
 from typedfilter._wrapping.effects import Effects
+from typedfilter._wrapping.frames import ends_at_caller, located
 from typedfilter._wrapping.wrapper import Transform, Wrapper
 
 __all__ = ["filter_eval_shape", "filter_make_jaxpr"]
@@ -31,6 +32,7 @@ class MakeJaxpr(Transform):
     """The options of `filter_make_jaxpr`."""
 
     name: ClassVar[str] = "filter_make_jaxpr"
+    axis_env: Sequence[tuple[Hashable, int]] | None = None
 
     def effects(self, fn: Callable[..., Any], plan: Plan) -> Effects:
         return TracesStructs(self.name, plan)
@@ -41,7 +43,9 @@ class MakeJaxpr(Transform):
         def call(*args: Any, **kwargs: Any) -> Any:
             taken = take_arrays(plan, args, kwargs, stands_for_array)
             lifted = Lifted(body, taken)
-            jaxpr, structs = jax.make_jaxpr(lifted, return_shape=True)(list(map(_for_jax, taken.arrays)))
+            traced = located(lifted, wrapper.__wrapped__, plan.function)
+            trace = jax.make_jaxpr(traced, axis_env=self.axis_env, return_shape=True)
+            jaxpr, structs = trace(list(map(_for_jax, taken.arrays)))
             return jaxpr, lifted.out.with_none(structs), lifted.out.join([None] * len(structs))
 
         return call
@@ -54,17 +58,21 @@ def _for_jax(leaf: Any) -> Any:
 
 @overload
 def filter_make_jaxpr(
-    fun: Callable[P, Array], /, *, check: bool = True
+    fun: Callable[P, Array], /, *, axis_env: AxisEnv = None, check: bool = True
 ) -> JaxprMaker[P, ShapeDtypeStruct]: ...
 @overload
-def filter_make_jaxpr(fun: Callable[P, Any], /, *, check: bool = True) -> JaxprMaker[P, Any]: ...
+def filter_make_jaxpr(
+    fun: Callable[P, Any], /, *, axis_env: AxisEnv = None, check: bool = True
+) -> JaxprMaker[P, Any]: ...
 @overload
-def filter_make_jaxpr(*, check: bool = True) -> MakeJaxprDecorator: ...
-def filter_make_jaxpr(fun: Any = None, *, check: bool = True) -> Any:
+def filter_make_jaxpr(*, axis_env: AxisEnv = None, check: bool = True) -> MakeJaxprDecorator: ...
+@ends_at_caller
+def filter_make_jaxpr(fun: Any = None, *, axis_env: AxisEnv = None, check: bool = True) -> Any:
     """As `jax.make_jaxpr`, of a function that takes and returns anything.
 
     Args:
         fun: a pure function.
+        axis_env: the names and sizes of mapped axes that `fun` reduces over (`jax.lax.psum`).
         check: check shapes, dtypes and types of what the body receives and returns.
 
     Returns:
@@ -81,7 +89,7 @@ def filter_make_jaxpr(fun: Any = None, *, check: bool = True) -> Any:
         AnnotationError: annotations contradict each other (when the decorator runs).
         ShapeError: an argument or the result is not what its annotation says (at the call).
     """
-    transform = MakeJaxpr(check=check)
+    transform = MakeJaxpr(axis_env, check=check)
     return transform.wrap if fun is None else transform.wrap(fun)
 
 
@@ -89,6 +97,7 @@ def filter_make_jaxpr(fun: Any = None, *, check: bool = True) -> Any:
 def filter_eval_shape(fun: Callable[..., Array], /, *args: Any, **kwargs: Any) -> ShapeDtypeStruct: ...
 @overload
 def filter_eval_shape(fun: Callable[..., R], /, *args: Any, **kwargs: Any) -> R: ...
+@ends_at_caller
 def filter_eval_shape(fun: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """The result of `fun(*args, **kwargs)` with a `jax.ShapeDtypeStruct` for each array; nothing is computed.
 
@@ -103,5 +112,5 @@ def filter_eval_shape(fun: Callable[..., Any], /, *args: Any, **kwargs: Any) -> 
     plan = plan_of(fun, final=True)
     taken = take_arrays(plan, args, kwargs, stands_for_array)
     lifted = Lifted(checked(fun, plan), taken)
-    structs = jax.eval_shape(lifted, list(map(_for_jax, taken.arrays)))
+    structs = jax.eval_shape(located(lifted, fun, plan.function), list(map(_for_jax, taken.arrays)))
     return lifted.out.join(structs)

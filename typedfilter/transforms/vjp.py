@@ -23,6 +23,7 @@ from typedfilter._values.leaves import as_struct, is_array, is_inexact_array, is
 from typedfilter._values.split import Rest, join_leaves, split
 from typedfilter._values.trees import Treedef
 from typedfilter._wrapping.blame import naming_deleted
+from typedfilter._wrapping.frames import ends_at_caller
 
 __all__ = ["filter_vjp"]
 
@@ -49,9 +50,8 @@ def filter_vjp(  # type: ignore[overload-overlap]  # likewise
 def filter_vjp(
     fun: Callable[Concatenate[S, P], R], primal: S, /, *primals: P.args, **kwargs: P.kwargs
 ) -> tuple[R, Callable[[R], tuple[Any, ...]]]: ...
-def filter_vjp(  # type: ignore[misc]  # of the implementation mypy asks that it unpacks what the overloads do
-    fun: Any, /, *primals: Any, has_aux: bool = False, **kwargs: Any
-) -> Any:
+@ends_at_caller  # type: ignore[misc]  # of the implementation mypy asks that it unpacks what the overloads do
+def filter_vjp(fun: Any, /, *primals: Any, has_aux: bool = False, **kwargs: Any) -> Any:
     """Evaluate a function, and get the function that pulls cotangents of its result back, as `jax.vjp` does.
 
     Args:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, overload
 import jax
 from typing_extensions import Unpack
 
+from typedfilter._compat import says_out_axes_none
 from typedfilter._declarations import P, R, SameDecorator, VmapKeywords
 from typedfilter._mapping.axes import (
     BY_RULE,
@@ -28,9 +29,9 @@ from typedfilter._reading.conflicts import check_vmap
 from typedfilter._reading.hidden import MAPPING
 from typedfilter._reading.plan import Plan
 from typedfilter._values.split import Parcel
-from typedfilter._wrapping.blame import naming_deleted
 from typedfilter._wrapping.body import body_of
 from typedfilter._wrapping.effects import Effects
+from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter._wrapping.wrapper import Transform, Wrapper
 from typedfilter.errors import VmapAxisError
 
@@ -47,6 +48,7 @@ class Vmap(Transform):
     out_axes: Any = BY_RULE
     axis_name: Hashable = None
     axis_size: int | None = None
+    spmd_axis_name: Any = None
 
     def check_plan(self, plan: Plan) -> None:
         if not asks_for_no_axis(plan, self.out_axes):
@@ -75,17 +77,16 @@ class Vmap(Transform):
         @functools.lru_cache(maxsize=64)
         def mapper(axes: tuple[int, ...], size: int) -> Callable[..., Any]:
             in_axes, out_axes = (list(axes), None), (0, None)
-            return jax.vmap(one_example, in_axes, out_axes, axis_name=self.axis_name, axis_size=size)
+            return jax.vmap(one_example, in_axes, out_axes, self.axis_name, size, self.spmd_axis_name)
 
         def call(*args: Any, **kwargs: Any) -> Any:
             call = map_arguments(plan, self.in_axes, args, kwargs, self.axis_size, once)
             parcel = Parcel(call)
             try:
-                with naming_deleted(plan, args, kwargs):
-                    mapped, whole = mapper(tuple(call.axes), call.size)(call.arrays, parcel)
+                mapped, whole = mapper(tuple(call.axes), call.size)(call.arrays, parcel)
             except (RuntimeError, ValueError) as error:
-                # As the releases of JAX word it. Before the body has returned, it is an error of the body.
-                if parcel.back is not None and "out_axes" in str(error) and "None" in str(error):
+                # Before the body has returned, it is an error of the body.
+                if parcel.back is not None and says_out_axes_none(error):
                     raise _unmapped(plan) from None
                 raise
             return place_outputs(mapped, whole, parcel.back)
@@ -107,6 +108,7 @@ def _unmapped(plan: Plan) -> VmapAxisError:
 def filter_vmap(fun: Callable[P, R], /, **options: Unpack[VmapKeywords]) -> Callable[P, R]: ...
 @overload
 def filter_vmap(**options: Unpack[VmapKeywords]) -> SameDecorator: ...
+@ends_at_caller
 def filter_vmap(
     fun: Any = None,
     *,
@@ -114,6 +116,7 @@ def filter_vmap(
     out_axes: Any = BY_RULE,
     axis_name: Hashable = None,
     axis_size: int | None = None,
+    spmd_axis_name: Hashable = None,
     check: bool = True,
 ) -> Any:
     """Vectorise a function with `jax.vmap`, with annotations instead of `in_axes`.
@@ -133,6 +136,8 @@ def filter_vmap(
         axis_name: a name by which collectives (`jax.lax.psum`) reach the mapped axis.
         axis_size: the size of the mapped axis; only needed where no argument is mapped. Where the result is
             to have no axis (`out_axes=None`, or `VmapAxis[None]` on the return), the function then runs once.
+        spmd_axis_name: the axis of the mesh (or a tuple of axes) over which the mapped axis is split, where
+            `fun` constrains shardings (`filter_shard`).
         check: check shapes, dtypes and types of what the body receives: one example.
 
     Returns:
@@ -143,5 +148,5 @@ def filter_vmap(
         VmapAxisError: an option is no axis specification (when the decorator runs); an axis is out of
             range, sizes disagree, nothing is mapped (at the call).
     """
-    transform = Vmap(in_axes, out_axes, axis_name, axis_size, check=check)
+    transform = Vmap(in_axes, out_axes, axis_name, axis_size, spmd_axis_name, check=check)
     return transform.wrap if fun is None else transform.wrap(fun)

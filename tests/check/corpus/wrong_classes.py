@@ -21,7 +21,7 @@ class Linear:
     def __call__(self, x: Float[Array, "i"]) -> Float[Array, "o"]:
         return self.weight @ x + self.bias
 
-    # failed: found: float32[o]
+    # failed: found: f32[o]
     @property
     def fan_in(self) -> Float[Array, "i"]:
         return self.weight.sum(axis=0)
@@ -36,7 +36,7 @@ class Linear:
     def init(key: Key[Array, ""], i: int = 3, o: int = 4) -> "Linear":
         return Linear(jax.random.normal(key, (i, o)), jnp.zeros(i))
 
-    # failed: float32[b, i]
+    # failed: f32[b,i]
     @filter_jit
     def jitted(self, x: Float[Array, "b i"]) -> Float[Array, "b o"]:
         return x * self.weight.sum(axis=1)
@@ -65,7 +65,7 @@ class Network:
     first: Linear
     second: Linear
 
-    # failed: found: float32[1, second_o]
+    # failed: found: f32[1,second_o]
     def __call__(self, x: Float[Array, "i"]) -> Float[Array, "o"]:
         return self.second.apply(self.first.apply(x))[None]
 
@@ -75,7 +75,7 @@ class Attention:
     query: Float[Array, "d k"]
     key: Float[Array, "d k"]
 
-    # failed: found: float32[s, k]
+    # failed: found: f32[s,k]
     def __call__(self, x: Float[Array, "s d"]) -> Float[Array, "s d"]:
         return jax.nn.softmax(x @ self.query @ (x @ self.key).T, axis=-1) @ (x @ self.query)
 
@@ -136,7 +136,7 @@ class Offset:
     def __init__(self, by: Float[Array, "n"]) -> None:
         self.by = by
 
-    # failed: found: float32[1, n]
+    # failed: found: f32[1,n]
     def apply(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
         return (x + self.by)[None]
 
@@ -145,7 +145,7 @@ class Partly(eqx.Module):
     linear: eqx.nn.Linear
     gain: Float[Array, "n"]
 
-    # failed: found: float32[1, n]
+    # failed: found: f32[1,n]
     def norm(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
         return self.gain[None] * x
 
@@ -154,7 +154,7 @@ class Loss(typing.Protocol):
     def __call__(self, w: Float[Array, "p"], *, x: Float[Array, "i"]) -> Float[Array, ""]: ...
 
 
-# failed: argument 1 of `loss` is float32[b, i]
+# failed: argument 1 of `loss` is f32[b,i]
 def a_protocol_by_name(loss: Loss, w: Float[Array, "p"], x: Float[Array, "b i"]) -> Float[Array, ""]:
     return loss(w, x=x)
 
@@ -168,7 +168,7 @@ class Distribution(typing.Protocol):
     def sample(self, key: Key[Array, ""]) -> Float[Array, "n"]: ...
 
 
-# failed: found: float32[n]
+# failed: found: f32[n]
 def a_protocol_with_methods(d: Distribution, key: Key[Array, ""]) -> Float[Array, ""]:
     return d.sample(key)
 

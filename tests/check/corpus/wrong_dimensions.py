@@ -10,19 +10,19 @@ def transposed_weight(x: Float[Array, "b n"], w: Float[Array, "m n"]) -> Float[A
     return x @ w
 
 
-# failed: found: float32[b, m]
+# failed: found: f32[b,m]
 def wrong_order(x: Float[Array, "b n"], w: Float[Array, "n m"]) -> Float[Array, "m b"]:
     return x @ w
 
 
-# failed: found: float32[heads, seq, keys]
+# failed: found: f32[heads,seq,keys]
 def forgot_the_values(
     q: Float[Array, "heads seq dim"], k: Float[Array, "heads keys dim"], v: Float[Array, "heads keys out"]
 ) -> Float[Array, "heads seq out"]:
     return jax.nn.softmax(jnp.einsum("hqd,hkd->hqk", q, k), axis=-1)
 
 
-# failed: found: float32[h, w, cout]
+# failed: found: f32[h,w,cout]
 def same_padding(
     image: Float[Array, "h w cin"], kernel: Float[Array, "3 3 cin cout"]
 ) -> Float[Array, "h-2 w-2 cout"]:
@@ -35,17 +35,17 @@ def carry_grows(xs: Float[Array, "t n"], h: Float[Array, "n"]) -> Float[Array, "
     return jax.lax.scan(lambda h, x: (jnp.concatenate([h, x]), None), h, xs)[0]
 
 
-# failed: found: float32[n]
+# failed: found: f32[n]
 def returns_the_carry(xs: Float[Array, "t n"], h: Float[Array, "n"]) -> Float[Array, "t n"]:
     return jax.lax.scan(lambda h, x: (h + x, h), h, xs)[0]
 
 
-# failed: found: float32[n]
+# failed: found: f32[n]
 def forgot_to_append(x: Float[Array, "n"]) -> Float[Array, "n+1"]:
     return jnp.concatenate([x, jnp.zeros(0)])
 
 
-# failed: found: float32[n + 1]
+# failed: found: f32[n + 1]
 def appended(x: Float[Array, "n"]) -> Float[Array, "n"]:
     return jnp.append(x, 0.0)
 
@@ -55,7 +55,7 @@ def off_by_one(x: Float[Array, "n"]) -> Float[Array, "n"]:
     return x - x[1:]
 
 
-# failed: found: float32[m*n]
+# failed: found: f32[m*n]
 def flattened(x: Float[Array, "n m"]) -> Float[Array, "n+m"]:
     return x.reshape(-1)
 
@@ -112,7 +112,7 @@ def wrong_documented_axis(x: Float[Array, "rows=3 n"]) -> Float[Array, "n"]:
     return x.sum(axis=1)
 
 
-# failed: found: float32[n]
+# failed: found: f32[n]
 def sums_the_wrong_axis(x: Float[Array, "*batch n"]) -> Float[Array, "*batch"]:
     return x.sum(axis=0)
 
@@ -181,11 +181,11 @@ def asserts_what_is_never_so(x: Float[Array, "n"]) -> Float[Array, "n"]:
     return y
 
 
-# failed: found: float32[n, n]
+# failed: found: f32[n,n]
 def gram_of_the_wrong_side(x: Float[Array, "n d"]) -> Float[Array, "d d"]:
     return x @ x.T
 
 
-# failed: found: float32[n, 1]
+# failed: found: f32[n,1]
 def kept_the_axis(x: Float[Array, "n m"]) -> Float[Array, "n"]:
     return x.sum(axis=1, keepdims=True)

@@ -38,7 +38,7 @@ def timed(fn: Callable[..., Any]) -> Callable[..., Any]:
     return inner
 
 
-# failed: found: float32[n - 1]
+# failed: found: f32[n - 1]
 @timed
 def decorated(x: Float[Array, "n"]) -> Float[Array, "n"]:
     return x[1:]
@@ -61,7 +61,7 @@ class Outer:
 class Slots:
     w: Float[Array, "n m"]
 
-    # failed: found: float32[m]
+    # failed: found: f32[m]
     def __call__(self, x: Float[Array, "n"], /) -> Float[Array, "n"]:
         return x @ self.w
 
@@ -118,7 +118,7 @@ def extended(x: Float[Array, "n"], cache: Cache | None = None) -> Float[Array, "
     return x if cache is None else jnp.concatenate([cache.keys, x[None]])
 
 
-# failed: found: float32[n - 1]
+# failed: found: f32[n - 1]
 def sometimes_none(x: Float[Array, "n"], keep: bool = True) -> Float[Array, "n"] | None:
     return None if keep else x[1:]
 
@@ -145,7 +145,7 @@ class Ensemble:
     w: Annotated[Float[Array, "n"], VmapAxis[1]]
     b: VmapAxis[None, Float[Array, ""]]
 
-    # failed: found: float32[]
+    # failed: found: f32[]
     @filter_vmap
     def __call__(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
         return self.w @ x + self.b
@@ -181,7 +181,7 @@ def hessian(x: Float[Array, "n"], y: Float[Array, "m"]) -> Float[Array, ""]:
     return (x**3 * y).sum()
 
 
-# failed: found: float32[1, n]
+# failed: found: f32[1,n]
 @filter_checkpoint
 def checkpointed(x: Float[Array, "n"]) -> Float[Array, "n"]:
     return x[None]
@@ -217,7 +217,7 @@ def result_of_a_returned_function(w: Float[Array, "m n"]) -> Callable[[Float[Arr
     return lambda x: (w @ x)[None]
 
 
-# failed: argument 0 of `minimise`() is float32[n], not Float[Array, ""]
+# failed: argument 0 of `minimise`() is f32[n], not Float[Array, '']
 def handed_function(
     minimise: Callable[
         [Callable[[Float[Array, "n"]], Float[Array, ""]], Float[Array, "n"]], Float[Array, "n"]

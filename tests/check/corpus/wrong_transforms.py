@@ -16,13 +16,13 @@ class Params:
     b: Float[Array, "m"]
 
 
-# failed: found: float32[n - 1]
+# failed: found: f32[n - 1]
 @filter_jit
 def jitted(x: Float[Array, "n"]) -> Float[Array, "n"]:
     return x[1:]
 
 
-# failed: found: float32[n - 1]
+# failed: found: f32[n - 1]
 @filter_jit(check=False)
 def unchecked(x: Float[Array, "n"]) -> Float[Array, "n"]:
     return x[1:]
@@ -34,7 +34,7 @@ def branches_on_a_value(x: Float[Array, "n"]) -> Float[Array, "n"]:
     return x if x.sum() > 0 else -x
 
 
-# failed: found: float32[m]
+# failed: found: f32[m]
 @filter_vmap
 def mapped(x: Float[Array, "n"], w: VmapAxis[None, Float[Array, "n m"]]) -> Float[Array, "n"]:
     return x @ w
@@ -58,7 +58,7 @@ def unmapped_result(x: Float[Array, "n"]) -> Float[Array, "n"]:
     return x
 
 
-# failed: found: float32[]
+# failed: found: f32[]
 @filter_jit
 @filter_vmap(in_axes=1)
 @filter_vmap
@@ -91,7 +91,7 @@ def per_example(params: Params, x: Float[Array, "n"]) -> Float[Array, ""]:
     return (x @ params.w.T).sum()
 
 
-# failed: found: float32[m, n]
+# failed: found: f32[m,n]
 def inner_jacobian(x: Float[Array, "n"], w: Float[Array, "n m"]) -> Float[Array, "n m"]:
     return jax.jacfwd(lambda x: jnp.tanh(x @ w))(x)
 
@@ -114,13 +114,13 @@ def vector_only(x: Float[Array, "m"]) -> Float[Array, "m"]:  # typedfilter: igno
     return x
 
 
-# failed: found: float32[]
+# failed: found: f32[]
 @jax.jit
 def plain_jit(x: Float[Array, "n"]) -> Float[Array, "n"]:
     return x.sum()
 
 
-# failed: found: float32[]
+# failed: found: f32[]
 @jax.vmap
 def plain_vmap(x: Float[Array, "n"]) -> Float[Array, "n"]:
     return x.sum()

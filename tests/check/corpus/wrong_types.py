@@ -53,7 +53,7 @@ def forgot_to_unpack(key: Key[Array, ""]) -> Key[Array, ""]:
     return jax.random.split(key)
 
 
-# failed: found: np.ndarray float64[3]
+# failed: found: numpy f64[3]
 def a_numpy_array(x: Float[Array, "n"]) -> Float[Array, "3"]:
     return np.zeros(3)
 
@@ -78,7 +78,7 @@ def wrong_half_of_a_pair(x: Float[Array, "n m"]) -> tuple[Float[Array, "n"], Flo
     return x.sum(axis=1), x.sum(axis=1)
 
 
-# failed: found: tuple of float32[n], float32[m], float32[]
+# failed: found: tuple of f32[n], f32[m], f32[]
 def three_for_two(x: Float[Array, "n m"]) -> tuple[Float[Array, "n"], Float[Array, "m"]]:
     return x.sum(axis=1), x.sum(axis=0), x.sum()
 
@@ -157,7 +157,7 @@ def none_forgotten(x: Float[Array, "n"], bias: Float[Array, "n"] | None = None) 
     return x + bias
 
 
-# failed: x: Float[Array, "m n"]
+# failed: x: Float[Array, 'm n']
 def vectors_only(x: Float[Array, "n"] | Float[Array, "m n"]) -> Float[Array, "n"]:
     return x * 2
 
@@ -196,7 +196,7 @@ def second_example(x: Float[Array, "n"], k: int) -> Float[Array, "n*{k}"]:
     return jnp.tile(x, 2)
 
 
-# failed: argument 0 of `fn` is float32[b, n], not Float[Array, "n"]
+# failed: argument 0 of `fn` is f32[b,n], not Float[Array, 'n']
 def forgot_to_map(
     fn: Callable[[Float[Array, "n"]], Float[Array, "m"]], xs: Float[Array, "b n"]
 ) -> Float[Array, "b m"]:
@@ -210,14 +210,14 @@ def too_many_arguments(
     return fn(x, x)
 
 
-# failed: found: float32[b, m]
+# failed: found: f32[b,m]
 def result_of_a_callable(
     fn: Callable[[Float[Array, "n"]], Float[Array, "m"]], xs: Float[Array, "b n"]
 ) -> Float[Array, "b n"]:
     return jax.vmap(fn)(xs)
 
 
-# failed: found: float32[n]
+# failed: found: f32[n]
 def variadic(*xs: Float[Array, "n"]) -> Float[Array, "_ n"]:
     return sum(xs, jnp.zeros(()))
 

@@ -27,8 +27,8 @@ wrong_dimensions.py:14: failed wrong_order
   the return value is not what is annotated: axis 0 is b, not m
      14 | def wrong_order(x: Float[Array, "b n"], w: Float[Array, "n m"]) -> Float[Array, "m b"]:
         |                                                                    ^^^^^^^^^^^^^^^^^^^
-  expected: Float[Array, "m b"]
-  found: float32[b, m]
+  expected: Float[Array, 'm b']
+  found: f32[b,m]
   where: b is axis 0 of `x`, n is axis 1 of `x`, m is axis 1 of `w`
   for example at: b=3, n=5, m=7
 """,
@@ -37,8 +37,8 @@ wrong_dimensions.py:69: failed one_is_special
   the return value is not what is annotated: 0 axes, not 1
      69 | def one_is_special(x: Float[Array, "n"]) -> Float[Array, "n"]:
         |                                             ^^^^^^^^^^^^^^^^^
-  expected: Float[Array, "n"]
-  found: float32[]
+  expected: Float[Array, 'n']
+  found: f32[]
   where: n is axis 0 of `x`
   for example at: n=1
   but not at: n=3
@@ -48,8 +48,8 @@ wrong_dimensions.py:136: failed assumes_the_whole
   the return value is not what is annotated: axis 0 is 1, not n
     136 | def assumes_the_whole(x: Float[Array, "#n"], y: Float[Array, "n"]) -> Float[Array, "n"]:
         |                                                                       ^^^^^^^^^^^^^^^^^
-  expected: Float[Array, "n"]
-  found: float32[1]
+  expected: Float[Array, 'n']
+  found: f32[1]
   where: n is axis 0 of `y`
   with: axis 0 of `x` of size 1
   for example at: n=3
@@ -59,8 +59,8 @@ wrong_types.py:17: failed float_for_int
   the return value is not what is annotated: the dtype is float32
      17 | def float_for_int(x: Float[Array, "n"]) -> Int[Array, "n"]:
         |                                            ^^^^^^^^^^^^^^^
-  expected: Int[Array, "n"]
-  found: float32[n]
+  expected: Int[Array, 'n']
+  found: f32[n]
   where: n is axis 0 of `x`
   for example at: n=3
 """,
@@ -69,8 +69,8 @@ wrong_types.py:122: failed wrong_field
   `.variance` of the return value is not what is annotated: 0 axes, not 1
     122 | def wrong_field(x: Float[Array, "b n"]) -> Moments:
         |                                            ^^^^^^^
-  expected: Float[Array, "n"]
-  found: float32[]
+  expected: Float[Array, 'n']
+  found: f32[]
   where: b is axis 0 of `x`, n is axis 1 of `x`
   for example at: b=3, n=5
 """,
@@ -79,15 +79,15 @@ wrong_types.py:166: failed one_of_the_literals
   the return value is not what is annotated: 1 axis, not 0
     168 | ) -> Float[Array, ""]:
         |      ^^^^^^^^^^^^^^^^
-  expected: Float[Array, ""]
-  found: float32[n]
+  expected: Float[Array, '']
+  found: f32[n]
   where: n is axis 0 of `x`
   with: how='none'
   for example at: n=3
 """,
     "wrong_types.py::forgot_to_map": """
 wrong_types.py:200: failed forgot_to_map
-  argument 0 of `fn` is float32[b, n], not Float[Array, "n"] (2 axes, not 1)
+  argument 0 of `fn` is f32[b,n], not Float[Array, 'n'] (2 axes, not 1)
     200 | def forgot_to_map(
   where: b is axis 0 of `xs`, n is axis 1 of `xs`, m is axis 0 of `fn()`
   for example at: b=3, n=5, m=7
@@ -109,8 +109,8 @@ wrong_classes.py:69: failed Network.__call__
   the return value is not what is annotated: 2 axes, not 1
      69 |     def __call__(self, x: Float[Array, "i"]) -> Float[Array, "o"]:
         |                                                 ^^^^^^^^^^^^^^^^^
-  expected: Float[Array, "o"]
-  found: float32[1, second_o]
+  expected: Float[Array, 'o']
+  found: f32[1,second_o]
   where: first_i is axis 0 of `self.first.weight`, first_o is axis 1 of `self.first.weight`, second_i is
     axis 0 of `self.second.weight`, second_o is axis 1 of `self.second.weight`, i is axis 0 of `x`
   for example at: first_o=3, second_o=5, i=7, first_i=7, second_i=3
@@ -120,27 +120,27 @@ wrong_transforms.py:39: failed mapped
   the return value is not what is annotated
      39 | def mapped(x: Float[Array, "n"], w: VmapAxis[None, Float[Array, "n m"]]) -> Float[Array, "n"]:
         |                                                                             ^^^^^^^^^^^^^^^^^
-  expected: Float[Array, "n"]
-  found: float32[m]
+  expected: Float[Array, 'n']
+  found: f32[m]
   where: n is axis 0 of `x`, m is axis 1 of `w`, batch is the mapped axis
   for example at: n=3, m=5, batch=7
 """,
     "wrong_transforms.py::no_such_axis": """
 wrong_transforms.py:45: failed no_such_axis
-  argument `x` has no axis 2 to map over: it is an array float32[n, batch]
+  argument `x` has no axis 2 to map over: it is an array f32[n,batch]
      45 | def no_such_axis(x: Annotated[Float[Array, "n"], VmapAxis[2]]) -> Float[Array, "n"]:
         |                     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
   expected: at least 3 dimensions
-  found: an array float32[n, batch]
+  found: an array f32[n,batch]
   where: n is axis 0 of `x`, batch is the mapped axis
   for example at: n=3, batch=5
 """,
     "wrong_transforms.py::calls_another": """
 wrong_transforms.py:108: failed calls_another
-  vector_only(): argument `x` is float32[n, m], but Float[Array, 'm'] needs 1 axis
+  vector_only(): argument `x` is f32[n,m], but Float[Array, 'm'] needs 1 axis
     108 | def calls_another(x: Float[Array, "n m"]) -> Float[Array, "m"]:
-  expected: Float[Array, "m"]
-  found: float32[n, m]
+  expected: Float[Array, 'm']
+  found: f32[n,m]
   where: n is axis 0 of `x`, m is axis 1 of `x`
   for example at: n=3, m=5
   raised in calls_another (wrong_transforms.py:109)

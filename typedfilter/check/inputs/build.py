@@ -19,9 +19,11 @@ import jax
 import numpy as np
 import typing_extensions
 
+from typedfilter._reading import dims as _dims
+from typedfilter._reading.forms import arguments_of, is_array_class, is_tree_class, plain
 from typedfilter._reading.plan import plan_of
+from typedfilter._reading.text import show
 from typedfilter.check.inputs import classes
-from typedfilter.check.inputs import dims as _dims
 from typedfilter.check.inputs import types as _types
 from typedfilter.check.inputs.nodes import (
     ArrayNode,
@@ -66,7 +68,7 @@ def _or_default(place: Place, hint: Any, default: Any) -> Node:
 
 
 def _decided_by_default(hint: Any) -> bool:
-    return _types.plain(hint) in (int, str, bytes, float, complex)
+    return plain(hint) in (int, str, bytes, float, complex)
 
 
 def _given(value: Any, place: Place, note: str = "") -> Node:
@@ -82,14 +84,14 @@ def node(hint: Any, place: Place) -> Node:
     members = _types.alternatives(hint)
     if len(members) > 1:
         # A type variable stands for the same type wherever it is written.
-        variable = _types.plain(hint)
+        variable = plain(hint)
         return _union(members, place, f"type {variable}" if isinstance(variable, TypeVar) else "")
     hint = next(iter(members))
     if hint is None or hint is type(None):
         return _given(None, place)
-    if _types.is_array(hint):
+    if is_array_class(hint):
         return _array(hint, place)
-    if _types.is_tree(hint):
+    if is_tree_class(hint):
         return _tree(hint, place)
     choices = _choices(hint)
     if choices is not None:
@@ -107,7 +109,7 @@ def _union(members: tuple[Any, ...], place: Place, key: str = "") -> Node:
     problems: list[UnbuildableError] = []
     for member in members:
         try:
-            options.append((f"{place.label}: {_types.text(member)}", node(member, place)))
+            options.append((f"{place.label}: {show(member)}", node(member, place)))
         except UnbuildableError as problem:
             problems.append(problem)
     # Half a union would pass what the other half breaks.
@@ -141,7 +143,7 @@ def _array(hint: Any, place: Place) -> Node:
     dtypes = _types.dtypes_to_try(hint)
     if not dtypes:
         raise UnbuildableError(
-            f"`{place.label}` has a dtype that JAX does not make here: {_types.text(hint)}",
+            f"`{place.label}` has a dtype that JAX does not make here: {show(hint)}",
             "enable 64-bit types (JAX_ENABLE_X64=1) if it is one of those",
         )
     dims = _dims.scoped(_types.dims_of(hint), place.scope)
@@ -181,7 +183,7 @@ def _stub(parameters: list[Any] | None, result: Any, place: Place) -> Node:
 
 def _container(hint: Any, place: Place) -> Node | None:
     """The node of a built-in container; None where `hint` is none."""
-    origin, arguments = typing.get_origin(hint), _types.arguments(hint)
+    origin, arguments = typing.get_origin(hint), arguments_of(hint)
     if origin is tuple and not (len(arguments) == 2 and arguments[1] is Ellipsis):
         items = [node(item, place.at(f"[{i}]")) for i, item in enumerate(arguments) if item != ()]
         return SequenceNode(tuple, tuple(items))
@@ -209,7 +211,7 @@ def _repeated(build: Callable[[list[Any]], Any], item: Any, length: int, place: 
 
 
 def _dictionary(key: Any, item: Any, place: Place) -> Node:
-    keys = _choices(_types.plain(key))
+    keys = _choices(plain(key))
     if keys is not None:
         return _mapping({key: node(item, place.at(f"[{key!r}]")) for key in keys})
     if key is int:
@@ -217,7 +219,7 @@ def _dictionary(key: Any, item: Any, place: Place) -> Node:
     elif key is str:
         names = _KEYS
     else:
-        raise place.missing(f"has keys of type {_types.text(key)}", "{...}")
+        raise place.missing(f"has keys of type {show(key)}", "{...}")
     items = {key: node(item, place.at(f"[{key!r}]".replace("'", '"'))) for key in names}
     first = {names[0]: items[names[0]]}
     options = [
@@ -243,7 +245,7 @@ def _record(hint: Any, place: Place) -> Node:
         reason = f"`{place.label}` is a flax.linen module: it has parameters inside `init` and `apply` only"
         raise UnbuildableError(reason, "check the function that calls `apply`")
     if not isinstance(cls, type):
-        raise place.missing(f"has the annotation {_types.text(hint)}, which says no shape", "...")
+        raise place.missing(f"has the annotation {show(hint)}, which says no shape", "...")
     if cls in place.inside:
         raise UnbuildableError(
             f"`{place.label}` is a {cls.__name__} in a {cls.__name__}", f"add {EXAMPLE} with one"

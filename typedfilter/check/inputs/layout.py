@@ -16,13 +16,14 @@ from typing import Any
 import jax
 import typing_extensions
 
+from typedfilter._reading import dims as _dims
+from typedfilter._reading.dims import Bindings
 from typedfilter._reading.hints import Hint
 from typedfilter._reading.plan import Param, Plan
 from typedfilter._reading.roles import Role
+from typedfilter._shapes.returned import NOTHING, Returned, returned_by
 from typedfilter.check.inputs import build, types
-from typedfilter.check.inputs import dims as _dims
 from typedfilter.check.inputs import sizes as _sizes
-from typedfilter.check.inputs.dims import Bindings
 from typedfilter.check.inputs.nodes import (
     ArrayNode,
     GivenNode,
@@ -70,6 +71,7 @@ class Signature:
     returns: Any  # a type; Any where nothing is said
     sizes: tuple[tuple[str, int], ...] = ()  # of dimensions, from an example
     apart: frozenset[str] = frozenset()  # instances that have dimension names of their own
+    computes: Returned = NOTHING  # what an array in the result may stand for
 
     @property
     def classes_apart(self) -> frozenset[type]:
@@ -105,7 +107,8 @@ def signature_of(
             )
     constructor = subject.kind == "constructor"
     returns = subject.cls if constructor else _type_of("the return", of_class(plan.returns, subject.cls))
-    return Signature(subject, tuple(parameters), returns, tuple(sizes.items()), apart)
+    computes = returned_by(plan.params)
+    return Signature(subject, tuple(parameters), returns, tuple(sizes.items()), apart, computes)
 
 
 def of_class(hint: Hint, cls: type | None) -> Hint:

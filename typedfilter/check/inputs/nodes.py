@@ -13,8 +13,8 @@ from typing import Any, Protocol, TypeAlias
 
 import jax
 
-from typedfilter.check.inputs import dims as _dims
-from typedfilter.check.inputs.dims import Dim, Size
+from typedfilter._reading import dims as _dims
+from typedfilter._reading.dims import Dim, Size
 from typedfilter.check.inputs.unmade import UnbuildableError, Unmade, hook, is_unmade
 
 Axis: TypeAlias = Any

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from jax import export
 
-from typedfilter.check.inputs import dims
-from typedfilter.check.inputs.dims import Size
+from typedfilter._reading import dims
+from typedfilter._reading.dims import Size
 
 # What the parser of symbolic shapes keeps for itself.
 _RESERVED = frozenset({"max", "min", "mod", "floordiv", "and", "or", "not"})

@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from typedfilter._reading.forms import is_array_class, is_tree_class, plain
 from typedfilter._reading.plan import Plan, plan_of
 from typedfilter.check.inputs import classes, layout, types
 from typedfilter.check.inputs.unmade import UnbuildableError
@@ -43,10 +44,10 @@ def is_annotated(subject: Subject) -> bool:
 
 def _says_shape(hint: Any) -> bool:
     """Whether an annotation mentions an array itself, and not only in the fields of a class."""
-    hint = types.plain(hint)
-    if types.is_array(hint):
+    hint = plain(hint)
+    if is_array_class(hint):
         return True
-    if isinstance(hint, type) and not types.is_tree(hint):
+    if isinstance(hint, type) and not is_tree_class(hint):
         return False
     return any(_says_shape(child) for child in types.children(hint))
 

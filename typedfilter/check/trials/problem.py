@@ -16,6 +16,7 @@ from types import FunctionType, TracebackType
 
 import jax
 
+from typedfilter._compat import UNBOUND_AXIS
 from typedfilter._values.code import is_installed
 from typedfilter.check.report.results import Frame
 from typedfilter.check.trials.compare import MismatchError, StubError
@@ -30,7 +31,6 @@ _VALUES_NEEDED = (
 # What a container that is shorter, or other, than the function thinks answers with.
 _STRUCTURAL = (LookupError, AttributeError, TypeError, ValueError)
 _MOST_LINES = 6
-_UNBOUND = re.compile(r"unbound axis name:? (\S+?)[.:]?(?:\s|$)")
 _TRACER = re.compile(r"('?)\b\w*Tracer\b\1")  # what JAX calls an array while it traces is nobody's type
 
 
@@ -97,7 +97,7 @@ def problem_of(error: BaseException, root: FunctionType) -> Problem:
         return _checked_inside(error, frame, root)
     raised_there = users[-1] if users and users[-1] is frames[-1] else None
     statement = None if raised_there is None else _statement_at(raised_there)
-    unbound = _UNBOUND.search(str(error)) if isinstance(error, NameError) else None
+    unbound = UNBOUND_AXIS.search(str(error)) if isinstance(error, NameError) else None
     return Problem(
         "trace",
         _text_of(error),
@@ -117,16 +117,16 @@ def problem_of(error: BaseException, root: FunctionType) -> Problem:
 
 def _checked_inside(error: TypedFilterError, frame: Frame | None, root: FunctionType) -> Problem:
     """What the check at a body said: of the function under test, or of another one that it calls."""
-    expected, found = _without_symbols(error.expected), _long_dtypes(error.actual)
+    expected, found = _without_symbols(error.expected), error.actual
     if error.function != root.__qualname__:
-        text = _long_dtypes(str(error).splitlines()[0])
+        text = str(error).splitlines()[0]
         return Problem("argument", text, expected, found, frame=frame)
     if error.parameter == "return":
         # The check's own words say how names were bound at these sizes: the verdict says so itself.
         annotated = ", but " in error.problem
         what = "is not what is annotated" if annotated else error.problem
         return Problem("return", f"the return value {what}", expected, found, "return")
-    text = _long_dtypes(str(error).splitlines()[0].removeprefix(f"{error.function}(): "))
+    text = str(error).splitlines()[0].removeprefix(f"{error.function}(): ")
     return Problem("argument", text, expected, found, error.parameter, frame)
 
 
@@ -135,14 +135,8 @@ def _without_symbols(expected: str) -> str:
     head, _, bound = expected.rpartition(" with ")
     pairs = [pair for pair in bound.split(", ") if pair.partition("=")[0] != pair.partition("=")[2]]
     if not head or not all("=" in pair for pair in pairs):
-        return expected.replace("'", '"')
-    return f"{head} with {', '.join(pairs)}".replace("'", '"') if pairs else head.replace("'", '"')
-
-
-def _long_dtypes(text: str) -> str:
-    kinds = {"f": "float", "i": "int", "u": "uint", "c": "complex", "bf": "bfloat"}
-    long = re.sub(r"\b(f|i|u|c|bf)(\d+)\[", lambda m: f"{kinds[m[1]]}{m[2]}[", text)
-    return re.sub(r",(?=\S)", ", ", long)
+        return expected
+    return f"{head} with {', '.join(pairs)}" if pairs else head
 
 
 def _text_of(error: BaseException) -> str:

@@ -17,11 +17,12 @@ import jax
 from typedfilter._differentiating.effects import Differentiates
 from typedfilter._mapping.effects import Maps
 from typedfilter._mapping.results import result_axes
+from typedfilter._reading import dims
+from typedfilter._reading.dims import Size
+from typedfilter._reading.forms import arguments_of, plain
 from typedfilter._reading.plan import plan_of
 from typedfilter._wrapping.effects import Effects, Given, Result
 from typedfilter._wrapping.wrapper import Wrapper
-from typedfilter.check.inputs import dims, types
-from typedfilter.check.inputs.dims import Size
 from typedfilter.check.trials import compare
 from typedfilter.check.trials.compare import MismatchError
 
@@ -221,8 +222,9 @@ def check_result(value: Any, returns: Any, bindings: dims.Bindings) -> None:
     """
     if value is UNKNOWN or returns is Any:
         return
+    bindings = dataclasses.replace(bindings, returned=True)
     if type(value) is tuple and len(value) == 2 and value[0] is UNKNOWN:
-        arguments = types.arguments(types.plain(returns))
+        arguments = arguments_of(plain(returns))
         if len(arguments) == 2:
             compare.check(value[1], arguments[1], bindings, "[1]")
         return

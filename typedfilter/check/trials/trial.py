@@ -17,10 +17,12 @@ import jax
 import jax.numpy as jnp
 
 from typedfilter._placing.shardings import no_placement
-from typedfilter.check.inputs import build, dims, types
+from typedfilter._reading import dims
+from typedfilter._reading.dims import Bindings, Size
+from typedfilter._reading.forms import plain
+from typedfilter.check.inputs import build, types
 from typedfilter.check.inputs import layout as _layout
 from typedfilter.check.inputs import nodes as _nodes
-from typedfilter.check.inputs.dims import Bindings, Size
 from typedfilter.check.inputs.layout import Layout, Signature
 from typedfilter.check.inputs.nodes import Leaf, Maker, StubNode
 from typedfilter.check.inputs.unmade import UnbuildableError, watching
@@ -113,6 +115,8 @@ def _bindings(plan: Plan, sizes: Mapping[str, Size], shapes: Sequence[Sequence[S
         sizes=dict(sizes),
         arguments=plan.layout.arguments,
         apart=plan.signature.classes_apart,
+        numbers=plan.signature.computes.numbers,
+        numpy=plan.signature.computes.numpy,
         call=functools.partial(_call, plan.layout),
     )
     for leaf, shape in zip(plan.layout.leaves, shapes, strict=True):
@@ -187,7 +191,7 @@ _NUMBERS: Mapping[Any, Any] = {int: jnp.integer, float: jnp.number, complex: jnp
 
 def _is_number_for(value: Any, hint: Any) -> bool:
     """Whether it is an array without axes where a number is annotated: a counter of a scan, say."""
-    kind = _NUMBERS.get(types.plain(hint)) if isinstance(types.plain(hint), type) else None
+    kind = _NUMBERS.get(plain(hint)) if isinstance(plain(hint), type) else None
     return (
         kind is not None
         and isinstance(value, jax.Array)

@@ -13,9 +13,9 @@ import types
 from collections.abc import Iterator, Mapping, Sequence
 
 from typedfilter._mapping.effects import Maps
+from typedfilter._reading.dims import Size
 from typedfilter.check.inputs import layout as _layout
 from typedfilter.check.inputs import sizes as _sizes
-from typedfilter.check.inputs.dims import Size
 from typedfilter.check.inputs.layout import Layout, Signature
 from typedfilter.check.inputs.nodes import RecordNode, walk
 from typedfilter.check.inputs.numbers import numbers_of

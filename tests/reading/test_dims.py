@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from jax import export
 from jaxtyping import Float, jaxtyped
 
-from typedfilter.check.inputs import dims as _dims
+from typedfilter._reading import dims as _dims
+from typedfilter._reading.dims import Bindings, DisagreementError
 from typedfilter.check.inputs import sizes as _sizes
-from typedfilter.check.inputs.dims import Bindings, DisagreementError
 
 WORDS = ("n", "m", "3", "rows=3", "#n", "#3", "_", "_k", "n+1", "2*n", "#n+1", "min(n,m)")
 VARIADIC = ("...", "*b", "*#b", "#*b", "*_any")

@@ -30,6 +30,7 @@ class Dim:
         broadcast: `#`: a size of 1 will do as well.
         variadic: `*`, or `...`: any number of axes.
         per_leaf: `?`: the name means another size at each leaf of a `PyTree`.
+        word: the whole word, as it was written.
     """
 
     text: str
@@ -37,6 +38,7 @@ class Dim:
     broadcast: bool = False
     variadic: bool = False
     per_leaf: bool = False
+    word: str = dataclasses.field(default="", compare=False)
 
 
 class DisagreementError(Exception):
@@ -46,7 +48,7 @@ class DisagreementError(Exception):
 @functools.lru_cache(maxsize=1024)
 def parse(dim_str: str) -> tuple[Dim, ...]:
     """Read a dimension string that jaxtyping has already accepted."""
-    return tuple(_parse_word(word) for word in dim_str.split())
+    return tuple(dataclasses.replace(_parse_word(word), word=word) for word in dim_str.split())
 
 
 def _parse_word(word: str) -> Dim:
@@ -61,7 +63,11 @@ def _parse_word(word: str) -> Dim:
             word = word.partition("=")[2]
         else:
             break
-    flags = {"broadcast": "#" in modifiers, "variadic": "*" in modifiers, "per_leaf": "?" in modifiers}
+    flags: dict[str, Any] = {
+        "broadcast": "#" in modifiers,
+        "variadic": "*" in modifiers,
+        "per_leaf": "?" in modifiers,
+    }
     if "_" in modifiers or not word:
         return Dim("", "anonymous", variadic=flags["variadic"])
     if word.isidentifier():
@@ -84,6 +90,9 @@ class Bindings:
         apart: the classes of which each instance has names of its own.
         known: the sizes that these begin with.
         members: which of its types each type variable stands for.
+        returned: whether what is compared is a result: only there a scalar array may be no number.
+        numbers: whether a scalar array in a result is a number.
+        numpy: whether a tracer in a result is a NumPy array.
         call: calls a callable with what its annotation says, and checks what comes out.
     """
 
@@ -96,6 +105,9 @@ class Bindings:
     apart: frozenset[type] = frozenset()
     known: Mapping[str, Size] = dataclasses.field(default_factory=dict[str, Size])
     members: dict[str, int] = dataclasses.field(default_factory=dict[str, int])
+    returned: bool = False
+    numbers: bool = False
+    numpy: bool = True
     call: Callable[[Any, Any, Bindings, str], None] | None = None
 
     def copy(self) -> Bindings:

@@ -1,0 +1,53 @@
+"""`typedfilter docs`: every page and every public name can be read in the terminal."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+import typedfilter
+from typedfilter.cli import main
+from typedfilter.docs.command import pages
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert main(["docs", *words]) == 0
+    return capsys.readouterr().out
+
+
+def test_without_a_topic_all_pages_and_names_are_listed(capsys: pytest.CaptureFixture[str]):
+    listed = said(capsys)
+    for topic in pages():
+        assert re.search(rf"^  {topic} +\S", listed, re.MULTILINE), topic
+    for name in typedfilter.__all__:
+        assert name in listed
+
+
+@pytest.mark.parametrize("topic", pages())
+def test_a_page_is_shown_as_it_is_written(topic: str, capsys: pytest.CaptureFixture[str]):
+    assert said(capsys, topic).rstrip("\n") == pages()[topic].read_text().rstrip("\n")
+
+
+@pytest.mark.parametrize("name", [name for name in typedfilter.__all__ if name.startswith("filter_")])
+def test_the_reference_of_a_transform_is_its_signature_and_its_docstring(
+    name: str, capsys: pytest.CaptureFixture[str]
+):
+    first, _, *rest = said(capsys, name).splitlines()
+    assert first.startswith(f"{name}(")
+    assert rest[0].strip()
+
+
+def test_a_name_that_is_almost_one_is_told(capsys: pytest.CaptureFixture[str]):
+    assert main(["docs", "filter_jitt"]) == 2
+    assert capsys.readouterr().err == (
+        "typedfilter docs: there is no page or public name 'filter_jitt'; did you mean 'filter_jit'? "
+        "(without a topic, all are listed)\n"
+    )
+
+
+def test_every_link_between_pages_leads_to_one():
+    names = {f"{topic}.md" for topic in pages()}
+    for topic, page in pages().items():
+        linked = re.findall(r"\]\(([\w-]+\.md)[#)]", page.read_text())
+        assert set(linked) <= names, topic

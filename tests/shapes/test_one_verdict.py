@@ -1,0 +1,290 @@
+"""One walk, two binders: what the check at run time and a proof say of the same values is the same."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import enum
+import typing
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, Generic, Literal, NamedTuple, NewType, Protocol, TypedDict, TypeVar
+
+import jax
+import jax.numpy as jnp
+import jaxtyping
+import numpy as np
+import pytest
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Bool, Float, Int, Key, Num, PRNGKeyArray, PyTree, Shaped
+
+from typedfilter import ShapeError, Traced, check_shapes, filter_jit
+from typedfilter._reading.dims import Bindings
+from typedfilter._reading.kinds import kind_of
+from typedfilter._shapes.bindings import RunTime
+from typedfilter._shapes.walk import walk
+from typedfilter.check.trials import compare
+
+T = TypeVar("T")
+Numbers = TypeVar("Numbers", Float[Array, "n"], Int[Array, "n"])
+Bounded = TypeVar("Bounded", bound=Float[Array, "n"])
+
+
+class Color(enum.Enum):
+    RED = 1
+    BLUE = 2
+
+
+class Pair(NamedTuple):
+    left: Float[Array, "n"]
+    right: Float[Array, "n"]
+
+
+class Options(TypedDict):
+    rate: Float[Array, ""]
+    name: typing.NotRequired[str]
+
+
+class Base: ...
+
+
+class Derived(Base): ...
+
+
+class Closing(Protocol):
+    def close(self) -> None: ...
+
+
+@dataclasses.dataclass
+class Box(Generic[T]):
+    value: T
+
+
+def f32(*shape: int) -> Array:
+    return jnp.zeros(shape, jnp.float32)
+
+
+def i32(*shape: int) -> Array:
+    return jnp.zeros(shape, jnp.int32)
+
+
+# Each row: a type, values that are of it, and values that are not.
+TABLE: list[tuple[Any, list[Any], list[Any]]] = [
+    (Float[Array, "n"], [f32(3)], [f32(), i32(3), np.float32([1]), [1.0], None]),
+    (Float[Array, "n n"], [f32(2, 2)], [f32(2, 3)]),
+    (Float[Array, "n n+1"], [f32(2, 3)], [f32(2, 2)]),
+    (Float[Array, "n #n"], [f32(3, 1), f32(3, 3)], [f32(3, 2)]),
+    (Float[Array, "*b n"], [f32(3), f32(2, 3)], [f32()]),
+    (Float[Array, "... 3"], [f32(3), f32(2, 3)], [f32(), f32(2)]),
+    (Float[Array, "rows=3 _"], [f32(3, 1)], [f32(2, 1), f32(3)]),
+    (Num[Array, ""], [f32(), i32()], [jnp.zeros((), bool), 1.0]),
+    (Bool[Array, "n"], [jnp.zeros(2, bool)], [i32(2)]),
+    (Key[Array, ""], [jax.random.key(0)], [jax.random.PRNGKey(0)]),
+    (PRNGKeyArray, [jax.random.key(0), jax.random.PRNGKey(0)], [f32(2)]),
+    (Shaped[Any, "n"], [f32(3), np.zeros(3)], [f32(), "abc"]),
+    (Float[np.ndarray, "n"], [np.zeros(3)], [f32(3), np.zeros(()), "abc"]),
+    (Float[ArrayLike, ""], [f32(), np.zeros(()), 1.0], [f32(1), "abc"]),
+    (Array, [f32(), i32(2)], [np.zeros(3), "abc", None]),
+    (np.ndarray, [np.zeros(3)], [f32(3), "abc", [1.0]]),
+    (np.ndarray[Any, np.dtype[np.float32]], [np.float32([1])], [np.zeros(3), f32(3), 1.0]),
+    (ArrayLike, [np.zeros(3), f32(3), 1, 2.0, True], ["abc", None]),
+    (np.float32, [np.float32(1)], [np.float64(1), 1.0, "abc"]),
+    (jnp.float32, [f32(), np.float32(1)], [f32(1), i32()]),
+    (int, [1, True], [1.0, "a", None, f32(), i32(), np.int64(1)]),
+    (float, [1.0, 1, True], [1j, "a", None, f32(), i32()]),
+    (complex, [1j, 1.0, 1], ["a", f32()]),
+    (bool, [True], [1, np.bool_(True), jnp.zeros((), bool)]),
+    (str, ["a"], [b"a", 1, None]),
+    (None, [None], [0]),
+    (Literal[1, "a"], [1, "a"], [True, 1.0, 2, "b"]),
+    (Literal[True], [True], [1]),
+    (Literal[Color.RED], [Color.RED], [Color.BLUE, 1]),
+    (Color, [Color.RED], [1, "RED"]),
+    (type[int], [int, bool], [str, 1]),
+    (typing.Type[int], [int, bool], [str, 1]),
+    (type, [int, str], [1]),
+    (Callable[[int], int], [len, lambda x: x], [3]),
+    (Float[Array, "n"] | None, [None, f32(3)], [f32(), 1.0]),
+    (Float[Array, "n"] | Int[Array, "n m"], [f32(3), i32(3, 3)], [i32(3), f32(3, 3)]),
+    (int | str, [1, "a"], [1.0, None]),
+    (Any, [1, None, f32()], []),
+    (object, [1, None, f32()], []),
+    (T, [1, None, f32()], []),
+    (Numbers, [f32(2), i32(2)], [f32(), "a"]),
+    (Bounded, [f32(2)], [f32(), i32(2)]),
+    (NewType("Weights", Float[Array, "n"]), [f32(3)], [f32()]),
+    (typing.Annotated[int, "note"], [1], ["a"]),
+    (tuple[int, str], [(1, "a")], [(1,), ("a", 1), [1, "a"], (1, "a", 2)]),
+    (tuple[Float[Array, "n"], Float[Array, "n"]], [(f32(2), f32(2))], [(f32(2), f32(3)), None]),
+    (tuple[Float[Array, "n"], ...], [(), (f32(3), f32(3))], [(f32(3), f32(4)), [f32(3)]]),
+    (tuple[int, *tuple[str, ...]], [(1,), (1, "a", "b")], [(), ("a",), (1, 2)]),
+    (tuple[()], [()], [(1,)]),
+    (tuple, [(), (1,)], [[]]),
+    (list[Float[Array, "n"]], [[], [f32(3)] * 3], [[f32(3), f32(4)], (f32(3),)]),
+    (list, [[], [1]], [()]),
+    (Sequence[int], [[1], (1, 2)], [["a"], 1, {1}, "abc"]),
+    (Sequence[str], [["a"], "abc"], [[1]]),
+    (Iterable[Float[Array, "n"]], [[f32(2), f32(2)], (), iter([1])], [[f32(2), f32(2, 1)], 1, {"a": f32(2)}]),
+    (Collection[int], [[1], {1}, {1: "a"}], [["a"], 1]),
+    (set[int], [{1, 2}], [{1, "a"}, [1]]),
+    (frozenset[str], [frozenset("a"), frozenset()], [frozenset({1}), {"a"}]),
+    (collections.deque[int], [collections.deque([1])], [collections.deque(["a"]), [1]]),
+    (dict[str, Float[Array, "n"]], [{}, {"a": f32(3)}], [{1: f32(3)}, {"a": f32(2), "b": f32()}]),
+    (Mapping[str, int], [{"a": 1}, collections.OrderedDict(a=1)], [{"a": "b"}, [("a", 1)]]),
+    (collections.Counter[str], [collections.Counter("a")], [collections.Counter([1]), {"a": 1}]),
+    (Options, [{"rate": f32()}, {"rate": f32(), "name": "a"}],
+     [{}, {"rate": f32(1)}, {"rate": f32(), "name": 1}, {"rate": f32(), "other": 1}, [("rate", f32())]]),
+    (Pair, [Pair(f32(2), f32(2))], [Pair(f32(2), f32(3)), (f32(2), f32(2)), Pair(f32(2), None)]),
+    (PyTree[Float[Array, "n"]], [f32(3), {"a": [f32(3)]}, None], [{"a": [f32(3), f32(2)]}, [1.0], ["b"]]),
+    (PyTree[Float[Array, "?n"], "T"], [[f32(3), f32(2)]], [[f32(3), f32(2, 2)]]),
+    (PyTree[Float[Array, "..."]], [[f32(3), {"a": f32()}]], [[f32(3), "a"], [i32()]]),
+    (tuple[PyTree[Any, "S"], PyTree[Any, "S"]], [([1], [2])], [([1], [1, 2]), ([1], (1,))]),
+    (PyTree[int], [[1, {"a": 2}]], [["a"], [1.0]]),
+    (PyTree[tuple[int, int]], [[(1, 2)]], [[(1, "a")]]),
+    (PyTree, [1, [f32()], None], []),
+    (Base, [Base(), Derived()], [1, None, Base]),
+    (Base | dict[str, int], [Base(), {"a": 1}], [{"a": "b"}, 3]),
+    (Closing, [1, None], []),  # it is no runtime_checkable protocol: nobody can be asked
+    (jaxtyping.Scalar, [f32(), i32()], [f32(1)]),
+    (Box[Float[Array, "n"]], [Box(f32(2))], [Box(f32()), Box(1.0), 1]),
+    (tuple[Box[Float[Array, "n"]], Float[Array, "n"]], [(Box(f32(2)), f32(2))], [(Box(f32(2)), f32(3))]),
+]  # fmt: skip
+
+
+def at_run_time(annotation: Any, value: Any, *, returned: bool = False) -> bool:
+    with jaxtyping.jaxtyped("context"):
+        return walk(kind_of(annotation), value, ("x",), RunTime(returned, numpy=not returned)) is None
+
+
+def in_a_proof(annotation: Any, value: Any, *, returned: bool = False) -> bool:
+    try:
+        compare.check(value, annotation, Bindings(returned=returned, numpy=not returned))
+    except compare.MismatchError:
+        return False
+    return True
+
+
+def test_the_table_has_sixty_forms_and_more():
+    assert len(TABLE) >= 75
+
+
+@pytest.mark.parametrize("returned", [False, True], ids=["argument", "result"])
+@pytest.mark.parametrize(("annotation", "good", "bad"), TABLE, ids=range(len(TABLE)))
+def test_the_check_at_run_time_and_a_proof_give_one_verdict(
+    annotation: Any, good: list[Any], bad: list[Any], returned: bool
+):
+    for says in (at_run_time, in_a_proof):
+        assert [value for value in good if not says(annotation, value, returned=returned)] == []
+        assert [value for value in bad if says(annotation, value, returned=returned)] == []
+
+
+@pytest.mark.parametrize(
+    ("annotation", "traced", "fits"),
+    [
+        (float, f32(), True),
+        (int, f32(), False),
+        (int, i32(), True),
+        (bool, i32(), False),
+        (np.ndarray, f32(2), True),
+        (np.float32, f32(), True),
+        (Float[np.ndarray, "n"], f32(2), True),
+        (Float[np.ndarray, "n"], f32(), False),
+    ],
+    ids=str,
+)
+def test_a_tracer_stands_for_the_value_that_was_traced(annotation: Any, traced: Array, fits: bool):
+    said: list[bool] = []
+
+    def body(x: Array) -> Array:
+        said.extend(says(annotation, x) for says in (at_run_time, in_a_proof))
+        # What a function makes is no NumPy array and no number, unless it was given some.
+        said.extend(says(annotation, x, returned=True) for says in (at_run_time, in_a_proof))
+        return x
+
+    jax.eval_shape(body, traced)
+    assert said == [fits, fits, False, False]
+
+
+def a_scalar(x: Float[Array, "n"]) -> float:
+    return x.sum()  # type: ignore[return-value]  # on purpose, as in all of these
+
+
+def a_traced_scalar(x: Traced[float]) -> float:
+    return 2 * x
+
+
+def an_int(x: Float[Array, "n"]) -> int:
+    return x.size
+
+
+def a_numpy_scalar(x: Float[Array, "n"]) -> np.float32:
+    return x.sum()  # type: ignore[return-value]
+
+
+def a_numpy_array(x: Float[Array, "n"]) -> np.ndarray:
+    return x  # type: ignore[return-value]
+
+
+def a_typed_numpy_array(x: Float[Array, "n"]) -> Float[np.ndarray, "n"]:
+    return x  # type: ignore[return-value]
+
+
+def a_set_of_ints(x: Float[Array, "n"]) -> frozenset[str]:
+    return frozenset({1})
+
+
+def another_class(x: Float[Array, "n"]) -> type[int]:
+    return str  # type: ignore[return-value]
+
+
+def unequal(x: Float[Array, "n"]) -> Iterable[Float[Array, "n"]]:
+    return [x, x[None]]
+
+
+def without_its_key(x: Float[Array, "n"]) -> Options:
+    return {}  # type: ignore[typeddict-item]
+
+
+def with_another_key(x: Float[Array, "n"]) -> Options:
+    return {"rate": x.sum(), "other": 1}  # type: ignore[typeddict-unknown-key]
+
+
+def letters(x: Float[Array, "n"]) -> Sequence[int]:
+    return "abc"  # type: ignore[return-value]
+
+
+def true(x: Float[Array, "n"]) -> Literal[1]:
+    return True  # type: ignore[return-value]
+
+
+def none_in_a_field(x: Float[Array, "n"]) -> Pair:
+    return Pair(x, None)
+
+
+FUNCTIONS = [
+    (a_scalar, False),
+    (a_traced_scalar, True),
+    (an_int, True),
+    (a_numpy_scalar, False),
+    (a_numpy_array, False),
+    (a_typed_numpy_array, False),
+    (a_set_of_ints, False),
+    (another_class, False),
+    (unequal, False),
+    (without_its_key, False),
+    (with_another_key, False),
+    (letters, False),
+    (true, False),
+    (none_in_a_field, False),
+]
+
+
+@pytest.mark.parametrize(("fn", "good"), FUNCTIONS, ids=[fn.__name__ for fn, _ in FUNCTIONS])
+def test_a_function_that_runs_is_proved_and_one_that_is_refused_fails(fn: Callable[..., Any], good: bool):
+    assert check_shapes(fn).status == ("proved" if good else "failed")
+    argument = 2.0 if fn is a_traced_scalar else f32(3)
+    if good:
+        filter_jit(fn)(argument)
+        return
+    with pytest.raises(ShapeError, match="the return value"):
+        filter_jit(fn)(argument)

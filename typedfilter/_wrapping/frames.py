@@ -1,0 +1,140 @@
+"""Where an error ends: at the line of the user's that called, or inside the user's own body.
+
+Frames of this package, and those of JAX, are taken out of a traceback where an error leaves a
+transformed callable. Nothing is done before something is raised; JAX_TRACEBACK_FILTERING=off keeps all.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import inspect
+import sysconfig
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+
+__all__ = ["ends_at_caller", "located", "outside", "place_of"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Kind(enum.Enum):
+    """Whose a frame is."""
+
+    OURS = "this package's"
+    JAX = "JAX's"
+    SUPPORT = "Python's, or that of a library that this package calls"
+    USERS = "the user's"
+
+
+def outside(error: BaseException) -> None:
+    """Take the frames of this package out of the traceback of an error, and of those that it was raised from.
+
+    The caller re-raises with a bare `raise`, which adds no frame of its own.
+    """
+    mode = getattr(jax.config, "jax_traceback_filtering", None)
+    if mode == "off":
+        return
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is None or id(one) in seen or type(one).__name__ == "UnfilteredStackTrace":
+            continue
+        seen.add(id(one))
+        one.__traceback__ = _trimmed(one.__traceback__)
+        waiting += (one.__cause__, one.__context__)
+
+
+def ends_at_caller(function: F) -> F:
+    """The function, with errors that end at the line of whoever calls it."""
+
+    @functools.wraps(function)
+    def entered(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except BaseException as error:
+            outside(error)
+            raise
+
+    return entered  # type: ignore[return-value]  # with the signature of what it wraps
+
+
+def _trimmed(traceback: types.TracebackType | None) -> types.TracebackType | None:
+    links = list(_links(traceback))
+    kinds = [_kind(link.tb_frame) for link in links]
+    if Kind.OURS not in kinds:
+        return traceback
+    last = max((i for i, kind in enumerate(kinds) if kind is Kind.USERS), default=-1)
+    # What this package called and that raised, such as `inspect.Signature.bind`, is not where to look.
+    end = next((i for i, kind in enumerate(kinds) if i > last and kind is Kind.OURS), len(kinds))
+    kept: types.TracebackType | None = None
+    for link, kind in reversed(list(zip(links[:end], kinds[:end], strict=True))):
+        if kind not in (Kind.OURS, Kind.JAX):
+            kept = types.TracebackType(kept, link.tb_frame, link.tb_lasti, link.tb_lineno)
+    return kept
+
+
+def _links(traceback: types.TracebackType | None) -> Iterator[types.TracebackType]:
+    while traceback is not None:
+        yield traceback
+        traceback = traceback.tb_next
+
+
+_OURS = __name__.partition(".")[0]
+_PROGRAMS = ("bench", "demo")  # which use the package as anybody else does
+_JAX = str(Path(jax.__file__).parent)
+_STDLIB = tuple({sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib")})
+_CALLED = ("jaxtyping", "beartype", "numpy", "typing_extensions")
+
+
+def _kind(frame: types.FrameType) -> Kind:
+    # By its globals and not by its file: what JAX traces has the place of the user's function.
+    module = frame.f_globals.get("__name__")
+    first, _, rest = module.partition(".") if isinstance(module, str) else ("", "", "")
+    if first == _OURS:
+        return Kind.USERS if rest.partition(".")[0] in _PROGRAMS else Kind.OURS
+    filename = frame.f_code.co_filename
+    if filename.startswith(_JAX):
+        return Kind.JAX
+    if first in _CALLED or (filename.startswith(_STDLIB) and "site-packages" not in filename):
+        return Kind.SUPPORT
+    return Kind.USERS
+
+
+# --------------------------------------------------------------------------------- what JAX says is traced
+
+
+def place_of(fn: Any) -> tuple[str, int] | None:
+    """The file and first line of the function inside of any callable; `None` where none is Python's."""
+    while isinstance(fn, functools.partial | types.MethodType) or hasattr(type(fn), "__typedfilter_plan__"):
+        if isinstance(fn, functools.partial):
+            fn = fn.func
+        else:
+            fn = fn.__func__ if isinstance(fn, types.MethodType) else fn.__wrapped__
+    if isinstance(fn, types.FunctionType):
+        fn = inspect.unwrap(fn)
+    elif not isinstance(fn, types.BuiltinFunctionType):
+        name = "__init__" if isinstance(fn, type) else "__call__"
+        fn = inspect.getattr_static(fn if isinstance(fn, type) else type(fn), name, None)
+    code = fn.__code__ if isinstance(fn, types.FunctionType) else None
+    return None if code is None else (code.co_filename, code.co_firstlineno)
+
+
+def located(traced: Callable[..., Any], fn: Any, function: str) -> Callable[..., Any]:
+    """`traced` as a function that, to JAX, has the name and the place of the user's `fn`.
+
+    JAX names the place of what it traces in errors, in its explanations of cache misses and in profiles.
+    """
+    run = lambda *args, **kwargs: traced(*args, **kwargs)  # noqa: E731, PLW0108 (of one line, which is moved)
+    name = function.rpartition(".")[2].strip("<>") or "function"  # without where it was defined
+    place = place_of(fn)
+    if place is not None:
+        filename, line = place
+        run.__code__ = run.__code__.replace(co_filename=filename, co_firstlineno=line, co_name=name)
+    run.__name__ = run.__qualname__ = name
+    return run

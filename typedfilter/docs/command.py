@@ -1,0 +1,93 @@
+"""`typedfilter docs`: pages of the guide in the terminal, and the reference of public names."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import inspect
+import pydoc
+import sys
+import textwrap
+from pathlib import Path
+
+__all__ = ["add_arguments", "pages", "run"]
+
+FOLDER = Path(__file__).parent
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments on `parser`."""
+    parser.add_argument(
+        "topic", nargs="?", help="a page, or a public name such as filter_jit; without it, all are listed"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Show a page; 2 if there is none of that name."""
+    if args.topic is None:
+        print(_contents())
+        return 0
+    text = _text_of(args.topic)
+    if text is None:
+        print(f"typedfilter docs: {_unknown(args.topic)}", file=sys.stderr)
+        return 2
+    if sys.stdout.isatty():
+        pydoc.pager(text)
+    else:
+        print(text)
+    return 0
+
+
+def pages() -> dict[str, Path]:
+    """Each page by its topic."""
+    return {path.stem: path for path in sorted(FOLDER.glob("*.md"))}
+
+
+def title_of(page: Path) -> str:
+    """The first heading of a page."""
+    return next(line for line in page.read_text().splitlines() if line.startswith("# ")).removeprefix("# ")
+
+
+def _contents() -> str:
+    found = pages()
+    width = max(map(len, found))
+    rows = [f"  {topic.ljust(width)}  {title_of(page)}" for topic, page in found.items()]
+    names = textwrap.fill(", ".join(_public_names()), 100, initial_indent="  ", subsequent_indent="  ")
+    return "\n".join(["typedfilter docs TOPIC shows a page:", *rows, "or what a public name is:", names])
+
+
+def _public_names() -> list[str]:
+    import typedfilter
+
+    return list(typedfilter.__all__)
+
+
+def _text_of(topic: str) -> str | None:
+    page = pages().get(topic.lower().removesuffix(".md"))
+    if page is not None:
+        return page.read_text()
+    return _reference(topic) if topic in _public_names() else None
+
+
+def _reference(name: str) -> str:
+    """The signature and the docstring of a public name."""
+    import typedfilter
+
+    found = getattr(typedfilter, name)
+    doc = inspect.getdoc(found) or ""
+    return f"{name}{_signature(found)}\n\n{textwrap.indent(doc, '    ')}".rstrip()
+
+
+def _signature(found: object) -> str:
+    if not callable(found):
+        return ""
+    try:
+        return str(inspect.signature(found))
+    except (TypeError, ValueError):
+        return ""
+
+
+def _unknown(topic: str) -> str:
+    close = difflib.get_close_matches(topic, [*pages(), *_public_names()], n=1)
+    meant = f"; did you mean {close[0]!r}?" if close else ""
+    return f"there is no page or public name {topic!r}{meant} (without a topic, all are listed)"
