@@ -237,8 +237,12 @@ def test_annotations_of_numbers_are_those_of_the_arrays_that_they_become():
     def step(carry: tuple[int, float], x: float) -> tuple[tuple[int, float], float]:
         return (carry[0] + 1, carry[1] + x), x
 
-    (n, total), _ = filter_scan(step, (0, 0.0), jnp.ones(3))
-    assert (int(n), float(total)) == (3, 3.0)
+    def run() -> list[float]:
+        return [float(number) for number in filter_scan(step, (0, 0.0), jnp.ones(3))[0]]
+
+    assert run() == [3.0, 3.0]
+    with jax.disable_jit():
+        assert run() == [3.0, 3.0]
 
 
 def test_a_body_is_checked_while_it_is_traced_and_not_with_check_off():
@@ -294,6 +298,15 @@ def test_another_static_part_is_another_program(one, two):
             assert repr(out[1].value) == repr(value)
             assert repr(out[0]["s"].value) == repr(value)
     assert len(traces) == 2
+
+
+def test_another_static_leaf_is_another_program():
+    def step(carry: Any, x: Any) -> Any:
+        return {**carry, "sum": carry["sum"] + x}, carry["leaf"]
+
+    for leaf in ("a", "b", frozenset({1}), frozenset({True}), frozenset({1.0}), range(0), range(1, 1)):
+        last, result = filter_scan(step, {"sum": 0.0, "leaf": leaf}, jnp.ones(2))
+        assert repr(last["leaf"]) == repr(result) == repr(leaf)
 
 
 def test_keys_of_dictionaries_are_told_apart_as_no_comparison_does():
@@ -405,3 +418,31 @@ def test_a_body_keeps_few_programs():
 def test_lengths_that_disagree_are_refused_before_anything_is_traced():
     with pytest.raises(VmapAxisError, match=r"`xs\['b'\]` has length 2 along axis 0"):
         filter_scan(lambda c, x: 1 / 0, 0.0, {"a": jnp.ones(3), "b": jnp.ones(2)})  # type: ignore[return-value]  # never called
+
+
+def test_what_was_traced_without_checks_is_not_taken_where_there_are_checks(monkeypatch: pytest.MonkeyPatch):
+    def step(carry: Float[Array, "n"], x: Float[Array, "n"]) -> Any:
+        return carry, None
+
+    monkeypatch.setenv("TYPEDFILTER_CHECK", "off")
+    assert filter_scan(step, jnp.zeros(3), X)[1] is None
+    monkeypatch.delenv("TYPEDFILTER_CHECK")
+    with pytest.raises(ShapeError, match="argument `x`"):
+        filter_scan(step, jnp.zeros(3), X)
+
+
+def test_keys_are_scanned_and_carried():
+    keys = jax.random.split(jax.random.key(0), 3)
+    total, back = filter_scan(lambda c, key: (c + jax.random.normal(key), key), 0.0, keys)
+    np.testing.assert_allclose(total, sum(jax.random.normal(key) for key in keys), rtol=1e-4)
+    assert back.shape == (3,)
+    assert filter_scan(lambda key, _: tuple(jax.random.split(key)), keys[0], length=2)[1].shape == (2,)
+
+
+def test_a_body_may_use_the_axis_of_a_map_around_the_loop():
+    def step(carry: Any, x: Any) -> Any:
+        return carry + jax.lax.psum(carry, "i"), None
+
+    for size in (2, 3):  # the program for one size is not taken for another
+        run = jax.vmap(lambda x: filter_scan(step, x, length=1)[0], axis_name="i")
+        np.testing.assert_array_equal(run(jnp.ones(size)), [1.0 + size] * size)

@@ -57,7 +57,8 @@ def take_scanned(tree: Any, param: Param | None, axis: int = 0) -> Piece:
 
 def _unsaid(array: Any, axis: int) -> int | None:
     """By the rule; what an outer transform has made of a Python number is seen whole, as the number is."""
-    return None if array.ndim == 0 and jax.typeof(array).weak_type else axis
+    weak = getattr(jax.typeof(array), "weak_type", False)  # of which keys know nothing
+    return None if array.ndim == 0 and weak else axis
 
 
 def moved_in(piece: Piece) -> tuple[list[Any], list[Any]]:
