@@ -6,20 +6,28 @@ The only place that knows of versions, and of JAX's wording.
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import jax
+from jax.sharding import PartitionSpec
 
 __all__ = [
+    "DONATED_CALLS_CRASH",
     "NAMED_STATICS_ARE_EXACT",
     "SET_MESH",
     "UNBOUND_AXIS",
     "UNUSABLE_DONATIONS",
     "arguments_blamed",
+    "concrete_mesh",
     "says_forward_through_vjp",
     "says_incompatible_devices",
     "says_incompatible_mesh",
+    "says_needs_devices",
     "says_out_axes_none",
     "says_out_of_memory",
+    "says_placed_otherwise",
+    "says_spread_numpy",
+    "spec_entries",
     "tells_of_deleted",
     "tells_of_donated_twice",
 ]
@@ -31,6 +39,25 @@ Before, it did that by position only: `f(n=1)` and `f(n=True)` ran one program."
 
 SET_MESH = "jax.set_mesh" if hasattr(jax, "set_mesh") else "jax.sharding.use_mesh"
 """What sets the ambient mesh, for people."""
+
+DONATED_CALLS_CRASH = jax.__version_info__ < (0, 11)
+"""Whether a call with an array on several devices that was donated before ends the process, or stops it.
+
+0.10 is ended by it; before, an error is raised, and the devices may wait for one another for ever."""
+
+
+def spec_entries(spec: PartitionSpec) -> tuple[Any, ...]:
+    """What a `PartitionSpec` says of each dimension; one that is unreduced is not to be iterated."""
+    return tuple(spec.partitions if hasattr(spec, "partitions") else spec)
+
+
+def concrete_mesh() -> Any:
+    """The ambient mesh with its devices; `None` where none is set."""
+    if hasattr(jax.sharding, "get_mesh"):
+        mesh = jax.sharding.get_mesh()
+        return None if mesh.empty else mesh
+    probe = jax.device_put(0, PartitionSpec())  # these releases say it in no other way
+    return getattr(probe.sharding, "mesh", None)
 
 
 # From the first word on, where an error of the user's own may speak of the same.
@@ -92,6 +119,28 @@ def says_incompatible_devices(error: BaseException) -> bool:
 def says_incompatible_mesh(error: BaseException) -> bool:
     """Whether a place of one mesh met a constraint of another."""
     return "is incompatible with mesh_shape" in text_of(error)
+
+
+def says_needs_devices(error: BaseException) -> bool:
+    """Whether a `PartitionSpec` was refused since no mesh of devices is set."""
+    texts = ("jit requires a non-empty mesh", "jax.jit only supports `Sharding`s")
+    return isinstance(error, RuntimeError) and text_of(error).startswith(texts)
+
+
+def says_placed_otherwise(error: BaseException) -> bool:
+    """Whether an argument is committed to another place than the program was told."""
+    texts = (
+        "Sharding passed to jit does not match",
+        "Sharding passed to pjit does not match",
+        "Memory kinds passed to jax.jit does not match",
+        "Layout passed to jit does not match",
+    )
+    return text_of(error).startswith(texts)
+
+
+def says_spread_numpy(error: BaseException) -> bool:
+    """Whether each of several processes has passed a NumPy array that is to be split over all of them."""
+    return text_of(error).startswith("Passing non-trivial shardings for numpy inputs is not allowed")
 
 
 def says_out_axes_none(error: BaseException) -> bool:

@@ -19,6 +19,7 @@ from jaxtyping import Float
 from typedfilter import (
     Donate,
     NoDiff,
+    ShapeError,
     Static,
     filter_jit,
     filter_pmap,
@@ -59,6 +60,10 @@ def step(
     return Model(*new, model.frozen, model.power), value
 
 
+def rows_sum(x: Rows) -> Float[Array, ""]:
+    return x.sum()
+
+
 def data() -> tuple[np.ndarray, np.ndarray]:
     random = np.random.default_rng(0)
     x = random.normal(size=(16, 3)).astype(np.float32)
@@ -80,7 +85,18 @@ def main(rank: int, port: str) -> None:
             model, value = step(model, x, y, 0.1)
             losses.append(float(value))
     on_my_devices = filter_pmap(lambda x: jax.lax.psum(x, "i"), axis_name="i")(np.arange(2.0) + rank)
+    mistakes = []
+    with set_mesh(mesh):
+        for total in (
+            filter_jit(lambda x: x.sum(), in_shardings=PartitionSpec("data")),
+            filter_jit(rows_sum),
+        ):
+            try:
+                total(np.ones((4, 3), np.float32) * (rank + 1))
+            except ShapeError as error:
+                mistakes.append([error.parameter, error.fix])
     report = {
+        "mistakes": mistakes,
         "processes": jax.process_count(),
         "devices": [jax.local_device_count(), jax.device_count()],
         "weight": np.asarray(model.weight.addressable_data(0)).tolist(),

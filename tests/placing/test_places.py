@@ -22,7 +22,7 @@ from typedfilter import (
     filter_value_and_grad,
     filter_vmap,
 )
-from typedfilter._placing.shardings import no_placement
+from typedfilter._placing.bodies import no_placement
 
 set_mesh = getattr(jax, "set_mesh", None) or jax.sharding.use_mesh  # the name before JAX 0.7.1
 

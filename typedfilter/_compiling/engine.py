@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import inspect
 import operator
 import weakref
 from collections.abc import Callable, Sequence
@@ -19,9 +20,11 @@ from typing import Any
 
 import jax
 
+from typedfilter._compat import DONATED_CALLS_CRASH, says_needs_devices
 from typedfilter._compiling.donation import Caution, Quietly, quiet_from_here, traced_up_to_here
 from typedfilter._compiling.effects import Donated
-from typedfilter._compiling.entry import Programs, write_shim
+from typedfilter._compiling.entry import Programs, watch_deleted, write_shim
+from typedfilter._compiling.guards import ByPosition, NumpyGuard
 from typedfilter._compiling.modes import (
     STATIC_MODES,
     Mode,
@@ -33,10 +36,21 @@ from typedfilter._compiling.modes import (
     passed_by_name,
 )
 from typedfilter._compiling.packing import Packer, pack, unpack
-from typedfilter._compiling.results import PackedResult, Results, pack_output, unpack_result
+from typedfilter._compiling.results import (
+    Opened,
+    OpenResult,
+    PackedResult,
+    Results,
+    open_output,
+    pack_output,
+    unpack_result,
+)
 from typedfilter._compiling.tokens import Kept, Token, static_token
 from typedfilter._compiling.traces import Identity, _tell, trace_observers
-from typedfilter._placing.shardings import Shardings, placed, placing
+from typedfilter._placing.bodies import placed_by_jit, placement_is_off, placing
+from typedfilter._placing.faults import placement_error, sliced
+from typedfilter._placing.places import is_place
+from typedfilter._placing.shardings import ForJit, Placement, Shardings
 from typedfilter._reading import callables
 from typedfilter._reading.plan import Binding, Param, Plan
 from typedfilter._reading.roles import Role
@@ -92,14 +106,25 @@ class Engine:
         self.options = options
         self.donates = Donated(plan, options.donate, bound, named)
         self.returns_arrays = plan.returns.role in (Role.ARRAYS, Role.TRACED) and not links
-        self._body_of = functools.partial(
-            _body, weakly(root), links, bound, plan, options, self.returns_arrays, Identity()
-        )
+        annotated = False if links else Placement.of(root, plan).annotated
+        self.placement = Placement(plan, annotated, bound, options.shardings)
+        result = self.placement.of_result()
+        opens = not self.returns_arrays and result.for_jit and not is_place(result.places)
+        self.opened = Opened() if opens else None
         self.as_written = bool(links) or plan.binding is Binding.KEPT
+        self._body_of = functools.partial(
+            _body, weakly(root), links, bound, plan, options, self._packing(), Identity()
+        )
         self.kept = Kept()
         self.caution = Caution()
         self.table = Programs(self.first_call)
-        self.jits: dict[Pattern, Any] = {}
+        self.jits: dict[tuple[Pattern, bool], Any] = {}
+
+    def _packing(self) -> Callable[[Results, Any], Any]:
+        """What becomes of a result on its way to JAX."""
+        if self.returns_arrays:
+            return lambda _, out: out
+        return pack_output if self.opened is None else functools.partial(open_output, self.opened)
 
     @functools.cached_property
     def call(self) -> Callable[..., Any]:
@@ -117,11 +142,12 @@ class Engine:
             by_type,
             not self.returns_arrays,
             self.left_out,
+            self._guarded(signature) if DONATED_CALLS_CRASH else (),
             table=self.table,
             explain=self.explain,
             outside=outside,
-            packed=PackedResult,
-            unpack=unpack_result,
+            packed=PackedResult if self.opened is None else OpenResult,
+            unpack=self.opened or unpack_result,
         )
         call.__name__ = call.__qualname__ = self.plan.function  # for Python's own errors about arguments
         call.__module__ = self.module
@@ -137,6 +163,24 @@ class Engine:
         left = [param for param in defaulted if is_left_out(self.plan, param, donated[param.name])]
         return {param.name: OMITTED for param in left}
 
+    def _guarded(self, signature: inspect.Signature) -> tuple[str, ...]:
+        """The parameters that take what may have been donated before."""
+        places: list[int | str] = [*range(len(self.plan.positionals) + 1), *signature.parameters]
+        if self.as_written:
+            return tuple(signature.parameters) if any(map(self._may_donate, places)) else ()
+        positional = [p.name for p in self.plan.positionals]
+        return tuple(
+            name
+            for name in signature.parameters
+            if self._may_donate(positional.index(name) if name in positional else name)
+        )
+
+    def _may_donate(self, place: int | str) -> bool:
+        star = self.plan.var_positional
+        if star is None and isinstance(place, int) and place >= len(self.plan.positionals):
+            return False
+        return self.donates(len(self.plan.positionals) if star is not None and place == star.name else place)
+
     # ------------------------------------------------------------------------------ patterns and programs
 
     def pattern(self, args: Sequence[Any], kwargs: dict[str, Any], structs: bool = False) -> Pattern:
@@ -151,46 +195,77 @@ class Engine:
         if len(self.table) >= _MAX_TABLE:
             self.table.clear()
         pattern = self.pattern(args, kwargs)
-        call: Callable[..., Any] = self.jit(pattern)
-        if Mode.KEYED in pattern.modes or Mode.PACKED in pattern.modes:
-            call = functools.partial(_converting, call, *self.converters(pattern))
+        call = self.converting(pattern, self.jit(pattern))
         if self.options.quiet:
             call = Quietly(call, self.caution)
         self.table[key] = call
+        watch_deleted(self.call)  # from the first call on; only now is it known which devices there are
         return call
+
+    def converting(self, pattern: Pattern, jitted: Any) -> Callable[..., Any]:
+        """`jitted`, called with arguments as the user gives them."""
+        call: Callable[..., Any] = jitted
+        if Mode.KEYED in pattern.modes or Mode.PACKED in pattern.modes:
+            call = functools.partial(_converting, call, *self.converters(pattern))
+        if self.placement.says_something and jax.process_count() > 1:
+            call = NumpyGuard(call, self.placement)
+        return call
+
+    def unplaced(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A call of which `jax.jit` is told no places: on no devices, or those of an abstract mesh."""
+        pattern = self.pattern(args, kwargs)
+        call = self.converting(pattern, self.jit(pattern, told=False))
+        return unpack_result(call(*args, **kwargs))
 
     def first_call(self, key: Any, /, *args: Any, **kwargs: Any) -> Any:
         """A call with arguments of classes that were not seen before."""
         program = self.program(key, args, kwargs)  # held until its result is unpacked
         return unpack_result(program(*args, **kwargs))
 
-    def jit(self, pattern: Pattern) -> Any:
-        """The `jax.jit` object for a pattern."""
-        found = self.jits.get(pattern)
+    def jit(self, pattern: Pattern, told: bool = True) -> Any:
+        """The `jax.jit` object for a pattern, which is told the places that are known before a call."""
+        found = self.jits.get((pattern, told))
         if found is None:
             if len(self.jits) >= _MAX_TABLE:  # ahead of time: that fills no table
                 self.jits.clear()
             # Each a body of its own: JAX takes f(0, x) and f(x, 0) for one call if `f` is one function.
-            body = self._body_of()
-            by_place = [param.name for param in self.plan.params if param.kind is param.kind.POSITIONAL_ONLY]
-            if any(name in by_place for name, _ in pattern.keyword):  # f(1, x=2) of f(x, /, **kwargs)
-                body.__signature__ = callables.ANYTHING  # type: ignore[attr-defined]  # not to look for it
-            found = self.jits.setdefault(pattern, jax.jit(body, **self.jit_options(pattern)))
+            found = self.jits.setdefault((pattern, told), self._new_jit(pattern, told))
         return found
 
-    def jit_options(self, pattern: Pattern) -> dict[str, Any]:
+    def _new_jit(self, pattern: Pattern, told: bool) -> Any:
+        places = self._for_jit(pattern) if told and self.placement.says_something else ForJit()
+        names = pattern.names if places.inputs is not None else ()
+        body = self._body_of(self.placement, places, names)
+        by_place = [param.name for param in self.plan.params if param.kind is param.kind.POSITIONAL_ONLY]
+        if any(name in by_place for name in pattern.names):  # f(1, x=2) of f(x, /, **kwargs)
+            body.__signature__ = callables.ANYTHING  # type: ignore[attr-defined]  # not to look for it
+        jitted = jax.jit(body, **self.jit_options(pattern.by_position() if names else pattern, places, names))
+        return ByPosition(jitted, names) if names else jitted
+
+    def _for_jit(self, pattern: Pattern) -> ForJit:
+        whole = [mode is Mode.TRACED for mode in pattern.modes]
+        moves = [mode not in STATIC_MODES for mode in pattern.modes]
+        return self.placement.for_jit(len(pattern.positional), pattern.names, whole, moves)
+
+    def jit_options(self, pattern: Pattern, places: ForJit, names: tuple[str, ...]) -> dict[str, Any]:
+        first = len(pattern.positional) - len(names)
+        donates = [*map(self.donates, range(first)), *map(self.donates, names)]
         options: dict[str, Any] = {
             "static_argnums": pattern.at(*STATIC_MODES),
             "static_argnames": pattern.named(*STATIC_MODES),
-            "donate_argnums": tuple(i for i in pattern.at(Mode.TRACED, Mode.PACKED) if self.donates(i)),
+            "donate_argnums": tuple(i for i in pattern.at(Mode.TRACED, Mode.PACKED) if donates[i]),
             "donate_argnames": tuple(n for n in pattern.named(Mode.TRACED, Mode.PACKED) if self.donates(n)),
             "inline": self.options.inline,
             "keep_unused": self.options.keep_unused,
             "compiler_options": dict(self.options.compiler),
-            "out_shardings": None if self.options.shardings is None else self.options.shardings.for_jit(),
         }
         # Nothing that is not asked for: JAX keeps the static part of calls that may donate alive.
-        return {name: value for name, value in options.items() if value}
+        options = {name: value for name, value in options.items() if value}
+        if places.inputs is not None:
+            options["in_shardings"] = places.inputs
+        if places.output is not None:
+            options["out_shardings"] = places.output if self.opened is None else OpenResult(places.output)
+        return options
 
     def converters(self, pattern: Pattern) -> tuple[list[tuple[int, Converter]], list[tuple[str, Converter]]]:
         """What to do with arguments that don't travel as they are, by position and by name."""
@@ -204,20 +279,28 @@ class Engine:
             (name, makers[mode](named(name))) for name, mode in pattern.keyword if mode in makers
         ]
 
-    def explain(self, error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Raise a better error than `error`, if there is one."""
+    def explain(
+        self, error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Callable[[], Any] | None:
+        """Raise a better error than `error`, if there is one; or what to do instead of raising any."""
+        if self.placement.says_something:
+            if needs_no_devices(error):
+                return lambda: self.unplaced(args, kwargs)
+            ready = sliced(self.placement, error, args, kwargs)
+            if ready is not None:
+                return lambda: self.call(*ready[0], **ready[1])
         better = self.better_error(error, args, kwargs)
         if better is not None:
             raise better from None
+        return None
 
     def better_error(
         self, error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Exception | None:
         """An error that says which argument is to blame for `error`; `None` where none is."""
-        if self.options.shardings is not None and isinstance(error, ValueError):
-            better = self.options.shardings.better_error(self.plan, self.bound, error, args, kwargs)
-            if better is not None:
-                return better
+        better = placement_error(self.placement, error, args, kwargs)
+        if better is not None:
+            return better
         return _diagnose.better_error(self.plan, error, args, kwargs)
 
     # ------------------------------------------------------------------------------------- ahead of time
@@ -266,6 +349,13 @@ class Engine:
 Converter = Callable[[Any], Any]
 
 
+def needs_no_devices(error: Exception) -> bool:
+    """Whether `jax.jit` has refused a place since there are no devices, where only shapes are asked for."""
+    if not says_needs_devices(error):
+        return False
+    return placement_is_off() or not jax.sharding.get_abstract_mesh().empty
+
+
 def _converting(
     call: Callable[..., Any],
     positional: list[tuple[int, Converter]],
@@ -291,35 +381,56 @@ def _body(
     bound: int,
     plan: Plan,
     options: JitOptions,
-    returns_arrays: bool,
+    packed: Callable[[Results, Any], Any],
     identity: Identity,
+    placement: Placement,
+    places: ForJit,
+    names: tuple[str, ...],
 ) -> Callable[..., Any]:
     """What `jax.jit` traces: the function on what was packed or interned on the way in."""
     results: Results = weakref.WeakKeyDictionary()
 
     def run(*args: Any, **kwargs: Any) -> Any:
-        args = tuple([opened(value) for value in args])
+        first = len(args) - len(names)
+        kwargs |= zip(names, args[first:], strict=True)
+        args = tuple([opened(value) for value in args[:first]])
         kwargs = {name: opened(value) for name, value in kwargs.items()}
         args, kwargs = without_omitted(plan, args, kwargs)
         if trace_observers:
             _tell(plan, identity, args, kwargs)
         if options.quiet:
             quiet_from_here()
-        if links:
-            values, args, own = (args[0], args[1:], plan.without_first()) if bound else ((), args, plan)
-            fn = rewind(root(), links, values, lent=True)
-            fn = placed(fn, own, fn, options.shardings)
-        else:
-            fn = placed(root(), plan, checked(root(), plan), options.shardings, bound)
+        fn = placed_by_jit(placement, _stack(root(), links, bound, plan), places)
         with placing(), _raised.receiving(), contextlib.nullcontext() if options.check else checks_off():
             out = fn(*args, **kwargs)
         if options.quiet:
             traced_up_to_here()
-        return out if returns_arrays else pack_output(results, out)
+        return packed(results, out)
 
     traced = located(run, root(), plan.function)
-    traced.__signature__ = plan.signature  # type: ignore[attr-defined]  # by it JAX names arguments
+    traced.__signature__ = _positional(plan.signature, names)  # type: ignore[attr-defined]  # JAX's names
     return traced
+
+
+def _stack(root: Any, links: tuple[Link, ...], bound: int, plan: Plan) -> Callable[..., Any]:
+    """The function with its checks, or the other transforms around it; then what is bound comes first."""
+    if not links:
+        return checked(root, plan)
+    if not bound:
+        return rewind(root, links, (), lent=True)
+    return lambda values, *args, **kwargs: rewind(root, links, values, lent=True)(*args, **kwargs)
+
+
+def _positional(signature: inspect.Signature, names: tuple[str, ...]) -> inspect.Signature:
+    """The signature of a body that takes the arguments of these names behind the others."""
+    if not names:
+        return signature
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    given = [parameter.name for parameter in signature.parameters.values() if parameter.kind in kinds]
+    if any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in signature.parameters.values()):
+        return callables.ANYTHING
+    shown = [name for name in (*given, *names) if name.isidentifier()]
+    return inspect.Signature([inspect.Parameter(name, kinds[0]) for name in dict.fromkeys(shown)])
 
 
 def opened(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """The function that a call of `filter_jit` enters: written for its signature, once.
 
-Knows signatures; knows nothing of JAX. Python's own argument binding makes every call look the
+Knows signatures, and nothing of what is compiled. Python's own argument binding makes every call look the
 same (keywords in their places, defaults filled in), and is some ten times cheaper than `Signature.bind`.
 `dataclasses` and `collections.namedtuple` write functions in the same way.
 """
@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
+import operator
 from collections.abc import Callable, Iterable, Mapping
 from types import CodeType
 from typing import Any
 
-__all__ = ["NAME", "Programs", "write_shim"]
+import jax
+
+__all__ = ["NAME", "Programs", "watch_deleted", "write_shim"]
 
 Kind = inspect._ParameterKind
 NAME = "_typedfilter_call"
@@ -22,15 +26,25 @@ NAME = "_typedfilter_call"
 _TEMPLATE = """\
 def {name}({signature}):
     try:
-        try:
+        try:{guard}
             {finish}
         except {_}Exception as {_}error:
-            {_}explain({_}error, ({positional}), {{{keywords}}})
-            raise
+            {_}again = {_}explain({_}error, ({positional}), {{{keywords}}})
+            if {_}again is None:
+                raise
+            return {_}again()
     except {_}BaseException as {_}error:
         {_}outside({_}error)
         raise
 """
+# Releases of JAX end the process where a donated array on several devices is passed again. All in C, and
+# without a frame: this is in the way of each call.
+_GUARD = """
+            if {_}array is not None:
+                {_}leaves = {_}flatten(({donated},))[0]
+                {_}arrays = {_}map({_}is, {_}map({_}type, {_}leaves), {_}repeat({_}array))
+                if True in {_}map({_}is_deleted, {_}compress({_}leaves, {_}arrays)):
+                    raise {_}gone"""
 _FINISH = "return {_}table[{key}]({call})"
 # The program is held until its result is unpacked: the rest of that lives as long as the program does.
 _FINISH_PACKED = """\
@@ -61,6 +75,7 @@ def write_shim(
     by_type: frozenset[str],
     may_be_packed: bool,
     omitted: Mapping[str, Any] | None = None,
+    guarded: tuple[str, ...] = (),
     /,
     **names: Any,
 ) -> Callable[..., Any]:
@@ -71,18 +86,21 @@ def write_shim(
         by_type: the parameters whose classes decide which program runs: together they are the key.
         may_be_packed: the result may be an instance of `packed`, and then has to be unpacked.
         omitted: what stands for a parameter that is left out, in the place of its default.
+        guarded: the parameters whose arrays may be gone, once `watch_deleted` was called.
         names: `table` (`Programs`), `explain(error, args, kwargs)`, which raises a better error if there is
-            one, `outside(error)`, through which every error goes, `packed`, and `unpack(result)`.
+            one, or returns what to do instead of raising, `outside(error)`, through which every error goes,
+            `packed`, and `unpack(result)`.
     """
     parameters = list(signature.parameters.values())
     prefix = _prefix(signature.parameters)
     shape = tuple((p.name, p.kind, p.default is not p.empty) for p in parameters)
     namespace = {f"{prefix}{name}": value for name, value in names.items()}
     namespace |= {f"{prefix}{own.__name__}": own for own in (type, map, Exception, BaseException)}
+    namespace |= {f"{prefix}{name}": value for name, value in _GUARDING.items() if guarded}
     namespace["__name__"] = __name__  # by which tracebacks know whose frame it is
     defaults = {p.name: p.default for p in parameters if p.default is not p.empty} | dict(omitted or {})
     namespace |= {f"{prefix}default_{name}": default for name, default in defaults.items()}
-    exec(_compiled(_source(shape, by_type, may_be_packed, prefix)), namespace)
+    exec(_compiled(_source(shape, by_type, may_be_packed, prefix, guarded)), namespace)
     shim: Callable[..., Any] = namespace.pop(NAME)
     return shim
 
@@ -95,6 +113,26 @@ def _prefix(parameters: Iterable[str]) -> str:
     return prefix
 
 
+_GUARDING: dict[str, Any] = {
+    "array": None,
+    "flatten": jax.tree_util.default_registry.flatten,
+    "is": operator.is_,
+    "repeat": itertools.repeat,
+    "compress": itertools.compress,
+    "is_deleted": operator.methodcaller("is_deleted"),
+    "gone": RuntimeError("Array has been deleted with shape unknown."),  # is explained as JAX's own is
+}
+
+
+def watch_deleted(shim: Callable[..., Any]) -> None:
+    """Have a function of `write_shim` look for arrays that are gone, if there are several devices."""
+    names: dict[str, Any] = getattr(shim, "__globals__", {})
+    array = f"{_prefix(inspect.signature(shim).parameters)}array"
+    if array in names and names[array] is None and jax.device_count() > 1:
+        with jax.ensure_compile_time_eval():  # the first call may be traced
+            names[array] = type(jax.device_put(0))
+
+
 @functools.lru_cache(maxsize=1024)
 def _compiled(source: str) -> CodeType:
     return compile(source, "<typedfilter: the call of a jitted function>", "exec")
@@ -102,7 +140,11 @@ def _compiled(source: str) -> CodeType:
 
 @functools.lru_cache(maxsize=1024)
 def _source(
-    parameters: tuple[tuple[str, Kind, bool], ...], by_type: frozenset[str], may_be_packed: bool, prefix: str
+    parameters: tuple[tuple[str, Kind, bool], ...],
+    by_type: frozenset[str],
+    may_be_packed: bool,
+    prefix: str,
+    guarded: tuple[str, ...],
 ) -> str:
     positional = [
         _star(name, kind) for name, kind, _ in parameters if kind not in (Kind.KEYWORD_ONLY, Kind.VAR_KEYWORD)
@@ -119,6 +161,7 @@ def _source(
         keywords=", ".join(
             f"{name!r}: {name}" if kind is Kind.KEYWORD_ONLY else f"**{name}" for name, kind in keywords
         ),
+        guard=_GUARD.format(_=prefix, donated=", ".join(guarded)) if guarded else "",
         finish=(_FINISH_PACKED if may_be_packed else _FINISH).format(_=prefix, key=key, call=call),
     )
 

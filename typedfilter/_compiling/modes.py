@@ -66,6 +66,14 @@ class Pattern:
     def named(self, *modes: Mode) -> tuple[str, ...]:
         return tuple(name for name, mode in self.keyword if mode in modes)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(name for name, _ in self.keyword)
+
+    def by_position(self) -> Pattern:
+        """The same arguments, with those that are passed by name behind the others."""
+        return Pattern(self.modes)
+
 
 def struct_or_array_type(cls: type) -> bool | None:
     """As `leaf_is_array_type`, for calls that need no data: `jax.ShapeDtypeStruct` counts too."""

@@ -22,7 +22,7 @@ from typedfilter._values.leaves import is_array
 from typedfilter._values.split import Rest, split
 from typedfilter.errors import TypedFilterError
 
-__all__ = ["PackedResult", "Results", "pack_output", "unpack_result"]
+__all__ = ["OpenResult", "Opened", "PackedResult", "Results", "open_output", "pack_output", "unpack_result"]
 
 
 _config: Any = jax.config  # whose flags no type checker sees
@@ -78,7 +78,7 @@ def _nodes_in(node: Any, steps: tuple[Step, ...], first: int) -> Iterator[tuple[
         first += len(jax.tree.leaves(node[key]))
 
 
-Results: TypeAlias = "weakref.WeakKeyDictionary[Token, _ResultRest]"
+Results: TypeAlias = "weakref.WeakKeyDictionary[Token, _ResultRest | _StaticValue]"
 """What the programs of one body return, as long as that is there, and JAX has a program with the token."""
 
 
@@ -96,6 +96,39 @@ class PackedResult:
         self.token = token
 
 
+class OpenResult:
+    """A result whose structure JAX sees, as its only child: places are given for parts of it."""
+
+    __slots__ = ("tree",)
+
+    def __init__(self, tree: Any) -> None:
+        self.tree = tree
+
+
+class _StaticLeaf:
+    """In an open result, in the place of a leaf that is no array."""
+
+    __slots__ = ("token",)
+
+    def __init__(self, token: Token) -> None:
+        self.token = token
+
+
+class _StaticValue:
+    """What a static leaf stands for."""
+
+    __slots__ = ("__weakref__", "value")
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+jax.tree_util.register_pytree_node(
+    OpenResult, lambda result: ((result.tree,), None), lambda _, children: OpenResult(*children)
+)
+jax.tree_util.register_pytree_node(
+    _StaticLeaf, lambda leaf: ((), leaf.token), lambda token, _: _StaticLeaf(token)
+)
 jax.tree_util.register_pytree_node(
     PackedResult,
     lambda packed: (packed.arrays, packed.token),
@@ -105,16 +138,45 @@ jax.tree_util.register_pytree_node(
 
 def unpack_result(value: Any) -> Any:
     """What a body returned; anything that is not packed comes back as it is."""
-    if type(value) is not PackedResult:
-        return value
-    found: _ResultRest | None = value.token.get()
+    if type(value) is OpenResult:
+        return closed(value)
+    return _held(value.token).join(value.arrays) if type(value) is PackedResult else value
+
+
+def _held(token: Token) -> Any:
+    found = token.get()
     if found is None:
         raise TypedFilterError(
             "a program returned what belongs to a function that is gone",
             expected="the function, or its jitted wrapper, to live as long as what was compiled from it",
             fix="keep a reference to the jitted function",
         )
-    return found.join(value.arrays)
+    return found
+
+
+class Opened:
+    """Takes the open results of one engine: as quickly as may be, while no trace has had another leaf."""
+
+    __slots__ = ("had_static",)
+
+    def __init__(self) -> None:
+        self.had_static = False
+
+    def __call__(self, result: OpenResult) -> Any:
+        return closed(result) if self.had_static else result.tree
+
+
+def closed(result: OpenResult) -> Any:
+    """The tree of an open result, with its static leaves."""
+
+    def static(leaf: Any) -> bool:
+        return type(leaf) is _StaticLeaf
+
+    leaves, treedef = jax.tree_util.tree_flatten(result.tree, is_leaf=static)
+    if not any(map(static, leaves)):
+        return result.tree
+    whole = [_held(leaf.token).value if static(leaf) else leaf for leaf in leaves]
+    return jax.tree_util.tree_unflatten(treedef, whole)
 
 
 def pack_output(results: Results, tree: Any) -> Any:
@@ -131,3 +193,18 @@ def pack_output(results: Results, tree: Any) -> Any:
     token = Token(held)
     results[token] = held
     return PackedResult(arrays, token)
+
+
+def open_output(opened: Opened, results: Results, tree: Any) -> OpenResult:
+    """As `pack_output`, with the structure left as it is."""
+
+    def leaf(value: Any) -> Any:
+        if is_array(value):
+            return value
+        opened.had_static = True
+        held = _StaticValue(value)
+        token = Token(held)
+        results[token] = held
+        return _StaticLeaf(token)
+
+    return OpenResult(jax.tree_util.tree_map(leaf, tree))

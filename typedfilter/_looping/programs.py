@@ -17,7 +17,7 @@ from typing import Any
 import jax
 
 from typedfilter._looping.pieces import Piece, take_captured, take_result
-from typedfilter._placing.shardings import is_placing
+from typedfilter._placing.bodies import is_placing
 from typedfilter._shapes.check import checks_enabled
 from typedfilter._values.keys import exact_key
 from typedfilter._values.memory import Attached, weakly

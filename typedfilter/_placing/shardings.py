@@ -1,160 +1,31 @@
-"""Where the arguments and the result of a compiled function live, by annotation or by option.
+"""Where the arguments and the result of a compiled function live, by option or by annotation.
 
-Annotations say it with a `PartitionSpec` of the ambient mesh, about what the user's function
+Annotations say it with a place (mostly a `PartitionSpec` of the ambient mesh) about what the user's function
 receives and returns; `in_shardings` and `out_shardings` say it about the compiled function, whatever other
-transforms it is made of. How one array is placed is decided in `places`.
+transforms it is made of. `jax.jit` gets what can be said before a call; `bodies` does the rest.
 """
 
 from __future__ import annotations
 
-import contextlib
-import contextvars
 import dataclasses
 import functools
+import itertools
 import types
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
-import jax.core
-from jax.sharding import NamedSharding
+from jax.sharding import NamedSharding, PartitionSpec
 
-from typedfilter._compat import says_incompatible_devices, says_incompatible_mesh
-from typedfilter._placing.places import (
-    NoPrefixError,
-    devices_of,
-    devices_text,
-    is_place,
-    mesh_problem,
-    no_place,
-    place_tree,
-    places_text,
-    prefix_texts,
-    spread_places,
-)
-from typedfilter._reading.hints import UNANNOTATED, Hint
+from typedfilter._compat import spec_entries
+from typedfilter._placing.places import for_jax, has_rules, is_place, no_place, places_text
 from typedfilter._reading.options import PerArgument
 from typedfilter._reading.plan import Plan
 from typedfilter._reading.roles import Role
-from typedfilter._values.context import setting
-from typedfilter._values.text import array_text
 from typedfilter._values.trees import Treedef
-from typedfilter.errors import AnnotationError, ShapeError
+from typedfilter.errors import AnnotationError
 
-__all__ = ["Shardings", "check_shardings", "in_shardings", "is_placing", "no_placement", "placed", "placing"]
-
-_active: contextvars.ContextVar[bool | None] = contextvars.ContextVar("typedfilter_placing", default=None)
-
-
-def is_placing() -> bool:
-    """Whether bodies honour their `PartitionSpec`s now."""
-    return bool(_active.get())
-
-
-@contextlib.contextmanager
-def placing() -> Generator[None]:
-    """Bodies inside honour their `PartitionSpec`s: they are being compiled."""
-    with setting(_active, True if _active.get() is None else _active.get()):
-        yield
-
-
-@contextlib.contextmanager
-def no_placement() -> Generator[None]:
-    """No body inside honours its `PartitionSpec`s: for traces that ask for shapes only, on no device."""
-    with setting(_active, False):
-        yield
-
-
-def placed(
-    fn: Callable[..., Any],
-    plan: Plan,
-    body: Callable[..., Any],
-    shardings: Shardings | None = None,
-    bound: int = 0,
-) -> Callable[..., Any]:
-    """`body`, with arguments and result placed as the options say, else as the annotations of `fn` do.
-
-    Only while it is compiled. `body` itself where nothing says anything. Annotations do not where `fn` is
-    one of our wrappers: a `PartitionSpec` is about what the user's function receives, whatever axes the
-    transforms around it add.
-
-    Args:
-        fn: the function.
-        plan: of it.
-        body: what to call.
-        shardings: the options.
-        bound: how many arguments come before those that the options speak of.
-    """
-    annotated = any(hint.sharding is not None for hint in (plan.returns, *(p.hint for p in plan.params)))
-    annotated = annotated and not _is_wrapped(fn)
-    if not annotated and shardings is None:
-        return body
-    options = shardings or Shardings.of(None, None)
-
-    def call(*args: Any, **kwargs: Any) -> Any:
-        if not _active.get():
-            return body(*args, **kwargs)
-        places = [None] * bound + options.of_arguments(plan, bound, len(args), kwargs)
-        values = []
-        for (name, param, value), place in zip(plan.arguments(args, kwargs), places, strict=True):
-            hint = param.hint if param is not None and annotated else UNANNOTATED
-            values.append(_placed(plan, "in_shardings", name, value, place, hint))
-        out = body(*values[: len(args)], **dict(zip(kwargs, values[len(args) :], strict=True)))
-        returns = plan.returns if annotated else UNANNOTATED
-        return _placed(plan, "out_shardings", "return", out, options.of_result(), returns)
-
-    return call
-
-
-def _is_wrapped(fn: Any) -> bool:
-    while isinstance(fn, functools.partial | types.MethodType):
-        fn = fn.func if isinstance(fn, functools.partial) else fn.__func__
-    return hasattr(type(fn), "__typedfilter_plan__")
-
-
-def _placed(plan: Plan, option: str, name: str, value: Any, places: Any, hint: Hint) -> Any:
-    """One argument, or the result, where the option says, else the annotation."""
-
-    def refuse(path: str, problem: dict[str, str]) -> ShapeError:
-        return ShapeError(function=plan.function, parameter=name + path, **problem)
-
-    if places is not None:
-        try:
-            return place_tree(value, places, refuse, even=True)
-        except NoPrefixError:
-            raise ShapeError(
-                f"has a structure that its entry in {option} is no prefix of",
-                function=plan.function,
-                parameter=name,
-                **prefix_texts(places, value),
-                fix="give one for all of it, or a pytree like its upper levels; None leaves a subtree alone",
-            ) from None
-    if hint.sharding is None:
-        return value
-    problem = mesh_problem(hint.sharding)
-    if problem is not None:
-        raise AnnotationError(function=plan.function, parameter=name, **problem)
-    return place_tree(value, hint.sharding, refuse, even=True)
-
-
-def _is_elsewhere(leaf: Any, devices: frozenset[Any]) -> bool:
-    concrete = isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer)
-    return concrete and leaf.committed and leaf.sharding.device_set != devices
-
-
-def _elsewhere_error(plan: Plan, where: str, array: Any, devices: frozenset[Any], option: str) -> ShapeError:
-    found, wanted = devices_text(array.sharding.device_set), devices_text(devices)
-    return ShapeError(
-        f"is committed to {found}, but {option} names {wanted}, and a program runs in one place",
-        function=plan.function,
-        parameter=where,
-        expected=f"an array on {wanted}, or one that is not committed",
-        actual=f"an array {array_text(array.dtype, array.shape)} on {found}",
-        fix="move it there before the call: filter_shard",
-    )
-
-
-# ------------------------------------------------------------------------------------------------ options
+__all__ = ["ForJit", "Placement", "Said", "Shardings", "check_shardings", "in_shardings", "is_wrapped"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,61 +64,141 @@ class Shardings:
     def of_result(self) -> Any:
         return self.output.tree()
 
-    def for_jit(self) -> Any:
-        """Where `jax.jit` itself has to put the result; `None` where a constraint inside will do.
 
-        With constraints of two meshes inside, JAX does not know to which one a result belongs.
-        """
-        result = self.of_result()
-        return result if isinstance(result, NamedSharding) and len(self._meshes) > 1 else None
+@dataclasses.dataclass(frozen=True)
+class Said:
+    """What is said of one argument, or of the result.
+
+    Attributes:
+        places: a pytree of places and rules; `None` where nothing is said.
+        option: which option says it; empty for an annotation.
+    """
+
+    places: Any = None
+    option: str = ""
 
     @property
-    def _meshes(self) -> set[Any]:
-        leaves = (*self.inputs.leaves, *self.output.leaves)
-        return {leaf.mesh for leaf in leaves if isinstance(leaf, NamedSharding)}
+    def for_jit(self) -> bool:
+        """Whether it can be said to `jax.jit`, which knows neither rules nor what is unconstrained."""
+        if self.places is None or has_rules(self.places):
+            return False
+        leaves = jax.tree_util.tree_leaves(self.places, is_leaf=is_place)
+        return not any(map(_is_free, leaves))
 
-    def better_error(
-        self, plan: Plan, bound: int, error: ValueError, args: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> ShapeError | None:
-        """What these places have to do with an error of JAX; `None` if that is of something else."""
-        if says_incompatible_devices(error):
-            return self._elsewhere(plan, bound, args, kwargs)
-        if says_incompatible_mesh(error) and len(self._meshes) > 1:
-            return ShapeError(
-                "is to be split over one mesh, and something else over another",
-                function=plan.function,
-                parameter="return",
-                expected="one mesh for in_shardings and out_shardings, or one place for all of the result",
-                actual=f"out_shardings={places_text(self.of_result())}",
-                fix="use one mesh, or place the result with filter_shard, outside of the function",
-            )
-        return None
 
-    def _elsewhere(
-        self, plan: Plan, bound: int, args: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> ShapeError | None:
-        """The error for the first array that is bound to other devices than a place names."""
-        places = [None] * bound + self.of_arguments(plan, bound, len(args), kwargs)
-        everywhere = [devices_of(leaf) for leaf in (*self.inputs.leaves, *self.output.leaves)]
-        for (name, _, value), place in zip(plan.arguments(args, kwargs), places, strict=True):
-            found = jax.tree_util.tree_flatten_with_path(value)[0]
-            for (path, leaf), target in zip(found, spread_places(place, value), strict=True):
-                wanted = [devices_of(target)] if target is not None else everywhere
-                for devices in wanted:
-                    if devices is not None and _is_elsewhere(leaf, devices):
-                        where = name + jax.tree_util.keystr(path)
-                        option = "out_shardings" if target is None else "in_shardings"
-                        return _elsewhere_error(plan, where, leaf, devices, option)
-        texts = sorted({devices_text(devices) for devices in everywhere if devices is not None})
-        if len(texts) < 2:
-            return None
-        return ShapeError(
-            f"is placed on {' and on '.join(texts)}, and a program runs in one place",
-            function=plan.function,
-            expected="in_shardings and out_shardings that all name the same devices",
-            actual=", ".join(texts),
-            fix="name the same devices, or move the result with filter_shard, outside of the function",
+def _is_free(place: Any) -> bool:
+    """Whether a place leaves a dimension to the compiler."""
+    place = getattr(place, "sharding", place)
+    spec = place.spec if isinstance(place, NamedSharding) else place
+    return isinstance(spec, PartitionSpec) and PartitionSpec.UNCONSTRAINED in spec_entries(spec)
+
+
+@dataclasses.dataclass(frozen=True)
+class ForJit:
+    """What `jax.jit` is told about one pattern of calls.
+
+    Attributes:
+        inputs: for each argument that is not static; `None` where nothing is said of any.
+        output: for the result.
+        placed: the names of the arguments that `jax.jit` places.
+    """
+
+    inputs: tuple[Any, ...] | None = None
+    output: Any = None
+    placed: frozenset[str] = frozenset()
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """Where the arguments and the result of one function live.
+
+    Attributes:
+        plan: of the function with all its arguments.
+        annotated: whether its annotations count. They don't where it is a transform of another function:
+            they are about what the user's function receives, whatever axes the transforms around it add.
+        bound: how many arguments come before those that the options speak of.
+        options: the options.
+    """
+
+    plan: Plan
+    annotated: bool
+    bound: int = 0
+    options: Shardings | None = None
+
+    @classmethod
+    def of(cls, fn: Any, plan: Plan, bound: int = 0, options: Shardings | None = None) -> Placement:
+        """The placement of a function, by its plan and the options."""
+        marked = any(hint.sharding is not None for hint in (plan.returns, *(p.hint for p in plan.params)))
+        return cls(plan, marked and not is_wrapped(fn), bound, options)
+
+    @property
+    def says_something(self) -> bool:
+        """Whether anything is said at all."""
+        return self.annotated or self.options is not None
+
+    def of_arguments(self, count: int, names: Sequence[str]) -> list[Said]:
+        """What is said of each argument of a call: of `count` by position, then of those by name."""
+        params = [param for _, param in self.plan.layout(count, tuple(names))]
+        hints = [param.hint.sharding if param is not None and self.annotated else None for param in params]
+        given: list[Any] = [None] * len(params)
+        if self.options is not None:
+            given[self.bound :] = self.options.of_arguments(self.plan, self.bound, count, names)
+        return [
+            Said(hint) if places is None else Said(places, "in_shardings")
+            for places, hint in zip(given, hints, strict=True)
+        ]
+
+    def of_result(self) -> Said:
+        """What is said of the result."""
+        places = None if self.options is None else self.options.of_result()
+        if places is not None:
+            return Said(places, "out_shardings")
+        return Said(self.plan.returns.sharding if self.annotated else None)
+
+    def for_jit(
+        self, count: int, names: Sequence[str], whole: Sequence[bool], traced: Sequence[bool]
+    ) -> ForJit:
+        """What to tell `jax.jit`.
+
+        Args:
+            count: how many arguments are passed by position.
+            names: those that are passed by name.
+            whole: of which arguments all leaves are arrays, so that they travel as they are.
+            traced: which arguments are not static.
+        """
+        said = self.of_arguments(count, names)
+        result = self.of_result()
+        # Of two meshes, JAX does not know about which one the result is, once it is compiled into another.
+        apart = len(_meshes([*(one.places for one in said), result.places])) > 1 and is_place(result.places)
+        placed = tuple(
+            not apart and one.for_jit and moves and (is_place(one.places) or all_arrays)
+            for one, all_arrays, moves in zip(said, whole, traced, strict=True)
         )
+        inputs = [_for_jit(one.places) if yes else None for one, yes in zip(said, placed, strict=True)]
+        return ForJit(
+            tuple(one for one, moves in zip(inputs, traced, strict=True) if moves) if any(placed) else None,
+            _for_jit(result.places) if result.for_jit else None,
+            frozenset(itertools.compress(self.plan.bind_names(count, names), placed)),
+        )
+
+
+def _meshes(places: Any) -> set[Any]:
+    leaves = jax.tree_util.tree_leaves(places, is_leaf=is_place)
+    return {leaf.mesh for leaf in leaves if isinstance(leaf, NamedSharding)}
+
+
+def _for_jit(places: Any) -> Any:
+    return jax.tree_util.tree_map(for_jax, places, is_leaf=is_place)
+
+
+def is_wrapped(fn: Any) -> bool:
+    """Whether a callable is one of our wrappers, bound or not."""
+    while isinstance(fn, functools.partial | types.MethodType):
+        fn = fn.func if isinstance(fn, functools.partial) else fn.__func__
+    return hasattr(type(fn), "__typedfilter_plan__")
+
+
+# ------------------------------------------------------------------------------------------------ options
 
 
 def in_shardings(plan: Plan, given: Any) -> PerArgument:
@@ -269,7 +220,7 @@ def check_shardings(plan: Plan, inputs: Any, output: Any) -> None:
             raise AnnotationError(problem, function=plan.function, **fields)
     given = in_shardings(plan, inputs)
     given.check()
-    if is_place(inputs):  # one for all: what of them is static stays as it is
+    if is_place(inputs) or has_rules([inputs]):  # one for all: what of them is static stays as it is
         return
     for param in plan.params:
         if param.hint.role is Role.STATIC and given.of(param) is not None:

@@ -45,6 +45,7 @@ class LeafMark:
     axis: AxisSpec | None = None
     traced: bool = False
     scan: ScanSpec | None = None
+    place: Any = None
 
     def within(self, hint: Hint) -> LeafMark:
         """The mark of what stands inside of a field with this hint, where `self` is that of the field."""
@@ -54,6 +55,7 @@ class LeafMark:
             self.axis if hint.axis is None else hint.axis,
             self.traced or hint.role is Role.TRACED,
             self.scan if hint.scan is None else hint.scan,
+            self.place if hint.sharding is None else hint.sharding,
         )
 
 
@@ -79,9 +81,8 @@ def field_hints(cls: type) -> dict[str, Hint]:
 
 
 def _refuse_on_field(cls: type, name: str, hint: Hint) -> None:
-    if hint.donate or hint.sharding is not None:
-        what = "Donate" if hint.donate else "a PartitionSpec"
-        problem = f"is annotated {show(hint.annotation)}, but {what} is for whole arguments, not for fields"
+    if hint.donate:
+        problem = f"is annotated {show(hint.annotation)}, but Donate is for whole arguments, not for fields"
         raise AnnotationError(
             problem, function=_name(cls), parameter=name, fix="put it on the parameter of the function"
         )

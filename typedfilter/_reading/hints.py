@@ -14,10 +14,9 @@ from typing import Any, ClassVar, NamedTuple, NoReturn, get_args, get_origin
 from weakref import WeakKeyDictionary
 
 import typing_extensions
-from jax.sharding import PartitionSpec
 
 from typedfilter._reading.forms import is_unpacked
-from typedfilter._reading.markers import Metadata, Reader
+from typedfilter._reading.markers import PLACES, Metadata, Reader
 from typedfilter._reading.names import MARKER_NAMES, Scope, annotations_of
 from typedfilter._reading.roles import Differentiable, Role, RoleTable, differentiable_if_traced, never_traced
 from typedfilter._reading.text import show
@@ -49,7 +48,7 @@ class Hint:
     axis: AxisSpec | None = None  # where VmapAxis was written
     scan: ScanSpec | None = None  # where ScanAxis was written
     diff: bool | None = None  # True: Diff, False: NoDiff
-    sharding: PartitionSpec | None = None
+    sharding: Any = None  # a place: a PartitionSpec, a Sharding, a Format or a device
     unresolved: tuple[str, ...] = ()  # names that could not be found (yet)
     opaque: tuple[str, ...] = ()  # those of them behind which a marker may hide
 
@@ -142,14 +141,14 @@ class _Markers(NamedTuple):
     nodiff: bool
     axes: tuple[AxisSpec, ...]
     scans: tuple[ScanSpec, ...]
-    shardings: tuple[PartitionSpec, ...]
+    shardings: tuple[Any, ...]
 
     @classmethod
     def of(cls, metadata: Metadata) -> _Markers:
         kinds = {type(item) for item in metadata}
         axes = tuple(dict.fromkeys(item for item in metadata if isinstance(item, AxisSpec)))
         scans = tuple(dict.fromkeys(item for item in metadata if isinstance(item, ScanSpec)))
-        shardings = tuple(dict.fromkeys(item for item in metadata if isinstance(item, PartitionSpec)))
+        shardings = tuple(dict.fromkeys(item for item in metadata if isinstance(item, PLACES)))
         return cls(
             static=StaticMarker in kinds,
             traced=TracedMarker in kinds,

@@ -13,9 +13,11 @@ import types
 import typing
 from typing import Annotated, Any, ClassVar, Final, ForwardRef, TypeVar, Union, get_args, get_origin
 
+import jax
 import jaxtyping
 import typing_extensions
-from jax.sharding import PartitionSpec
+from jax.experimental.layout import Format
+from jax.sharding import PartitionSpec, Sharding
 
 from typedfilter import annotations as _annotations
 from typedfilter._reading.forms import ALIASES, LITERALS, QUALIFIERS, UNIONS, is_array_class, is_unpacked
@@ -25,8 +27,10 @@ from typedfilter.annotations import Marker, ScanSpec
 from typedfilter.errors import AnnotationError
 from typedfilter.vmap_axis import AXES, how_to_write
 
-__all__ = ["Reader"]
+__all__ = ["PLACES", "Reader"]
 
+PLACES = (PartitionSpec, Sharding, jax.Device, Format)
+"""What says where an array is to be."""
 _NO_TYPES = (typing.ParamSpecArgs, typing.ParamSpecKwargs)
 _UNCHECKED = (typing.Self, typing_extensions.Self, Final, ClassVar, inspect.Parameter.empty)
 _STRINGS = (typing.LiteralString, typing_extensions.LiteralString)
@@ -34,7 +38,7 @@ _OUTERMOST = (
     "put the marker around the whole annotation, as in Donate[list[Array]]; or make it an argument of its own"
 )
 
-Metadata = tuple[Any, ...]  # markers and PartitionSpecs, innermost first
+Metadata = tuple[Any, ...]  # markers and places, innermost first
 
 
 class Reader:
@@ -122,6 +126,8 @@ class Reader:
         if isinstance(annotation, type) and issubclass(annotation, jaxtyping.AbstractDtype):
             name = show(annotation)
             self.refuse(f"`{name}` alone says neither array nor shape", f"write {name}[Array, '...']")
+        if isinstance(annotation, PLACES):
+            self.refuse("a place alone says nothing of a type", f"write Annotated[T, {show(annotation)}]")
         if is_array_class(annotation):
             return self._array(annotation)
         if isinstance(annotation, type(jaxtyping.PyTree)) and hasattr(annotation, "leaftype"):
@@ -164,7 +170,7 @@ class Reader:
 
     def _metadata(self, item: Any) -> Metadata | None:
         """The markers that one piece of `Annotated` metadata stands for; `None` if it is not ours."""
-        if isinstance(item, Marker | PartitionSpec):
+        if isinstance(item, (Marker, *PLACES)):
             return (item,)
         if isinstance(item, Unknown):
             self._unknown(item)

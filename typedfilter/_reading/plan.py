@@ -15,10 +15,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from inspect import Parameter, Signature
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args, get_origin
 
-from jax.sharding import PartitionSpec
-
 from typedfilter._reading import callables
 from typedfilter._reading.hints import UNANNOTATED, Hint, class_hints, named, parse, refuse_lost_marker
+from typedfilter._reading.markers import PLACES
 from typedfilter._reading.names import Scope
 from typedfilter._reading.roles import Role
 from typedfilter._reading.text import show
@@ -206,9 +205,8 @@ def _is_global(annotation: Any) -> bool:
         return all(map(_is_global, annotation))
     if args := get_args(annotation):
         return origin is Literal or all(map(_is_global, args))
-    return (
-        annotation is Any or annotation is ... or isinstance(annotation, str | None | Marker | PartitionSpec)
-    )
+    plain = (str, type(None), Marker, *PLACES)
+    return annotation is Any or annotation is ... or isinstance(annotation, plain)
 
 
 POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)

@@ -14,9 +14,10 @@ from typing import Annotated, Any, ForwardRef, Literal, Union, get_args, get_ori
 import jax
 import jaxtyping
 import numpy as np
-from jax.sharding import PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec, Sharding
 from jax.typing import ArrayLike
 
+from typedfilter._compat import spec_entries
 from typedfilter.annotations import (
     AxisSpec,
     DiffMarker,
@@ -29,7 +30,7 @@ from typedfilter.annotations import (
     TracedMarker,
 )
 
-__all__ = ["show"]
+__all__ = ["sharding_text", "show", "spec_text"]
 
 _MARKERS: dict[type[Marker], str] = {
     StaticMarker: "Static",
@@ -57,6 +58,8 @@ def show(annotation: Any) -> str:
             return name
     if isinstance(annotation, str):
         return annotation
+    if isinstance(annotation, PartitionSpec | Sharding):
+        return _metadata(annotation)
     if isinstance(annotation, ForwardRef):
         return annotation.__forward_arg__
     if isinstance(annotation, dataclasses.InitVar):
@@ -140,9 +143,28 @@ def _marked(text: str, marker: Marker) -> str:
     return f"{name}[{text}]" if text else name
 
 
+def spec_text(spec: PartitionSpec) -> str:
+    """A `PartitionSpec` as it is written: its own repr differs between JAX releases."""
+    parts = list(map(repr, spec_entries(spec)))
+    for name in ("unreduced", "reduced"):
+        axes = sorted(map(repr, getattr(spec, name, ())))
+        parts += [f"{name}={{{', '.join(axes)}}}"] if axes else []
+    return f"PartitionSpec({', '.join(parts)})"
+
+
+def sharding_text(sharding: Sharding) -> str:
+    """A sharding in short: of a mesh, what it is called and how long it is."""
+    if not isinstance(sharding, NamedSharding):
+        return str(sharding)
+    axes = ", ".join(f"{name}={size}" for name, size in sharding.mesh.shape.items())
+    return f"{spec_text(sharding.spec)} of {axes}"
+
+
 def _metadata(item: Any) -> str:
     if isinstance(item, PartitionSpec):
-        return f"PartitionSpec({', '.join(map(repr, tuple(item)))})"
+        return spec_text(item)
+    if isinstance(item, Sharding):
+        return sharding_text(item)
     if isinstance(item, type) or get_origin(item) is Annotated:
         return show(item)
     return repr(item)

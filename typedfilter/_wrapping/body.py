@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from typedfilter._placing.shardings import placed
+from typedfilter._placing.bodies import placed
 from typedfilter._reading.plan import Plan
 from typedfilter._shapes.check import checked, checks_off
 from typedfilter._shapes.checkers import own_body

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from typedfilter._placing.places import NoPrefixError, no_place, place_tree, prefix_texts
+from typedfilter._placing.moving import place_tree
+from typedfilter._placing.places import NoPrefixError, no_place, prefix_texts
 from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter.errors import ShapeError
 

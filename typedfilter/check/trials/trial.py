@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from typedfilter._placing.shardings import no_placement
+from typedfilter._placing.bodies import no_placement
 from typedfilter._reading import dims
 from typedfilter._reading.dims import Bindings, Size
 from typedfilter._reading.forms import plain

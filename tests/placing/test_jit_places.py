@@ -1,0 +1,335 @@
+"""Places go to `jax.jit` itself: memory, layouts, abstract results, refusals, donation; on eight devices."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from typing import Annotated, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import Array
+from jax.experimental.layout import Format, Layout
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Float
+
+from typedfilter import (
+    AnnotationError,
+    Donate,
+    DonationError,
+    ShapeError,
+    explain,
+    filter_checkpoint,
+    filter_grad,
+    filter_jit,
+    filter_shard,
+    filter_vmap,
+    pytree_dataclass,
+)
+
+set_mesh = getattr(jax, "set_mesh", None) or jax.sharding.use_mesh  # the name before JAX 0.7.1
+
+P = PartitionSpec
+AUTO = jax.make_mesh((4, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
+EXPLICIT = jax.make_mesh((4, 2), ("data", "model"), axis_types=(AxisType.Explicit,) * 2)
+MIXED = jax.make_mesh((4, 2), ("a", "b"), axis_types=(AxisType.Explicit, AxisType.Auto))
+ROWS = NamedSharding(AUTO, P("data"))
+X = jnp.arange(32.0).reshape(8, 4)
+Rows = Annotated[Float[Array, "b n"], P("data")]
+has_host_memory = pytest.mark.skipif(
+    "pinned_host" not in {memory.kind for memory in jax.devices()[0].addressable_memories()},
+    reason="the CPU of this release of JAX has one kind of memory",
+)
+has_unreduced = pytest.mark.skipif(jax.__version_info__ < (0, 8), reason="needs another partitioner")
+
+
+def doubled(x: Rows) -> Rows:
+    return x * 2
+
+
+def host():
+    return NamedSharding(AUTO, P("data"), memory_kind="pinned_host")
+
+
+# Memory, layouts, what is left to the compiler --------------------------------------------------------------
+
+
+@has_host_memory
+def test_a_result_goes_to_host_memory():
+    assert filter_jit(lambda x: x * 2, out_shardings=host())(X).sharding.memory_kind == "pinned_host"
+    mixed = filter_jit(lambda x: (x * 2, {"x": x, "name": "n"}), out_shardings=(ROWS, host()))(X)
+    assert [mixed[0].sharding.memory_kind, mixed[1]["x"].sharding.memory_kind] == ["device", "pinned_host"]
+    assert mixed[1]["name"] == "n"
+
+
+@has_host_memory
+def test_an_argument_comes_from_host_memory():
+    f = filter_jit(lambda x: filter_shard(x, ROWS) * 2, in_shardings=host())
+    assert np.array_equal(f(jax.device_put(X, host())), 2 * X)
+    with pytest.raises(ShapeError, match=r"argument `x` is placed otherwise than its in_shardings says"):
+        f(jax.device_put(X, ROWS))
+
+
+@has_host_memory
+def test_filter_shard_moves_between_memories_inside_of_a_program():
+    out = filter_jit(lambda x: filter_shard({"x": x * 2, "n": 1}, host()))(X)
+    assert out["x"].sharding.memory_kind == "pinned_host"
+
+
+def test_dimensions_may_be_left_to_the_compiler_on_a_mesh_of_both_kinds():
+    with set_mesh(MIXED):
+        x = jax.device_put(X, NamedSharding(MIXED, P("a")))
+        inside = filter_jit(lambda x: filter_shard(x * 1, P(P.UNCONSTRAINED, "b")))(x)
+        result = filter_jit(lambda x: x * 1, out_shardings=P(P.UNCONSTRAINED, "b"))(x)
+    assert inside.sharding.spec == result.sharding.spec == P("a", "b")
+
+
+def test_layouts_are_places():
+    rows = Format(Layout(major_to_minor=(1, 0)), ROWS)
+    f = filter_jit(lambda x: x * 2, in_shardings=rows, out_shardings=rows)
+    assert f(X).format.layout.major_to_minor == (1, 0)
+    assert filter_shard(X, rows).format.layout.major_to_minor == (1, 0)
+    assert filter_jit(lambda x: filter_shard(x, rows))(X).sharding.is_equivalent_to(ROWS, 2)
+
+
+@has_unreduced
+def test_partial_sums_may_stay_on_their_devices():
+    unreduced = P(None, unreduced={"model"})
+
+    def f(a: Array, b: Array) -> Annotated[Float[Array, "..."], unreduced]:
+        return jnp.einsum("ij,jk->ik", a, b, out_sharding=unreduced)
+
+    f.__annotations__ = {"return": Annotated[Float[Array, "..."], unreduced]}
+    with set_mesh(EXPLICIT):
+        a, b = jax.device_put(X, P(None, "model")), jax.device_put(X.T, P("model"))
+        out = filter_jit(f)(a, b)
+        assert out.sharding.spec.unreduced == {"model"}
+        whole = filter_jit(lambda a, b: filter_shard(f(a, b), P()))(a, b)
+    np.testing.assert_allclose(whole, X @ X.T)
+    assert "PartitionSpec(None, unreduced={'model'})" in str(explain(filter_jit(f)))
+
+
+# Ahead of time ------------------------------------------------------------------------------------------
+
+
+def test_abstract_results_say_where_they_will_be():
+    f = filter_jit(lambda x: x * 2, in_shardings=ROWS, out_shardings=ROWS)
+    assert f.eval_shape(X).sharding == ROWS
+    assert f.lower(X).out_info.sharding == ROWS
+    assert f.lower(X).compile().input_shardings == ((ROWS,), {})
+    tree = filter_jit(lambda x: {"x": x * 2, "n": 2}, out_shardings={"x": ROWS, "n": None}).eval_shape(X)
+    assert (tree["x"].sharding, tree["n"]) == (ROWS, 2)
+
+
+def test_no_constraint_is_left_in_the_program_for_jit_to_trace():
+    f = filter_jit(lambda x: x * 2, in_shardings=ROWS, out_shardings=ROWS)
+    assert "sharding_constraint" not in str(f.trace(X).jaxpr)
+    with set_mesh(AUTO):
+        assert "sharding_constraint" not in str(filter_jit(doubled).trace(X).jaxpr)
+
+
+# Arrays that are elsewhere -------------------------------------------------------------------------------
+
+
+def test_devices_in_another_order_are_no_other_devices():
+    other = Mesh(np.array(jax.devices())[::-1].reshape(4, 2), ("data", "model"))
+    out = filter_jit(lambda x: x + 1, in_shardings=ROWS)(jax.device_put(X, NamedSharding(other, P("data"))))
+    assert np.array_equal(out, X + 1)
+    assert out.sharding.is_equivalent_to(ROWS, 2)
+
+
+@pytest.mark.parametrize("run", [lambda f, x: f(x), lambda f, x: f.lower(x)], ids=["call", "lower"])
+def test_an_argument_that_is_split_otherwise_is_not_moved_in_secret(run):
+    with set_mesh(AUTO), pytest.raises(ShapeError) as caught:
+        run(filter_jit(doubled), jax.device_put(X, NamedSharding(AUTO, P(None, "model"))))
+    assert str(caught.value) == (
+        """doubled(): argument `x` is placed otherwise than its annotation says, and isn't moved in secret
+  expected: PartitionSpec('data')
+  found: an array f32[8,4] on PartitionSpec(None, 'model') of data=4, model=2
+  fix: move it before the call: filter_shard; or leave the place of this argument open"""
+    )
+
+
+def test_an_annotated_argument_on_another_device_is_named():
+    with set_mesh(AUTO), pytest.raises(ShapeError, match=r"argument `x` is committed to device 3, but its"):
+        filter_jit(doubled)(jax.device_put(X, jax.devices()[3]))
+
+
+def test_what_is_whole_on_each_device_is_split_without_a_word():
+    with set_mesh(AUTO):
+        out = filter_jit(doubled)(jnp.ones((8, 4)))
+    assert out.sharding.is_equivalent_to(ROWS, 2)
+
+
+@pytest.mark.parametrize("spec", [P("data", "data"), P("rows")], ids=["twice", "unknown"])
+def test_a_spec_that_no_mesh_has_is_refused_by_name(spec):
+    with set_mesh(AUTO):
+        with pytest.raises(ShapeError, match="argument `x` is to be split along"):
+            filter_jit(lambda x: x, in_shardings=spec)(X)
+        with pytest.raises(ShapeError, match="the return value is to be split along"):
+            filter_jit(lambda x: x, out_shardings=spec)(X)
+
+
+# Donation -----------------------------------------------------------------------------------------------
+
+AGAIN = """
+import jax, jax.numpy as jnp
+from jax.sharding import NamedSharding, PartitionSpec
+from typedfilter import Donate, DonationError, filter_jit
+
+@filter_jit
+def step(tree: Donate[dict], *rest: Donate[jax.Array], k: Donate[jax.Array]):
+    return tree["x"] + 1, rest, k
+
+mesh = jax.make_mesh((4,), ("d",))
+new = lambda: jax.device_put(jnp.arange(8.0), NamedSharding(mesh, PartitionSpec("d")))
+for place in ("x", "rest", "k"):
+    kept = new()
+    one = {"x": new(), "rest": new(), "k": new(), place: kept}
+    call = lambda one: step({"x": one["x"], "name": "n"}, one["rest"], k=one["k"])
+    call(one)
+    try:
+        call({"x": new(), "rest": new(), "k": new(), place: kept})
+    except DonationError as error:
+        print(error.parameter)
+plain = filter_jit(lambda x: x + 1, donate="all")
+x = new()
+plain(x)
+for again in (plain, plain):
+    try:
+        again(x)
+    except DonationError as error:
+        print(error.parameter)
+"""
+
+
+def test_a_donated_array_on_several_devices_that_is_used_again_is_an_error_and_not_the_end():
+    program = 'import os; os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"\n' + AGAIN
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout.split() == ["tree['x']", "rest[0]", "k", "x", "x"], done.stderr
+
+
+def test_donated_state_that_is_placed_is_given_away():
+    x = jax.device_put(X, ROWS)
+
+    @filter_jit
+    def step(x: Donate[Rows]) -> Rows:
+        return x + 1
+
+    with set_mesh(AUTO):
+        before = [shard.data.unsafe_buffer_pointer() for shard in x.addressable_shards]
+        out = step(x)
+        after = [shard.data.unsafe_buffer_pointer() for shard in out.addressable_shards]
+        with pytest.raises(DonationError):
+            step(x)
+    assert sorted(before) == sorted(after)
+
+
+# Where markers may stand --------------------------------------------------------------------------------
+
+
+class Pair(NamedTuple):
+    x: Annotated[Float[Array, "b n"], P("data")]
+    y: Array
+
+
+@pytree_dataclass
+class Layer:
+    weight: Annotated[Float[Array, "b n"], P(None, "model")]
+    bias: Float[Array, "n"]
+    activation: Any = jnp.tanh
+
+    def __call__(self, x):
+        return self.weight
+
+
+def test_fields_say_where_their_arrays_are():
+    with set_mesh(AUTO):
+        pair = filter_jit(lambda pair: pair)(Pair(X, X))
+        made = filter_jit(lambda: Layer(X, X[0]))()
+        called = filter_jit(Layer(X, X[0]))(1)
+        grads = filter_jit(filter_grad(lambda layer: layer.weight.sum()))(Layer(X, X[0]))
+    assert (pair.x.sharding.spec, made.weight.sharding.spec) == (P("data"), P(None, "model"))
+    assert called.sharding.spec == P(None, "model")
+    assert made.activation is jnp.tanh
+    assert np.array_equal(grads.weight, jnp.ones((8, 4)))
+
+
+def test_shardings_and_devices_are_annotations_too():
+    def rows(x: Annotated[Float[Array, "b n"], ROWS]) -> Annotated[Float[Array, "b n"], ROWS]:
+        return x * 2
+
+    def third(x: Annotated[Float[Array, "b n"], jax.devices()[3]]):
+        return x * 2
+
+    rows.__annotations__ = dict.fromkeys(["x", "return"], Annotated[Float[Array, "b n"], ROWS])
+    third.__annotations__ = {"x": Annotated[Float[Array, "b n"], jax.devices()[3]]}
+    assert filter_jit(rows)(X).sharding == ROWS
+    assert filter_jit(third)(X).devices() == {jax.devices()[3]}
+
+
+def test_a_spec_in_the_place_of_a_type_is_refused():
+    def f(x):
+        return x
+
+    f.__annotations__ = {"return": P("data")}
+    with pytest.raises(AnnotationError) as caught:
+        filter_jit(f)
+    assert str(caught.value) == (
+        """f(): the return value is annotated PartitionSpec('data'), but a place alone says nothing of a type
+  fix: write Annotated[T, PartitionSpec('data')]"""
+    )
+
+
+def test_under_plain_jit_other_wrappers_place_too():
+    with set_mesh(AUTO):
+        assert jax.jit(filter_checkpoint(doubled))(X).sharding.spec == P("data")
+        assert jax.jit(filter_vmap(doubled))(jnp.stack([X, X])).sharding.spec == P(None, "data")
+
+
+@pytest.mark.parametrize("jit", [lambda f: f, jax.jit], ids=["eager", "jit"])
+def test_inside_of_shard_map_a_manual_axis_is_refused(jit):
+    for body, name in (
+        (filter_jit(doubled), "doubled"),
+        (lambda x: filter_shard(x, P("data")), "filter_shard"),
+    ):
+        with set_mesh(AUTO), pytest.raises((AnnotationError, ShapeError)) as caught:
+            jit(jax.shard_map(body, in_specs=P("data"), out_specs=P("data")))(X)
+        assert str(caught.value).splitlines()[0] == (
+            f"{name}(): argument `x` is to be split along 'data', and 'data' is manual here"
+        )
+
+
+def test_inside_of_shard_map_other_axes_are_placed():
+    inner = filter_jit(lambda x: x * 2, in_shardings=P(None, "model"))
+    with set_mesh(AUTO):
+        mapped = jax.shard_map(inner, in_specs=P("data"), out_specs=P("data"), axis_names={"data"})
+        assert np.array_equal(jax.jit(mapped)(X), 2 * X)
+
+
+def test_rules_say_where_each_array_goes():
+    def rule(leaf):
+        return P("data") if leaf.ndim else P()
+
+    tree = {"x": X, "count": jnp.float32(1), "name": "n"}
+    with set_mesh(AUTO):
+        out = filter_jit(lambda tree: tree, in_shardings=rule, out_shardings=rule)(tree)
+        assert (out["x"].sharding.spec, out["name"]) == (P("data"), "n")
+        assert filter_shard(tree, rule)["x"].sharding.spec == P("data")
+        with pytest.raises(ShapeError, match=r"argument `x\['x'\]` is int 3, which is no place"):
+            filter_shard({"x": X}, lambda leaf: 3)
+
+
+def test_filter_shard_is_allowed_where_nothing_may_be_sent_from_the_host():
+    x = jax.device_put(X, ROWS)
+    with jax.transfer_guard("disallow"):
+        assert filter_shard({"x": x}, ROWS)["x"].sharding == ROWS

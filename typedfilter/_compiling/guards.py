@@ -1,0 +1,64 @@
+"""What stands between a call and `jax.jit` where that would do harm, or can't be called in this way.
+
+Where places of single leaves are a matter of the body, a NumPy array of each of several processes would lose
+its rows in silence; and with places, `jax.jit` takes no arguments by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from typedfilter._placing.faults import numpy_error
+from typedfilter._placing.shardings import Placement
+
+__all__ = ["ByPosition", "NumpyGuard"]
+
+
+class NumpyGuard:
+    """Refuses NumPy arrays that the body of a program would split over several processes."""
+
+    __slots__ = ("_call", "_placement")
+
+    def __init__(self, call: Callable[..., Any], placement: Placement) -> None:
+        self._call = call
+        self._placement = placement
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        if any(isinstance(leaf, np.ndarray) for leaf in jax.tree_util.tree_leaves((args, kwargs))):
+            error = numpy_error(self._placement, args, kwargs)
+            if error is not None:
+                raise error
+        return self._call(*args, **kwargs)
+
+
+class ByPosition:
+    """A `jax.jit` object whose arguments by name go behind the others: with places, it takes none by name."""
+
+    __slots__ = ("_jit", "_names")
+
+    def __init__(self, jit: Any, names: tuple[str, ...]) -> None:
+        self._jit = jit
+        self._names = names
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        return self._jit(*args, *[kwargs[name] for name in self._names])
+
+    def lower(self, /, *args: Any, **kwargs: Any) -> Any:
+        """As `jax.jit`'s."""
+        return self._jit.lower(*args, *[kwargs[name] for name in self._names])
+
+    def trace(self, /, *args: Any, **kwargs: Any) -> Any:
+        """As `jax.jit`'s."""
+        return self._jit.trace(*args, *[kwargs[name] for name in self._names])
+
+    def eval_shape(self, /, *args: Any, **kwargs: Any) -> Any:
+        """As `jax.jit`'s."""
+        return self._jit.eval_shape(*args, *[kwargs[name] for name in self._names])
+
+    def clear_cache(self) -> None:
+        """As `jax.jit`'s."""
+        self._jit.clear_cache()

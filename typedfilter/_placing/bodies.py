@@ -1,0 +1,165 @@
+"""What of placement happens in the body of a function, while it is traced.
+
+`jax.jit` has been told what could be said before the call. What is left: rules, places of single leaves that
+only the call shows (also on the fields of classes), the types of arrays on `Explicit` axes, functions that
+are compiled as a part of others, and the errors that name an argument.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
+
+import jax
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from typedfilter._placing.moving import is_staging, place_leaves
+from typedfilter._placing.places import NoPrefixError, prefix_texts, spread_places
+from typedfilter._placing.shardings import ForJit, Placement, Said
+from typedfilter._placing.specs import Problem, fit_problem, mesh_problem
+from typedfilter._reading.fields import leaf_marks
+from typedfilter._reading.plan import Plan
+from typedfilter._values.context import setting
+from typedfilter._values.leaves import is_passed
+from typedfilter.errors import AnnotationError, ShapeError
+
+__all__ = ["is_placing", "no_placement", "placed", "placed_by_jit", "placement_is_off", "placing"]
+
+_config: Any = jax.config  # whose flags no type checker sees
+_active: contextvars.ContextVar[bool | None] = contextvars.ContextVar("typedfilter_placing", default=None)
+
+
+def is_placing() -> bool:
+    """Whether bodies honour their places now."""
+    return bool(_active.get())
+
+
+@contextlib.contextmanager
+def placing() -> Generator[None]:
+    """Bodies inside honour their places: they are being compiled."""
+    with setting(_active, True if _active.get() is None else _active.get()):
+        yield
+
+
+@contextlib.contextmanager
+def no_placement() -> Generator[None]:
+    """No body inside honours its places: for traces that ask for shapes only, on no device."""
+    with setting(_active, False):
+        yield
+
+
+def placement_is_off() -> bool:
+    """Whether this is inside of `no_placement`."""
+    return _active.get() is False
+
+
+def placed(fn: Callable[..., Any], plan: Plan, body: Callable[..., Any]) -> Callable[..., Any]:
+    """`body` of `fn`, with arguments and result placed as its annotations say, where that is compiled.
+
+    `body` itself where they say nothing.
+    """
+    placement = Placement.of(fn, plan)
+    if not placement.annotated:
+        return body
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if not _is_compiled():
+            return body(*args, **kwargs)
+        return _run(placement, body, ForJit(), args, kwargs)
+
+    return call
+
+
+def _is_compiled() -> bool:
+    """Whether the places of annotations count: also under a `jax.jit` that knows nothing of them."""
+    active = _active.get()
+    if active is None:
+        return not jax.sharding.get_abstract_mesh().empty and is_staging()
+    return active
+
+
+def placed_by_jit(placement: Placement, body: Callable[..., Any], told: ForJit) -> Callable[..., Any]:
+    """`body` of what `jax.jit` compiles, with what that was not told."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if not _active.get():
+            return body(*args, **kwargs)
+        # Without `jax.jit`, nobody was told anything.
+        return _run(placement, body, ForJit() if _config.jax_disable_jit else told, args, kwargs)
+
+    return call
+
+
+def _run(
+    placement: Placement,
+    body: Callable[..., Any],
+    told: ForJit,
+    args: Sequence[Any],
+    kwargs: dict[str, Any],
+) -> Any:
+    arguments = placement.plan.arguments(args, kwargs)
+    said = placement.of_arguments(len(args), tuple(kwargs))
+    values = [
+        _placed(placement.plan, name, value, one, name in told.placed)
+        for (name, _, value), one in zip(arguments, said, strict=True)
+    ]
+    out = body(*values[: len(args)], **dict(zip(kwargs, values[len(args) :], strict=True)))
+    return _placed(placement.plan, "return", out, placement.of_result(), told.output is not None)
+
+
+def _placed(plan: Plan, name: str, value: Any, said: Said, outside: bool) -> Any:
+    """One argument, or the result, where the option says, else the annotation, else its fields."""
+
+    def refuse(path: str, problem: Problem) -> ShapeError:
+        return ShapeError(function=plan.function, parameter=name + path, **problem)
+
+    if said.places is not None and not said.option:
+        problem = mesh_problem(said.places)
+        if problem is not None:
+            raise AnnotationError(function=plan.function, parameter=name, **problem)
+    targets = _targets(plan, name, value, said, refuse)
+    if not any(target is not None for target in targets):
+        return value
+    if outside:
+        targets = _left_over(value, targets, refuse)
+    return place_leaves(value, targets, refuse, even=True)
+
+
+def _targets(
+    plan: Plan, name: str, value: Any, said: Said, refuse: Callable[[str, Problem], ShapeError]
+) -> list[Any]:
+    """The place of each leaf."""
+    if said.places is None:
+        return [mark.place for mark in leaf_marks(value)]
+    try:
+        return spread_places(said.places, value, refuse)
+    except NoPrefixError:
+        raise ShapeError(
+            f"has a structure that its entry in {said.option} is no prefix of",
+            function=plan.function,
+            parameter=name,
+            **prefix_texts(said.places, value),
+            fix="give one for all of it, or a pytree like its upper levels; None leaves a subtree alone",
+        ) from None
+
+
+def _left_over(value: Any, targets: Sequence[Any], refuse: Callable[[str, Problem], ShapeError]) -> list[Any]:
+    """The places that `jax.jit` was told and that are to be in types, too; the others are checked only."""
+    left: list[Any] = []
+    for (path, leaf), target in zip(jax.tree_util.tree_leaves_with_path(value), targets, strict=True):
+        if target is not None and is_passed(leaf):
+            problem = fit_problem(target, leaf, even=True)
+            if problem is not None:
+                raise refuse(jax.tree_util.keystr(path), problem)
+        left.append(target if _is_typed(target) else None)
+    return left
+
+
+def _is_typed(target: Any) -> bool:
+    """Whether a place is about axes that stand in the types of arrays."""
+    if isinstance(target, NamedSharding):
+        return AxisType.Explicit in target.mesh.axis_types
+    explicit = AxisType.Explicit in jax.sharding.get_abstract_mesh().axis_types
+    return isinstance(target, PartitionSpec) and explicit
