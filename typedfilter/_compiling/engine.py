@@ -9,19 +9,17 @@ as long as that function does.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import inspect
 import operator
-import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 
 from typedfilter._compat import DONATED_CALLS_CRASH, says_needs_devices
-from typedfilter._compiling.donation import Caution, Quietly, quiet_from_here, traced_up_to_here
+from typedfilter._compiling.donation import Caution, Quietly
 from typedfilter._compiling.effects import Donated
 from typedfilter._compiling.entry import Programs, watch_deleted, write_shim
 from typedfilter._compiling.guards import ByPosition, NumpyGuard
@@ -35,7 +33,7 @@ from typedfilter._compiling.modes import (
     needs_a_look,
     passed_by_name,
 )
-from typedfilter._compiling.packing import Packer, pack, unpack
+from typedfilter._compiling.packing import Packer, pack
 from typedfilter._compiling.results import (
     Opened,
     OpenResult,
@@ -45,26 +43,24 @@ from typedfilter._compiling.results import (
     pack_output,
     unpack_result,
 )
-from typedfilter._compiling.tokens import Kept, Token, static_token
-from typedfilter._compiling.traces import Identity, _tell, trace_observers
-from typedfilter._placing.bodies import placed_by_jit, placement_is_off, placing
+from typedfilter._compiling.tokens import Kept, static_token
+from typedfilter._compiling.traced import body
+from typedfilter._compiling.traces import Identity
+from typedfilter._placing.bodies import placement_is_off
 from typedfilter._placing.faults import placement_error, sliced
 from typedfilter._placing.places import is_place
 from typedfilter._placing.shardings import ForJit, Placement, Shardings
 from typedfilter._reading import callables
 from typedfilter._reading.plan import Binding, Param, Plan
 from typedfilter._reading.roles import Role
-from typedfilter._shapes.check import checked, checks_off
 from typedfilter._values.memory import weakly
 from typedfilter._wrapping import blame as _diagnose
-from typedfilter._wrapping import host_errors as _raised
-from typedfilter._wrapping.call import OMITTED, without_omitted
-from typedfilter._wrapping.frames import located, outside
-from typedfilter._wrapping.stack import Link, rewind
+from typedfilter._wrapping.call import OMITTED
+from typedfilter._wrapping.frames import outside
+from typedfilter._wrapping.stack import Link
 
 __all__ = [
     "Engine",
-    "opened",
 ]
 
 
@@ -113,7 +109,7 @@ class Engine:
         self.opened = Opened() if opens else None
         self.as_written = bool(links) or plan.binding is Binding.KEPT
         self._body_of = functools.partial(
-            _body, weakly(root), links, bound, plan, options, self._packing(), Identity()
+            body, weakly(root), links, bound, plan, options.quiet, options.check, self._packing(), Identity()
         )
         self.kept = Kept()
         self.caution = Caution()
@@ -235,11 +231,13 @@ class Engine:
     def _new_jit(self, pattern: Pattern, told: bool) -> Any:
         places = self._for_jit(pattern) if told and self.placement.says_something else ForJit()
         names = pattern.names if places.inputs is not None else ()
-        body = self._body_of(self.placement, places, names)
+        traced = self._body_of(self.placement, places, names)
         by_place = [param.name for param in self.plan.params if param.kind is param.kind.POSITIONAL_ONLY]
         if any(name in by_place for name in pattern.names):  # f(1, x=2) of f(x, /, **kwargs)
-            body.__signature__ = callables.ANYTHING  # type: ignore[attr-defined]  # not to look for it
-        jitted = jax.jit(body, **self.jit_options(pattern.by_position() if names else pattern, places, names))
+            traced.__signature__ = callables.ANYTHING  # type: ignore[attr-defined]  # not to look for it
+        jitted = jax.jit(
+            traced, **self.jit_options(pattern.by_position() if names else pattern, places, names)
+        )
         return ByPosition(jitted, names) if names else jitted
 
     def _for_jit(self, pattern: Pattern) -> ForJit:
@@ -370,69 +368,3 @@ def _converting(
     for name, convert in keyword:
         kwargs[name] = convert(kwargs[name])
     return call(*converted, **kwargs)
-
-
-# ------------------------------------------------------------------------------------------------ bodies
-
-
-def _body(
-    root: Callable[[], Any],
-    links: tuple[Link, ...],
-    bound: int,
-    plan: Plan,
-    options: JitOptions,
-    packed: Callable[[Results, Any], Any],
-    identity: Identity,
-    placement: Placement,
-    places: ForJit,
-    names: tuple[str, ...],
-) -> Callable[..., Any]:
-    """What `jax.jit` traces: the function on what was packed or interned on the way in."""
-    results: Results = weakref.WeakKeyDictionary()
-
-    def run(*args: Any, **kwargs: Any) -> Any:
-        first = len(args) - len(names)
-        kwargs |= zip(names, args[first:], strict=True)
-        args = tuple([opened(value) for value in args[:first]])
-        kwargs = {name: opened(value) for name, value in kwargs.items()}
-        args, kwargs = without_omitted(plan, args, kwargs)
-        if trace_observers:
-            _tell(plan, identity, args, kwargs)
-        if options.quiet:
-            quiet_from_here()
-        fn = placed_by_jit(placement, _stack(root(), links, bound, plan), places)
-        with placing(), _raised.receiving(), contextlib.nullcontext() if options.check else checks_off():
-            out = fn(*args, **kwargs)
-        if options.quiet:
-            traced_up_to_here()
-        return packed(results, out)
-
-    traced = located(run, root(), plan.function)
-    traced.__signature__ = _positional(plan.signature, names)  # type: ignore[attr-defined]  # JAX's names
-    return traced
-
-
-def _stack(root: Any, links: tuple[Link, ...], bound: int, plan: Plan) -> Callable[..., Any]:
-    """The function with its checks, or the other transforms around it; then what is bound comes first."""
-    if not links:
-        return checked(root, plan)
-    if not bound:
-        return rewind(root, links, (), lent=True)
-    return lambda values, *args, **kwargs: rewind(root, links, values, lent=True)(*args, **kwargs)
-
-
-def _positional(signature: inspect.Signature, names: tuple[str, ...]) -> inspect.Signature:
-    """The signature of a body that takes the arguments of these names behind the others."""
-    if not names:
-        return signature
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    given = [parameter.name for parameter in signature.parameters.values() if parameter.kind in kinds]
-    if any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in signature.parameters.values()):
-        return callables.ANYTHING
-    shown = [name for name in (*given, *names) if name.isidentifier()]
-    return inspect.Signature([inspect.Parameter(name, kinds[0]) for name in dict.fromkeys(shown)])
-
-
-def opened(value: Any) -> Any:
-    """An argument as the user gave it, from what it travelled as."""
-    return value.value() if type(value) is Token else unpack(value)

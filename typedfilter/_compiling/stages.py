@@ -16,11 +16,12 @@ from typing import Any
 import jax
 
 from typedfilter._compiling.effects import Donated
-from typedfilter._compiling.engine import Engine, JitOptions, opened
+from typedfilter._compiling.engine import Engine, JitOptions
 from typedfilter._compiling.modes import STATIC_MODES, Mode, Pattern
 from typedfilter._compiling.packing import Packed, unpack
 from typedfilter._compiling.results import unpack_result
 from typedfilter._compiling.tokens import Kept, Token
+from typedfilter._compiling.traced import opened
 from typedfilter._reading.plan import Plan, plan_of, refuse_lost_markers
 from typedfilter._values.keys import exact_key, static_problem
 from typedfilter._values.leaves import is_array_or_struct

@@ -1,0 +1,93 @@
+"""What `jax.jit` traces: the body of one program, from what travelled to what the user's function takes.
+
+Knows how arguments travel, and nothing of how a call finds its program.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from typedfilter._compiling.donation import quiet_from_here, traced_up_to_here
+from typedfilter._compiling.packing import unpack
+from typedfilter._compiling.results import Results
+from typedfilter._compiling.tokens import Token
+from typedfilter._compiling.traces import Identity, _tell, trace_observers
+from typedfilter._placing.bodies import placed_by_jit, placing
+from typedfilter._placing.shardings import ForJit, Placement
+from typedfilter._reading import callables
+from typedfilter._reading.plan import Plan
+from typedfilter._shapes.check import checked, checks_off
+from typedfilter._wrapping import host_errors as _raised
+from typedfilter._wrapping.call import without_omitted
+from typedfilter._wrapping.frames import located
+from typedfilter._wrapping.stack import Link, rewind
+
+__all__ = ["body", "opened"]
+
+
+def body(
+    root: Callable[[], Any],
+    links: tuple[Link, ...],
+    bound: int,
+    plan: Plan,
+    quiet: bool,
+    check: bool,
+    packed: Callable[[Results, Any], Any],
+    identity: Identity,
+    placement: Placement,
+    places: ForJit,
+    names: tuple[str, ...],
+) -> Callable[..., Any]:
+    """What `jax.jit` traces: the function on what was packed or interned on the way in."""
+    results: Results = weakref.WeakKeyDictionary()
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        first = len(args) - len(names)
+        kwargs |= zip(names, args[first:], strict=True)
+        args = tuple([opened(value) for value in args[:first]])
+        kwargs = {name: opened(value) for name, value in kwargs.items()}
+        args, kwargs = without_omitted(plan, args, kwargs)
+        if trace_observers:
+            _tell(plan, identity, args, kwargs)
+        if quiet:
+            quiet_from_here()
+        fn = placed_by_jit(placement, _stack(root(), links, bound, plan), places)
+        with placing(), _raised.receiving(), contextlib.nullcontext() if check else checks_off():
+            out = fn(*args, **kwargs)
+        if quiet:
+            traced_up_to_here()
+        return packed(results, out)
+
+    traced = located(run, root(), plan.function)
+    traced.__signature__ = _positional(plan.signature, names)  # type: ignore[attr-defined]  # JAX's names
+    return traced
+
+
+def _stack(root: Any, links: tuple[Link, ...], bound: int, plan: Plan) -> Callable[..., Any]:
+    """The function with its checks, or the other transforms around it; then what is bound comes first."""
+    if not links:
+        return checked(root, plan)
+    if not bound:
+        return rewind(root, links, (), lent=True)
+    return lambda values, *args, **kwargs: rewind(root, links, values, lent=True)(*args, **kwargs)
+
+
+def _positional(signature: inspect.Signature, names: tuple[str, ...]) -> inspect.Signature:
+    """The signature of a body that takes the arguments of these names behind the others."""
+    if not names:
+        return signature
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    given = [parameter.name for parameter in signature.parameters.values() if parameter.kind in kinds]
+    if any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in signature.parameters.values()):
+        return callables.ANYTHING
+    shown = [name for name in (*given, *names) if name.isidentifier()]
+    return inspect.Signature([inspect.Parameter(name, kinds[0]) for name in dict.fromkeys(shown)])
+
+
+def opened(value: Any) -> Any:
+    """An argument as the user gave it, from what it travelled as."""
+    return value.value() if type(value) is Token else unpack(value)
