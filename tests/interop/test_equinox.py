@@ -17,6 +17,7 @@ from typedfilter import (
     combine,
     filter_checkpoint,
     filter_closure_convert,
+    filter_cond,
     filter_eval_shape,
     filter_grad,
     filter_hessian,
@@ -26,6 +27,7 @@ from typedfilter import (
     filter_make_jaxpr,
     filter_pmap,
     filter_pure_callback,
+    filter_scan,
     filter_shard,
     filter_value_and_grad,
     filter_vjp,
@@ -266,3 +268,30 @@ def test_ours_and_theirs_stack():
         rtol=1e-5,
         atol=1e-6,
     )
+
+
+def test_stacked_modules_are_scanned_and_modules_are_carried_and_chosen():
+    keys = jax.random.split(KEY, 4)
+    stacked = filter_vmap(lambda key: eqx.nn.MLP(3, 3, 4, 1, key=key))(keys)
+    expected = X
+    for key in keys:
+        expected = eqx.nn.MLP(3, 3, 4, 1, key=key)(expected)
+    found = filter_jit(lambda layers: filter_scan(lambda x, layer: (layer(x), None), X, layers)[0])(stacked)
+    close(found, expected)
+
+    cell = eqx.nn.GRUCell(3, 3, key=KEY)
+
+    def train(cell, x):
+        value, grads = filter_value_and_grad(lambda cell: (cell(x, jnp.zeros(3)) ** 2).sum())(cell)
+        return apply_updates(cell, jax.tree.map(lambda grad: -0.1 * grad, grads)), value
+
+    trained, losses = filter_scan(train, cell, jnp.stack([X, X, X]))
+    one = cell
+    for step in range(3):
+        one, value = train(one, X)
+        close(losses[step], value)
+    close(trained.weight_ih, one.weight_ih)
+    assert trained.use_bias is True
+
+    other = eqx.nn.GRUCell(3, 3, key=keys[0])
+    close(filter_cond(jnp.asarray(False), cell, other, X, X), other(X, X))
