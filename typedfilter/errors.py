@@ -11,6 +11,9 @@ from typing import Any
 __all__ = [
     "AnnotationError",
     "DonationError",
+    "HostShapeError",
+    "HostStaticArgumentError",
+    "NoRuleError",
     "PytreeError",
     "RuleError",
     "ShapeError",
@@ -104,3 +107,18 @@ class PytreeError(TypedFilterError, ValueError):
 
 class RuleError(TypedFilterError, RuntimeError):
     """A function with a derivative of its own has no rules yet at a call, or gets one that is none."""
+
+
+# What JAX itself reports as a RuntimeError is one here, too, whatever else it is.
+
+
+class HostShapeError(ShapeError, RuntimeError):
+    """What a callback returned on the host is not what was declared."""
+
+
+class HostStaticArgumentError(StaticArgumentError, RuntimeError):
+    """A callback returned another value on the host, where no array was declared."""
+
+
+class NoRuleError(ShapeError, RuleError):
+    """A derivative is asked for that the rules of a function do not give."""

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import gc
 import logging
+import pickle
 import weakref
+from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import Array
 
 import typedfilter
 from typedfilter import (
@@ -413,3 +419,94 @@ def raised_elsewhere() -> Exception:
     except ValueError as error:
         return error
     raise AssertionError
+
+
+# What the callback itself holds ---------------------------------------------------------------------------
+
+
+class Solver(eqx.Module):
+    matrix: Array
+    times: int = eqx.field(static=True)
+
+    def on_host(self, x):
+        return np.asarray(self.matrix) * np.asarray(x) * self.times
+
+    def __call__(self, x):
+        return self.on_host(x)
+
+
+@dataclasses.dataclass
+class Unknown:
+    """JAX knows nothing of it, and it can't be hashed."""
+
+    matrix: Any
+    inner: Any = None
+
+    def __call__(self, x):
+        factor = 1.0 if self.inner is None else np.asarray(self.inner.matrix)
+        return np.asarray(self.matrix) * np.asarray(x) * 2 * factor
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    matrix: Any
+
+    def __call__(self, x):
+        return np.asarray(self.matrix) * np.asarray(x) * 2
+
+
+def twice_on_host(matrix, x):
+    return np.asarray(matrix) * np.asarray(x) * 2
+
+
+M = jnp.arange(3.0)
+HOLDERS = {
+    "method": lambda m: Solver(m, 2).on_host,
+    "module": lambda m: Solver(m, 2),
+    "partial": lambda m: functools.partial(twice_on_host, m),
+    "partial of a method": lambda m: functools.partial(Solver.on_host, Solver(m, 2)),
+    "dataclass": lambda m: Unknown(m),
+    "method of a dataclass": lambda m: Unknown(m).__call__,
+    "frozen dataclass": lambda m: Frozen(m),
+    "nested dataclass": lambda m: Unknown(jnp.ones(3), Frozen(m)),
+    "closure": lambda m: lambda x: twice_on_host(m, x),
+}
+
+
+def on_host(holder, x):
+    return filter_pure_callback(holder, x, result_shape_dtypes=jax.ShapeDtypeStruct((3,), jnp.float32))
+
+
+@pytest.mark.parametrize("hold", HOLDERS.values(), ids=list(HOLDERS))
+def test_a_callback_may_hold_arrays(hold):
+    x = jnp.ones(3)
+    assert jnp.array_equal(on_host(hold(M), x), 2 * M)
+    holder = hold(M)
+    assert jnp.array_equal(filter_jit(lambda x: on_host(holder, x))(x), 2 * M)
+
+
+@pytest.mark.parametrize("hold", [HOLDERS[name] for name in HOLDERS if name != "closure"])
+def test_the_arrays_of_a_callback_may_be_traced_and_mapped(hold):
+    x = jnp.ones(3)
+    traces = []
+
+    @filter_jit
+    def program(m):
+        traces.append(m)
+        return on_host(hold(m), x)
+
+    for m in (M, 3 * M):
+        assert jnp.array_equal(program(m), 2 * m)
+    assert len(traces) == 1
+    both = jnp.stack([M, 3 * M])
+    assert jnp.array_equal(filter_vmap(lambda m: on_host(hold(m), x))(both), 2 * both)
+
+
+def test_a_mismatch_is_a_runtime_error_as_those_of_jax_are():
+    struct = jax.ShapeDtypeStruct((3,), jnp.float32)
+    for declared, error in (((struct, 1), StaticArgumentError), ((struct, struct), ShapeError)):
+        for call in (filter_pure_callback, filter_jit(filter_pure_callback)):
+            with pytest.raises(RuntimeError) as raised:
+                call(lambda x: (x, 2), M, result_shape_dtypes=declared)
+            assert isinstance(raised.value, error)
+            assert pickle.loads(pickle.dumps(raised.value)).fields == raised.value.fields

@@ -24,7 +24,7 @@ from typedfilter._wrapping.body import body_for, body_of
 from typedfilter._wrapping.call import Call
 from typedfilter._wrapping.stack import rewind, unwind
 from typedfilter._wrapping.wrapper import Wrapper
-from typedfilter.errors import RuleError, ShapeError
+from typedfilter.errors import NoRuleError, RuleError
 
 __all__ = [
     "Function",
@@ -180,9 +180,9 @@ class Operands:
         assert isinstance(rest, Rest)
         return rest
 
-    def refuse(self, index: int, transform: str, fix: str) -> ShapeError:
+    def refuse(self, index: int, transform: str, fix: str) -> NoRuleError:
         """The error for array number `index`, which is differentiated and must not be."""
-        return ShapeError(
+        return NoRuleError(
             f"is differentiated, but {transform} has no derivative with respect to it",
             function=self.plan.function,
             parameter=self._name(index),

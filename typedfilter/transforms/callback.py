@@ -11,86 +11,22 @@ from typing import Any, get_args, overload
 
 import jax
 import jax.core
-import jax.numpy as jnp
-import numpy as np
 from jax import Array, ShapeDtypeStruct
 from jax.sharding import Sharding
 
 from typedfilter._declarations import T, VmapMethod
 from typedfilter._reading.callables import name_of
 from typedfilter._values.leaves import stands_for_array
-from typedfilter._values.template import Difference, Template
+from typedfilter._values.template import Template
 from typedfilter._wrapping import host_errors as _raised
-from typedfilter._wrapping.call import Taken, take_arrays
+from typedfilter._wrapping.call import take_arrays
 from typedfilter._wrapping.frames import ends_at_caller
-from typedfilter.errors import AnnotationError, ShapeError, StaticArgumentError
+from typedfilter._wrapping.host import Host, taken_apart
+from typedfilter.errors import AnnotationError
 
 __all__ = ["filter_pure_callback"]
 
 _METHODS: tuple[str, ...] = get_args(VmapMethod)
-
-
-class Host:
-    """The function that JAX calls on the host: from arrays to arrays.
-
-    Two are equal where they call the same with the same, so that JAX compiles an eager call once.
-    """
-
-    def __init__(
-        self,
-        callback: Callable[..., Any],
-        arguments: Taken,
-        inputs: Template,
-        results: Template,
-        received: bool,
-    ) -> None:
-        self.callback = callback
-        self.arguments = arguments
-        self.results = results
-        self.ndims: list[int] = list(map(_host_ndim, inputs.structs))
-        self.received = received  # whether those who call the program ask for what it raises
-        self.key: tuple[Any, ...] = callback, arguments.names, inputs.key, results.key, received
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Host) and self.key == other.key
-
-    def __hash__(self) -> int:
-        return hash(self.key)
-
-    def __call__(self, *arrays: Any) -> list[Any]:
-        try:
-            args, kwargs = self.arguments.join(arrays)
-            found = self.results.fit(self.callback(*args, **kwargs), self.batch(arrays))
-            if isinstance(found, Difference):
-                raise self.error(found)
-        except Exception as error:
-            if self.received or _raised.asking.count:
-                _raised.remember(error)
-            raise
-        return found
-
-    def batch(self, arrays: tuple[Any, ...]) -> tuple[int, ...]:
-        """The axes that `jax.vmap` has put in front of the arrays."""
-        fronts = [array.shape[: array.ndim - ndim] for array, ndim in zip(arrays, self.ndims, strict=True)]
-        return np.broadcast_shapes(*fronts)
-
-    def error(self, difference: Difference) -> ShapeError | StaticArgumentError:
-        where = f" at `{difference.where}`" if difference.where else ""
-        return (StaticArgumentError if difference.static else ShapeError)(
-            f"differs in {difference.what} from what result_shape_dtypes declares{where}",
-            function=name_of(self.callback),
-            parameter="return",
-            expected=difference.expected,
-            actual=difference.actual,
-            fix="return what is declared, or declare what is returned",
-        )
-
-
-def _host_ndim(struct: ShapeDtypeStruct) -> int:
-    """How many axes an array has on the host, where a random key is the numbers that it is made of."""
-    if jnp.issubdtype(struct.dtype, jax.dtypes.prng_key):
-        struct = jax.eval_shape(jax.random.key_data, struct)
-    return len(struct.shape)
 
 
 @overload
@@ -165,7 +101,8 @@ def filter_pure_callback(
     function around it one, with `filter_custom_jvp` or `filter_custom_vjp`.
 
     Args:
-        callback: a function without side effects. Arrays reach it as arrays, typed random keys as their
+        callback: a function without side effects; a method, partial or callable object whose arrays are
+            inputs, too. Arrays reach it as arrays, typed random keys as their
             `jax.random.key_data`, everything else as it is.
         result_shape_dtypes: the result, with a `jax.ShapeDtypeStruct` in the place of each array.
         vmap_method: what `jax.vmap` does with it: call it for each example (`"sequential"`, the default, or
@@ -184,12 +121,14 @@ def filter_pure_callback(
         StaticArgumentError: it returned another value where no array was declared (`True` for `1`, say).
     """
     method = _method(callback, vmap_method, vectorized)
+    called, bound = taken_apart(callback)
+    args = (bound, *args)
     arguments = take_arrays(None, args, kwargs)
     arrays = arguments.arrays
     inputs = Template([*args, *kwargs.values()], [yes for mask in arguments.masks for yes in mask])
     mask = list(map(stands_for_array, jax.tree_util.tree_leaves(result_shape_dtypes)))
     results = Template(result_shape_dtypes, mask)
-    host = Host(callback, arguments, inputs, results, _raised.is_received())
+    host = Host(called, arguments, inputs, results, _raised.is_received())
     if not results.structs and not any(isinstance(array, jax.core.Tracer) for array in arrays):
         host(*arrays)  # JAX would not call what returns no arrays, and nobody would compare the rest
         return results.join(())
