@@ -1,5 +1,6 @@
 """Typed, annotation-driven transforms for JAX."""
 
+from typedfilter._differentiating.trainable import trainable
 from typedfilter._values.leaves import (
     if_array,
     is_array,
@@ -101,5 +102,6 @@ __all__ = [
     "log_retraces",
     "partition",
     "pytree_dataclass",
+    "trainable",
     "tree_equal",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import equinox as eqx
 import jax
@@ -14,15 +15,23 @@ from jax import Array
 from jaxtyping import Float
 
 from typedfilter import (
+    Diff,
     Donate,
     NoDiff,
+    PytreeError,
     Static,
+    Traced,
     apply_updates,
+    combine,
+    filter,
+    filter_grad,
     filter_jit,
     filter_value_and_grad,
     is_inexact_array,
     partition,
     pytree_dataclass,
+    trainable,
+    tree_equal,
 )
 
 X = jax.random.normal(jax.random.key(0), (16, 3))
@@ -138,3 +147,164 @@ def test_an_optimizer_is_a_static_argument():
     for optimizer in (OPTIMIZERS["sgd"], OPTIMIZERS["adam"], OPTIMIZERS["sgd"]):
         step(optimizer, weight, optimizer.init(weight))
     assert traces == [OPTIMIZERS["sgd"], OPTIMIZERS["adam"]]
+
+
+# trainable ------------------------------------------------------------------------------------------------
+
+
+@pytree_dataclass
+class Head:
+    weight: Float[Array, "n"]
+    scale: NoDiff[Float[Array, ""]]
+
+
+@pytree_dataclass
+class Frozen:
+    """With everything that an optimizer must leave alone."""
+
+    weight: Float[Array, "n"]
+    mean: NoDiff[Float[Array, "n"]]
+    head: Head
+    count: Array
+    name: Static[str] = "frozen"
+    rate: float = 2.0
+
+    def __call__(self, x):
+        return self.rate * self.head.scale * ((x - self.mean) @ (self.weight * self.head.weight)) + self.count
+
+
+def frozen():
+    head = Head(jnp.ones(3), scale=jnp.array(0.5))
+    return Frozen(jnp.array([0.5, 1.0, 1.5]), jnp.array([1.0, 0.0, 0.0]), head, jnp.arange(1))
+
+
+def mean_error(model, x, y):
+    return jnp.mean((model(x) - y) ** 2)
+
+
+def labels(tree):
+    return jax.tree_util.tree_map_with_path(lambda path, _: "head" if "head" in str(path) else "body", tree)
+
+
+TRAINED = {
+    "adam": optax.adam(0.1),
+    "adamw": optax.adamw(0.1, weight_decay=0.1),
+    "multi_transform": optax.multi_transform({"head": optax.adamw(0.1), "body": optax.sgd(0.1)}, labels),
+    "lbfgs": optax.lbfgs(),
+    "masked": optax.chain(
+        optax.masked(optax.add_decayed_weights(0.1), functools.partial(trainable, mask=True)), optax.sgd(0.1)
+    ),
+}
+
+
+def trained_by_hand(optimizer, steps):
+    """The same with plain JAX and optax, on a dictionary of what is trained."""
+    model = frozen()
+
+    def loss(params):
+        whole = dataclasses.replace(
+            model, weight=params["weight"], head=dataclasses.replace(model.head, weight=params["head"])
+        )
+        return mean_error(whole, X, Y)
+
+    params = {"weight": model.weight, "head": model.head.weight}
+    state = optimizer.init(params)
+    for _ in range(steps):
+        value, grads = jax.value_and_grad(loss)(params)
+        updates, state = optimizer.update(grads, state, params, value=value, grad=grads, value_fn=loss)
+        params = optax.apply_updates(params, updates)
+    return params
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_what_is_trainable_is_trained_as_by_hand_and_nothing_else_changes(name):
+    optimizer = optax.with_extra_args_support(TRAINED[name])
+    model, start = frozen(), frozen()
+
+    @filter_jit
+    def step(model, state):
+        value, grads = filter_value_and_grad(mean_error)(model, X, Y)
+        updates, state = optimizer.update(
+            grads,
+            state,
+            trainable(model),
+            value=value,
+            grad=grads,
+            value_fn=lambda part: mean_error(combine(part, model), X, Y),
+        )
+        return apply_updates(model, updates), state
+
+    state = optimizer.init(trainable(model))
+    assert not any(leaf.shape == () and leaf == 0.5 for leaf in jax.tree.leaves(state))
+    for _ in range(3):
+        model, state = step(model, state)
+    expected = trained_by_hand(optimizer, 3)
+    assert jnp.allclose(model.weight, expected["weight"], rtol=1e-4)
+    assert jnp.allclose(model.head.weight, expected["head"], rtol=1e-4)
+    assert not jnp.array_equal(model.weight, start.weight)
+    for same in ("mean", "count", "name", "rate"):
+        assert jnp.array_equal(getattr(model, same), getattr(start, same)) if same != "name" else model.name
+    assert model.head.scale == 0.5
+
+
+def shape_of(tree):
+    return jax.tree.structure(tree)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        frozen(),
+        {"a": jnp.ones(2), "n": jnp.arange(2), "f": jnp.tanh, "x": 1.0, "none": None, "np": np.ones(2)},
+        eqx.nn.MLP(2, 2, 2, 1, key=jax.random.key(0)),
+        (),
+        [1, "a"],
+    ],
+    ids=["dataclass", "dict", "module", "empty", "nothing"],
+)
+def test_what_is_trainable_is_what_has_a_gradient(model):
+    gradient = filter_grad(
+        lambda m: sum(jnp.sum(leaf) for leaf in jax.tree.leaves(filter(m, is_inexact_array))) + 0.0
+    )
+    part, mask = trainable(model), trainable(model, mask=True)
+    assert shape_of(part) == shape_of(gradient(model))
+    assert shape_of(mask) == shape_of(model)
+    kept, other = partition(model, mask)
+    assert tree_equal(kept, part) in (True, jnp.array(True))
+    assert tree_equal(combine(part, other), model) in (True, jnp.array(True))
+
+
+def test_annotations_of_the_loss_decide_what_is_trainable():
+    def one(x: Array, head: Diff[Head], rate: Traced[float]) -> Float[Array, ""]:
+        return jnp.sum(x * head.weight * head.scale) * rate
+
+    def two(head: Diff[Head], x: Array, *, rate: Diff[Traced[float]]) -> Float[Array, ""]:
+        return jnp.sum(x * head.weight * head.scale) * rate
+
+    def none(head: NoDiff[Head], x: Diff[Array]) -> Float[Array, ""]:
+        return jnp.sum(x * head.weight)
+
+    head, x = frozen().head, jnp.arange(3.0)
+    for loss in (one, filter_grad(one), filter_jit(filter_value_and_grad(one))):
+        assert shape_of(trainable(head, loss=loss)) == shape_of(filter_grad(one)(x, head, 2.0))
+    part = trainable((head, 2.0), loss=two)
+    assert shape_of(part) == shape_of(filter_grad(two)(head, x, rate=2.0))
+    assert trainable((head, 2.0), loss=two, mask=True)[1] is True
+    assert trainable(2.0) is None
+    assert trainable(x, loss=none) is x
+
+
+def test_a_loss_of_several_needs_a_tuple():
+    def two(a: Diff[Array], b: Diff[Array]) -> Float[Array, ""]:
+        return jnp.sum(a * b)
+
+    with pytest.raises(PytreeError) as raised:
+        trainable(X, loss=two)
+    assert (
+        str(raised.value)
+        == """\
+trainable(): argument `model` is no tuple of what two is differentiated with respect to
+  expected: a tuple: (a, b)
+  found: ArrayImpl
+  fix: pass the arguments that are Diff, in their order: the gradient is such a tuple"""
+    )
