@@ -120,7 +120,8 @@ class Engine:
         """What becomes of a result on its way to JAX."""
         if self.returns_arrays:
             return lambda _, out: out
-        return pack_output if self.opened is None else functools.partial(open_output, self.opened)
+        how = pack_output if self.opened is None else functools.partial(open_output, self.opened)
+        return functools.partial(how, function=self.plan.function)
 
     @functools.cached_property
     def call(self) -> Callable[..., Any]:

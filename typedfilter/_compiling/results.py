@@ -18,9 +18,10 @@ import jax.core
 from typedfilter._compiling.packing import StaticPart, Step, follow, getter, pack
 from typedfilter._compiling.remembered import can_change, remember
 from typedfilter._compiling.tokens import Kept, Token
+from typedfilter._values.fresh import fresh, is_changeable, used_up
 from typedfilter._values.leaves import is_array
 from typedfilter._values.split import Rest, split
-from typedfilter.errors import TypedFilterError
+from typedfilter.errors import StaticArgumentError, TypedFilterError
 
 __all__ = ["OpenResult", "Opened", "PackedResult", "Results", "open_output", "pack_output", "unpack_result"]
 
@@ -29,19 +30,23 @@ _config: Any = jax.config  # whose flags no type checker sees
 
 
 class _ResultRest:
-    """The rest of a packed result, which nobody else may hold.
+    """The rest of a packed result, which nobody else may hold; nor any object in it that could be changed.
 
     A frozen model in a result is known when it comes back as an argument: of what it is made is known here.
     """
 
-    __slots__ = ("__weakref__", "_models", "rest")
+    __slots__ = ("__weakref__", "_changeable", "_models", "rest")
 
     def __init__(self, rest: Rest) -> None:
         self.rest = rest
+        self._changeable = any(map(is_changeable, rest.others))
         self._models: list[_Model] | None = None  # not looked for yet
 
     def join(self, arrays: Sequence[Any]) -> Any:
-        out = self.rest.join(arrays)
+        rest = self.rest
+        if self._changeable:
+            rest = Rest(rest.treedef, rest.taken_at, rest.others_at, list(map(fresh, rest.others)))
+        out = rest.join(arrays)
         if self._models is None:
             self._models = list(_models_in(out, self.rest))
         if self._models and not any(issubclass(cls, jax.core.Tracer) for cls in set(map(type, arrays))):
@@ -175,18 +180,24 @@ def closed(result: OpenResult) -> Any:
     leaves, treedef = jax.tree_util.tree_flatten(result.tree, is_leaf=static)
     if not any(map(static, leaves)):
         return result.tree
-    whole = [_held(leaf.token).value if static(leaf) else leaf for leaf in leaves]
+    whole = [fresh(_held(leaf.token).value) if static(leaf) else leaf for leaf in leaves]
     return jax.tree_util.tree_unflatten(treedef, whole)
 
 
-def pack_output(results: Results, tree: Any) -> Any:
+def pack_output(results: Results, tree: Any, function: str) -> Any:
     """What a traced body returns to JAX: the tree itself where it holds arrays only, else packed.
 
     Args:
         results: keeps what a program returns; lives as long as the body that is traced.
         tree: what the body returned.
+        function: its name, for messages.
+
+    Raises:
+        StaticArgumentError: there is something that could be used once only.
     """
     arrays, rest = split(tree, lambda leaves: list(map(is_array, leaves)))
+    for leaf in rest.others:
+        _refuse_used_up(leaf, function)
     if not rest.others or _config.jax_disable_jit:  # then nobody flattens it
         return tree
     held = _ResultRest(rest)
@@ -195,12 +206,13 @@ def pack_output(results: Results, tree: Any) -> Any:
     return PackedResult(arrays, token)
 
 
-def open_output(opened: Opened, results: Results, tree: Any) -> OpenResult:
+def open_output(opened: Opened, results: Results, tree: Any, function: str) -> OpenResult:
     """As `pack_output`, with the structure left as it is."""
 
     def leaf(value: Any) -> Any:
         if is_array(value):
             return value
+        _refuse_used_up(value, function)
         opened.had_static = True
         held = _StaticValue(value)
         token = Token(held)
@@ -208,3 +220,19 @@ def open_output(opened: Opened, results: Results, tree: Any) -> OpenResult:
         return _StaticLeaf(token)
 
     return OpenResult(jax.tree_util.tree_map(leaf, tree))
+
+
+def _refuse_used_up(leaf: Any, function: str) -> None:
+    what = used_up(leaf)
+    if what is None:
+        return
+    if hasattr(type(leaf), "close"):
+        leaf.close()
+    raise StaticArgumentError(
+        f"is {what}, which can be used once, and a program returns it at every call",
+        function=function,
+        parameter="return",
+        expected="arrays, and values that stay what they are",
+        actual=what,
+        fix="return a list or a tuple of what it yields, and await outside of compiled functions",
+    )

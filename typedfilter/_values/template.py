@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import jax
@@ -98,11 +98,14 @@ class Template:
                 return Difference(where, "value", brief(wanted), brief(leaf), static=True)
         return arrays
 
-    def join(self, arrays: Sequence[Any]) -> Any:
-        """The tree, with `arrays` in the places of its arrays."""
+    def join(self, arrays: Sequence[Any], copied: Callable[[Any], Any] | None = None) -> Any:
+        """The tree, with `arrays` in the places of its arrays, and what else it holds `copied`."""
         remaining = iter(arrays)
-        leaves = zip(self.leaves, self.mask, strict=True)
-        return self.treedef.unflatten([next(remaining) if is_array else leaf for leaf, is_array in leaves])
+        leaves = [
+            next(remaining) if is_array else leaf if copied is None else copied(leaf)
+            for leaf, is_array in zip(self.leaves, self.mask, strict=True)
+        ]
+        return self.treedef.unflatten(leaves)
 
 
 def same_static(one: Any, two: Any) -> bool:

@@ -21,6 +21,7 @@ from typedfilter._reading.hidden import refuse_hidden
 from typedfilter._reading.plan import Plan, plan_of
 from typedfilter._shapes.check import checked, checks_enabled
 from typedfilter._values.carried import Carried
+from typedfilter._values.fresh import fresh
 from typedfilter._values.leaves import is_passed, stands_for_array
 from typedfilter._values.memory import Attached
 from typedfilter._values.split import split
@@ -65,7 +66,7 @@ class ClosureConverted:
 
         arrays = self.interface.arrays_of(args, kwargs)
         run = jaxpr_as_fun(ClosedJaxpr(self.jaxpr, self.consts))
-        return self.interface.out.join(run(*arrays))
+        return self.interface.out.join(run(*arrays), copied=fresh)
 
     def __typedfilter_plan__(self) -> Plan:
         """The plan of the function that was converted."""

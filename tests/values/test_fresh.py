@@ -1,0 +1,107 @@
+"""Results that callers could change or use up: every call of a compiled function gives its own."""
+
+from __future__ import annotations
+
+import array
+import collections
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from typedfilter import StaticArgumentError, filter_closure_convert, filter_jit, filter_pmap
+
+X = jnp.arange(3.0)
+
+# What a function returns, what a caller does to it, and how it is compared.
+CHANGED = {
+    "set": (lambda: {"a"}, lambda value: value.add("b")),
+    "bytearray": (lambda: bytearray(b"a"), lambda value: value.append(1)),
+    "array": (lambda: array.array("i", [1]), lambda value: value.append(2)),
+    "Counter": (lambda: collections.Counter("aab"), lambda value: value.update("b")),
+    "deque": (lambda: collections.deque([1], maxlen=2), lambda value: value.append(2)),
+    "deque of lists": (lambda: collections.deque([[1]]), lambda value: value[0].append(2)),
+    "strings": (lambda: np.array(["a", "b"]), lambda value: value.__setitem__(0, "c")),
+    "objects": (lambda: np.array([1, None], object), lambda value: value.__setitem__(0, "c")),
+    "namespace": (lambda: types.SimpleNamespace(a=[1]), lambda value: value.a.append(2)),
+    "list": (lambda: [1, "a"], lambda value: value.append(2)),
+    "dict": (lambda: {"a": 1}, lambda value: value.__setitem__("b", 2)),
+}
+
+
+def same(one, two):
+    if isinstance(one, np.ndarray):
+        return bool(np.all(one == two))
+    return type(one) is type(two) and one == two and getattr(one, "maxlen", 0) == getattr(two, "maxlen", 0)
+
+
+@pytest.mark.parametrize("name", CHANGED)
+@pytest.mark.parametrize("by", ["filter_jit", "filter_pmap", "filter_closure_convert", "ahead of time"])
+def test_a_result_that_is_changed_is_that_of_one_call_only(name, by):
+    make, change = CHANGED[name]
+
+    def f(x):
+        return x * 2, {"inside": make()}
+
+    x = jnp.ones((1, 3)) if by == "filter_pmap" else X
+    g = {
+        "filter_jit": lambda: filter_jit(f),
+        "filter_pmap": lambda: filter_pmap(f),
+        "filter_closure_convert": lambda: filter_closure_convert(f, x),
+        "ahead of time": lambda: filter_jit(f).lower(x).compile(),
+    }[by]()
+    for _ in range(3):
+        out, rest = g(x)
+        assert jnp.array_equal(out, 2 * x)
+        assert same(rest["inside"], make())
+        change(rest["inside"])
+
+
+def test_objects_of_users_are_the_very_objects():
+    class Own:
+        pass
+
+    own = Own()
+    f = filter_jit(lambda x: (x, own, collections.deque([own])))
+    for _ in range(2):
+        _, one, (two,) = f(X)
+        assert one is own
+        assert two is own
+
+
+async def awaited(x):
+    return x
+
+
+def yields(x):
+    yield x
+
+
+ONCE = {
+    "a generator": yields,
+    "a coroutine (of an async def)": awaited,
+    "an iterator (map)": lambda x: map(abs, [1]),
+    "an iterator (list_iterator)": lambda x: {"a": iter([1])},
+    "an iterator (count)": lambda x: (x, __import__("itertools").count()),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Python iterable type:DeprecationWarning")  # by JAX, from 0.10 on
+@pytest.mark.parametrize("what", ONCE)
+@pytest.mark.parametrize("disabled", [False, True])
+def test_what_can_be_used_once_is_refused_by_its_kind(what, disabled):
+    def f(x):
+        return ONCE[what](x)
+
+    with jax.disable_jit(disabled), pytest.raises(StaticArgumentError) as raised:
+        filter_jit(f)(X)
+    assert (
+        str(raised.value)
+        == f"""\
+f(): the return value is {what}, which can be used once, and a program returns it at every call
+  expected: arrays, and values that stay what they are
+  found: {what}
+  fix: return a list or a tuple of what it yields, and await outside of compiled functions"""
+    )

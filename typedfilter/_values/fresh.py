@@ -1,0 +1,62 @@
+"""What is given to everybody anew: mutable values of Python's own, of which a program keeps one.
+
+A compiled program returns what is no array as it was when it was traced. An object that callers could
+change, or use up, must not be the same one for all of them.
+"""
+
+from __future__ import annotations
+
+import array
+import collections
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+__all__ = ["fresh", "is_changeable", "used_up"]
+
+
+def is_changeable(leaf: Any) -> bool:
+    """Whether this is of a mutable class of Python's or NumPy's own, that JAX takes for a leaf."""
+    return type(leaf) in _COPIES
+
+
+def fresh(value: Any) -> Any:
+    """A copy of what callers could change: of containers of Python's own, at every depth."""
+    copied = _COPIES.get(type(value)) or _INSIDE.get(type(value))
+    return value if copied is None else copied(value)
+
+
+def used_up(leaf: Any) -> str | None:
+    """What this is, if it can be used once: an iterator, a generator, a coroutine; else `None`."""
+    for kind, name in _ONCE.items():
+        if isinstance(leaf, kind):
+            return name
+    own = type(leaf).__module__ in ("builtins", "itertools")
+    return f"an iterator ({type(leaf).__name__})" if own and isinstance(leaf, Iterator) else None
+
+
+def _namespace(value: types.SimpleNamespace) -> types.SimpleNamespace:
+    return types.SimpleNamespace(**{name: fresh(one) for name, one in vars(value).items()})
+
+
+_ONCE: dict[type, str] = {
+    types.CoroutineType: "a coroutine (of an async def)",
+    types.AsyncGeneratorType: "an asynchronous generator",
+    types.GeneratorType: "a generator",
+}
+_COPIES: dict[type, Callable[[Any], Any]] = {
+    set: set,
+    bytearray: bytearray,
+    array.array: lambda value: value[:],
+    collections.Counter: collections.Counter,
+    collections.deque: lambda value: collections.deque(map(fresh, value), value.maxlen),
+    types.SimpleNamespace: _namespace,
+    np.ndarray: np.ndarray.copy,  # of strings, say: any other is an array to JAX
+}
+_INSIDE: dict[type, Callable[[Any], Any]] = {
+    list: lambda value: list(map(fresh, value)),
+    tuple: lambda value: tuple(map(fresh, value)),
+    dict: lambda value: {key: fresh(one) for key, one in value.items()},
+}
