@@ -839,9 +839,46 @@ def test_all_but_the_first_of_a_method_spares_its_instance():
     assert deleted(scale, state) == [False, True]
 
 
-def test_what_is_bound_by_a_module_is_not_donated_by_option():
+@pytest.mark.parametrize("donate", ["all", "all-except-first", "none"])
+def test_the_arrays_of_a_module_that_is_called_are_donated_by_option(donate):
+    traces = []
+
+    @pytree_dataclass
+    class Counter:
+        count: Any
+
+        def __call__(self, x):
+            traces.append(x)
+            return x * self.count, dataclasses.replace(self, count=self.count + 1)
+
+    counter, (x,) = Counter(jnp.ones(3)), fresh(1)
+    for _ in range(3):
+        before = counter.count
+        _, counter = filter_jit(counter, donate=donate)(x)
+        assert deleted(before) == [donate != "none"]
+        if deleted(x) == [True]:
+            (x,) = fresh(1)
+    assert len(traces) == 1
+    assert jnp.array_equal(counter.count, jnp.full(3, 4.0))
+
+
+def test_an_annotation_of_a_module_that_is_called_decides_about_its_arguments_only():
+    @pytree_dataclass
+    class Adder:
+        weight: Any
+
+        def __call__(self, x: Donate[Array]):
+            return x + self.weight
+
     weight, x = fresh(2)
-    filter_jit(Linear(weight), donate="all")(x)
+    filter_jit(Adder(weight))(x)
+    assert deleted(weight, x) == [False, True]
+
+
+def test_a_method_and_what_a_partial_binds_are_spared():
+    weight, x, y = fresh(3)
+    filter_jit(Linear(weight).__call__, donate="all")(x)
+    filter_jit(functools.partial(Linear.__call__, Linear(weight)), donate="all")(y)
     assert deleted(weight) == [False]
 
 

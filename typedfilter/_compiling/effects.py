@@ -31,24 +31,28 @@ class Donated:
         option: `donate=`.
         bound: so many arguments are bound by position; the option does not speak of them,
         named: nor of these, which are bound by name.
+        itself: the first of what is bound is the callable itself, a module, of which the option does speak.
     """
 
     plan: Plan
     option: str = "none"
     bound: int = 0
     named: tuple[str, ...] = ()
+    itself: bool = False
 
     def __call__(self, place: int | str) -> bool:
         """Whether the arrays of the argument at a position, or of that name, are donated."""
         param = self.plan.positional(place) if isinstance(place, int) else self.plan.keyword(place)
         if param is None or param.hint.donate or (isinstance(place, int) and place < self.bound):
-            return param is not None and param.hint.donate
+            return param is not None and (param.hint.donate or (place == 0 and self._donates_itself))
         return self._by_option(param) and not (self._keeps_first(param) and place == self.bound)
 
     def effect(self, param: Param) -> dict[str, Any]:
         """The facts of an `Effect`, and what more is to say for a reason."""
         own = next((one for one in self.plan.params if one.name == param.name), param)
         if own.hint.donate:
+            return {"donated": True}
+        if self._donates_itself and own in self.plan.positionals[:1]:
             return {"donated": True}
         by_option = own not in self.plan.positionals[: self.bound] and self._by_option(own)
         return {"donated": by_option, "first_kept": by_option and self._keeps_first(own)}
@@ -61,6 +65,10 @@ class Donated:
     def _keeps_first(self, param: Param) -> bool:
         is_args = param.kind is Parameter.VAR_POSITIONAL
         return self._but_first and is_args and param is self._first
+
+    @property
+    def _donates_itself(self) -> bool:
+        return self.itself and self.option != "none"
 
     @property
     def _but_first(self) -> bool:

@@ -95,12 +95,13 @@ class Engine:
         bound: int,
         options: JitOptions,
         named: tuple[str, ...] = (),
+        itself: bool = False,
     ) -> None:
         self.plan = plan
         self.module: str = getattr(root, "__module__", None) or __name__
         self.bound = bound  # so many arguments are bound by position: they are there for every call
         self.options = options
-        self.donates = Donated(plan, options.donate, bound, named)
+        self.donates = Donated(plan, options.donate, bound, named, itself)
         self.returns_arrays = plan.returns.role in (Role.ARRAYS, Role.TRACED) and not links
         annotated = False if links else Placement.of(root, plan).annotated
         self.placement = Placement(plan, annotated, bound, options.shardings)

@@ -27,7 +27,7 @@ from typedfilter._values.keys import exact_key, static_problem
 from typedfilter._values.leaves import is_array_or_struct
 from typedfilter._values.memory import Attached
 from typedfilter._wrapping.frames import ends_at_caller
-from typedfilter._wrapping.stack import Bind, Link, unwind
+from typedfilter._wrapping.stack import Bind, Link, is_module_below, unwind
 from typedfilter._wrapping.wrapper import Transform, Wrapper
 from typedfilter.errors import StaticArgumentError
 
@@ -47,6 +47,7 @@ class Site:
     bound: int
     options: JitOptions
     named: tuple[str, ...] = ()  # what is bound by name; only where that makes a difference
+    itself: bool = False  # whether what is bound first is the callable itself; likewise
 
     def engine(self) -> Engine:
         """The engine of this function, shared by all who jit it with the same options.
@@ -63,7 +64,7 @@ class Site:
 
     def lone_engine(self) -> Engine:
         """An engine that nobody else will find, for a look at what it would do."""
-        return Engine(self.root, self.links, self.plan, self.bound, self.options, self.named)
+        return Engine(self.root, self.links, self.plan, self.bound, self.options, self.named, self.itself)
 
     def engines(self) -> list[Engine]:
         """All that `engine` has made for this function and these options, whatever was defined then."""
@@ -71,7 +72,7 @@ class Site:
 
     @property
     def _key(self) -> tuple[Any, ...]:
-        return self.links, self.bound, self.options, self.named
+        return self.links, self.bound, self.options, self.named, self.itself
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -94,13 +95,21 @@ class Compiling(Transform):
         for link in self.inside:
             unwound = unwound.then(link)
         binds = [link for link in unwound.links if isinstance(link, Bind)]
+        itself = options.donate != "none" and is_module_below(fn)
         if len(binds) < len(unwound.links):
             # What is bound below another transform travels as one argument, in front of all others.
             plan = plan_of(fn)
             if not unwound.bound:
                 return Site(unwound.root, unwound.links, plan, 0, options), (), {}
             return (
-                Site(unwound.root, unwound.links, plan.with_first("bound"), 1, options),
+                Site(
+                    unwound.root,
+                    unwound.links,
+                    plan.with_first("bound"),
+                    1,
+                    options,
+                    itself=itself and len(unwound.bound) == 1,
+                ),
                 (unwound.bound,),
                 {},
             )
@@ -111,7 +120,7 @@ class Compiling(Transform):
             args += [next(values) for _ in range(bind.positional)]
             kwargs |= {name: next(values) for name in bind.names}
         named = () if options.donate == "none" else tuple(sorted(kwargs))
-        site = Site(unwound.root, (), plan_of(unwound.root), len(args), options, named)
+        site = Site(unwound.root, (), plan_of(unwound.root), len(args), options, named, itself)
         return site, tuple(args), kwargs
 
     def donated(self, fn: Callable[..., Any]) -> Donated:

@@ -15,7 +15,7 @@ import jax
 
 from typedfilter._wrapping.wrapper import BoundWrapper, Transform, Wrapper
 
-__all__ = ["Bind", "Link", "Unwound", "rewind", "unwind"]
+__all__ = ["Bind", "Link", "Unwound", "is_module_below", "rewind", "unwind"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +64,13 @@ def unwind(fn: Any) -> Unwound:
 def _is_module(fn: Any) -> bool:
     """Whether `fn` is a pytree with a `__call__` of its own: its arrays are inputs, not constants."""
     return not jax.tree_util.all_leaves([fn]) and not isinstance(fn, type)
+
+
+def is_module_below(fn: Any) -> bool:
+    """Whether what a stack of transforms and partials is made of is a module."""
+    while isinstance(fn, Wrapper | functools.partial):
+        fn = fn.__wrapped__ if isinstance(fn, Wrapper) else fn.func
+    return not isinstance(fn, BoundWrapper | types.MethodType) and _is_module(fn)
 
 
 def rewind(

@@ -148,7 +148,8 @@ def filter_jit(
         fun: a pure function, method, class, partial, or callable pytree, whose arrays stay inputs.
         donate: `"all"` donates every array, `"all-except-first"` all but those of the first argument;
             `"warn"` and `"warn-except-first"` do the same, and let JAX warn about buffers that it could
-            not use. With `"none"` only arguments annotated `Donate[...]` are donated.
+            not use. Those of `fun` itself, where it is a module, are donated with all of these; what a
+            method or a partial is bound to is not. With `"none"` only arguments annotated `Donate[...]` are.
         check: check shapes, dtypes and types while tracing. A compiled call is not slowed down by it. `False`
             also turns off the checks of whatever `fun` calls: other functions with transforms, too.
         inline: as in `jax.jit`.
