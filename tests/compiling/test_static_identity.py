@@ -595,3 +595,48 @@ def test_the_dtype_the_branch_and_the_sign_are_those_of_the_value_that_is_passed
     with np.errstate(divide="ignore"):
         for zero, expected in [(0.0, np.inf), (-0.0, -np.inf), (0.0, np.inf), (-0.0, -np.inf)]:
             assert inverse(X, zero)[0] == expected
+
+
+@pytree_dataclass
+class Settings:
+    """Nothing of it is an array."""
+
+    size: Static[Any]
+    name: Static[str] = "a"
+
+
+@pytree_dataclass
+class Configured:
+    w: Any
+    settings: Static[Settings]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda f, settings: f(jnp.ones(2), settings),
+        lambda f, settings: f(jnp.ones(2), settings=settings),
+        lambda f, settings: f(jnp.ones(2), (settings, 1)),
+        lambda f, settings: f(Configured(jnp.ones(2), settings), 1),
+    ],
+    ids=["static", "by name", "inside", "in a field"],
+)
+@pytest.mark.parametrize("annotated", [False, True])
+def test_equal_structures_without_arrays_are_one_program(call, annotated):
+    traces = []
+
+    def plain(x, settings):
+        traces.append(settings)
+        return x
+
+    def static(x, settings: Static[Any]):
+        traces.append(settings)
+        return x
+
+    f = filter_jit(static if annotated else plain)
+    for _ in range(3):
+        call(f, Settings(2))
+    assert len(traces) == 1
+    for other in (Settings(True), Settings(1), Settings(1.0), Settings(2, "b")):
+        call(f, other)
+    assert len(traces) == 5

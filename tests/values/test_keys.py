@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import datetime
 import enum
 import functools
 import gc
+import ipaddress
+import pathlib
 import pickle
+import re
 import sys
 import threading
+import uuid
 import weakref
+import zoneinfo
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import jax
@@ -95,6 +103,11 @@ class FrozenDict(dict):
 
 NAN = float("nan")
 
+UTC = datetime.UTC
+EAST = datetime.timezone(datetime.timedelta(hours=1))
+NAMED = datetime.timezone(datetime.timedelta(0), "here")
+NOON = datetime.datetime(2020, 1, 1, 12)
+
 # All equal to some other one here, or equal under ==, and all different programs.
 DIFFERENT = [
     *(0, False, 0.0, -0.0, 0j, complex(0.0, -0.0), complex(-0.0, 0.0)),
@@ -121,6 +134,13 @@ DIFFERENT = [
         FrozenDict(a=1, b=2),
         FrozenDict(b=2, a=1),
     ),
+    *map(Decimal, ("1", "1.0", "1.00", "0", "-0", "0.0", "NaN", "-NaN", "Infinity")),
+    *(Fraction(1), Fraction(1, 2), uuid.UUID(int=1), ipaddress.ip_address("0.0.0.1"), re.compile("1")),
+    *(re.compile("1", re.IGNORECASE), pathlib.PurePosixPath("1"), pathlib.PureWindowsPath("1")),
+    *(NOON, NOON.replace(fold=1), NOON.replace(tzinfo=UTC), NOON.replace(hour=13, tzinfo=EAST), NOON.date()),
+    *(NOON.replace(tzinfo=NAMED), NOON.time(), NOON.time().replace(fold=1), NOON.time().replace(tzinfo=UTC)),
+    *(UTC, EAST, NAMED, datetime.timedelta(hours=1), zoneinfo.ZoneInfo("UTC")),
+    *(list[1], list[True], list[1.0], tuple[int], list[int], list[list[1]], list[list[True]]),
     *(
         int,
         float,
@@ -160,6 +180,10 @@ def test_no_two_values_that_a_program_can_tell_apart_have_one_key():
         lambda: range(10**20),
         lambda: FrozenDict(a=float("nan")),
         lambda: Modulo(3),
+        lambda: Decimal("sNaN1"),
+        lambda: datetime.datetime(2020, 1, 1, fold=1, tzinfo=datetime.timezone(datetime.timedelta(hours=2))),
+        lambda: datetime.time(1, tzinfo=zoneinfo.ZoneInfo("UTC")),
+        lambda: list[dict[str, 1.0]],
     ],
 )
 def test_equal_values_made_twice_have_one_key_nan_included(make):
@@ -312,6 +336,11 @@ def test_types_whose_own_equality_is_exact_need_no_key(cls):
         np.bool_,
         ml_dtypes.bfloat16,
         type("Metres", (float,), {}),
+        Decimal,
+        datetime.datetime,
+        datetime.time,
+        datetime.timezone,
+        type(list[int]),
     ],
 )
 def test_types_whose_own_equality_is_too_coarse_need_a_key(cls):

@@ -16,7 +16,7 @@ import weakref
 from collections.abc import Hashable
 from typing import Any
 
-from typedfilter._values.keys import current, exact_key
+from typedfilter._values.keys import current, exact_key, is_self_exact
 from typedfilter._values.memory import ByClass, InternTable, PerObject
 from typedfilter.errors import TypedFilterError
 
@@ -111,7 +111,7 @@ and `==`, is exact for them, and nothing hangs on them that would be kept alive.
 def _is_by_identity(cls: type) -> bool:
     own: Any = cls
     by_value = own.__eq__ is not object.__eq__ or own.__hash__ is not object.__hash__
-    return not by_value and cls.__weakrefoffset__ != 0
+    return not by_value and is_self_exact(cls) and cls.__weakrefoffset__ != 0
 
 
 _BY_IDENTITY = ByClass(_is_by_identity)

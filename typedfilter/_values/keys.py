@@ -8,9 +8,12 @@ compared by keys that are equal only when no program could tell the values apart
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import decimal
 import enum
 import operator
 import struct
+import types
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any, Protocol, TypeVar
 
@@ -44,6 +47,16 @@ def _has_generated_eq(cls: type) -> bool:
     )
 
 
+def _structure_fields(cls: type) -> tuple[str, ...]:
+    """The fields of a `pytree_dataclass` that has static fields alone, and no `__eq__` of its own."""
+    hidden = vars(cls).get("__typedfilter_static__")
+    if hidden is None or not _inherits_eq(cls, object) or "__hash__" in vars(cls):
+        return ()
+    names = tuple([field.name for field in dataclasses.fields(cls)])
+    return names if set(names) == set(hidden.names) else ()
+
+
+_STRUCTURES = ByClass(_structure_fields)
 _FIELDS_COMPARED = ByClass(_fields_compared)
 _HAS_GENERATED_EQ = ByClass(_has_generated_eq)
 
@@ -116,6 +129,28 @@ def _span_key(cls: type, value: Any, owned: bool) -> Hashable:
     return cls, _key(value.start, owned), _key(value.stop, owned), _key(value.step, owned)
 
 
+def _decimal_key(cls: type, value: Any, owned: bool) -> Hashable:
+    """Digits and exponent: `1.0` is `1.00` to `==`, and `0` is `-0`."""
+    digits: Hashable = tuple(value.as_tuple())
+    return (cls, digits) if _inherits_eq(cls, decimal.Decimal) else (cls, digits, value)
+
+
+def _moment_key(cls: type, value: Any, owned: bool) -> Hashable:
+    """What a time or a date with a time shows, in which zone: one moment has many."""
+    base = datetime.datetime if issubclass(cls, datetime.datetime) else datetime.time
+    shown = cls, value.isoformat(), value.fold, _key(value.tzinfo, owned)
+    return shown if _inherits_eq(cls, base) else (*shown, value)
+
+
+def _zone_key(cls: type, value: Any, owned: bool) -> Hashable:
+    return cls, value.utcoffset(None), value.tzname(None)
+
+
+def _alias_key(cls: type, value: Any, owned: bool) -> Hashable:
+    """Of `list[1]`, which is `list[True]` to `==`."""
+    return cls, value.__origin__, _key(value.__args__, True), repr(value)
+
+
 def _container_key(cls: type, value: Any, owned: bool) -> Hashable:
     if cls.__hash__ is None and not owned:
         hash(value)
@@ -134,6 +169,11 @@ def _fields_key(cls: type, value: Any, owned: bool) -> Hashable:
     return (cls, fields) if _HAS_GENERATED_EQ[cls] else (cls, fields, value)
 
 
+def _structure_key(cls: type, value: Any, owned: bool) -> Hashable:
+    """To JAX two such objects are one structure: so they are as static values."""
+    return cls, tuple([_key(getattr(value, name), True) for name in _STRUCTURES[cls]])
+
+
 def _key_maker(cls: type) -> Callable[[type, Any, bool], Hashable]:
     if issubclass(cls, enum.Enum):  # members are single objects, whatever type their values mix in
         return _opaque_key
@@ -143,10 +183,16 @@ def _key_maker(cls: type) -> Callable[[type, Any, bool], Hashable]:
         (complex, _complex_key),
         ((range, slice), _span_key),
         (_CONTAINERS, _container_key),
+        (decimal.Decimal, _decimal_key),
+        ((datetime.datetime, datetime.time), _moment_key),
+        (datetime.timezone, _zone_key),
+        (types.GenericAlias, _alias_key),
     ):
         if issubclass(cls, bases):
             return maker
-    return _fields_key if _FIELDS_COMPARED[cls] else _opaque_key
+    if _FIELDS_COMPARED[cls]:
+        return _fields_key
+    return _structure_key if _STRUCTURES[cls] else _opaque_key
 
 
 _KEY_MAKERS = ByClass(_key_maker)
@@ -156,7 +202,8 @@ is_self_exact: Callable[[type], bool] = _SELF_EXACT.__getitem__
 """Whether two values of exactly this class that are `==` can't be told apart by a program.
 
 Then `jax.jit`'s own comparison of static arguments, by type and `==`, is exact. False for floats, complex
-numbers, NumPy scalars, containers, ranges, slices and dataclasses that compare by their fields."""
+numbers, NumPy scalars, containers, ranges, slices, decimals, times and dataclasses that compare by their
+fields."""
 
 
 class _Entry(Protocol):
