@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, overload
 
-import jax
-
 from typedfilter._declarations import T
 from typedfilter._differentiating.targets import Targets, can_differentiate
 from typedfilter._reading.plan import Param, plan_of
+from typedfilter._values.trees import flatten
 from typedfilter.errors import PytreeError
 
 __all__ = ["trainable"]
@@ -66,7 +65,7 @@ def trainable(model: Any, /, *, loss: Callable[..., Any] | None = None, mask: bo
 
 
 def _of(tree: Any, param: Param | None, mask: bool) -> Any:
-    leaves, treedef = jax.tree_util.tree_flatten(tree)
+    leaves, treedef = flatten(tree)
     chosen = can_differentiate(leaves, tree, param)
     if mask:
         return treedef.unflatten(chosen)
