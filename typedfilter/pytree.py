@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, overload
 
 import jax
@@ -182,14 +182,48 @@ class _StaticPart(tuple[type, Interned]):
 
 
 class _Namespace(dict[str, Any]):
-    """The `__dict__` of an instance that was flattened: its attributes, and beside them its static part."""
+    """The `__dict__` of an instance that was flattened: its attributes, and its static part, which it hides.
 
-    __slots__ = ("part",)
+    Python finds an attribute in it by a look-up in C that knows nothing of these methods; whoever lists or
+    copies it, or asks it for a name (`vars(model)`, `Model(**vars(model))`), goes by them.
+    """
 
-    part: _StaticPart
+    __slots__ = ()
+
+    def _shown(self) -> dict[str, Any]:
+        return {name: dict.__getitem__(self, name) for name in self}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([name for name in dict.__iter__(self) if name != HIDDEN])
+
+    def __len__(self) -> int:
+        return dict.__len__(self) - dict.__contains__(self, HIDDEN)
+
+    def __contains__(self, name: object) -> bool:
+        return name != HIDDEN and dict.__contains__(self, name)
+
+    def __eq__(self, other: object) -> bool:
+        return self._shown() == other
+
+    __hash__ = None  # as of any dictionary
+
+    def __repr__(self) -> str:
+        return repr(self._shown())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return dict, (dict(self),)
+        return dict, (self._shown(),)
+
+    def keys(self) -> Any:
+        return self._shown().keys()
+
+    def values(self) -> Any:
+        return self._shown().values()
+
+    def items(self) -> Any:
+        return self._shown().items()
+
+    def copy(self) -> dict[str, Any]:
+        return self._shown()
 
 
 class _Hidden:
@@ -202,16 +236,12 @@ class _Hidden:
         self._cached = cached and self._empty is None
 
     def __get__(self, instance: Any, owner: Any) -> Any:
-        if self._cached:
-            try:
-                return instance.__dict__.part
-            except AttributeError:  # nobody asked before
-                pass
         if instance is None:
             return self
         if owner.__init__ is not self._guard.init:  # somebody else's came above it
             owner.__init__ = self._guard.before(owner.__init__)
         if self._empty is not None:
+            setattr(owner, HIDDEN, self._empty)  # the same for all instances: from now on found in C
             return self._empty
         part = self._part(instance, owner)
         if self._cached:
@@ -296,13 +326,13 @@ def _signature(init: Callable[..., None], hints: dict[str, Hint]) -> inspect.Sig
 
 
 def _restore_in_dict(instance: Any, attributes: dict[str, Any]) -> None:
-    part: _StaticPart = attributes.pop(HIDDEN)
+    part: _StaticPart = attributes[HIDDEN]
     if part.values:
         namespace = _Namespace(part.values)
-        namespace.part = part
         namespace |= attributes
         _set_attribute(instance, "__dict__", namespace)
     else:
+        del attributes[HIDDEN]
         instance.__dict__.update(attributes)
 
 
@@ -327,7 +357,7 @@ def _refuse_deletion(self: Any, name: str) -> None:
 def _state_without_cache(self: Any) -> Any:
     """For copy and pickle: whoever changes a copy's static fields must not find the old static part there."""
     state: Any = object.__getstate__(self)
-    return dict(state) if type(state) is _Namespace else state
+    return state.copy() if type(state) is _Namespace else state
 
 
 # --- what goes wrong ----------------------------------------------------------------------------------------
