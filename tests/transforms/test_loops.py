@@ -36,8 +36,8 @@ class Search:
     steps: int
     fn: Any = jnp.sin
 
-    def goes_on(self) -> bool:
-        return jnp.logical_and(self.high - self.low > 1e-3, self.steps < 50)  # type: ignore[return-value]  # traced
+    def goes_on(self) -> Bool[Array, ""]:
+        return jnp.logical_and(self.high - self.low > 1e-3, self.steps < 50)
 
     def next(self) -> Search:
         mid = (self.low + self.high) / 2
