@@ -41,6 +41,7 @@ from typedfilter.transforms.map import filter_associative_scan, filter_map
 from typedfilter.transforms.pmap import filter_pmap
 from typedfilter.transforms.scan import filter_scan
 from typedfilter.transforms.shard import filter_shard
+from typedfilter.transforms.shard_map import filter_shard_map
 from typedfilter.transforms.tracing import filter_eval_shape, filter_make_jaxpr
 from typedfilter.transforms.vjp import filter_vjp
 from typedfilter.transforms.vmap import filter_vmap
@@ -88,6 +89,7 @@ __all__ = [
     "filter_pure_callback",
     "filter_scan",
     "filter_shard",
+    "filter_shard_map",
     "filter_switch",
     "filter_value_and_grad",
     "filter_vjp",

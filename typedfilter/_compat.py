@@ -30,6 +30,7 @@ __all__ = [
     "spec_entries",
     "tells_of_deleted",
     "tells_of_donated_twice",
+    "varying_axes",
 ]
 
 NAMED_STATICS_ARE_EXACT = jax.__version_info__ >= (0, 9)
@@ -49,6 +50,13 @@ DONATED_CALLS_CRASH = jax.__version_info__ < (0, 11)
 def spec_entries(spec: PartitionSpec) -> tuple[Any, ...]:
     """What a `PartitionSpec` says of each dimension; one that is unreduced is not to be iterated."""
     return tuple(spec.partitions if hasattr(spec, "partitions") else spec)
+
+
+def varying_axes(array: Any) -> frozenset[str]:
+    """The axes of the mesh along which an array inside of `jax.shard_map` differs from device to device."""
+    aval: Any = jax.typeof(array)
+    kind = getattr(aval, "manual_axis_type", None)  # `vma` before JAX 0.10
+    return frozenset(map(str, kind.varying if kind is not None else getattr(aval, "vma", ())))
 
 
 def concrete_mesh() -> Any:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import (
     TYPE_CHECKING,
@@ -28,7 +29,7 @@ from typing import (
 )
 
 from jax import Array, ShapeDtypeStruct
-from jax.sharding import PartitionSpec, Sharding
+from jax.sharding import AbstractMesh, Mesh, PartitionSpec, Sharding
 from jax.typing import ArrayLike
 from typing_extensions import TypeVar, TypeVarTuple, dataclass_transform
 
@@ -450,6 +451,17 @@ class PmapKeywords(MapKeywords, total=False):
     donate: PmapDonation
     devices: Sequence[DeviceLike] | None
     backend: str | None
+
+
+class ShardMapKeywords(TypedDict, total=False):
+    """The options of `filter_shard_map`."""
+
+    mesh: Mesh | AbstractMesh | None
+    in_specs: Any
+    out_specs: Any
+    axis_names: AbstractSet[str]
+    check_vma: bool
+    check: bool
 
 
 class CheckpointKeywords(TypedDict, total=False):

@@ -65,7 +65,9 @@ class TypedFilterError(Exception):
     def __str__(self) -> str:
         subject = f"{self.function}(): " if self.function else ""
         if self.parameter:
-            subject += "the return value " if self.parameter == "return" else f"argument `{self.parameter}` "
+            is_return = self.parameter.partition("[")[0].partition(".")[0] == "return"
+            path = self.parameter.removeprefix("return")
+            subject += f"the return value{path} " if is_return else f"argument `{self.parameter}` "
         lines = [subject + self.problem]
         for label, fact in (("expected", self.expected), ("found", self.actual), ("fix", self.fix)):
             if fact:

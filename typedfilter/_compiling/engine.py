@@ -57,7 +57,7 @@ from typedfilter._values.memory import weakly
 from typedfilter._wrapping import blame as _diagnose
 from typedfilter._wrapping.call import OMITTED
 from typedfilter._wrapping.frames import outside
-from typedfilter._wrapping.stack import Link
+from typedfilter._wrapping.stack import Bind, Link
 
 __all__ = [
     "Engine",
@@ -103,7 +103,8 @@ class Engine:
         self.options = options
         self.donates = Donated(plan, options.donate, bound, named, itself)
         self.returns_arrays = plan.returns.role in (Role.ARRAYS, Role.TRACED) and not links
-        annotated = False if links else Placement.of(root, plan).annotated
+        outside = all(isinstance(link, Bind) or link.places_outside for link in links)
+        annotated = outside and Placement.of(root, plan).annotated
         self.placement = Placement(plan, annotated, bound, options.shardings)
         result = self.placement.of_result()
         opens = not self.returns_arrays and result.for_jit and not is_place(result.places)

@@ -17,7 +17,16 @@ from typedfilter._compat import SET_MESH, spec_entries
 from typedfilter._reading.text import spec_text
 from typedfilter._values.text import array_text
 
-__all__ = ["Problem", "axes_of", "entry_axes", "fit_problem", "manual_axes", "mesh_problem", "spec_problem"]
+__all__ = [
+    "Problem",
+    "axes_of",
+    "entry_axes",
+    "fit_problem",
+    "manual_axes",
+    "mesh_problem",
+    "spec_fit_problem",
+    "spec_problem",
+]
 
 Problem = dict[str, str]
 """The fields of an error, less whose it is."""
@@ -123,7 +132,12 @@ def fit_problem(target: Any, array: Any, even: bool) -> Problem | None:
         return problem
     spec = target if isinstance(target, PartitionSpec) else target.spec
     mesh = jax.sharding.get_abstract_mesh() if isinstance(target, PartitionSpec) else target.mesh
-    return _rank_problem(spec, array) or (_size_problem(spec, mesh.shape, array) if even else None)
+    return spec_fit_problem(spec, mesh.shape if even else None, array)
+
+
+def spec_fit_problem(spec: PartitionSpec, sizes: Mapping[str, int] | None, array: Any) -> Problem | None:
+    """Why an array can't be split by `spec`: too few dimensions, or (with `sizes`) parts of several sizes."""
+    return _rank_problem(spec, array) or (None if sizes is None else _size_problem(spec, sizes, array))
 
 
 def _rank_problem(spec: PartitionSpec, array: Any) -> Problem | None:

@@ -45,6 +45,8 @@ class Transform(abc.ABC):
     """
 
     name: ClassVar[str]
+    places_outside: ClassVar[bool] = False
+    """Whether the places in annotations are about what the transformed callable takes, not its body."""
     reads: ClassVar[frozenset[str]] = frozenset()  # the markers by which it does what it does
     check: bool = dataclasses.field(default=True, kw_only=True)
 
