@@ -12,6 +12,7 @@ from typing import Any, overload
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from typedfilter._looping.bodies import body_and_plan, parameter, plan_of_body
@@ -176,7 +177,7 @@ def _fori_loop(bodies: Sequence[Callable[..., Any]], pieces: Sequence[Piece], op
 
 def _known(bound: Any) -> Any:
     """A bound as a number where it is known now: the loop then has as many steps as JAX can count."""
-    if isinstance(bound, jax.core.Tracer) or not isinstance(bound, jax.Array | np.ndarray):
+    if isinstance(bound, Tracer) or not isinstance(bound, jax.Array | np.ndarray):
         return bound
     if bound.shape != () or not jnp.issubdtype(bound.dtype, jnp.integer):
         return bound
