@@ -28,7 +28,8 @@ def body_and_plan(fn: Callable[..., Any], *, check: bool) -> tuple[Callable[...,
     """A body with the checks of its annotations, and its plan."""
     plan = plan_of_body(fn)
     params = tuple(dataclasses.replace(param, hint=_as_passed(param.hint)) for param in plan.params)
-    return body_for(fn, dataclasses.replace(plan, params=params), check=check), plan
+    returns = dataclasses.replace(plan.returns, role=Role.TRACED)
+    return body_for(fn, dataclasses.replace(plan, params=params, returns=returns), check=check), plan
 
 
 def parameter(plan: Plan, index: int) -> Param | None:

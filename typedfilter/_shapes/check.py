@@ -210,7 +210,7 @@ class _Checked:
         variadic = {arg.name for arg in (self._rest, self._extra) if arg is not None}
         self._named = {name: arg for name, arg in arguments.items() if name not in positional_only | variadic}
         self._returns = kind_of(plan.returns.type)
-        self._returned = returned_by(plan.params)
+        self._returned = returned_by(plan.params, plan.returns)
         self._canonical = any(arg.canonical for arg in arguments.values())
         self._computed = any(arg.computed for arg in arguments.values())
         found = (self._returns, *(arg.kind for arg in arguments.values()))

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import jax
 
 from typedfilter._reading import kinds
+from typedfilter._reading.hints import UNANNOTATED, Hint
 from typedfilter._reading.kinds import Kind, kind_of
 from typedfilter._reading.plan import Param
 from typedfilter._reading.roles import Role
@@ -28,10 +29,14 @@ class Returned(NamedTuple):
 NOTHING = Returned(numbers=False, numpy=False)
 
 
-def returned_by(params: Iterable[Param]) -> Returned:
-    """What stands for what in the result of a function with these parameters."""
+def returned_by(params: Iterable[Param], returns: Hint = UNANNOTATED) -> Returned:
+    """What stands for what in the result of a function with these parameters.
+
+    Its own hint has a role only where a transform gives it one: loops trace all numbers, results too.
+    """
     hints = [param.hint for param in params]
-    numbers = any(hint.role is Role.TRACED or hint.diff is True for hint in hints)
+    traced = any(hint.role is Role.TRACED or hint.diff is True for hint in hints)
+    numbers = traced or returns.role is Role.TRACED
     return Returned(numbers, any(_takes_numpy(kind_of(hint.type)) for hint in hints))
 
 
