@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import functools
 import gc
 import weakref
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, final
 
 import equinox
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from jax import Array
 from jaxtyping import Float, Int
 
+from typedfilter import AnnotationError, filter_grad, filter_jit
 from typedfilter._reading.fields import (
     NO_MARK,
     LeafMark,
     field_hints,
     has_marks,
-    is_array_only_class,
+    is_array_only,
     leaf_marks,
 )
 from typedfilter.annotations import AxisSpec, Diff, Donate, NoDiff, Static, Traced
@@ -230,30 +233,157 @@ class Unregistered:
     w: Array
 
 
+@final
+@pytree_dataclass
+class Sealed:
+    w: Array
+
+
+@pytree_dataclass
+class HoldsSealed:
+    sealed: Sealed
+    rate: Traced[float]
+
+
+class OfRecords(dict[str, Any]):
+    """A dataclass and a dictionary, as results of models are in some libraries."""
+
+
+@jax.tree_util.register_pytree_node_class
+@dataclasses.dataclass
+class Output(OfRecords):
+    w: Array
+
+    def tree_flatten(self) -> Any:
+        return (self.w,), None
+
+    @classmethod
+    def tree_unflatten(cls, aux: Any, children: Any) -> Output:
+        return cls(*children)
+
+
+class Solver(equinox.Module):
+    rate: equinox.AbstractVar[Float[Array, ""]]
+
+    @abc.abstractmethod
+    def step(self) -> Any: ...
+
+
+class Solved(equinox.Module):
+    solver: Solver
+
+
 @pytest.mark.parametrize(
-    ("cls", "expected"),
+    ("value", "expected"),
     [
-        (Layer, True),
-        (Holder, True),
-        (ByNumber, False),
-        (equinox.nn.Linear, True),
-        (Loose, False),
-        (HoldsLoose, False),
-        (Counted, False),
-        (Chain, False),
-        (Open, True),
-        (Wider, False),
-        (HoldsOpen, False),  # its value may be a Wider
-        (Registered, False),  # a static leaf
-        (Unregistered, False),
-        (Keyless, False),
-        (int, False),
-        (list, False),
+        (Layer(X), True),
+        (Holder(Layer(X), [], None, {}, 1.0), False),  # its layers may be of subclasses
+        (HoldsSealed(Sealed(X), 1.0), True),
+        (ByNumber({1: X}), False),
+        (equinox.nn.Linear(1, 1, key=jax.random.key(0)), True),
+        (Loose(X), False),
+        (HoldsLoose(Loose(X)), False),
+        (Counted(1), False),
+        (Chain(X, None), False),
+        (Open(X), True),
+        (Wider(X), False),
+        (HoldsOpen(Open(X)), False),  # its value may be a Wider
+        (Unregistered(X), False),
+        (Output(X), False),
+        (Solved(X), False),  # asked of the instance: nobody makes a Solver to learn about it
+        (3, False),
+        ([], False),
     ],
+    ids=lambda value: type(value).__name__,
 )
-def test_a_class_is_array_only_by_the_annotations_of_its_data(cls: type, expected: bool):
-    assert is_array_only_class(cls) is expected
-    assert is_array_only_class(cls) is expected  # from the cache
+def test_a_class_is_array_only_by_the_annotations_of_its_data(value: Any, expected: bool):
+    assert is_array_only(value) is expected
+    assert is_array_only(value) is expected  # from the cache
+
+
+def test_a_subclass_that_comes_later_keeps_its_static_field():
+    @pytree_dataclass
+    class Base:
+        w: Float[Array, "n"]
+
+    @pytree_dataclass
+    class Model:
+        layer: Base
+
+    seen: list[Any] = []
+
+    @filter_jit
+    def f(model: Model) -> Array:
+        seen.append(model)
+        return model.layer.w
+
+    f(Model(Base(X)))
+
+    @pytree_dataclass
+    class Later(Base):
+        mode: Any = "sum"
+        n: Any = 3
+
+    f(Model(Later(X)))
+    assert (seen[1].layer.mode, type(seen[1].layer.n)) == ("sum", int)
+
+
+def keyless(cls: Any) -> Any:
+    """Register a dataclass by hand, without keys, and its fields in the opposite order."""
+    names = [field.name for field in dataclasses.fields(cls)][::-1]
+    jax.tree_util.register_pytree_node(
+        cls,
+        lambda node: ([getattr(node, name) for name in names], None),
+        lambda _, children: cls(**dict(zip(names, children, strict=True))),
+    )
+    return cls
+
+
+def test_tied_weights_keep_the_marks_of_their_fields_apart():
+    @keyless
+    @dataclasses.dataclass
+    class Tied:
+        a: NoDiff[Array]
+        b: Array
+
+    @keyless
+    @dataclasses.dataclass
+    class Rates:
+        a: Traced[float]
+        b: Any
+
+    assert leaf_marks(Tied(X, X)) == [NO_MARK, FROZEN] == leaf_marks(Tied(X, X + 1))
+    assert leaf_marks(Rates(1.0, 1.0)) == [NO_MARK, LeafMark(traced=True)]
+    gradient = filter_grad(lambda tied: (tied.a * tied.b).sum())(Tied(X, X))
+    assert gradient.a is None
+    np.testing.assert_array_equal(gradient.b, X)
+
+
+def test_a_class_that_can_not_tell_its_tied_fields_apart_is_refused():
+    @dataclasses.dataclass
+    class Curious:
+        a: NoDiff[Array]
+        b: Array
+
+    jax.tree_util.register_pytree_node(
+        Curious, lambda node: ((node.a, node.b, *node.a.shape[:0]), None), lambda _, pair: Curious(*pair)
+    )
+    with pytest.raises(AnnotationError, match="has one value in `a` and `b`, and marks that tell them apart"):
+        leaf_marks(Curious(X, X))
+
+
+def test_nobody_s_class_is_built_around_placeholders_to_name_its_leaves():
+    @jax.tree_util.register_dataclass
+    @dataclasses.dataclass
+    class Picky:
+        w: Array
+        n: Any
+
+        def __post_init__(self) -> None:
+            assert self.w.ndim == 1
+
+    picky = Picky(jnp.ones(3), "static")
+    assert filter_jit(lambda p, s: p.w.sum())(picky, {"a": 1, "b": "c"}) == 3.0
 
 
 def test_a_flatten_function_that_wants_values_is_no_error():
@@ -269,7 +399,7 @@ def test_a_flatten_function_that_wants_values_is_no_error():
         def tree_unflatten(cls, aux: Any, children: Any) -> Picky:
             return cls(*children)
 
-    assert not is_array_only_class(Picky)
+    assert not is_array_only(Picky(X))
     assert leaf_marks(Picky(X)) == [NO_MARK]
 
 
@@ -279,7 +409,7 @@ def test_a_field_with_an_unknown_name_is_not_known_to_be_an_array():
         w: Int[Array, "n"]
         x: Absent
 
-    assert not is_array_only_class(Vague)
+    assert not is_array_only(Vague(X, X))
     assert leaf_marks(Vague(X, X)) == [NO_MARK] * 2
 
 
@@ -290,7 +420,7 @@ def test_nothing_keeps_a_dropped_class_alive():
             w: NoDiff[Array]
 
         assert has_marks(Dropped)
-        assert not is_array_only_class(Dropped)  # not registered: JAX would keep it
+        assert not is_array_only(Dropped(X))  # not registered: JAX would keep it
         return weakref.ref(Dropped)
 
     ref = make()

@@ -11,7 +11,7 @@ from typedfilter._compiling.modes import Mode, array_types, is_left_out, mode_of
 from typedfilter._compiling.packing import taken_leaves
 from typedfilter._placing.places import places_text
 from typedfilter._placing.shardings import in_shardings
-from typedfilter._reading.fields import is_array_only_class
+from typedfilter._reading.fields import says_arrays_only
 from typedfilter._reading.plan import Param, Plan
 from typedfilter._reading.roles import Role
 from typedfilter._values.leaves import stands_for_array, struct_of
@@ -98,12 +98,12 @@ class Traces(Effects):
         hint = param.hint
         if hint.role is Role.STATIC:
             return self.effect(Act.STATIC, Reason.of(hint))
-        whole = hint.role is not Role.AUTO or (isinstance(hint.type, type) and is_array_only_class(hint.type))
         places = in_shardings(self.plan, self.in_places).of(param)
         donation = self.donated.effect(param)
         reasons = [Reason.of(hint), *_placed_by("in_shardings", places)]
         if donation["donated"] and not hint.donate:
             reasons.append(Reason(f"donate={self.donated.option!r}"))
+        whole = hint.role is not Role.AUTO or says_arrays_only(hint.type)
         act = Act.TRACED if whole else Act.BY_LEAF
         return self.effect(act, *reasons, placed=places is not None or hint.sharding is not None, **donation)
 

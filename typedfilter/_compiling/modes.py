@@ -15,7 +15,7 @@ import jax
 from typedfilter._compat import NAMED_STATICS_ARE_EXACT
 from typedfilter._compiling.packing import IsArrayType, every_type
 from typedfilter._compiling.tokens import is_raw
-from typedfilter._reading.fields import is_array_only_class, may_hold_static
+from typedfilter._reading.fields import is_array_only, may_hold_static
 from typedfilter._reading.hints import Hint, role_of
 from typedfilter._reading.plan import Binding, Param, Plan
 from typedfilter._reading.roles import Role
@@ -115,7 +115,7 @@ def mode_of(param: Param | None, value: Any, structs: bool) -> Mode:
         return Mode.TRACED
     if role is Role.AUTO:
         is_array_type = struct_or_array_type if structs else leaf_is_array_type
-        if value is None or is_array_type(cls) is not False or is_array_only_class(cls):
+        if value is None or is_array_type(cls) is not False or is_array_only(value):
             return Mode.TRACED
         if not jax.tree_util.all_leaves([value]):
             return Mode.PACKED
@@ -152,7 +152,7 @@ def _may_hold_static(hint: Hint, value: Any) -> bool:
     """Whether arguments of this class may hold what a field keeps static, although they are `Traced`."""
     if not is_open(hint) or jax.tree_util.all_leaves([value]):
         return False
-    return may_hold_static(hint.type if type(value) in (list, tuple, dict) else type(value))
+    return may_hold_static(hint.type, value)
 
 
 def passed_by_name(mode: Mode) -> Mode:

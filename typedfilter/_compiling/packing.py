@@ -94,10 +94,7 @@ def _flatten_with_keys(packed: Packed) -> tuple[list[tuple[Any, Any]], Token]:
     part = packed.token.get()
     if part is None:
         return [(jax.tree_util.SequenceKey(i), array) for i, array in enumerate(packed.arrays)], packed.token
-    rest = part.rest()
-    tree = rest.treedef.unflatten(range(rest.treedef.num_leaves))
-    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
-    names = [jax.tree_util.GetAttrKey(paths[i].removeprefix(".")) for i in rest.taken_at]
+    names = [jax.tree_util.GetAttrKey(name) for name in part.layout.names]
     return list(zip(names, packed.arrays, strict=True)), packed.token
 
 
@@ -134,6 +131,7 @@ class _Layout:
         "exact",
         "inexact",
         "key",
+        "names",
         "others_at",
         "parts",
         "take",
@@ -150,6 +148,8 @@ class _Layout:
         self.inexact = [not is_self_exact(kind) for kind in key[1] if kind is not None]
         self.exact = not any(self.inexact)
         self.dicts = _dict_paths(tree)
+        paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
+        self.names = [jax.tree_util.keystr(paths[i]).removeprefix(".") for i in self.taken_at]
         self.parts: InternTable[StaticPart] = InternTable()
         self.by_types: list[_ByTypes] = []
 

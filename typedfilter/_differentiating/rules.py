@@ -193,13 +193,15 @@ class Operands:
 
     def _name(self, index: int) -> str:
         names = [*self.plan.bind_names(self.taken.count, self.taken.names), "self"]  # bound to a module, say
+        start = 0
         for name, rest in zip(names, (*self.taken.rests, self.bound), strict=True):
-            if index < len(rest.taken_at) and isinstance(rest, Rest):
-                tree = rest.treedef.unflatten(range(rest.treedef.num_leaves))
-                path, _ = jax.tree_util.tree_leaves_with_path(tree)[rest.taken_at[index]]
+            end = start + len(rest.taken_at)
+            if index < end and isinstance(rest, Rest):
+                tree = rest.join(self.arrays[start:end])
+                path, _ = jax.tree_util.tree_leaves_with_path(tree)[rest.taken_at[index - start]]
                 inner = path[1:] if rest is self.bound else path
                 return name + jax.tree_util.keystr(inner).removeprefix(".__self__")
-            index -= len(rest.taken_at)
+            start = end
         raise AssertionError("no such array")
 
 

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from jax.tree_util import tree_leaves
 
-from typedfilter._reading.fields import is_array_only_class, leaf_marks
+from typedfilter._reading.fields import is_array_only, leaf_marks
 from typedfilter._reading.options import PerArgument
 from typedfilter._reading.plan import Argument, Param, Plan
 from typedfilter._reading.roles import Role
@@ -228,7 +228,7 @@ def _without_numbers(
     role: Role, value: Any, leaves: Sequence[Any], axes: Sequence[int | None]
 ) -> list[int | None]:
     """`axes`, with `None` for what an outer transform has made of Python numbers, which are broadcast."""
-    only_arrays = role is Role.ARRAYS or is_array_only_class(type(value))
+    only_arrays = role is Role.ARRAYS or is_array_only(value)
     out: list[int | None] = []
     for axis, leaf, mark in zip(axes, leaves, leaf_marks(value), strict=True):
         traced = role is Role.TRACED or mark.traced

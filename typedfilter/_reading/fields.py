@@ -29,10 +29,11 @@ __all__ = [
     "field_kinds",
     "filled_kinds",
     "has_marks",
-    "is_array_only_class",
+    "is_array_only",
     "keys_of",
     "leaf_marks",
     "may_hold_static",
+    "says_arrays_only",
 ]
 
 
@@ -133,8 +134,11 @@ def _marks_below(node: Any, mark: LeafMark) -> Iterator[LeafMark]:
         yield mark
         return
     hints = _marked_fields(type(node))
-    for name, child in children:
-        hint = hints.get(name) if name is not None else _hint_of(node, child, hints)
+    names = [name for name, _ in children]
+    if hints and None in names:
+        names = _names_by_value(node, [child for _, child in children], hints)
+    for name, (_, child) in zip(names, children, strict=True):
+        hint = None if name is None else hints.get(name)
         inner = mark if hint is None else mark.within(hint)
         yield from _marks_below(child, inner)
 
@@ -147,9 +151,37 @@ def _children(node: Any) -> list[tuple[str | None, Any]] | None:
     return [(path[0].name if isinstance(path[0], GetAttrKey) else None, child) for path, child in flat]
 
 
-def _hint_of(node: Any, child: Any, hints: dict[str, Hint]) -> Hint | None:
-    # Classes that are registered without keys (register_pytree_node) don't tell which field a child is.
-    return next((hint for name, hint in hints.items() if getattr(node, name, None) is child), None)
+def _names_by_value(node: Any, children: list[Any], hints: dict[str, Hint]) -> list[str | None]:
+    """Which field each child of a node is, of a class that is registered without keys: it does not say so.
+
+    A field that no other one has the same value as is found by it. Where two have (tied weights, a small
+    number) and a mark tells them apart, the class is asked to flatten a copy in which they differ.
+    """
+    held = {name: getattr(node, name) for name in _attributes(node) if hasattr(node, name)}
+    found = [[name for name, value in held.items() if value is child] for child in children]
+    if all(len({hints.get(name) for name in names}) < 2 for names in found):
+        return [names[0] if names else None for names in found]
+    tied = {name: object() for names in found if len(names) > 1 for name in names}
+    try:
+        copy: Any = object.__new__(type(node))
+        for name, value in (held | tied).items():
+            object.__setattr__(copy, name, value)
+        again = [child for _, child in _children(copy) or ()]
+    except Exception:  # somebody's own flatten function, which looks at what it is given
+        again = []
+    if len(again) != len(children):
+        raise AnnotationError(
+            f"has one value in {' and '.join(f'`{name}`' for name in tied)}, and marks that tell them apart",
+            function=_name(type(node)),
+            fix="register it with jax.tree_util.register_pytree_with_keys, which names the fields",
+        )
+    by_id = {id(value): name for name, value in (held | tied).items()}
+    return [by_id.get(id(child)) for child in again]
+
+
+def _attributes(node: Any) -> list[str]:
+    slots = [name for cls in type(node).__mro__ for name in getattr(cls, "__slots__", ())]
+    return list(dict.fromkeys([*getattr(node, "__dict__", ()), *slots]))
 
 
 def field_kinds(kind: Class) -> Mapping[str, Kind]:
@@ -189,99 +221,89 @@ def keys_of(cls: type) -> frozenset[str]:
     return frozenset(required)
 
 
-def is_array_only_class(cls: type) -> bool:
-    """Whether a value of the pytree class `cls` is made of arrays only, by the annotations of its fields.
+def is_array_only(value: Any) -> bool:
+    """Whether whatever is of the class of `value` is made of arrays only, by the annotations of its fields.
 
-    True for a registered dataclass each of whose fields is annotated to hold arrays only, is of such a class
-    again, or is a part of the tree's structure.
+    True for a dataclass each of whose children is annotated to hold arrays only, or is of such a class again
+    that is `@final`: of any other, a subclass with more fields may come, now or in a later cell.
     """
+    cls = type(value)
     known = _array_only.get(cls)
     if known is None:
-        _array_only[cls] = False  # a class that contains itself can only end in something else
-        known = _array_only[cls] = dataclasses.is_dataclass(cls) and _has_only_arrays(cls)
+        known = _array_only[cls] = dataclasses.is_dataclass(cls) and _has_only_arrays(value)
     return known
 
 
-def _has_only_arrays(cls: type) -> bool:
-    data = _data_fields(cls)
-    if not data:
+def says_arrays_only(cls: Any) -> bool:
+    """Whether each field of a dataclass is annotated to hold arrays, or to be a part of the structure."""
+    if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
         return False
-    hints = field_hints(cls)
-    return all(name in hints and _holds_only_arrays(hints[name]) for name in data)
+    hints = [hint for hint in field_hints(cls).values() if not hint.static_marker]
+    return bool(hints) and all(hint.role in (Role.ARRAYS, Role.TRACED) for hint in hints)
 
 
-def _holds_only_arrays(hint: Hint) -> bool:
+def _has_only_arrays(value: Any) -> bool:
+    children = _fields_of(value)
+    if not children:
+        return False
+    hints = field_hints(type(value))
+    return all(name in hints and _holds_only_arrays(hints[name], child) for name, child in children.items())
+
+
+def _holds_only_arrays(hint: Hint, child: Any) -> bool:
     if hint.role is Role.AUTO:
-        return _is_array_only(kind_of(hint.type))
+        return _is_exactly(hint.type, child) and is_array_only(child)
     return hint.role is not Role.STATIC
 
 
-def _is_array_only(kind: Kind) -> bool:
-    """As the table of roles has it, but with a look into the classes inside of containers and unions."""
-    match kind:
-        case kinds.Mapping(_, origin, key, item):
-            return origin is dict and key.hint is str and _is_array_only(item)
-        case kinds.Each(_, origin, _) if origin not in (list, tuple):
-            return False
-        case kinds.Each() | kinds.Tuple() | kinds.Union() | kinds.Tree():
-            members = [part for part in kind.parts if part.hint is not type(None)]
-            return bool(members) and all(map(_is_array_only, members))
-        case kinds.Class(_, cls, ()) if dataclasses.is_dataclass(cls):
-            # The value may be of a subclass, with more fields.
-            return is_array_only_class(cls) and all(map(is_array_only_class, cls.__subclasses__()))
-        case _:
-            return role_of(kind.hint) is Role.ARRAYS
+def _is_exactly(cls: Any, value: Any) -> bool:
+    """Whether a value is of a class that has no subclasses."""
+    return cls is type(value) and bool(vars(cls).get("__final__", False))
 
 
-def may_hold_static(hint: Any, busy: frozenset[type] = frozenset()) -> bool:
-    """Whether a leaf of a value of this type may be in a field marked `Static`, as far as annotations tell.
+def may_hold_static(hint: Any, value: Any) -> bool:
+    """Whether a leaf of a value may be in a field marked `Static`, as far as annotations tell.
 
     Where they don't, it may. (A field that is a part of the tree's structure holds no leaf.)
 
     Args:
-        hint: a type, without markers.
-        busy: classes that are being asked about.
+        hint: the type, without markers, that the value is annotated with.
+        value: tells which fields of its class are children, and nothing else.
     """
-    if role_of(hint) is not Role.AUTO or hint in busy:
+    if type(value) in (list, tuple, dict) or value is None:
+        return _may_be_static(kind_of(hint))
+    children = _fields_of(value)
+    if children is None:
+        return True
+    hints = field_hints(type(value))
+    return any(_is_static_field(hints.get(name), child) for name, child in children.items())
+
+
+def _is_static_field(hint: Hint | None, child: Any) -> bool:
+    if hint is None or hint.static_marker:
+        return True
+    if hint.role is Role.AUTO and _is_exactly(hint.type, child):
+        return may_hold_static(hint.type, child)
+    return _may_be_static(kind_of(hint.type))
+
+
+def _may_be_static(kind: Kind) -> bool:
+    if role_of(kind.hint) is not Role.AUTO:
         return False
-    match kind_of(hint):
+    match kind:
         case kinds.Each(_, origin, item) if origin in (list, tuple):
-            return may_hold_static(item.hint, busy)
+            return _may_be_static(item)
         case kinds.Mapping(_, builtins.dict, _, item):
-            return may_hold_static(item.hint, busy)
+            return _may_be_static(item)
         case kinds.Tuple(_, members) | kinds.Union(_, members):
-            return not members or any(may_hold_static(member.hint, busy) for member in members)
-        case kinds.Class(_, cls, ()):
-            return _fields_may_be_static(cls, busy)
+            return not members or any(map(_may_be_static, members))
         case _:
             return True
 
 
-def _fields_may_be_static(cls: type, busy: frozenset[type]) -> bool:
-    data = _data_fields(cls) if dataclasses.is_dataclass(cls) else _record_fields(cls)
-    if data is None:
-        return True
-    hints, inner = field_hints(cls), busy | {cls}
-    fields = [hints.get(name) for name in data]
-    marked = any(hint is None or hint.static_marker or may_hold_static(hint.type, inner) for hint in fields)
-    subclasses: list[type] = cls.__subclasses__()
-    return marked or any(may_hold_static(cls, inner) for cls in subclasses)
-
-
-def _record_fields(cls: type) -> list[str] | None:
-    """The fields of a NamedTuple; `None` of any other class."""
-    return list(getattr(cls, "_fields", ())) or None if issubclass(cls, tuple) else None
-
-
-def _data_fields(cls: type) -> list[str] | None:
-    """The fields of a dataclass that are children of its node; `None` where they can't be told."""
-    probe: Any = object.__new__(cls)
-    for field in dataclasses.fields(cls):
-        object.__setattr__(probe, field.name, None)
-    try:
-        children = _children(probe)
-    except Exception:  # somebody's own flatten function, which wants more than a probe without values
-        return None
+def _fields_of(node: Any) -> dict[str, Any] | None:
+    """The fields of an instance that are children of its node; `None` where they can't be told."""
+    children = _children(node)
     if children is None or any(name is None for name, _ in children):
         return None
-    return [name for name, _ in children if name is not None]
+    return {name: child for name, child in children if name is not None}

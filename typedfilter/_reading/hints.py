@@ -17,7 +17,7 @@ import typing_extensions
 
 from typedfilter._reading.forms import is_unpacked
 from typedfilter._reading.markers import PLACES, Metadata, Reader
-from typedfilter._reading.names import MARKER_NAMES, Scope, annotations_of
+from typedfilter._reading.names import MARKER_NAMES, Scope, annotations_of, meant
 from typedfilter._reading.roles import Differentiable, Role, RoleTable, differentiable_if_traced, never_traced
 from typedfilter._reading.text import show
 from typedfilter.annotations import (
@@ -112,6 +112,16 @@ def parse(annotation: Any, scope: Scope | None = None, *, returned: bool = False
 
 def refuse_lost_marker(hint: Hint, function: str, parameter: str) -> None:
     """Raise `AnnotationError` where a marker may hide behind a name that will not be found any more."""
+    name = next(iter(hint.opaque), "")
+    slip_of = None if name.rpartition(".")[2] in MARKER_NAMES else meant(name)
+    if slip_of is not None:
+        raise AnnotationError(
+            f"has an annotation in which `{name}` is not found: did you mean `{slip_of}`?",
+            function=function,
+            parameter=parameter,
+            actual=show(hint.annotation),
+            fix=f"write {slip_of}, or import `{name}`",
+        )
     if hint.opaque:
         raise AnnotationError(
             f"has an annotation in which `{hint.opaque[0]}` is not found, and a marker may hide in it",

@@ -21,7 +21,7 @@ from jax.sharding import PartitionSpec, Sharding
 
 from typedfilter import annotations as _annotations
 from typedfilter._reading.forms import ALIASES, LITERALS, QUALIFIERS, UNIONS, is_array_class, is_unpacked
-from typedfilter._reading.names import MARKER_NAMES, Scope, Unknown
+from typedfilter._reading.names import MARKER_NAMES, Scope, Unknown, home_of, meant
 from typedfilter._reading.text import show
 from typedfilter.annotations import Marker, ScanSpec
 from typedfilter.errors import AnnotationError
@@ -92,9 +92,12 @@ class Reader:
             self._reading.remove(key)
 
     def _evaluated(self, annotation: Any) -> Any:
-        if isinstance(annotation, ForwardRef):
-            annotation = annotation.__forward_arg__
-        return self._scope.evaluate(annotation) if isinstance(annotation, str) else annotation
+        if not isinstance(annotation, ForwardRef):
+            return self._scope.evaluate(annotation) if isinstance(annotation, str) else annotation
+        found = self._scope.evaluate(annotation.__forward_arg__)
+        if isinstance(found, Unknown) and (home := home_of(annotation)) is not None:
+            return home[annotation.__forward_arg__]
+        return found
 
     def _alias_value(self, annotation: Any, alias: Any) -> Any:
         try:
@@ -108,10 +111,11 @@ class Reader:
             return value
         return _substituted(value, dict(zip(alias.__type_params__, args, strict=False)), args)
 
-    def _unknown(self, placeholder: Unknown) -> Any:
+    def _unknown(self, placeholder: Unknown, *, subscripted: bool = False) -> Any:
         name = placeholder.__name__
         self.unresolved[name] = None
-        if name.rpartition(".")[2] in MARKER_NAMES:
+        misspelt = subscripted and meant(name) is not None and not self._scope.mentions(name)
+        if misspelt or name.rpartition(".")[2] in MARKER_NAMES:
             self.opaque[name] = None
         return Any
 
@@ -202,9 +206,12 @@ class Reader:
         old = getattr(annotation, "__args__", ())  # typing.Callable and typing.List alone have none
         pair = self._returned and origin is tuple and len(old) == 2
         self._returned = False
-        new = tuple(self._stacked(arg) if pair and i else self._inside(arg) for i, arg in enumerate(old))
         if isinstance(origin, Unknown):
-            return self._unknown(origin)
+            for arg in old:  # a string may be dimensions, as in Float[Array, "b n"], unless a marker is in it
+                if not isinstance(arg, str) or any(name in arg for name in MARKER_NAMES):
+                    self._inside(arg)
+            return self._unknown(origin, subscripted=True)
+        new = tuple(self._stacked(arg) if pair and i else self._inside(arg) for i, arg in enumerate(old))
         if all(before is after for before, after in zip(old, new, strict=True)):
             return annotation
         if hasattr(annotation, "copy_with"):

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import ast
 import builtins
+import difflib
 import inspect
+import linecache
+import re
 import sys
 import threading
 import types
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Union
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ForwardRef, Union, get_origin
 
 from typedfilter._reading.wrappers import unwrapped
 from typedfilter.errors import AnnotationError
 
-__all__ = ["MARKER_NAMES", "Scope", "Unknown", "annotations_of"]
+__all__ = ["MARKER_NAMES", "Scope", "Unknown", "annotations_of", "home_of", "meant"]
 
 MARKER_NAMES = ("Static", "Traced", "Donate", "VmapAxis", "ScanAxis", "Diff", "NoDiff")
 _ATTRIBUTE = "<attribute>"  # not an identifier: no name in an annotation can be it
@@ -103,14 +106,14 @@ class Scope:
         qualname = getattr(getattr(fn, "__code__", None), "co_qualname", "")
         owner = owner or _class_of(qualname, module)
         outer = {} if owner is None else {**_type_params(owner), **vars(owner)}
-        borrowed = {**_enclosing_locals(qualname, module), **(kept or {})}
+        borrowed = {**_enclosing_locals(qualname, module, fn), **(kept or {})}
         return cls(_type_params(fn), _closure(fn), outer, module=module, borrowed=borrowed)
 
     @classmethod
     def of_class(cls, owner: type) -> Scope:
         """The names that the body of the class `owner` sees."""
         module = _module_of(owner)
-        borrowed = _enclosing_locals(owner.__qualname__, module)
+        borrowed = _enclosing_locals(owner.__qualname__, module, owner)
         own = {owner.__name__: owner}  # a class of a function may name itself, and is in no namespace
         return cls(_type_params(owner), vars(owner), own, module=module, borrowed=borrowed)
 
@@ -146,6 +149,40 @@ class Scope:
             inside = isinstance(error, TypeError) and any(name in text for name in MARKER_NAMES)
             fix = _OUTERMOST if inside else _UNREADABLE
             raise AnnotationError(problem, actual=found, fix=fix) from error
+
+    def mentions(self, name: str) -> bool:
+        """Whether the source of the module defines or imports `name`: under `if TYPE_CHECKING`, say."""
+        lines = "".join(linecache.getlines(str(self._module.get("__file__", ""))))
+        bound = (
+            rf"(?m)^\s*(from .*import .*|import .*|class |def |type |\w.* as )\b{name}\b|^\s*{name}\s*[,:=]"
+        )
+        return re.search(bound, lines) is not None
+
+
+def meant(name: str) -> str | None:
+    """The marker that a name is a slip of, if it is close to one."""
+    return next(iter(difflib.get_close_matches(name.rpartition(".")[2], MARKER_NAMES, 1, 0.8)), None)
+
+
+def home_of(reference: ForwardRef) -> Mapping[str, Any] | None:
+    """The names of the module whose alias holds this very reference: it means what it means there.
+
+    Typing does not say where an alias was made, and `optax.OptState` was made in chex. So it is a module in
+    which the name exists, and among whose values this reference is.
+    """
+    name = reference.__forward_arg__
+    for module in list(sys.modules.values()):
+        names: dict[str, Any] = getattr(module, "__dict__", {})
+        if name in names and any(_holds(value, reference) for value in [*names.values()]):
+            return names
+    return None
+
+
+def _holds(value: Any, reference: ForwardRef) -> bool:
+    if value is reference:
+        return True
+    args = getattr(value, "__args__", ()) if get_origin(value) is not None else ()
+    return any(_holds(arg, reference) for arg in args)
 
 
 class _Names(Mapping[str, Any]):
@@ -212,17 +249,43 @@ def _class_of(qualname: str, module: Mapping[str, Any]) -> type | None:
     return found if isinstance(found, type) else None
 
 
-def _enclosing_locals(qualname: str, module: Mapping[str, Any]) -> dict[str, Any]:
-    """The locals of running functions and class bodies in which `qualname` is being defined."""
+def _enclosing_locals(qualname: str, module: Mapping[str, Any], made: Any) -> dict[str, Any]:
+    """The locals of running functions and class bodies in which `made`, so named, is being defined."""
     parts = qualname.split(".")
     prefixes = {".".join(parts[:n]).removesuffix(".<locals>") for n in range(1, len(parts))}
     found: dict[str, Any] = {}
     frame = inspect.currentframe() if prefixes else None
     while frame is not None:
         if frame.f_globals is module and frame.f_code.co_qualname in prefixes:
-            found = {**_locals_of(frame), **found}  # inner frames win
+            outer = _locals_of(frame)
+            if not _is_another_call(frame, outer, parts, made):
+                found = {**outer, **found}  # inner frames win
         frame = frame.f_back
     return found
+
+
+def _is_another_call(
+    frame: types.FrameType, found: Mapping[str, Any], parts: Sequence[str], made: Any
+) -> bool:
+    """Whether a frame is of another call of the function that defined `made`: its names mean other things.
+
+    It shows where the frame has something else that was made by the same code, or has not come so far yet.
+    """
+    inside = [part for part in parts[frame.f_code.co_qualname.count(".") + 1 :] if part != "<locals>"]
+    if not inside:
+        return False
+    own: Any = found.get(inside[0])
+    for part in inside[1:]:
+        own = inspect.getattr_static(own, part, None) if isinstance(own, type) else None
+    code = getattr(made, "__code__", None)
+    if own is None:
+        if code is None or len(inside) > 1 or inside[0] in found:
+            return False
+        return frame.f_lineno < int(code.co_firstlineno)
+    other = unwrapped(getattr(own, "__func__", own))
+    if isinstance(made, type):
+        return isinstance(other, type) and other is not made and other.__qualname__ == made.__qualname__
+    return other is not made and getattr(other, "__code__", None) is code
 
 
 def _locals_of(frame: types.FrameType) -> dict[str, Any]:

@@ -119,10 +119,17 @@ def _need(failure: Failure, binder: RunTime, shown: str) -> _Need:
             return dataclasses.replace(plain, needs=f"needs {_count(len(items), 'element')}")
         case kinds.Tree(_, _, str() as structure):
             return _structure_need(structure, binder.seen, name, shown)
+        case kinds.Class(_, cls) if type(value) is not cls and _full_name(type(value)) == _full_name(cls):
+            fix = f"make it again: `{cls.__name__}` was defined anew since, as when a cell is run twice"
+            return _Need("is expected as it is defined now", shown, fix)
         case kinds.Class(jax.Array) | kinds.NumpyArray(np.ndarray):
             return _Need("needs an array", shown, _array_fix(value, name))
         case _:
             return plain
+
+
+def _full_name(cls: type) -> tuple[str, str]:
+    return cls.__module__, cls.__qualname__
 
 
 def _array_need(kind: kinds.Array, failure: Failure, seen: Seen, shown: str) -> _Need:

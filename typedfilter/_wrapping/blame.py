@@ -14,7 +14,7 @@ import jax.core
 import numpy as np
 
 from typedfilter._compat import tells_of_deleted, tells_of_donated_twice
-from typedfilter._reading.fields import is_array_only_class, leaf_marks
+from typedfilter._reading.fields import is_array_only, leaf_marks
 from typedfilter._reading.hints import Hint
 from typedfilter._reading.plan import Plan
 from typedfilter._reading.roles import Role
@@ -132,7 +132,7 @@ def _leaf_fault(plan: Plan, name: str, hint: Hint, value: Any) -> TypedFilterErr
     """What is wrong with a leaf of an argument where the annotation leaves leaves open."""
     if hint.role is not Role.AUTO:
         return None
-    only_arrays = is_array_only_class(type(value))
+    only_arrays = is_array_only(value)
     for (path, leaf), mark in zip(_leaves(name, value), leaf_marks(value), strict=True):
         if mark.static:
             found: TypedFilterError | None = _field_error(plan, path, leaf)
