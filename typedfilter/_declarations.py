@@ -91,8 +91,10 @@ PmapDonation: TypeAlias = Literal["all", "warn", "none"]
 VmapMethod: TypeAlias = Literal["sequential", "sequential_unrolled", "expand_dims", "broadcast_all"]
 """What `jax.vmap` does with the callback of `filter_pure_callback`."""
 
-AxisEnv: TypeAlias = Sequence[tuple[Hashable, int]] | None
-"""The names and sizes of mapped axes around a function that is traced on its own."""
+Check: TypeAlias = bool | Literal["warn"]
+"""Whether a body is checked; with `"warn"` what does not fit is a warning, and the call goes on."""
+
+AxisEnv: TypeAlias = Sequence[tuple[Hashable, int]] | None  # mapped axes around what is traced alone
 
 Class = TypeVar("Class", bound=type)
 
@@ -153,7 +155,7 @@ class JitKeywords(TypedDict, total=False):
     """The options of `filter_jit`."""
 
     donate: Donation
-    check: bool
+    check: Check
     inline: bool
     keep_unused: bool
     in_shardings: InShardings
@@ -270,7 +272,7 @@ class HolomorphicKeywords(TypedDict, total=False):
     """The options of `filter_jacfwd` and `filter_hessian` beside `has_aux`."""
 
     holomorphic: bool
-    check: bool
+    check: Check
 
 
 class GradKeywords(HolomorphicKeywords, total=False):
@@ -436,7 +438,7 @@ class MapKeywords(TypedDict, total=False):
     out_axes: Axes
     axis_name: Hashable
     axis_size: int | None
-    check: bool
+    check: Check
 
 
 class VmapKeywords(MapKeywords, total=False):
@@ -469,7 +471,7 @@ class CheckpointKeywords(TypedDict, total=False):
 
     prevent_cse: bool
     policy: Callable[..., bool] | None
-    check: bool
+    check: Check
 
 
 class SameDecorator(Protocol):

@@ -10,6 +10,7 @@ from typing import Any
 
 __all__ = [
     "AnnotationError",
+    "CheckWarning",
     "DonationError",
     "HostShapeError",
     "HostStaticArgumentError",
@@ -124,3 +125,7 @@ class HostStaticArgumentError(StaticArgumentError, RuntimeError):
 
 class NoRuleError(ShapeError, RuleError):
     """A derivative is asked for that the rules of a function do not give."""
+
+
+class CheckWarning(UserWarning):
+    """What would be an error of a check, where checks only warn."""

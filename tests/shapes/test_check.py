@@ -48,7 +48,8 @@ from jaxtyping import (
 from typedfilter._reading.kinds import kind_of
 from typedfilter._reading.plan import plan_of
 from typedfilter._shapes.bindings import RunTime
-from typedfilter._shapes.check import checked, checks_enabled, checks_off
+from typedfilter._shapes.check import checked
+from typedfilter._shapes.switch import Mode, check_mode, checking
 from typedfilter._shapes.walk import walk
 from typedfilter.annotations import Static, Traced
 from typedfilter.errors import AnnotationError, ShapeError
@@ -508,7 +509,7 @@ def test_canonical_arguments_do_not_depend_on_the_checks():
     def fn(x: Float[Array, ""]) -> Float[Array, ""]:
         return x.astype(jnp.float32)
 
-    with checks_off():
+    with checking(False):
         assert body(fn)(1.0) == 1.0
 
 
@@ -619,7 +620,7 @@ def test_an_alternative_that_takes_anything_makes_the_union_take_anything():
 @pytest.mark.parametrize("value", ["off", "OFF", "0", "false", " False ", "no"])
 def test_the_environment_variable_turns_checks_off(monkeypatch: pytest.MonkeyPatch, value: str):
     monkeypatch.setenv("TYPEDFILTER_CHECK", value)
-    assert not checks_enabled()
+    assert check_mode() is Mode.OFF
     assert accepts(lambda x: x, "a")
 
     def fn(x: Float[Array, "n"]) -> Float[Array, "n"]:
@@ -631,18 +632,18 @@ def test_the_environment_variable_turns_checks_off(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("value", ["on", "1", "true", ""])
 def test_other_values_of_the_environment_variable_leave_them_on(monkeypatch: pytest.MonkeyPatch, value: str):
     monkeypatch.setenv("TYPEDFILTER_CHECK", value)
-    assert checks_enabled()
+    assert check_mode() is Mode.RAISE
     assert not accepts(predict, f32(4, 2), f32(8, 5))
 
 
 def test_checks_off_covers_what_is_called_inside_and_ends():
     fn = body(predict)
-    assert checks_enabled()
-    with checks_off():
-        assert not checks_enabled()
-        with checks_off():
+    assert check_mode() is Mode.RAISE
+    with checking(False):
+        assert check_mode() is Mode.OFF
+        with checking(False):
             pass
-        assert not checks_enabled()
+        assert check_mode() is Mode.OFF
         with pytest.raises(TypeError, match="dot_general"):
             fn(f32(4, 2), f32(8, 5))
     with pytest.raises(ShapeError):

@@ -46,6 +46,7 @@ from typedfilter._compiling.results import (
 from typedfilter._compiling.tokens import Kept, static_token
 from typedfilter._compiling.traced import body
 from typedfilter._compiling.traces import Identity
+from typedfilter._declarations import Check
 from typedfilter._placing.bodies import placement_is_off
 from typedfilter._placing.faults import placement_error, sliced
 from typedfilter._placing.places import is_place
@@ -69,7 +70,7 @@ class JitOptions:
     """What of the options of `filter_jit` the engine knows."""
 
     donate: str = "none"
-    check: bool = True
+    check: Check = True
     inline: bool = False
     keep_unused: bool = False
     shardings: Shardings | None = None

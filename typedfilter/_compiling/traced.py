@@ -5,7 +5,6 @@ Knows how arguments travel, and nothing of how a call finds its program.
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import weakref
 from collections.abc import Callable
@@ -16,11 +15,13 @@ from typedfilter._compiling.packing import unpack
 from typedfilter._compiling.results import Results
 from typedfilter._compiling.tokens import Token
 from typedfilter._compiling.traces import Identity, _tell, trace_observers
+from typedfilter._declarations import Check
 from typedfilter._placing.bodies import placed_by_jit, placing
 from typedfilter._placing.shardings import ForJit, Placement
 from typedfilter._reading import callables
 from typedfilter._reading.plan import Plan
-from typedfilter._shapes.check import checked, checks_off
+from typedfilter._shapes.check import checked
+from typedfilter._shapes.switch import checking
 from typedfilter._wrapping import host_errors as _raised
 from typedfilter._wrapping.call import without_omitted
 from typedfilter._wrapping.frames import located
@@ -35,7 +36,7 @@ def body(
     bound: int,
     plan: Plan,
     quiet: bool,
-    check: bool,
+    check: Check,
     packed: Callable[[Results, Any], Any],
     identity: Identity,
     placement: Placement,
@@ -56,7 +57,7 @@ def body(
         if quiet:
             quiet_from_here()
         fn = placed_by_jit(placement, _stack(root(), links, bound, plan), places)
-        with placing(), _raised.receiving(), contextlib.nullcontext() if check else checks_off():
+        with placing(), _raised.receiving(), checking(check):
             out = fn(*args, **kwargs)
         if quiet:
             traced_up_to_here()

@@ -125,7 +125,7 @@ class Function:
 
     def checks(self, rule: Callable[..., Any]) -> Callable[..., Any]:
         """A stand-in for the function, checked as it is where it is: the rule runs in its place."""
-        return body_for(rule, self._plan, check=True) if self._checked else rule
+        return body_for(rule, self._plan, check=self._check) if self._checked else rule
 
 
 class Operands:

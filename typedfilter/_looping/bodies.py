@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, Literal, get_args, get_origin
 
+from typedfilter._declarations import Check
 from typedfilter._reading.forms import UNIONS
 from typedfilter._reading.hints import Hint, role_of
 from typedfilter._reading.plan import Param, Plan, plan_of
@@ -24,7 +25,7 @@ def plan_of_body(fn: Callable[..., Any]) -> Plan:
     return plan_of(fn, final=True)
 
 
-def body_and_plan(fn: Callable[..., Any], *, check: bool) -> tuple[Callable[..., Any], Plan]:
+def body_and_plan(fn: Callable[..., Any], *, check: Check) -> tuple[Callable[..., Any], Plan]:
     """A body with the checks of its annotations, and its plan."""
     plan = plan_of_body(fn)
     params = tuple(dataclasses.replace(param, hint=_as_passed(param.hint)) for param in plan.params)

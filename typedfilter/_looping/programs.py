@@ -18,7 +18,7 @@ import jax
 
 from typedfilter._looping.pieces import Piece, take_captured, take_result
 from typedfilter._placing.bodies import is_placing
-from typedfilter._shapes.check import checks_enabled
+from typedfilter._shapes.switch import check_mode
 from typedfilter._values.keys import exact_key
 from typedfilter._values.memory import Attached, weakly
 from typedfilter._values.split import Rest
@@ -111,7 +111,7 @@ def _key(
     """What tells one program from others; `None` where nothing does: something unhashable, or mutable."""
     if any(map(_may_change, (leaf for f in functions for leaf in f.bound.rest.others))):
         return None
-    context = checks_enabled(), is_placing()
+    context = check_mode(), is_placing()
     key = trace, context, tuple(f.key for f in functions), tuple(piece.key for piece in given)
     try:
         whole = *key, exact_key(options)

@@ -8,14 +8,11 @@ traces it, so that a compiled call pays nothing.
 
 from __future__ import annotations
 
-import contextlib
-import contextvars
 import dataclasses
 import functools
 import inspect
-import os
 import types
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -34,31 +31,13 @@ from typedfilter._reading.wrappers import hands_on
 from typedfilter._shapes.bindings import RunTime
 from typedfilter._shapes.checkers import own_body
 from typedfilter._shapes.returned import returned_by
+from typedfilter._shapes.switch import Mode, check_mode, report
 from typedfilter._shapes.text import explain, explain_unbound
 from typedfilter._shapes.walk import Failure, Path, walk
-from typedfilter._values.context import setting
 from typedfilter._values.trees import flatten
 from typedfilter.errors import TypedFilterError
 
-_off: contextvars.ContextVar[bool] = contextvars.ContextVar("typedfilter_checks_off", default=False)
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-
-
-def checks_enabled() -> bool:
-    """Whether bodies are checked now: not under `checks_off`, nor with TYPEDFILTER_CHECK=off (or 0, false).
-
-    Read each time a body runs, which under `filter_jit` is when it is traced.
-    """
-    if _off.get():
-        return False
-    return os.environ.get("TYPEDFILTER_CHECK", "on").strip().lower() not in ("off", "0", "false", "no")
-
-
-@contextlib.contextmanager
-def checks_off() -> Generator[None]:
-    """Check no body inside: that of a transform made with `check=False` and of the wrappers that it calls."""
-    with setting(_off, True):
-        yield
 
 
 def checked(fn: Callable[..., Any], plan: Plan) -> Callable[..., Any]:
@@ -220,7 +199,7 @@ class _Checked:
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         if self._canonical:
             args, kwargs = self._canonicalised(args, kwargs)
-        if not checks_enabled():
+        if check_mode() is Mode.OFF:
             return self._fn(*args, **kwargs)
         if self._formatted:
             return self._call_framed(args, kwargs)
@@ -250,7 +229,7 @@ class _Checked:
             error: TypedFilterError = explain(failure, binder, self._plan.function, hint.annotation)
         except jaxtyping.AnnotationError as problem:
             error = explain_unbound(problem, self._plan.function, path[0], hint.annotation)
-        raise error
+        report(error, self._fn, (error.function, path))
 
     def _rows(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[tuple[_Argument, Path, Any]]:
         """Each argument of the call, with its name. What does not bind is the function's to report."""

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from typedfilter._declarations import Check
 from typedfilter._placing.bodies import placed
 from typedfilter._reading.plan import Plan
-from typedfilter._shapes.check import checked, checks_off
+from typedfilter._shapes.check import checked
 from typedfilter._shapes.checkers import own_body
+from typedfilter._shapes.switch import checking
 from typedfilter._wrapping.wrapper import Wrapper
 
 __all__ = ["body_for", "body_of"]
@@ -23,16 +25,22 @@ def body_of(wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
     return body_for(wrapper.__wrapped__, plan, check=wrapper.transform.check)
 
 
-def body_for(fn: Callable[..., Any], plan: Plan, *, check: bool) -> Callable[..., Any]:
+def body_for(fn: Callable[..., Any], plan: Plan, *, check: Check) -> Callable[..., Any]:
     """`fn` with the checks of its plan, or without any, and with the shardings that its plan asks for."""
-    return placed(fn, plan, checked(fn, plan) if check else unchecked(own_body(fn, plan)))
+    body = checked(fn, plan) if check else own_body(fn, plan)
+    return placed(fn, plan, body if check is True else otherwise_checked(body, check))
 
 
 def unchecked(fn: Callable[..., Any]) -> Callable[..., Any]:
     """`fn` with all checks off while it runs, those of wrappers that it calls as well."""
+    return otherwise_checked(fn, False)
+
+
+def otherwise_checked(fn: Callable[..., Any], check: Check) -> Callable[..., Any]:
+    """`fn` with checks off, or warnings, while it runs; in the wrappers that it calls as well."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        with checks_off():
+        with checking(check):
             return fn(*args, **kwargs)
 
     return call

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import jax
 
+from typedfilter._declarations import Check
 from typedfilter._reading.callables import name_of, told
 from typedfilter._reading.hidden import refuse_hidden
 from typedfilter._reading.hints import Hint
@@ -48,7 +49,7 @@ class Transform(abc.ABC):
     places_outside: ClassVar[bool] = False
     """Whether the places in annotations are about what the transformed callable takes, not its body."""
     reads: ClassVar[frozenset[str]] = frozenset()  # the markers by which it does what it does
-    check: bool = dataclasses.field(default=True, kw_only=True)
+    check: Check = dataclasses.field(default=True, kw_only=True)
 
     def __post_init__(self) -> None:
         # What a user changes later must not change a transform that was compiled, or hashed, before.

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 from jax.typing import ArrayLike
 
+from typedfilter._declarations import Check
 from typedfilter._looping.bodies import body_and_plan, parameter, plan_of_body
 from typedfilter._looping.branches import Branches
 from typedfilter._looping.pieces import Piece, is_static, take_given, take_traced
@@ -29,7 +30,7 @@ def filter_cond(
     true_fun: Callable[[*Ts], R],
     false_fun: Callable[[*Ts], R],
     *operands: *Ts,
-    check: bool = True,
+    check: Check = True,
 ) -> R:
     """Call `true_fun` or `false_fun`, whichever `pred` says, as `jax.lax.cond` does.
 
@@ -57,7 +58,7 @@ def filter_cond(
 
 @ends_at_caller
 def filter_switch(
-    index: ArrayLike, branches: Sequence[Callable[[*Ts], R]], *operands: *Ts, check: bool = True
+    index: ArrayLike, branches: Sequence[Callable[[*Ts], R]], *operands: *Ts, check: Check = True
 ) -> R:
     """Call one of `branches`, by its number, as `jax.lax.switch` does.
 
@@ -93,7 +94,7 @@ def filter_switch(
 
 
 def _choose(
-    trace: Any, chosen: Any, functions: Sequence[Callable[..., Any]], operands: Any, check: bool
+    trace: Any, chosen: Any, functions: Sequence[Callable[..., Any]], operands: Any, check: Check
 ) -> Any:
     plans = [plan_of_body(function) for function in functions]
     static = [any(is_static(parameter(plan, i)) for plan in plans) for i in range(len(operands))]

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, overload
 import jax
 from typing_extensions import Unpack
 
-from typedfilter._declarations import CheckpointKeywords, P, R, SameDecorator
+from typedfilter._declarations import Check, CheckpointKeywords, P, R, SameDecorator
 from typedfilter._reading.plan import Plan
 from typedfilter._wrapping.body import body_of
 from typedfilter._wrapping.call import Lifted, take_arrays
@@ -61,7 +61,7 @@ def filter_checkpoint(
     *,
     prevent_cse: bool = True,
     policy: Callable[..., bool] | None = None,
-    check: bool = True,
+    check: Check = True,
 ) -> Any:
     """Checkpoint a function with `jax.checkpoint`: the backward pass computes its intermediate values again.
 

@@ -19,7 +19,8 @@ import numpy as np
 from typedfilter._declarations import Converted, P, R
 from typedfilter._reading.hidden import refuse_hidden
 from typedfilter._reading.plan import Plan, plan_of
-from typedfilter._shapes.check import checked, checks_enabled
+from typedfilter._shapes.check import checked
+from typedfilter._shapes.switch import check_mode
 from typedfilter._values.carried import Carried
 from typedfilter._values.fresh import fresh
 from typedfilter._values.leaves import is_passed, stands_for_array
@@ -131,7 +132,7 @@ def filter_closure_convert(fn: Callable[..., Any], /, *args: Any, **kwargs: Any)
     arguments = take_arrays(plan, call.args, call.kwargs, stands_for_array)
     templates = tuple(map(Template, call.values, arguments.masks))
     names = tuple(plan.bind_names(arguments.count, arguments.names))
-    key = names, tuple([template.key for template in templates]), checks_enabled()
+    key = names, tuple([template.key for template in templates]), check_mode()
     closed, result = jax.make_jaxpr(
         _remembered(fn, key, Body(checked(fn, plan), arguments)), return_shape=True
     )(arguments.arrays)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, overload
 import jax
 from jax.custom_derivatives import zero_from_primal
 
-from typedfilter._declarations import CustomJvpDecorator, CustomJvpFunction, P, R
+from typedfilter._declarations import Check, CustomJvpDecorator, CustomJvpFunction, P, R
 from typedfilter._differentiating.outcome import Outcome
 from typedfilter._differentiating.rules import Function, Kind, Operands, Rules
 from typedfilter._differentiating.tangents import RETURNED, Beside
@@ -156,11 +156,11 @@ def _tangents(out: Carried, tangents: Sequence[Any]) -> Carried:
 
 
 @overload
-def filter_custom_jvp(fn: Callable[P, R], /, *, check: bool = True) -> CustomJvpFunction[Callable[P, R]]: ...
+def filter_custom_jvp(fn: Callable[P, R], /, *, check: Check = True) -> CustomJvpFunction[Callable[P, R]]: ...
 @overload
-def filter_custom_jvp(*, check: bool = True) -> CustomJvpDecorator: ...
+def filter_custom_jvp(*, check: Check = True) -> CustomJvpDecorator: ...
 @ends_at_caller
-def filter_custom_jvp(fn: Any = None, *, check: bool = True) -> Any:
+def filter_custom_jvp(fn: Any = None, *, check: Check = True) -> Any:
     """Give a function a forward-mode derivative of its own, as `jax.custom_jvp` does.
 
     Of the positional arguments, every floating-point or complex array may be differentiated; what is not,

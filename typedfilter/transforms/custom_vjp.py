@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Concatenate, overload
 
 import jax
 
-from typedfilter._declarations import CustomVjpDecorator, CustomVjpFunction, P, R, T
+from typedfilter._declarations import Check, CustomVjpDecorator, CustomVjpFunction, P, R, T
 from typedfilter._differentiating.outcome import Outcome
 from typedfilter._differentiating.rules import Function, Kind, Operands, Rules
 from typedfilter._differentiating.tangents import RETURNED, Beside
@@ -218,12 +218,12 @@ def _pulled_back(
 
 @overload
 def filter_custom_vjp(
-    fn: Callable[Concatenate[T, P], R], /, *, check: bool = True
+    fn: Callable[Concatenate[T, P], R], /, *, check: Check = True
 ) -> CustomVjpFunction[T, P, R]: ...
 @overload
-def filter_custom_vjp(*, check: bool = True) -> CustomVjpDecorator: ...
+def filter_custom_vjp(*, check: Check = True) -> CustomVjpDecorator: ...
 @ends_at_caller
-def filter_custom_vjp(fn: Any = None, *, check: bool = True) -> Any:
+def filter_custom_vjp(fn: Any = None, *, check: Check = True) -> Any:
     """Give a function a reverse-mode derivative of its own, as `jax.custom_vjp` does.
 
     It is differentiated with respect to the floating-point and complex arrays of its first argument, which

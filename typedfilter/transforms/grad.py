@@ -14,6 +14,7 @@ from typing_extensions import Unpack
 
 from typedfilter._declarations import (
     Aux,
+    Check,
     D,
     Fn,
     GradAuxDecorator,
@@ -126,7 +127,7 @@ def filter_value_and_grad(
     has_aux: bool = False,
     holomorphic: bool = False,
     allow_int: bool = False,
-    check: bool = True,
+    check: Check = True,
 ) -> Any:
     """As `filter_grad`, with its arguments and errors, and also returns the value of the function.
 
@@ -156,7 +157,7 @@ def filter_grad(
     has_aux: bool = False,
     holomorphic: bool = False,
     allow_int: bool = False,
-    check: bool = True,
+    check: Check = True,
 ) -> Any:
     """Differentiate a scalar function with respect to the floating-point arrays of its first argument.
 

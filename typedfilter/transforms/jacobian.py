@@ -18,6 +18,7 @@ from typing_extensions import Unpack
 from typedfilter._declarations import (
     A,
     Aux,
+    Check,
     D,
     Fn,
     GradKeywords,
@@ -146,7 +147,7 @@ def filter_jacfwd(*, has_aux: NoAux = False, **options: Unpack[HolomorphicKeywor
 def filter_jacfwd(*, has_aux: WithAux, **options: Unpack[HolomorphicKeywords]) -> JacobianAuxDecorator: ...
 @ends_at_caller
 def filter_jacfwd(
-    fun: Any = None, has_aux: bool = False, *, holomorphic: bool = False, check: bool = True
+    fun: Any = None, has_aux: bool = False, *, holomorphic: bool = False, check: Check = True
 ) -> Any:
     """The Jacobian by forward-mode differentiation: a pass for each number in the argument.
 
@@ -211,7 +212,7 @@ def filter_jacrev(
     *,
     holomorphic: bool = False,
     allow_int: bool = False,
-    check: bool = True,
+    check: Check = True,
 ) -> Any:
     """The Jacobian by reverse-mode differentiation: a pass for each number in the result.
 
@@ -262,7 +263,7 @@ def filter_hessian(*, has_aux: NoAux = False, **options: Unpack[HolomorphicKeywo
 def filter_hessian(*, has_aux: WithAux, **options: Unpack[HolomorphicKeywords]) -> HessianAuxDecorator: ...
 @ends_at_caller
 def filter_hessian(
-    fun: Any = None, has_aux: bool = False, *, holomorphic: bool = False, check: bool = True
+    fun: Any = None, has_aux: bool = False, *, holomorphic: bool = False, check: Check = True
 ) -> Any:
     """The Hessian: `filter_jacfwd` of `filter_jacrev`, with the arguments and the errors of the latter.
 

@@ -19,6 +19,7 @@ from typedfilter._compiling.engine import JitOptions
 from typedfilter._compiling.stages import Compiling
 from typedfilter._declarations import (
     C,
+    Check,
     DeviceLike,
     Donation,
     Gradual,
@@ -129,7 +130,7 @@ def filter_jit(
     fun: Any = None,
     *,
     donate: Donation = "none",
-    check: bool = True,
+    check: Check = True,
     inline: bool = False,
     keep_unused: bool = False,
     in_shardings: InShardings = None,

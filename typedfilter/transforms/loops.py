@@ -15,6 +15,7 @@ import numpy as np
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
+from typedfilter._declarations import Check
 from typedfilter._looping.bodies import body_and_plan, parameter, plan_of_body
 from typedfilter._looping.carry import Carry
 from typedfilter._looping.pieces import Piece, is_static, take_traced
@@ -31,15 +32,15 @@ __all__ = ["filter_fori_loop", "filter_while_loop"]
 
 @overload
 def filter_while_loop(
-    cond_fun: Callable[[C], ArrayLike], body_fun: Callable[[C], C], init_val: C, *, check: bool = True
+    cond_fun: Callable[[C], ArrayLike], body_fun: Callable[[C], C], init_val: C, *, check: Check = True
 ) -> C: ...
 @overload
 def filter_while_loop(
-    cond_fun: Callable[[C], ArrayLike], body_fun: Callable[[C], C], init_val: complex, *, check: bool = True
+    cond_fun: Callable[[C], ArrayLike], body_fun: Callable[[C], C], init_val: complex, *, check: Check = True
 ) -> C: ...
 @ends_at_caller
 def filter_while_loop(
-    cond_fun: Callable[..., Any], body_fun: Callable[..., Any], init_val: Any, *, check: bool = True
+    cond_fun: Callable[..., Any], body_fun: Callable[..., Any], init_val: Any, *, check: Check = True
 ) -> Any:
     """Call `body_fun` on what it returned before, as long as `cond_fun` says, as `jax.lax.while_loop` does.
 
@@ -104,7 +105,7 @@ def filter_fori_loop(
     init_val: C,
     *,
     unroll: int | bool | None = None,
-    check: bool = True,
+    check: Check = True,
 ) -> C: ...
 @overload
 def filter_fori_loop(
@@ -114,7 +115,7 @@ def filter_fori_loop(
     init_val: complex,
     *,
     unroll: int | bool | None = None,
-    check: bool = True,
+    check: Check = True,
 ) -> C: ...
 @ends_at_caller
 def filter_fori_loop(
@@ -124,7 +125,7 @@ def filter_fori_loop(
     init_val: Any,
     *,
     unroll: int | bool | None = None,
-    check: bool = True,
+    check: Check = True,
 ) -> Any:
     """Call `body_fun(i, val)` for each `i` from `lower` up to `upper`, as `jax.lax.fori_loop` does.
 

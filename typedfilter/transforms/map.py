@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 
+from typedfilter._declarations import Check
 from typedfilter._looping.axes import (
     Stacked,
     at_step,
@@ -32,7 +33,7 @@ __all__ = ["filter_associative_scan", "filter_map"]
 
 
 @ends_at_caller
-def filter_map(f: Callable[[X], Y], xs: X, *, batch_size: int | None = None, check: bool = True) -> Y:
+def filter_map(f: Callable[[X], Y], xs: X, *, batch_size: int | None = None, check: Check = True) -> Y:
     """Call `f` for each step of `xs`, one after another, as `jax.lax.map` does.
 
     `xs` is stepped through as by `filter_scan`: arrays along axis 0, or the `ScanAxis[k]` of the annotation
@@ -77,7 +78,7 @@ def _map(bodies: Sequence[Callable[..., Any]], pieces: Sequence[Piece], options:
 
 @ends_at_caller
 def filter_associative_scan(
-    fn: Callable[[X, X], X], elems: X, *, reverse: bool = False, axis: int = 0, check: bool = True
+    fn: Callable[[X, X], X], elems: X, *, reverse: bool = False, axis: int = 0, check: Check = True
 ) -> X:
     """Combine the elements before and up to each one, in parallel, as `jax.lax.associative_scan` does.
 

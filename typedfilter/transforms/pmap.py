@@ -21,7 +21,7 @@ from typedfilter._compat import says_incompatible_devices
 from typedfilter._compiling.effects import Donated, Traces
 from typedfilter._compiling.engine import JitOptions
 from typedfilter._compiling.stages import Compiling
-from typedfilter._declarations import DeviceLike, P, PmapDonation, PmapKeywords, R, SameDecorator
+from typedfilter._declarations import Check, DeviceLike, P, PmapDonation, PmapKeywords, R, SameDecorator
 from typedfilter._mapping.axes import (
     BY_RULE,
     check_axes,
@@ -191,7 +191,7 @@ def filter_pmap(
     donate: PmapDonation = "none",
     devices: Sequence[DeviceLike] | None = None,
     backend: str | None = None,
-    check: bool = True,
+    check: Check = True,
 ) -> Any:
     """Compile a function of one example, and run one example on each of the first devices of this process.
 

@@ -10,6 +10,7 @@ from typing import Any, overload
 
 import jax
 
+from typedfilter._declarations import Check
 from typedfilter._looping.axes import Stacked, at_step, check_lengths, moved_in, take_scanned
 from typedfilter._looping.bodies import body_and_plan, parameter, plan_of_body
 from typedfilter._looping.carry import Carry
@@ -34,7 +35,7 @@ def filter_scan(
     *,
     reverse: bool = False,
     unroll: int | bool = 1,
-    check: bool = True,
+    check: Check = True,
 ) -> tuple[C, Y]: ...
 @overload
 def filter_scan(
@@ -45,7 +46,7 @@ def filter_scan(
     *,
     reverse: bool = False,
     unroll: int | bool = 1,
-    check: bool = True,
+    check: Check = True,
 ) -> tuple[C, Y]: ...
 @ends_at_caller
 def filter_scan(
@@ -56,7 +57,7 @@ def filter_scan(
     *,
     reverse: bool = False,
     unroll: int | bool = 1,
-    check: bool = True,
+    check: Check = True,
 ) -> Any:
     """Call `f` for each step of `xs`, with a carry from step to step, as `jax.lax.scan` does.
 

@@ -13,7 +13,7 @@ import jax
 from jax import Array, ShapeDtypeStruct
 
 from typedfilter._compiling.effects import TracesStructs
-from typedfilter._declarations import AxisEnv, JaxprMaker, MakeJaxprDecorator, P, R
+from typedfilter._declarations import AxisEnv, Check, JaxprMaker, MakeJaxprDecorator, P, R
 from typedfilter._reading.hidden import refuse_hidden
 from typedfilter._reading.plan import Plan, plan_of
 from typedfilter._shapes.check import checked
@@ -58,16 +58,16 @@ def _for_jax(leaf: Any) -> Any:
 
 @overload
 def filter_make_jaxpr(
-    fun: Callable[P, Array], /, *, axis_env: AxisEnv = None, check: bool = True
+    fun: Callable[P, Array], /, *, axis_env: AxisEnv = None, check: Check = True
 ) -> JaxprMaker[P, ShapeDtypeStruct]: ...
 @overload
 def filter_make_jaxpr(
-    fun: Callable[P, Any], /, *, axis_env: AxisEnv = None, check: bool = True
+    fun: Callable[P, Any], /, *, axis_env: AxisEnv = None, check: Check = True
 ) -> JaxprMaker[P, Any]: ...
 @overload
-def filter_make_jaxpr(*, axis_env: AxisEnv = None, check: bool = True) -> MakeJaxprDecorator: ...
+def filter_make_jaxpr(*, axis_env: AxisEnv = None, check: Check = True) -> MakeJaxprDecorator: ...
 @ends_at_caller
-def filter_make_jaxpr(fun: Any = None, *, axis_env: AxisEnv = None, check: bool = True) -> Any:
+def filter_make_jaxpr(fun: Any = None, *, axis_env: AxisEnv = None, check: Check = True) -> Any:
     """As `jax.make_jaxpr`, of a function that takes and returns anything.
 
     Args:

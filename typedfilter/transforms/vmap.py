@@ -15,7 +15,7 @@ import jax
 from typing_extensions import Unpack
 
 from typedfilter._compat import says_out_axes_none
-from typedfilter._declarations import P, R, SameDecorator, VmapKeywords
+from typedfilter._declarations import Check, P, R, SameDecorator, VmapKeywords
 from typedfilter._mapping.axes import (
     BY_RULE,
     check_axes,
@@ -117,7 +117,7 @@ def filter_vmap(
     axis_name: Hashable = None,
     axis_size: int | None = None,
     spmd_axis_name: Hashable = None,
-    check: bool = True,
+    check: Check = True,
 ) -> Any:
     """Vectorise a function with `jax.vmap`, with annotations instead of `in_axes`.
 

@@ -1,0 +1,86 @@
+"""Whether bodies are checked just now, and what becomes of what does not fit: an error, or a warning.
+
+Asked each time a body runs, which under `filter_jit` is when it is traced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import enum
+import functools
+import inspect
+import os
+import types
+import warnings
+from collections.abc import Callable, Generator
+from typing import Any
+
+from typedfilter._declarations import Check
+from typedfilter._values.context import setting
+from typedfilter._values.memory import Attached
+from typedfilter.errors import CheckWarning, TypedFilterError
+
+__all__ = ["Mode", "check_mode", "checking", "report"]
+
+
+class Mode(enum.Enum):
+    """What a check does."""
+
+    OFF = "nothing"
+    WARN = "a warning, once for each place"
+    RAISE = "an error"
+
+
+_chosen: contextvars.ContextVar[Mode] = contextvars.ContextVar("typedfilter_checks", default=Mode.RAISE)
+_OFF = ("off", "0", "false", "no")
+
+
+def check_mode() -> Mode:
+    """What checks do now: as the transforms around say, and the environment variable TYPEDFILTER_CHECK."""
+    chosen = _chosen.get()
+    wanted = os.environ.get("TYPEDFILTER_CHECK", "on").strip().lower()
+    if chosen is Mode.OFF or wanted in _OFF:
+        return Mode.OFF
+    return Mode.WARN if wanted == "warn" else chosen
+
+
+@contextlib.contextmanager
+def checking(check: Check) -> Generator[None]:
+    """Bodies inside are checked as this option says: those of the wrappers that are called there, too.
+
+    Nothing inside turns on what was turned off around it.
+    """
+    if check is True or _chosen.get() is Mode.OFF:
+        yield
+    else:
+        with setting(_chosen, Mode.WARN if check == "warn" else Mode.OFF):
+            yield
+
+
+def report(error: TypedFilterError, fn: Callable[..., Any], place: object) -> None:
+    """Raise `error`; or say its text as a warning at the definition of `fn`, once for each place in it."""
+    if check_mode() is not Mode.WARN:
+        raise error
+    inner = _function_in(fn)
+    told = _told.of(inner)
+    if place in told:
+        return
+    told.add(place)
+    code = getattr(inner, "__code__", None)
+    filename, line = (code.co_filename, code.co_firstlineno) if code is not None else ("<unknown>", 1)
+    # By the registry of a module Python tells, by default, what it has told already of a line there.
+    registry = getattr(inner, "__globals__", {}).setdefault("__warningregistry__", {})
+    warnings.warn_explicit(str(error), CheckWarning, filename, line, registry=registry)
+
+
+_told: Attached[set[object]] = Attached("__typedfilter_told__", set)
+
+
+def _function_in(fn: Any) -> Any:
+    """The function inside of methods, partials, objects that are called, and decorators."""
+    while isinstance(fn, functools.partial | types.MethodType):
+        fn = fn.func if isinstance(fn, functools.partial) else fn.__func__
+    if not isinstance(fn, types.FunctionType | type):
+        fn = getattr(type(fn), "__call__", fn)  # noqa: B004 (the function is wanted)
+    return inspect.unwrap(fn)
