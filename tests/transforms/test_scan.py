@@ -446,3 +446,12 @@ def test_a_body_may_use_the_axis_of_a_map_around_the_loop():
     for size in (2, 3):  # the program for one size is not taken for another
         run = jax.vmap(lambda x: filter_scan(step, x, length=1)[0], axis_name="i")
         np.testing.assert_array_equal(run(jnp.ones(size)), [1.0 + size] * size)
+
+
+def test_each_call_gets_its_own_of_what_could_be_changed():
+    def step(carry: Any, x: Any) -> Any:
+        return carry, {"a"}
+
+    first = filter_scan(step, 0.0, jnp.ones(2))[1]
+    first.add("b")
+    assert filter_scan(step, 0.0, jnp.ones(2))[1] == {"a"}

@@ -19,6 +19,7 @@ import jax
 from typedfilter._looping.pieces import Piece, take_captured, take_result
 from typedfilter._placing.bodies import is_placing
 from typedfilter._shapes.switch import check_mode
+from typedfilter._values.fresh import fresh, is_changeable
 from typedfilter._values.keys import exact_key
 from typedfilter._values.memory import Attached, weakly
 from typedfilter._values.split import Rest
@@ -102,6 +103,7 @@ def _program(
         if len(table) >= _MOST:
             table.clear()
         found = table.setdefault(key, _Program(trace, functions, given, options))
+        found.shared = True
     return found
 
 
@@ -134,7 +136,7 @@ _programs: Attached[dict[Hashable, _Program]] = Attached("__typedfilter_loops__"
 class _Program:
     """A loop as a function of its arrays, compiled; and what else it returned, by the number of the trace."""
 
-    __slots__ = ("jitted", "rests")
+    __slots__ = ("jitted", "rests", "shared")
 
     def __init__(
         self, trace: Trace, functions: Sequence[_Function], given: Sequence[Piece], options: Any
@@ -154,12 +156,16 @@ class _Program:
 
         loop.__name__ = loop.__qualname__ = trace.__name__.lstrip("_")
         self.rests = rests
+        self.shared = False  # by several calls
         # Inlined: inside of another trace there is the loop, and no call of it.
         self.jitted = jax.jit(loop, inline=True)
 
     def __call__(self, leaves: list[Leaves]) -> Any:
         result = self.jitted(leaves)
-        return self.rests[result.number].join(result.arrays)
+        rest = self.rests[result.number]
+        if self.shared and any(map(is_changeable, rest.others)):  # each caller gets its own
+            rest = Rest(rest.treedef, rest.taken_at, rest.others_at, list(map(fresh, rest.others)))
+        return rest.join(result.arrays)
 
 
 class _Result:
