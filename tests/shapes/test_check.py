@@ -53,6 +53,10 @@ from typedfilter._shapes.switch import Mode, check_mode, checking
 from typedfilter._shapes.walk import walk
 from typedfilter.annotations import Static, Traced
 from typedfilter.errors import AnnotationError, ShapeError
+from typedfilter.transforms.checkpoint import filter_checkpoint
+from typedfilter.transforms.closure_convert import filter_closure_convert
+from typedfilter.transforms.vjp import filter_vjp
+from typedfilter.transforms.vmap import filter_vmap
 
 if TYPE_CHECKING:
     NotHere = int
@@ -518,6 +522,27 @@ def test_a_numpy_array_stays_one_where_numpy_is_annotated():
         assert isinstance(x, np.ndarray)
 
     assert accepts(fn, np.zeros(3))
+
+
+@pytest.mark.parametrize("number", [2.0, np.float32(2), f32() + 2])
+def test_a_static_number_may_be_an_array_wherever_a_tracer_may(number):
+    def fn(x: float, n: Static[int] = 1) -> Any:
+        return x * 2
+
+    for transform in (
+        filter_checkpoint(fn),
+        filter_vmap(fn, axis_size=3, out_axes=None),
+        lambda x: filter_closure_convert(fn, x)(x),
+        lambda x: filter_vjp(fn, x)[0],
+    ):
+        assert transform(number) == jax.jit(transform)(number) == 4.0
+        with jax.disable_jit():
+            assert jax.jit(transform)(number) == 4.0
+        for wrong in (f32(3), jnp.complex64(1)):
+            with pytest.raises(ShapeError):
+                transform(wrong)
+            with pytest.raises(ShapeError):
+                jax.jit(transform)(wrong)
 
 
 def test_a_static_number_is_not_an_array_unless_somebody_traced_it():

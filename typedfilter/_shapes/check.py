@@ -40,7 +40,7 @@ from typedfilter.errors import TypedFilterError
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
-def checked(fn: Callable[..., Any], plan: Plan) -> Callable[..., Any]:
+def checked(fn: Callable[..., Any], plan: Plan, *, eager: bool = False) -> Callable[..., Any]:
     """`fn`, with its annotated arguments checked before and its return after each call.
 
     `fn` itself comes back where there is nothing to check, where a check is already inside (one of our
@@ -51,6 +51,12 @@ def checked(fn: Callable[..., Any], plan: Plan) -> Callable[..., Any]:
     under `jax.disable_jit()`), so that a body means the same with and without a trace. That does not depend
     on whether checks are on.
 
+    Args:
+        fn: the function.
+        plan: of it.
+        eager: what is static is not held back from the body as a compiled one's is: a scalar array where
+            `float` is annotated, which is a tracer inside of `jax.jit`, is one outside of it as well.
+
     Raises (when the result is called):
         ShapeError: an argument or the return does not fit its annotation.
         AnnotationError: an annotation computes with a dimension name that no argument binds.
@@ -58,12 +64,12 @@ def checked(fn: Callable[..., Any], plan: Plan) -> Callable[..., Any]:
     fn = own_body(fn, plan)
     if isinstance(fn, _Checked) or not _is_body(fn):
         return fn
-    body = _Checked(fn, plan)
+    body = _Checked(fn, plan, eager)
     return body if body.useful else fn
 
 
-def _checked_again(fn: Callable[..., Any]) -> Callable[..., Any]:
-    return checked(fn, plan_of(fn))
+def _checked_again(fn: Callable[..., Any], eager: bool) -> Callable[..., Any]:
+    return checked(fn, plan_of(fn), eager=eager)
 
 
 def _is_body(fn: Any) -> bool:
@@ -115,16 +121,16 @@ class _Argument:
         return self.kind.refuses or self.canonical
 
 
-def _argument(param: Param) -> _Argument:
-    numbers = param.hint.role in (Role.ARRAYS, Role.TRACED)
+def _argument(param: Param, eager: bool) -> _Argument:
+    traced = param.hint.role in (Role.ARRAYS, Role.TRACED)
     kind = kind_of(param.hint.type)
     return _Argument(
         param.name,
         param.hint,
         param.default,
         kind,
-        numbers,
-        canonical=numbers and not _numpy_only(kind),
+        numbers=traced or eager,
+        canonical=traced and not _numpy_only(kind),
         flat=_is_flat(kind),
         computed=any(dim.kind == "expression" for dim in _dims(kind)),
     )
@@ -174,14 +180,15 @@ def _is_raw(leaf: Any) -> bool:
 class _Checked:
     """The callable that `checked` returns. Two of the same function are equal, so that JAX traces once."""
 
-    def __init__(self, fn: Callable[..., Any], plan: Plan) -> None:
+    def __init__(self, fn: Callable[..., Any], plan: Plan, eager: bool) -> None:
         functools.update_wrapper(self, fn, updated=())
-        arguments = {param.name: _argument(param) for param in plan.params}
+        arguments = {param.name: _argument(param, eager) for param in plan.params}
         by_kind: dict[Any, list[_Argument]] = {}
         for param in plan.params:
             by_kind.setdefault(param.kind, []).append(arguments[param.name])
         self._fn = fn
         self._plan = plan
+        self._eager = eager
         self._positional = tuple(arg for kind in _POSITIONAL for arg in by_kind.get(kind, ()))
         self._rest = next(iter(by_kind.get(inspect.Parameter.VAR_POSITIONAL, ())), None)
         self._extra = next(iter(by_kind.get(inspect.Parameter.VAR_KEYWORD, ())), None)
@@ -275,12 +282,15 @@ class _Checked:
         return result
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _checked_again, (self._fn,)  # jax.Array, and so a plan, does not pickle on every JAX
+        return _checked_again, (
+            self._fn,
+            self._eager,
+        )  # jax.Array, and so a plan, does not pickle on every JAX
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, _Checked):
             return NotImplemented
-        if self._plan.complete != other._plan.complete:
+        if (self._plan.complete, self._eager) != (other._plan.complete, other._eager):
             return False
         if isinstance(self._fn, types.MethodType):
             return self._fn == other._fn

@@ -27,7 +27,7 @@ def body_of(wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
 
 def body_for(fn: Callable[..., Any], plan: Plan, *, check: Check) -> Callable[..., Any]:
     """`fn` with the checks of its plan, or without any, and with the shardings that its plan asks for."""
-    body = checked(fn, plan) if check else own_body(fn, plan)
+    body = checked(fn, plan, eager=True) if check else own_body(fn, plan)
     return placed(fn, plan, body if check is True else otherwise_checked(body, check))
 
 

@@ -97,7 +97,7 @@ def filter_jvp(fn: Any, primals: Any, tangents: Any, **kwargs: Any) -> Any:
     directions = beside.leaves(args, tuple(tangents), can_have_tangents(plan, args))
     along = [direction for direction in directions if direction is not None]
     taken, rest = split(args, lambda _: [direction is not None for direction in directions])
-    body = checked(fn, plan)
+    body = checked(fn, plan, eager=True)
     results = Results(lambda leaves: (body(*rest.join(leaves), **kwargs), None))
     if not taken:
         out = body(*args, **kwargs)

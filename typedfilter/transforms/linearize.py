@@ -67,7 +67,7 @@ def filter_linearize(fn: Any, /, *primals: Any, has_aux: bool = False) -> Any:
     refuse_unplaced(plan, primals, {}, "filter_linearize")
     mask = can_have_tangents(plan, primals)
     taken, rest = split(primals, lambda _: mask)
-    body = checked(fn, plan)
+    body = checked(fn, plan, eager=True)
     results = Results(lambda leaves: split_aux(body(*rest.join(leaves)), has_aux, plan, "filter_linearize"))
     values = [leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf) for leaf in taken]
     with naming_deleted(plan, primals, {}):

@@ -111,6 +111,6 @@ def filter_eval_shape(fun: Callable[..., Any], /, *args: Any, **kwargs: Any) -> 
     refuse_hidden(fun, "filter_eval_shape", ())
     plan = plan_of(fun, final=True)
     taken = take_arrays(plan, args, kwargs, stands_for_array)
-    lifted = Lifted(checked(fun, plan), taken)
+    lifted = Lifted(checked(fun, plan, eager=True), taken)
     structs = jax.eval_shape(located(lifted, fun, plan.function), list(map(_for_jax, taken.arrays)))
     return lifted.out.join(structs)

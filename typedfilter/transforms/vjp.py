@@ -78,7 +78,7 @@ def filter_vjp(fun: Any, /, *primals: Any, has_aux: bool = False, **kwargs: Any)
     refuse_hidden(fun, "filter_vjp", DIFFERENTIATION)
     plan = plan_of(fun, final=True)
     refuse_unplaced(plan, primals, kwargs, "filter_vjp")
-    body = checked(fun, plan)
+    body = checked(fun, plan, eager=True)
     taken, rest = split(primals, lambda _: can_have_tangents(plan, primals, numbers=False))
     rests: list[tuple[Rest, Rest]] = []
 
