@@ -75,6 +75,9 @@ class Selected:
         return tuple(found) if self.several else found[0]
 
 
+_MAX_FORMS = 256  # of calls; of a function that is called in more, they are found again
+
+
 class Targets:
     """What a transform differentiates with respect to, as the plan of its function says."""
 
@@ -85,6 +88,7 @@ class Targets:
         marked = plan.diff_params()
         self.params: tuple[Param, ...] = marked or plan.params[:1]
         self.several = len(marked) > 1
+        self._groups: dict[tuple[int, tuple[str, ...]], list[Group]] = {}
 
     def take(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Selected:
         """Take the differentiated leaves out of the arguments of a call.
@@ -114,6 +118,15 @@ class Targets:
 
     def groups(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Group]:
         """The arguments of each differentiated parameter; of what is left out none."""
+        key = len(args), tuple(kwargs)
+        found = self._groups.get(key)
+        if found is None:
+            if len(self._groups) >= _MAX_FORMS:
+                self._groups.clear()
+            found = self._groups[key] = self._grouped(args, kwargs)
+        return found
+
+    def _grouped(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Group]:
         layout = self.plan.layout(len(args), tuple(kwargs))
         groups: list[Group] = []
         for param in self.params:

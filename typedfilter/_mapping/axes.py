@@ -166,10 +166,19 @@ def map_arguments(
     return Mapped(taken, axes, size)
 
 
-def argument_axes(plan: Plan, in_axes: Any, call: Call) -> list[list[int | None]]:
-    """For each argument of a call, the axis of each leaf."""
+def argument_axes(plan: Plan, in_axes: Any, call: Call, *, example: bool = False) -> list[list[int | None]]:
+    """For each argument of a call, the axis of each leaf.
+
+    Args:
+        plan: of the function.
+        in_axes: the option.
+        call: of the mapped function; or else of the function itself, with one example:
+        example: then arrays lack the axis that is asked for.
+    """
     given = zip(plan.arguments(call.args, call.kwargs), _specs(plan, in_axes, call), strict=True)
-    return [_leaf_axes(plan, argument, spec, tree_leaves(argument.value)) for argument, spec in given]
+    return [
+        _leaf_axes(plan, argument, spec, tree_leaves(argument.value), example) for argument, spec in given
+    ]
 
 
 def _specs(plan: Plan, in_axes: Any, call: Call) -> list[Any]:
@@ -202,7 +211,9 @@ class _Leaf:
         return self.argument.name + jax.tree_util.keystr(path)
 
 
-def _leaf_axes(plan: Plan, argument: Argument, spec: Any, leaves: Sequence[Any]) -> list[int | None]:
+def _leaf_axes(
+    plan: Plan, argument: Argument, spec: Any, leaves: Sequence[Any], example: bool = False
+) -> list[int | None]:
     """The axis of each leaf of one argument: the option, else the annotation, else the rule."""
     param, value = argument.param, argument.value
     name = "" if param is None else param.name
@@ -211,24 +222,24 @@ def _leaf_axes(plan: Plan, argument: Argument, spec: Any, leaves: Sequence[Any])
     if param is not None and param.hint.axis is not None:
         axis = param.hint.axis.axis
         return _only_arrays(plan, name, [axis] * len(leaves), leaves, axis)
-    return _by_rule(Role.AUTO if param is None else param.hint.role, value, leaves)
+    return _by_rule(Role.AUTO if param is None else param.hint.role, value, leaves, example)
 
 
-def _by_rule(role: Role, value: Any, leaves: Sequence[Any]) -> list[int | None]:
+def _by_rule(role: Role, value: Any, leaves: Sequence[Any], example: bool) -> list[int | None]:
     """The axis of each leaf of an argument of which neither an option nor its annotation says an axis."""
     if role is Role.STATIC:
         return [None] * len(leaves)
     axes = ruled(value, leaves)
     if any(axis == 0 and leaf.ndim == 0 for axis, leaf in zip(axes, leaves, strict=True)):
-        return _without_numbers(role, value, leaves, axes)
+        return _without_numbers(role, value, leaves, axes, example)
     return axes
 
 
 def _without_numbers(
-    role: Role, value: Any, leaves: Sequence[Any], axes: Sequence[int | None]
+    role: Role, value: Any, leaves: Sequence[Any], axes: Sequence[int | None], example: bool
 ) -> list[int | None]:
-    """`axes`, with `None` for what an outer transform has made of Python numbers, which are broadcast."""
-    only_arrays = role is Role.ARRAYS or is_array_only(value)
+    """`axes`, with `None` for numbers, which are broadcast: outer transforms make arrays of some."""
+    only_arrays = not example and (role is Role.ARRAYS or is_array_only(value))
     out: list[int | None] = []
     for axis, leaf, mark in zip(axes, leaves, leaf_marks(value), strict=True):
         traced = role is Role.TRACED or mark.traced

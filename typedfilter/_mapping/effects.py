@@ -69,9 +69,9 @@ class Maps(Effects):
     def default(self, param: Param, value: Any, innermost: bool) -> list[Effect]:
         return self.each(Act.BROADCAST, value)  # what is left to its default, a map never sees
 
-    def axes(self, call: Given) -> list[list[int | None]]:
+    def axes(self, call: Given, *, example: bool = False) -> list[list[int | None]]:
         """For each argument, the mapped axis of each leaf."""
-        return argument_axes(self.plan, self.in_axes, Call(call.args, call.kwargs))
+        return argument_axes(self.plan, self.in_axes, Call(call.args, call.kwargs), example=example)
 
     def _by_option(self, axes: Any, option: str) -> Effect:
         reason = Reason(f"{option}={axes!r}")

@@ -30,7 +30,7 @@ def split_outputs(
     leaves, treedef = tree_flatten(out)
     axes = result_axes(plan, out_axes, out, leaves, differs)
     if not all(map(is_array, leaves)):
-        leaves = list(map(_with_axis, leaves, axes))
+        leaves = list(map(_with_axis, leaves, axes, _is_meant(plan, out_axes, out)))
     if any(axes):
         _check_result_axes(plan, axes, leaves)
     if None not in axes and all(map(is_array, leaves)):
@@ -43,10 +43,23 @@ def split_outputs(
     return groups["mapped"], groups["whole"], (treedef, kinds, axes, groups["other"])
 
 
-def _with_axis(leaf: Any, axis: int | None) -> Any:
-    """By the rule only arrays have an axis; who gives one to a number wants as many of it as examples."""
-    number = axis is not None and not is_array(leaf) and is_array_like(leaf)
+def _with_axis(leaf: Any, axis: int | None, is_meant: bool) -> Any:
+    """Only arrays have an axis; who gives one to a number itself wants as many of it as examples."""
+    number = is_meant and axis is not None and not is_array(leaf) and is_array_like(leaf)
     return jnp.asarray(leaf) if number else leaf
+
+
+def _is_meant(plan: Plan, out_axes: Any, out: Any) -> list[bool]:
+    """For each leaf of a result, whether the axis is given to itself, and not to a tree that it is in."""
+    meant: list[bool] = []
+    by_option = out_axes is not BY_RULE and out_axes != BY_RULE
+
+    def below(axis: Any, subtree: Any) -> None:
+        meant.extend([leaf is subtree for leaf in jax.tree_util.tree_leaves(subtree)])
+
+    spec = out_axes if by_option else plan.returns.axis
+    jax.tree_util.tree_map(below, spec, out, is_leaf=lambda node: node is None)
+    return meant
 
 
 def _check_result_axes(plan: Plan, axes: Sequence[int | None], leaves: Sequence[Any]) -> None:

@@ -133,7 +133,12 @@ class Taken:
 
     def join(self, arrays: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
         """The arguments, with `arrays` in the place of what was taken."""
-        values = [rest.join(part) for rest, part in self.parts(arrays)]
+        values: list[Any] = []
+        at = 0
+        for rest in self.rests:  # as `parts` does; but this runs in every call
+            end = at + len(rest.taken_at)
+            values.append(rest.join(arrays[at:end]))
+            at = end
         return values[: self.count], dict(zip(self.names, values[self.count :], strict=True))
 
     def trees(self, arrays: Sequence[Any]) -> list[Any]:

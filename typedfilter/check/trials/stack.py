@@ -126,7 +126,7 @@ def _unused(taken: Collection[str]) -> str:
 def _mapped_axes(effects: Maps, arguments: Arguments, leaves: Sequence[Any]) -> tuple[int | None, ...]:
     call = Given(*arguments)
     by_id: dict[int, int | None] = {}
-    for value, axes in zip(call.values, effects.axes(call), strict=True):
+    for value, axes in zip(call.values, effects.axes(call, example=True), strict=True):
         by_id |= {id(leaf): axis for leaf, axis in zip(jax.tree.leaves(value), axes, strict=True)}
     return tuple(by_id.get(id(leaf)) for leaf in leaves)
 
