@@ -37,6 +37,7 @@ from typedfilter._shapes.walk import Failure, Path, walk
 from typedfilter._values.trees import flatten
 from typedfilter.errors import TypedFilterError
 
+_ARRAYS = (jax.Array, np.ndarray, np.generic)
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -218,13 +219,16 @@ class _Checked:
         rows = self._rows(args, kwargs)
         if self._computed:
             rows = iter(sorted(rows, key=lambda row: row[0].computed))
+        computes = False  # with a number that is an array
         for arg, path, value in rows:
+            computes = computes or (isinstance(arg.kind, kinds.Scalar) and isinstance(value, _ARRAYS))
             if arg.kind.refuses and value is not arg.default:
                 binder.numbers = arg.numbers
                 self._check(arg.kind, arg.hint, value, path, binder)
         result = self._fn(*args, **kwargs)
         if self._returns.refuses:
             binder.returned, (binder.numbers, binder.numpy) = True, self._returned
+            binder.numbers = binder.numbers or (self._eager and computes)
             self._check(self._returns, self._plan.returns, result, ("return",), binder)
         return result
 
