@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from numpy.testing import assert_allclose
 
 from typedfilter import (
+    AnnotationError,
     Static,
     Traced,
     VmapAxis,
@@ -249,3 +250,26 @@ def test_check_knows_it_too():
         "proved",
         "failed",
     ]
+
+
+def test_each_element_of_a_returned_tuple_may_say_where_its_axis_goes():
+    def f(x: Float[Array, "n"]) -> Any:
+        return x, 2 * x, jnp.ones(())
+
+    vector: Any = Float[Array, "n"]
+    none: Any = VmapAxis[None, Float[Array, ""]]
+    x = jnp.arange(6.0).reshape(2, 3)
+    for last in (VmapAxis[-1, vector], Annotated[vector, VmapAxis[-1]]):
+        f.__annotations__["return"] = tuple[last, vector, none]
+        transposed, doubled, one = filter_vmap(f)(x)
+        np.testing.assert_array_equal(transposed, x.T)
+        np.testing.assert_array_equal(doubled, 2 * x)
+        assert one.shape == ()
+
+
+def test_an_axis_deeper_in_a_result_is_refused():
+    def f(x: Float[Array, "n"]) -> tuple[list[Annotated[Float[Array, "n"], VmapAxis[1]]], int]:
+        return [x], 1
+
+    with pytest.raises(AnnotationError, match="a marker inside of another type can't be honoured"):
+        filter_vmap(f)

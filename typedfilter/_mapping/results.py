@@ -5,7 +5,7 @@ Serves `filter_vmap` and `filter_pmap`. Axis specifications, and the rule, are t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -16,6 +16,7 @@ from typedfilter._mapping.axes import BY_RULE, ruled, spread
 from typedfilter._reading.plan import Plan
 from typedfilter._values.leaves import is_array, is_array_like
 from typedfilter._values.text import brief
+from typedfilter.annotations import AxisSpec
 from typedfilter.errors import VmapAxisError
 
 __all__ = ["asks_for_no_axis", "is_batched", "place_outputs", "result_axes", "split_outputs"]
@@ -92,13 +93,25 @@ def result_axes(
         return spread(plan, "out_axes", "return", out_axes, out)
     if plan.returns.axis is not None:
         return [plan.returns.axis.axis] * len(leaves)
-    axes = ruled(out, leaves)
+    axes = _by_element(dict(plan.returns.axes), out, ruled(out, leaves))
     if differs is None or None not in axes:
         return axes
     return [
         0 if axis is None and is_array(leaf) and differs(leaf) else axis
         for axis, leaf in zip(axes, leaves, strict=True)
     ]
+
+
+def _by_element(specs: Mapping[int, AxisSpec], out: Any, axes: list[int | None]) -> list[int | None]:
+    """`axes`, but for the elements of a tuple that say another one."""
+    if not specs or not isinstance(out, tuple):
+        return axes
+    found: list[int | None] = []
+    for index, element in enumerate(out):
+        count = len(jax.tree_util.tree_leaves(element))
+        own = axes[len(found) : len(found) + count]
+        found += [specs[index].axis] * count if index in specs else own
+    return found
 
 
 def asks_for_no_axis(plan: Plan, out_axes: Any) -> bool:

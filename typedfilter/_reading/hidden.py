@@ -89,7 +89,7 @@ def _markers(hint: Hint) -> list[str]:
     found = {
         "Donate": hint.donate,
         "Traced": hint.role is Role.TRACED,
-        "VmapAxis": hint.axis is not None,
+        "VmapAxis": hint.axis is not None or bool(hint.axes),
         "Diff": hint.diff is True,
         "NoDiff": hint.diff is False,
         "PartitionSpec": hint.sharding is not None,

@@ -46,6 +46,7 @@ class Hint:
     donate: bool = False
     static_marker: bool = False  # Static[...] was written (and not only implied by `int`)
     axis: AxisSpec | None = None  # where VmapAxis was written
+    axes: tuple[tuple[int, AxisSpec], ...] = ()  # likewise, on elements of a tuple that is returned
     scan: ScanSpec | None = None  # where ScanAxis was written
     diff: bool | None = None  # True: Diff, False: NoDiff
     sharding: Any = None  # a place: a PartitionSpec, a Sharding, a Format or a device
@@ -60,7 +61,7 @@ class Hint:
     @property
     def marked(self) -> bool:
         """Whether any marker of ours was written."""
-        others = (self.axis, self.scan, self.diff, self.sharding)
+        others = (self.axis, self.scan, self.diff, self.sharding, self.axes or None)
         traced = self.role is Role.TRACED
         return self.donate or self.static_marker or traced or any(fact is not None for fact in others)
 
@@ -71,7 +72,8 @@ UNANNOTATED = Hint(inspect.Parameter.empty, Any)
 def parse(annotation: Any, scope: Scope | None = None, *, returned: bool = False) -> Hint:
     """Read one annotation; names in strings are looked up in `scope`.
 
-    Of a pair that is `returned`, the second may say along which axis it is stacked.
+    Of a tuple that is `returned`, each element may say where the mapped axis goes; of a pair, the second
+    along which axis it is stacked.
 
     Raises:
         AnnotationError: it contradicts itself, can't be evaluated, or holds a marker where it can't be
@@ -102,6 +104,7 @@ def parse(annotation: Any, scope: Scope | None = None, *, returned: bool = False
         donate=markers.donate,
         static_marker=markers.static,
         axis=markers.axes[0] if markers.axes else None,
+        axes=tuple(reader.axes_inside.items()),
         scan=markers.scans[0] if markers.scans else reader.scan_inside,
         diff=True if markers.diff else False if markers.nodiff else None,
         sharding=markers.shardings[0] if markers.shardings else None,

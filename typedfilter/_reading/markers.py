@@ -23,7 +23,7 @@ from typedfilter import annotations as _annotations
 from typedfilter._reading.forms import ALIASES, LITERALS, QUALIFIERS, UNIONS, is_array_class, is_unpacked
 from typedfilter._reading.names import MARKER_NAMES, Scope, Unknown, home_of, meant
 from typedfilter._reading.text import show
-from typedfilter.annotations import Marker, ScanSpec
+from typedfilter.annotations import AxisSpec, Marker, ScanSpec
 from typedfilter.errors import AnnotationError
 from typedfilter.vmap_axis import AXES, how_to_write
 
@@ -51,6 +51,7 @@ class Reader:
         self.opaque: dict[str, None] = {}  # unresolved, and a marker may hide behind it
         self._returned = returned  # until a type with arguments is met
         self.scan_inside: ScanSpec | None = None  # of the second of a pair that is returned
+        self.axes_inside: dict[int, AxisSpec] = {}  # of the elements of a tuple that is returned
         self.whole = self._evaluated(whole)
 
     def read(self, annotation: Any) -> tuple[Any, Metadata]:
@@ -204,14 +205,17 @@ class Reader:
 
     def _generic(self, annotation: Any, origin: Any) -> Any:
         old = getattr(annotation, "__args__", ())  # typing.Callable and typing.List alone have none
-        pair = self._returned and origin is tuple and len(old) == 2
+        returned = self._returned and origin is tuple and ... not in old
         self._returned = False
         if isinstance(origin, Unknown):
             for arg in old:  # a string may be dimensions, as in Float[Array, "b n"], unless a marker is in it
                 if not isinstance(arg, str) or any(name in arg for name in MARKER_NAMES):
                     self._inside(arg)
             return self._unknown(origin, subscripted=True)
-        new = tuple(self._stacked(arg) if pair and i else self._inside(arg) for i, arg in enumerate(old))
+        if returned:
+            new = tuple(self._element(arg, i, len(old)) for i, arg in enumerate(old))
+        else:
+            new = tuple(self._inside(arg) for arg in old)
         if all(before is after for before, after in zip(old, new, strict=True)):
             return annotation
         if hasattr(annotation, "copy_with"):
@@ -221,13 +225,20 @@ class Reader:
         rebuilt = types.GenericAlias(origin, new)
         return next(iter(rebuilt)) if is_unpacked(annotation) else rebuilt
 
-    def _stacked(self, annotation: Any) -> Any:
-        """The second of a pair that is returned: of a scan, the result of one step."""
-        kind, found = (annotation, ()) if annotation is ... else self.read(annotation)
-        if len(found) == 1 and isinstance(found[0], ScanSpec):
-            self.scan_inside = found[0]
-            return kind
-        return self._inside(annotation)
+    def _element(self, annotation: Any, index: int, count: int) -> Any:
+        """One element of a tuple that is returned: it may say where the mapped axis goes.
+
+        The second of a pair is, of a scan, the result of one step, and may say along which it is stacked.
+        """
+        kind, found = self.read(annotation)
+        only = found[0] if len(found) == 1 else None
+        if isinstance(only, AxisSpec):
+            self.axes_inside[index] = only
+        elif isinstance(only, ScanSpec) and (index, count) == (1, 2):
+            self.scan_inside = only
+        else:
+            return self._inside(annotation)
+        return kind
 
     def _inside(self, annotation: Any) -> Any:
         if annotation is None or annotation is ...:
