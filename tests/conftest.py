@@ -14,7 +14,10 @@ from hypothesis import settings
 # Set by .ci/run for the suites on the oldest and the newest JAX. What no version of JAX changes ran once
 # before them, with the versions of README's command; of exhaustive laws a third of the examples is enough.
 OTHER_VERSIONS = os.environ.get("TYPEDFILTER_TESTS") == "versions"
-ONCE = ["static", "bench", "check/test_pytest_plugin.py", "package/test_layout.py", "package/test_cli.py"]
+ONCE = [
+    *("static", "bench", "check/test_pytest_plugin.py", "laws/test_faults.py"),
+    *("package/test_layout.py", "package/test_cli.py", "package/test_readme.py", "package/test_docs.py"),
+]
 collect_ignore = ONCE if OTHER_VERSIONS else []
 
 # No deadline: the first example of a test compiles. Derandomized: a failure must fail again.
