@@ -17,7 +17,7 @@ import pytest
 import typedfilter as tf
 from typedfilter import Static, filter_closure_convert, filter_jit, pytree_dataclass
 from typedfilter._compiling.tokens import Kept
-from typedfilter._shapes.check import checks_enabled, checks_off
+from typedfilter._shapes.switch import Mode, check_mode, checking
 from typedfilter._values.context import setting
 
 X = jnp.arange(1.0, 3.0)
@@ -219,19 +219,19 @@ def test_a_signal_at_any_line_leaves_no_context_behind():
             signal.setitimer(signal.ITIMER_REAL, step * 2e-6)
             try:
                 for _ in range(50):
-                    with checks_off():
+                    with checking(False):
                         pass
             except Interrupt:
                 interrupted += 1
             finally:
                 signal.setitimer(signal.ITIMER_REAL, 0)
-            assert checks_enabled()
+            assert check_mode() is Mode.RAISE
     except Interrupt:  # it came between two of the lines above
         interrupted += 1
     finally:
         signal.signal(signal.SIGALRM, former)
     assert interrupted
-    assert checks_enabled()
+    assert check_mode() is Mode.RAISE
 
 
 def test_a_variable_is_set_inside_of_what_restores_it():

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import typedfilter as tf
-from typedfilter._shapes.check import checks_enabled
+from typedfilter._shapes.switch import Mode, check_mode
 
 X = jnp.arange(1.0, 4.0)
 
@@ -166,7 +166,7 @@ def test_after_a_fault_the_next_call_is_right_and_the_exception_was_the_users_ow
                 assert not any(is_deleted(leaf) for leaf in jax.tree.leaves(args))
             elif entered:  # whoever asks whether something is hashable, or fits, is answered by these
                 assert kind in (TypeError, ValueError), (kind, time)
-            assert checks_enabled()
+            assert check_mode() is Mode.RAISE
             again = leaves(call(*(args if raised is not None else arguments(name))))
             for one, right in zip(again, expected, strict=True):
                 np.testing.assert_allclose(one, right, rtol=1e-6)
