@@ -577,3 +577,23 @@ def test_a_result_without_an_axis_that_differs_between_examples_is_named():
         with pytest.raises(tf.VmapAxisError) as caught:
             mapped(jnp.ones(3))
         assert str(caught.value) == expected
+
+
+# References -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not hasattr(jax, "new_ref"), reason="JAX has no references yet")
+@pytest.mark.parametrize("jitted", [False, True])
+def test_a_reference_is_mapped_as_an_array_is(jitted):
+    def add(ref, x, name):
+        ref[...] = ref[...] + x
+        return 2 * x, name
+
+    f = filter_vmap(add)
+    f = filter_jit(f, donate="all") if jitted else f
+    ref = jax.new_ref(jnp.zeros((2, 3)))
+    for k in (1.0, 2.0):
+        out, name = f(ref, jnp.full((2, 3), k), "n")
+        assert jnp.array_equal(out, jnp.full((2, 3), 2 * k))
+        assert name == "n"
+    assert jnp.array_equal(ref[...], jnp.full((2, 3), 3.0))

@@ -19,7 +19,7 @@ from typedfilter._reading.fields import is_array_only, leaf_marks
 from typedfilter._reading.options import PerArgument
 from typedfilter._reading.plan import Argument, Param, Plan
 from typedfilter._reading.roles import Role
-from typedfilter._values.leaves import IfArray, is_array
+from typedfilter._values.leaves import IfArray, is_array_or_ref
 from typedfilter._values.text import brief
 from typedfilter._wrapping.call import Call, Taken
 from typedfilter.errors import VmapAxisError
@@ -251,7 +251,7 @@ def _without_numbers(
 
 def ruled(tree: Any, leaves: Sequence[Any]) -> list[int | None]:
     """By the rule: arrays along their first axis, or that of the field they are in; the rest not at all."""
-    mapped: list[int | None] = [0 if is_array(leaf) else None for leaf in leaves]
+    mapped: list[int | None] = [0 if is_array_or_ref(leaf) else None for leaf in leaves]
     if len(leaves) == 1 and leaves[0] is tree:  # no class around it, hence no field that is marked
         return mapped
     if not any(axis == 0 for axis in mapped):
@@ -307,7 +307,7 @@ def _only_arrays(
     plan: Plan, name: str, axes: list[int | None], leaves: Sequence[Any], spec: Any
 ) -> list[int | None]:
     """Drop the axes of leaves that are no arrays; refuse them where there is nothing but such leaves."""
-    arrays = list(map(is_array, leaves))
+    arrays = list(map(is_array_or_ref, leaves))
     dropped = [axis if array else None for axis, array in zip(axes, arrays, strict=True)]
     if not any(arrays) and any(axis is not None for axis in axes):
         raise VmapAxisError(

@@ -24,6 +24,7 @@ __all__ = [
     "if_array",
     "is_array",
     "is_array_like",
+    "is_array_or_ref",
     "is_array_or_struct",
     "is_float0",
     "is_inexact_array",
@@ -131,6 +132,14 @@ def is_array(element: Any) -> TypeGuard[jax.Array]:
     if isinstance(element, np.ndarray):
         return _is_traceable(element.dtype)
     return isinstance(element, jax.Array)
+
+
+_REF: Any = getattr(jax, "Ref", ())  # a class since JAX 0.8
+
+
+def is_array_or_ref(element: Any) -> bool:
+    """Whether `element` is an array (`is_array`), or a `jax.Ref`, whose array can be changed in place."""
+    return is_array(element) or isinstance(element, _REF)
 
 
 def is_array_like(element: Any) -> bool:
