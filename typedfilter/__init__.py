@@ -1,5 +1,6 @@
 """Typed, annotation-driven transforms for JAX."""
 
+from typedfilter._differentiating.optimisers import Optimiser, optimiser
 from typedfilter._differentiating.trainable import trainable
 from typedfilter._values.leaves import (
     if_array,
@@ -53,6 +54,7 @@ __all__ = [
     "Donate",
     "DonationError",
     "NoDiff",
+    "Optimiser",
     "PytreeError",
     "RuleError",
     "ScanAxis",
@@ -102,6 +104,7 @@ __all__ = [
     "is_inexact_array",
     "is_inexact_array_like",
     "log_retraces",
+    "optimiser",
     "partition",
     "pytree_dataclass",
     "trainable",

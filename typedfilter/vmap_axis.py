@@ -1,4 +1,4 @@
-"""`VmapAxis` and `ScanAxis`, alone in their module because a type stub has to replace the module whole.
+"""`VmapAxis` and `ScanAxis`, alone in their module because a stub replaces a module whole: `vmap_axis.pyi`.
 
 At run time `VmapAxis[1]` is `Annotated[Any, AxisSpec(1)]` and `VmapAxis[1, T]` is
 `Annotated[T, AxisSpec(1)]`: an alias, not an instance, so that `| None` and beartype understand it.

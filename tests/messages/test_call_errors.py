@@ -262,7 +262,7 @@ def arrays(x: Float[Array, "n"], xs: list[Float[Array, "n"]] | None = None, *, k
     [
         (lambda: arrays("s"), "x", "Float[Array, 'n']", "str 's'"),
         (
-            lambda: arrays(X, [X, "s"]),  # type: ignore[list-item]  # that is the point
+            lambda: arrays(X, [X, "s"]),
             "xs[1]",
             "list[Float[Array, 'n']] | None",
             "str 's'",

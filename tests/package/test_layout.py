@@ -92,9 +92,11 @@ def functions_of(path: Path) -> Iterator[tuple[str, int]]:
 
 
 def defined_in(path: Path) -> set[str]:
-    """The names that a module defines itself, at its top level or in an `if` or `try` there."""
+    """The names that a module, or the stub beside it, defines, at its top level or below an `if` there."""
     found: set[str] = set()
-    for node in ast.walk(tree_of(path)):
+    stub = path.with_suffix(".pyi")
+    nodes = [*ast.walk(tree_of(path)), *(ast.walk(tree_of(stub)) if stub.exists() else [])]
+    for node in nodes:
         if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
             found.add(node.name)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):

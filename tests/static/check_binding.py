@@ -71,7 +71,6 @@ def accepted() -> None:
     assert_type(model.pull(X), Model)
     assert_type(model.pull(X, power=3), Model)
     assert_type(Model.pull(model, X), Model)
-    assert_type(model.pull.lower(X).compile()(X), Model)
     assert_type(model.positional(X), Array)
     assert_type(model.renamed(X), Array)
     assert_type(model.anything(model, X), Array)

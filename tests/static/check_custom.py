@@ -82,7 +82,7 @@ def accepted() -> None:
     assert_type(clip(X, 0.0), Array)
     assert_type(clip(X, 0.0, high=2.0), Array)
     assert_type(filter_grad(total)(X), Array)
-    assert_type(call_jvp((X, X), (X, None), fn=jnp.add), tuple[Array, Array | None])
+    assert_type(call_jvp((X, X), (X, None), fn=jnp.add), tuple[Array, Array])
     assert_type(clip_fwd(True, X, 0.0), tuple[Array, Array])
     assert_type(flat(X), Array)
     assert_type(stopped(X), Array)

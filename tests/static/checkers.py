@@ -1,4 +1,4 @@
-"""Runs mypy and pyright over a folder, as a user of the installed package would."""
+"""Runs type checkers over a folder, as a user of the installed package would."""
 
 from __future__ import annotations
 
@@ -7,16 +7,21 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 REPOSITORY = Path(__file__).parents[2]
+SCRIPTS = Path(sysconfig.get_path("scripts"))
 
 MYPY = """\
 [mypy]
 strict = true
 untyped_calls_exclude = jax, ml_dtypes
+[mypy-optax.*]
+ignore_missing_imports = true
 """
 PLUGIN = "plugins = typedfilter.mypy_plugin\n"
 PYRIGHT = {
@@ -31,6 +36,8 @@ PYRIGHT = {
     "reportUnusedFunction": False,
     "reportUnusedVariable": False,
 }
+# Whether lambdas need annotations is no question of the transforms.
+PYREFLY = '[errors]\nimplicit-any-lambda = "ignore"\n'
 
 
 class Found(NamedTuple):
@@ -47,26 +54,24 @@ def run_mypy(folder: Path, *, plugin: bool, settings: str = "", strict: bool = T
     Older releases report some errors under other codes: for them, codes are dropped from the ignores.
     """
     config = MYPY if strict else MYPY.replace("strict = true\n", "")
-    (folder / "mypy.ini").write_text(config + PLUGIN * plugin + settings)
+    (folder / "mypy.ini").write_text(config.replace("[mypy]\n", "[mypy]\n" + PLUGIN * plugin) + settings)
     if int(version("mypy").split(".")[0]) < 2:
         for path in folder.glob("*.py"):
             path.write_text(re.sub(r"# type: ignore\[.*?\]", "# type: ignore", path.read_text()))
     kind = "static" + "-plugin" * plugin + "-loose" * (not strict) + "-settings" * bool(settings)
     cache = REPOSITORY / ".mypy_cache" / kind
     files = sorted(path.name for path in folder.glob("*.py"))
-    run = _run("mypy", "--cache-dir", str(cache), "--no-pretty", "--no-color-output", *files, folder=folder)
-    assert run.returncode in (0, 1), run.stdout + run.stderr
-    lines = [re.fullmatch(r"(.+?):(\d+): error: (.*)", line) for line in run.stdout.splitlines()]
-    return [Found(m[1], int(m[2]), m[3]) for m in lines if m]
+    flags = ("--cache-dir", str(cache), "--no-pretty", "--no-color-output", "--config-file", "mypy.ini")
+    return _lines(_run("-m", "mypy", *flags, *files, folder=folder), r"(.+?):(\d+): error: (.*)")
 
 
-def run_pyright(folder: Path, **settings: Any) -> list[Found]:
-    """The errors of pyright in the files of a folder."""
+def run_pyright(folder: Path, name: str = "pyright", **settings: Any) -> list[Found]:
+    """The errors of pyright, or of basedpyright, in the files of a folder."""
     (folder / "pyrightconfig.json").write_text(json.dumps(PYRIGHT | settings))
-    report = pyright_report("--project", ".", folder=folder)
+    report = pyright_report("--project", ".", folder=folder, name=name)
     files = len(list(folder.glob("*.py")))
     analyzed = report["summary"]["filesAnalyzed"]
-    assert analyzed == files, f"pyright read {analyzed} of {files} files"  # it succeeds where it finds none
+    assert analyzed == files, f"{name} read {analyzed} of {files} files"  # it succeeds where it finds none
     return [
         Found(Path(d["file"]).name, d["range"]["start"]["line"] + 1, f"{d['message']} [{d.get('rule', '')}]")
         for d in report["generalDiagnostics"]
@@ -74,19 +79,63 @@ def run_pyright(folder: Path, **settings: Any) -> list[Found]:
     ]
 
 
-def pyright_report(*args: str, folder: Path) -> dict[str, Any]:
+def pyright_report(*args: str, folder: Path, name: str = "pyright") -> dict[str, Any]:
     """What `pyright --outputjson` says."""
-    run = _run("pyright", "--outputjson", "--pythonpath", sys.executable, *args, folder=folder)
+    run = _run("-m", name, "--outputjson", "--pythonpath", sys.executable, *args, folder=folder)
     report: dict[str, Any] = json.loads(run.stdout)
     return report
 
 
-def _run(module: str, *args: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def run_ty(folder: Path) -> list[Found]:
+    """The errors of ty in the files of a folder."""
+    flags = ("--python", sys.executable, "--output-format", "concise", "--no-progress")
+    run = _run("-m", "ty", "check", *flags, ".", folder=folder)
+    return _lines(run, r"(.+?):(\d+):\d+: error\S* (.*)")
+
+
+def run_pyrefly(folder: Path) -> list[Found]:
+    """The errors of pyrefly in the files of a folder."""
+    (folder / "pyrefly.toml").write_text(PYREFLY)
+    flags = ("--python-interpreter-path", sys.executable, "--output-format", "min-text")
+    return _lines(_run("-m", "pyrefly", "check", *flags, folder=folder), r"ERROR (.+?):(\d+):.*?: (.*)")
+
+
+def run_zuban(folder: Path) -> list[Found]:
+    """The errors of zuban in the files of a folder."""
+    (folder / "mypy.ini").write_text("[mypy]\n")  # a project of its own, and nothing else
+    files = sorted(path.name for path in folder.glob("*.py"))
+    command = [str(SCRIPTS / "zuban"), "check", "--python-executable", sys.executable, *files]
+    return _lines(_run(*command, folder=folder), r"(.+?):(\d+): error: (.*)")
+
+
+CHECKERS: dict[str, Callable[[Path], list[Found]]] = {
+    "mypy": lambda folder: run_mypy(folder, plugin=False),
+    "mypy, plugin": lambda folder: run_mypy(folder, plugin=True),
+    "pyright": run_pyright,
+    "basedpyright": lambda folder: run_pyright(folder, "basedpyright"),
+    "pyrefly": run_pyrefly,
+    "ty": run_ty,
+    "zuban": run_zuban,
+}
+
+
+def _lines(run: subprocess.CompletedProcess[str], pattern: str) -> list[Found]:
+    assert run.returncode in (0, 1), run.stdout + run.stderr
+    lines = [re.fullmatch(pattern, line) for line in run.stdout.splitlines()]
+    return [Found(m[1].strip(), int(m[2]), m[3]) for m in lines if m]
+
+
+def environment() -> dict[str, str]:
+    """The environment in which checkers run."""
     # `pyright --verifytypes` looks at whichever `python` comes first.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     env = os.environ | {"PATH": path, "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
     # What the environment adds to the path of modules is not what a user has installed.
     for name in ("MYPYPATH", "PYTHONPATH"):
         env.pop(name, None)
-    command = [sys.executable, "-m", module, *args]
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+    return env
+
+
+def _run(*args: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *args] if args[0] == "-m" else [*args]
+    return subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)

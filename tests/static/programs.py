@@ -5,6 +5,8 @@ must be reported on its line and nowhere else. The imports between the two marke
 libraries.
 """
 
+# pyright: standard
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -11,7 +11,6 @@ import importlib.util
 import re
 import sys
 import tempfile
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -68,65 +67,59 @@ def source(library: str) -> str:
     return text
 
 
-def passed(text: str, errors: set[int]) -> dict[str, dict[str, bool]]:
-    """Family -> program -> whether its types are kept, or its mistake is caught."""
+def programs(text: str) -> dict[str, list[tuple[str, range, set[int]]]]:
+    """Family -> the programs in it: name, lines, and the lines on which a mistake must be reported."""
     lines = text.splitlines()
-    families: dict[str, dict[str, bool]] = {}
+    families: dict[str, list[tuple[str, range, set[int]]]] = {}
     for node in ast.parse(text).body:
         if not isinstance(node, ast.FunctionDef) or not re.match("kept_|caught_", node.name):
             continue
         family = next(line[7:] for line in reversed(lines[: node.lineno]) if line.startswith("# ---- "))
         span = range(node.lineno, (node.end_lineno or node.lineno) + 1)
         mistakes = {number for number in span if "# mistake" in lines[number - 1]}
-        families.setdefault(family, {})[node.name] = errors & set(span) == mistakes
+        families.setdefault(family, []).append((node.name, span, mistakes))
     return families
+
+
+def passed(text: str, errors: set[int]) -> dict[str, dict[str, bool]]:
+    """Family -> program -> whether its types are kept, or its mistake is caught."""
+    return {
+        family: {name: errors & set(span) == mistakes for name, span, mistakes in found}
+        for family, found in programs(text).items()
+    }
 
 
 def measure(*libraries: str) -> dict[tuple[str, str], dict[str, dict[str, bool]]]:
     """`(library, checker)` -> family -> program -> whether it passed."""
-    run = checkers()
-    modes: dict[str, Callable[[Path], Any]] = {
-        "mypy": lambda folder: run.run_mypy(folder, plugin=False),
-        "mypy, plugin": lambda folder: run.run_mypy(folder, plugin=True),
-        "pyright": lambda folder: run.run_pyright(folder, typeCheckingMode="standard"),
-    }
     results: dict[tuple[str, str], dict[str, dict[str, bool]]] = {}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        texts = {library: source(library) for library in libraries}
-        for library, text in texts.items():
-            (folder / f"programs_{library}.py").write_text(text)
-        for mode, check in modes.items():
-            found = check(folder)
+    for checker, check in checkers().CHECKERS.items():
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            texts = {library: source(library) for library in libraries}
             for library, text in texts.items():
-                errors = {line for file, line, _ in found if file == f"programs_{library}.py"}
-                results[library, mode] = passed(text, errors)
+                (folder / f"programs_{library}.py").write_text(text)
+            found = check(folder)
+        for library, text in texts.items():
+            errors = {line for file, line, _ in found if file == f"programs_{library}.py"}
+            results[library, checker] = passed(text, errors)
     return results
 
 
-COLUMNS = [
-    ("jax", "mypy"),
-    ("jax", "pyright"),
-    ("equinox", "mypy"),
-    ("equinox", "pyright"),
-    ("typedfilter", "mypy"),
-    ("typedfilter", "mypy, plugin"),
-    ("typedfilter", "pyright"),
-]
+def total(families: dict[str, dict[str, bool]]) -> int:
+    return sum(sum(programs.values()) for programs in families.values())
 
 
 def render(results: dict[tuple[str, str], dict[str, dict[str, bool]]]) -> str:
-    """The table, in Markdown."""
-    heads = [f"`{library}`<br>{mode}" for library, mode in COLUMNS]
-    rows = ["| programs | | " + " | ".join(heads) + " |", "|---|--:|" + "--:|" * len(COLUMNS)]
-    families = results[COLUMNS[0]]
-    sums = [0] * (len(COLUMNS) + 1)
-    for family, programs in families.items():
-        counts = [len(programs), *(sum(results[column][family].values()) for column in COLUMNS)]
-        sums = [total + count for total, count in zip(sums, counts, strict=True)]
-        rows.append(f"| {family} | " + " | ".join(map(str, counts)) + " |")
-    rows.append("| **all** | " + " | ".join(f"**{total}**" for total in sums) + " |")
-    packages = ("jax", "equinox", "mypy", "pyright")
+    """The table, in Markdown: a row for each library, a column for each checker."""
+    names = list(dict.fromkeys(checker for _, checker in results))
+    count = sum(len(programs) for programs in next(iter(results.values())).values())
+    rows = [f"| of {count} programs | " + " | ".join(names) + " |", "|---|" + "--:|" * len(names)]
+    for library in LIBRARIES:
+        counts = [str(total(results[library, name])) for name in names]
+        if library == "typedfilter":
+            counts = [f"**{one}**" for one in counts]
+        rows.append(f"| `{library}` | " + " | ".join(counts) + " |")
+    packages = ("jax", "equinox", "mypy", "pyright", "basedpyright", "pyrefly", "ty", "zuban")
     rows += ["", "Counted with " + ", ".join(f"{name} {version(name)}" for name in packages) + "."]
     return "\n".join(rows)
 

@@ -226,10 +226,10 @@ def test_value_and_aux_come_as_a_pair_before_the_gradient():
 
 
 def test_the_pair_may_be_a_list():
-    grad, aux = filter_grad(lambda x: [x.sum(), "aux"], has_aux=True)(X)
+    grad, aux = filter_grad(lambda x: [x.sum(), "aux"], has_aux=True)(X)  # type: ignore[return-value]  # types want a tuple
     assert_allclose(grad, jnp.ones(3))
     assert aux == "aux"
-    assert filter_value_and_grad(lambda x: [x.sum(), "aux"], has_aux=True)(X)[0] == (6, "aux")
+    assert filter_value_and_grad(lambda x: [x.sum(), "aux"], has_aux=True)(X)[0] == (6, "aux")  # type: ignore[return-value]  # likewise
 
 
 def test_arrays_in_auxiliary_data_are_values_and_not_tracers():

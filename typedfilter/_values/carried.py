@@ -34,6 +34,9 @@ class Carried:
 
     __slots__ = ("arrays", "rest")
 
+    arrays: tuple[Any, ...]
+    rest: Rest
+
     def __init__(self, arrays: Sequence[Any], rest: Rest) -> None:
         self.arrays = tuple(arrays)
         self.rest = rest

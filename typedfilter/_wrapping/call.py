@@ -118,6 +118,11 @@ class Taken:
 
     __slots__ = ("arrays", "count", "names", "rests")
 
+    arrays: list[Any]
+    rests: Sequence[Rest | Whole]
+    count: int
+    names: tuple[str, ...]
+
     def __init__(
         self, arrays: list[Any], rests: Sequence[Rest | Whole], count: int, names: tuple[str, ...]
     ) -> None:

@@ -17,7 +17,7 @@ from jax import Array
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from typedfilter import ShapeError, explain
+from typedfilter import ShapeError, explain, optimiser
 from typedfilter.demo.digits import Digits, batches, load_digits
 from typedfilter.demo.training import TRACES, TrainState, init_state, predict, train_step
 
@@ -26,7 +26,7 @@ __all__ = ["Outcome", "run"]
 SIZES = (64, 128, 64, 10)
 BATCH = 64
 LEARNING_RATE = 3e-3
-OPTIMISER = optax.chain(optax.scale_by_adam(), optax.add_decayed_weights(1e-2))
+OPTIMISER = optimiser(optax.chain(optax.scale_by_adam(), optax.add_decayed_weights(1e-2)))
 
 
 @dataclasses.dataclass(frozen=True)

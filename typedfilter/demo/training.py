@@ -17,6 +17,7 @@ from jaxtyping import Float, Int, Key
 
 from typedfilter import (
     Donate,
+    Optimiser,
     Static,
     Traced,
     VmapAxis,
@@ -47,12 +48,12 @@ class TrainState:
 def init_state(
     key: Key[Array, ""],
     sizes: Static[tuple[int, ...]],
-    optimiser: Static[optax.GradientTransformation],
+    optimiser: Static[Optimiser],
 ) -> TrainState:
     """A fresh model, and the optimiser's state for it, of each key."""
     TRACES["init_state"] += 1
     model = init_mlp(key, sizes)
-    return TrainState(model, optimiser.init(model))  # pyright: ignore[reportArgumentType] # optax names no dataclasses
+    return TrainState(model, optimiser.init(model))
 
 
 @filter_value_and_grad
@@ -69,12 +70,12 @@ def train_step(
     images: Annotated[Float[Array, "batch pixels"], VmapAxis[None]],
     labels: Annotated[Int[Array, "batch"], VmapAxis[None]],
     learning_rate: Traced[float],
-    optimiser: Static[optax.GradientTransformation],
+    optimiser: Static[Optimiser],
 ) -> tuple[TrainState, Float[Array, ""]]:
     """One step of the optimiser down the gradient of the loss, for each model."""
     TRACES["train_step"] += 1
     value, gradient = loss(state.model, images, labels)
-    direction, moments = optimiser.update(gradient, state.moments, state.model)  # pyright: ignore[reportArgumentType]
+    direction, moments = optimiser.update(gradient, state.moments, state.model)
     updates = jax.tree.map(lambda d: -learning_rate * d, direction)
     return TrainState(apply_updates(state.model, updates), moments), value
 

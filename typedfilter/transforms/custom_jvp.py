@@ -156,7 +156,9 @@ def _tangents(out: Carried, tangents: Sequence[Any]) -> Carried:
 
 
 @overload
-def filter_custom_jvp(fn: Callable[P, R], /, *, check: Check = True) -> CustomJvpFunction[Callable[P, R]]: ...
+def filter_custom_jvp(
+    fn: Callable[P, R], /, *, check: Check = True
+) -> CustomJvpFunction[Callable[P, R], R]: ...
 @overload
 def filter_custom_jvp(*, check: Check = True) -> CustomJvpDecorator: ...
 @ends_at_caller

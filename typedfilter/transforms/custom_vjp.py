@@ -11,7 +11,17 @@ from typing import Any, ClassVar, Concatenate, overload
 
 import jax
 
-from typedfilter._declarations import Check, CustomVjpDecorator, CustomVjpFunction, P, R, T
+from typedfilter._declarations import (
+    Check,
+    CustomVjpDecorator,
+    CustomVjpFunction,
+    Open,
+    Open1,
+    Open2,
+    P,
+    R,
+    T,
+)
 from typedfilter._differentiating.outcome import Outcome
 from typedfilter._differentiating.rules import Function, Kind, Operands, Rules
 from typedfilter._differentiating.tangents import RETURNED, Beside
@@ -217,9 +227,15 @@ def _pulled_back(
 
 
 @overload
+def filter_custom_vjp(fn: Open[T, P, R], /, *, check: Check = True) -> CustomVjpFunction[T, P, ..., R]: ...
+@overload
+def filter_custom_vjp(fn: Open1[T, R], /, *, check: Check = True) -> CustomVjpFunction[T, ..., ..., R]: ...
+@overload
+def filter_custom_vjp(fn: Open2[T, R], /, *, check: Check = True) -> CustomVjpFunction[T, ..., ..., R]: ...
+@overload
 def filter_custom_vjp(
     fn: Callable[Concatenate[T, P], R], /, *, check: Check = True
-) -> CustomVjpFunction[T, P, R]: ...
+) -> CustomVjpFunction[T, P, P, R]: ...
 @overload
 def filter_custom_vjp(*, check: Check = True) -> CustomVjpDecorator: ...
 @ends_at_caller

@@ -13,16 +13,25 @@ import jax
 from typing_extensions import Unpack
 
 from typedfilter._declarations import (
+    AnyDecorator,
     Aux,
     Check,
     D,
+    Derived,
     Fn,
     GradAuxDecorator,
     GradDecorator,
     GradKeywords,
+    Loose,
     NoAux,
+    Open1,
+    Open2,
+    Open3,
     P,
+    Q,
     Scalar,
+    T,
+    Unsaid,
     Value,
     ValueAndGradAuxDecorator,
     ValueAndGradDecorator,
@@ -106,12 +115,38 @@ class Grad(ValueAndGrad):
 
 @overload
 def filter_value_and_grad(
-    fun: Fn[D, P, Value], /, *, has_aux: NoAux = False, **options: Unpack[GradKeywords]
-) -> Fn[D, P, tuple[Value, D]]: ...
+    fun: Fn[D, P, Q, Value], /, *, has_aux: NoAux = False, **options: Unpack[GradKeywords]
+) -> Derived[D, P, Q, tuple[Value, D]]: ...
 @overload
 def filter_value_and_grad(
-    fun: Fn[D, P, tuple[Value, Aux]], /, *, has_aux: WithAux, **options: Unpack[GradKeywords]
-) -> Fn[D, P, tuple[tuple[Value, Aux], D]]: ...
+    fun: Fn[D, P, Q, tuple[Value, Aux]], /, *, has_aux: WithAux, **options: Unpack[GradKeywords]
+) -> Derived[D, P, Q, tuple[tuple[Value, Aux], D]]: ...
+@overload
+def filter_value_and_grad(
+    fun: Open1[T, Value], /, *, has_aux: NoAux = False, **options: Unpack[GradKeywords]
+) -> Loose[T, tuple[Value, T]]: ...
+@overload
+def filter_value_and_grad(
+    fun: Open2[T, Value], /, *, has_aux: NoAux = False, **options: Unpack[GradKeywords]
+) -> Loose[T, tuple[Value, T]]: ...
+@overload
+def filter_value_and_grad(
+    fun: Open3[T, Value], /, *, has_aux: NoAux = False, **options: Unpack[GradKeywords]
+) -> Loose[T, tuple[Value, T]]: ...
+@overload
+def filter_value_and_grad(
+    fun: Open1[T, tuple[Value, Aux]], /, *, has_aux: WithAux, **options: Unpack[GradKeywords]
+) -> Loose[T, tuple[tuple[Value, Aux], T]]: ...
+@overload
+def filter_value_and_grad(
+    fun: Open2[T, tuple[Value, Aux]], /, *, has_aux: WithAux, **options: Unpack[GradKeywords]
+) -> Loose[T, tuple[tuple[Value, Aux], T]]: ...
+@overload
+def filter_value_and_grad(
+    fun: Open3[T, tuple[Value, Aux]], /, *, has_aux: WithAux, **options: Unpack[GradKeywords]
+) -> Loose[T, tuple[tuple[Value, Aux], T]]: ...
+@overload
+def filter_value_and_grad(fun: Unsaid, /, *, has_aux: bool, **options: Unpack[GradKeywords]) -> Any: ...
 @overload
 def filter_value_and_grad(
     *, has_aux: NoAux = False, **options: Unpack[GradKeywords]
@@ -120,6 +155,8 @@ def filter_value_and_grad(
 def filter_value_and_grad(
     *, has_aux: WithAux, **options: Unpack[GradKeywords]
 ) -> ValueAndGradAuxDecorator: ...
+@overload
+def filter_value_and_grad(*, has_aux: bool, **options: Unpack[GradKeywords]) -> AnyDecorator: ...
 @ends_at_caller
 def filter_value_and_grad(
     fun: Any = None,
@@ -140,16 +177,44 @@ def filter_value_and_grad(
 
 @overload
 def filter_grad(
-    fun: Fn[D, P, Scalar], /, *, has_aux: NoAux = False, **options: Unpack[GradKeywords]
-) -> Fn[D, P, D]: ...
+    fun: Fn[D, P, Q, Scalar], /, *, has_aux: NoAux = False, **options: Unpack[GradKeywords]
+) -> Derived[D, P, Q, D]: ...
 @overload
 def filter_grad(
-    fun: Fn[D, P, tuple[Scalar, Aux]], /, *, has_aux: WithAux, **options: Unpack[GradKeywords]
-) -> Fn[D, P, tuple[D, Aux]]: ...
+    fun: Fn[D, P, Q, tuple[Scalar, Aux]], /, *, has_aux: WithAux, **options: Unpack[GradKeywords]
+) -> Derived[D, P, Q, tuple[D, Aux]]: ...
+@overload
+def filter_grad(
+    fun: Open1[T, Scalar], /, *, has_aux: NoAux = False, **options: Unpack[GradKeywords]
+) -> Loose[T, T]: ...
+@overload
+def filter_grad(
+    fun: Open2[T, Scalar], /, *, has_aux: NoAux = False, **options: Unpack[GradKeywords]
+) -> Loose[T, T]: ...
+@overload
+def filter_grad(
+    fun: Open3[T, Scalar], /, *, has_aux: NoAux = False, **options: Unpack[GradKeywords]
+) -> Loose[T, T]: ...
+@overload
+def filter_grad(
+    fun: Open1[T, tuple[Scalar, Aux]], /, *, has_aux: WithAux, **options: Unpack[GradKeywords]
+) -> Loose[T, tuple[T, Aux]]: ...
+@overload
+def filter_grad(
+    fun: Open2[T, tuple[Scalar, Aux]], /, *, has_aux: WithAux, **options: Unpack[GradKeywords]
+) -> Loose[T, tuple[T, Aux]]: ...
+@overload
+def filter_grad(
+    fun: Open3[T, tuple[Scalar, Aux]], /, *, has_aux: WithAux, **options: Unpack[GradKeywords]
+) -> Loose[T, tuple[T, Aux]]: ...
+@overload
+def filter_grad(fun: Unsaid, /, *, has_aux: bool, **options: Unpack[GradKeywords]) -> Any: ...
 @overload
 def filter_grad(*, has_aux: NoAux = False, **options: Unpack[GradKeywords]) -> GradDecorator: ...
 @overload
 def filter_grad(*, has_aux: WithAux, **options: Unpack[GradKeywords]) -> GradAuxDecorator: ...
+@overload
+def filter_grad(*, has_aux: bool, **options: Unpack[GradKeywords]) -> AnyDecorator: ...
 @ends_at_caller
 def filter_grad(
     fun: Any = None,

@@ -17,9 +17,11 @@ from typing_extensions import Unpack
 
 from typedfilter._declarations import (
     A,
+    AnyOpen,
     Aux,
     Check,
     D,
+    Derived,
     Fn,
     GradKeywords,
     HessianAuxDecorator,
@@ -29,6 +31,7 @@ from typedfilter._declarations import (
     JacobianDecorator,
     NoAux,
     P,
+    Q,
     R,
     WithAux,
 )
@@ -119,28 +122,30 @@ class Hessian(Jacobian):
 
 @overload
 def filter_jacfwd(
-    fun: Fn[D, P, Array], /, has_aux: NoAux = False, **options: Unpack[HolomorphicKeywords]
-) -> Fn[D, P, D]: ...
+    fun: Fn[D, P, Q, Array], /, has_aux: NoAux = False, **options: Unpack[HolomorphicKeywords]
+) -> Derived[D, P, Q, D]: ...
 @overload
 def filter_jacfwd(
-    fun: Fn[A, P, R], /, has_aux: NoAux = False, **options: Unpack[HolomorphicKeywords]
-) -> Fn[A, P, R]: ...
+    fun: Fn[A, P, Q, R], /, has_aux: NoAux = False, **options: Unpack[HolomorphicKeywords]
+) -> Derived[A, P, Q, R]: ...
 @overload
 def filter_jacfwd(
-    fun: Fn[D, P, Any], /, has_aux: NoAux = False, **options: Unpack[HolomorphicKeywords]
-) -> Fn[D, P, Any]: ...
+    fun: Fn[D, P, Q, Any], /, has_aux: NoAux = False, **options: Unpack[HolomorphicKeywords]
+) -> Derived[D, P, Q, Any]: ...
 @overload
 def filter_jacfwd(
-    fun: Fn[D, P, tuple[Array, Aux]], /, has_aux: WithAux, **options: Unpack[HolomorphicKeywords]
-) -> Fn[D, P, tuple[D, Aux]]: ...
+    fun: Fn[D, P, Q, tuple[Array, Aux]], /, has_aux: WithAux, **options: Unpack[HolomorphicKeywords]
+) -> Derived[D, P, Q, tuple[D, Aux]]: ...
 @overload
 def filter_jacfwd(
-    fun: Fn[A, P, tuple[R, Aux]], /, has_aux: WithAux, **options: Unpack[HolomorphicKeywords]
-) -> Fn[A, P, tuple[R, Aux]]: ...
+    fun: Fn[A, P, Q, tuple[R, Aux]], /, has_aux: WithAux, **options: Unpack[HolomorphicKeywords]
+) -> Derived[A, P, Q, tuple[R, Aux]]: ...
 @overload
 def filter_jacfwd(
-    fun: Fn[D, P, tuple[Any, Aux]], /, has_aux: WithAux, **options: Unpack[HolomorphicKeywords]
-) -> Fn[D, P, tuple[Any, Aux]]: ...
+    fun: Fn[D, P, Q, tuple[Any, Aux]], /, has_aux: WithAux, **options: Unpack[HolomorphicKeywords]
+) -> Derived[D, P, Q, tuple[Any, Aux]]: ...
+@overload
+def filter_jacfwd(fun: AnyOpen, /, has_aux: bool = False, **options: Unpack[HolomorphicKeywords]) -> Any: ...
 @overload
 def filter_jacfwd(*, has_aux: NoAux = False, **options: Unpack[HolomorphicKeywords]) -> JacobianDecorator: ...
 @overload
@@ -179,28 +184,30 @@ def filter_jacfwd(
 
 @overload
 def filter_jacrev(
-    fun: Fn[D, P, Array], /, has_aux: NoAux = False, **options: Unpack[GradKeywords]
-) -> Fn[D, P, D]: ...
+    fun: Fn[D, P, Q, Array], /, has_aux: NoAux = False, **options: Unpack[GradKeywords]
+) -> Derived[D, P, Q, D]: ...
 @overload
 def filter_jacrev(
-    fun: Fn[A, P, R], /, has_aux: NoAux = False, **options: Unpack[GradKeywords]
-) -> Fn[A, P, R]: ...
+    fun: Fn[A, P, Q, R], /, has_aux: NoAux = False, **options: Unpack[GradKeywords]
+) -> Derived[A, P, Q, R]: ...
 @overload
 def filter_jacrev(
-    fun: Fn[D, P, Any], /, has_aux: NoAux = False, **options: Unpack[GradKeywords]
-) -> Fn[D, P, Any]: ...
+    fun: Fn[D, P, Q, Any], /, has_aux: NoAux = False, **options: Unpack[GradKeywords]
+) -> Derived[D, P, Q, Any]: ...
 @overload
 def filter_jacrev(
-    fun: Fn[D, P, tuple[Array, Aux]], /, has_aux: WithAux, **options: Unpack[GradKeywords]
-) -> Fn[D, P, tuple[D, Aux]]: ...
+    fun: Fn[D, P, Q, tuple[Array, Aux]], /, has_aux: WithAux, **options: Unpack[GradKeywords]
+) -> Derived[D, P, Q, tuple[D, Aux]]: ...
 @overload
 def filter_jacrev(
-    fun: Fn[A, P, tuple[R, Aux]], /, has_aux: WithAux, **options: Unpack[GradKeywords]
-) -> Fn[A, P, tuple[R, Aux]]: ...
+    fun: Fn[A, P, Q, tuple[R, Aux]], /, has_aux: WithAux, **options: Unpack[GradKeywords]
+) -> Derived[A, P, Q, tuple[R, Aux]]: ...
 @overload
 def filter_jacrev(
-    fun: Fn[D, P, tuple[Any, Aux]], /, has_aux: WithAux, **options: Unpack[GradKeywords]
-) -> Fn[D, P, tuple[Any, Aux]]: ...
+    fun: Fn[D, P, Q, tuple[Any, Aux]], /, has_aux: WithAux, **options: Unpack[GradKeywords]
+) -> Derived[D, P, Q, tuple[Any, Aux]]: ...
+@overload
+def filter_jacrev(fun: AnyOpen, /, has_aux: bool = False, **options: Unpack[GradKeywords]) -> Any: ...
 @overload
 def filter_jacrev(*, has_aux: NoAux = False, **options: Unpack[GradKeywords]) -> JacobianDecorator: ...
 @overload
@@ -243,20 +250,22 @@ def filter_jacrev(
 
 @overload
 def filter_hessian(
-    fun: Fn[A, P, R], /, has_aux: NoAux = False, **options: Unpack[HolomorphicKeywords]
-) -> Fn[A, P, R]: ...
+    fun: Fn[A, P, Q, R], /, has_aux: NoAux = False, **options: Unpack[HolomorphicKeywords]
+) -> Derived[A, P, Q, R]: ...
 @overload
 def filter_hessian(
-    fun: Fn[D, P, Any], /, has_aux: NoAux = False, **options: Unpack[HolomorphicKeywords]
-) -> Fn[D, P, Any]: ...
+    fun: Fn[D, P, Q, Any], /, has_aux: NoAux = False, **options: Unpack[HolomorphicKeywords]
+) -> Derived[D, P, Q, Any]: ...
 @overload
 def filter_hessian(
-    fun: Fn[A, P, tuple[R, Aux]], /, has_aux: WithAux, **options: Unpack[HolomorphicKeywords]
-) -> Fn[A, P, tuple[R, Aux]]: ...
+    fun: Fn[A, P, Q, tuple[R, Aux]], /, has_aux: WithAux, **options: Unpack[HolomorphicKeywords]
+) -> Derived[A, P, Q, tuple[R, Aux]]: ...
 @overload
 def filter_hessian(
-    fun: Fn[D, P, tuple[Any, Aux]], /, has_aux: WithAux, **options: Unpack[HolomorphicKeywords]
-) -> Fn[D, P, tuple[Any, Aux]]: ...
+    fun: Fn[D, P, Q, tuple[Any, Aux]], /, has_aux: WithAux, **options: Unpack[HolomorphicKeywords]
+) -> Derived[D, P, Q, tuple[Any, Aux]]: ...
+@overload
+def filter_hessian(fun: AnyOpen, /, has_aux: bool = False, **options: Unpack[HolomorphicKeywords]) -> Any: ...
 @overload
 def filter_hessian(*, has_aux: NoAux = False, **options: Unpack[HolomorphicKeywords]) -> HessianDecorator: ...
 @overload

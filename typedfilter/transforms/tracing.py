@@ -13,7 +13,7 @@ import jax
 from jax import Array, ShapeDtypeStruct
 
 from typedfilter._compiling.effects import TracesStructs
-from typedfilter._declarations import AxisEnv, Check, JaxprMaker, MakeJaxprDecorator, P, R
+from typedfilter._declarations import AxisEnv, Check, JaxprMaker, MakeJaxprDecorator, Opaque, P, R
 from typedfilter._reading.hidden import refuse_hidden
 from typedfilter._reading.plan import Plan, plan_of
 from typedfilter._shapes.check import checked
@@ -58,6 +58,10 @@ def _for_jax(leaf: Any) -> Any:
 
 @overload
 def filter_make_jaxpr(
+    fun: Callable[P, Opaque], /, *, axis_env: AxisEnv = None, check: Check = True
+) -> JaxprMaker[P, Any]: ...
+@overload
+def filter_make_jaxpr(
     fun: Callable[P, Array], /, *, axis_env: AxisEnv = None, check: Check = True
 ) -> JaxprMaker[P, ShapeDtypeStruct]: ...
 @overload
@@ -93,6 +97,8 @@ def filter_make_jaxpr(fun: Any = None, *, axis_env: AxisEnv = None, check: Check
     return transform.wrap if fun is None else transform.wrap(fun)
 
 
+@overload
+def filter_eval_shape(fun: Callable[..., Opaque], /, *args: Any, **kwargs: Any) -> Any: ...
 @overload
 def filter_eval_shape(fun: Callable[..., Array], /, *args: Any, **kwargs: Any) -> ShapeDtypeStruct: ...
 @overload

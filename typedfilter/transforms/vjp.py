@@ -12,7 +12,7 @@ from typing import Any, Concatenate, overload
 import jax
 import jax.numpy as jnp
 
-from typedfilter._declarations import Aux, NoAux, P, R, S, Ts, WithAux
+from typedfilter._declarations import Aux, NoAux, P, R, S, T, Ts, U, WithAux
 from typedfilter._differentiating.dependent import can_have_tangents, refuse_unplaced
 from typedfilter._differentiating.tangents import Beside, Undifferentiated
 from typedfilter._differentiating.targets import split_aux
@@ -28,6 +28,19 @@ from typedfilter._wrapping.frames import ends_at_caller
 __all__ = ["filter_vjp"]
 
 
+# One to three primals by themselves, for checkers that don't solve for a TypeVarTuple.
+@overload
+def filter_vjp(
+    fun: Callable[[S], R], primal: S, /, *, has_aux: NoAux = False
+) -> tuple[R, Callable[[R], tuple[S]]]: ...
+@overload
+def filter_vjp(
+    fun: Callable[[S, T], R], first: S, second: T, /, *, has_aux: NoAux = False
+) -> tuple[R, Callable[[R], tuple[S, T]]]: ...
+@overload
+def filter_vjp(
+    fun: Callable[[S, T, U], R], first: S, second: T, third: U, /, *, has_aux: NoAux = False
+) -> tuple[R, Callable[[R], tuple[S, T, U]]]: ...
 @overload
 def filter_vjp(
     fun: Callable[[*Ts], R], /, *primals: *Ts, has_aux: NoAux = False

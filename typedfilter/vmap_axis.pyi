@@ -1,5 +1,5 @@
-# Replaces typedfilter/vmap_axis.py for type checkers, so that the bare forms `VmapAxis[1]` and
-# `VmapAxis[1, T]`, and those of `ScanAxis`, are accepted as types (read as `Any`; the mypy plugin makes them exact). No declaration
+# Replaces vmap_axis.py for type checkers, so that the bare forms `VmapAxis[1]` and `VmapAxis[1, T]`, and
+# those of `ScanAxis`, are accepted as types (read as `Any`; the mypy plugin makes them exact). No declaration
 # does it for all checkers at once, so each is led to its own. tests/static keeps all of them honest.
 import typing as _t  # pyright: ignore[reportAssignmentType]  # declared below as what it is not
 from typing import Any, Literal
