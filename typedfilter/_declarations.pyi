@@ -558,7 +558,7 @@ class CustomVjpFunction(ABC, Generic[T, P, Q, R]):
     @overload
     def __get__(self, obj: object, owner: type | None = None, /) -> CustomVjpFunction[T, P, Q, R]: ...
 
-class CustomVjpDecorator(Protocol):
+class VjpDecorator(Protocol):
     """`filter_custom_vjp(...)` without a function."""
 
     @overload
@@ -601,7 +601,7 @@ class ShardMapKeywords(TypedDict, total=False):
     out_specs: Any
     axis_names: AbstractSet[str]
     check_vma: bool
-    check: Check
+    check: bool
 
 class CheckpointKeywords(TypedDict, total=False):
     """The options of `filter_checkpoint`."""

@@ -11,17 +11,7 @@ from typing import Any, ClassVar, Concatenate, overload
 
 import jax
 
-from typedfilter._declarations import (
-    Check,
-    CustomVjpDecorator,
-    CustomVjpFunction,
-    Open,
-    Open1,
-    Open2,
-    P,
-    R,
-    T,
-)
+from typedfilter._declarations import Check, CustomVjpFunction, Open, Open1, Open2, P, R, T, VjpDecorator
 from typedfilter._differentiating.outcome import Outcome
 from typedfilter._differentiating.rules import Function, Kind, Operands, Rules
 from typedfilter._differentiating.tangents import RETURNED, Beside
@@ -237,7 +227,7 @@ def filter_custom_vjp(
     fn: Callable[Concatenate[T, P], R], /, *, check: Check = True
 ) -> CustomVjpFunction[T, P, P, R]: ...
 @overload
-def filter_custom_vjp(*, check: Check = True) -> CustomVjpDecorator: ...
+def filter_custom_vjp(*, check: Check = True) -> VjpDecorator: ...
 @ends_at_caller
 def filter_custom_vjp(fn: Any = None, *, check: Check = True) -> Any:
     """Give a function a reverse-mode derivative of its own, as `jax.custom_vjp` does.
