@@ -28,6 +28,7 @@ from typedfilter import (
     StaticArgumentError,
     Traced,
     VmapAxis,
+    VmapAxisError,
     explain,
     filter_checkpoint,
     filter_closure_convert,
@@ -198,6 +199,21 @@ def test_parameters_may_have_any_name(name):
         assert_allclose(filter_jit(grad)(W), [6, 6, 6])
     with pytest.raises(TypeError, match=f"missing 1 required positional argument: '{name}'"):
         filter_jit(f)()
+
+
+def test_an_option_that_names_what_is_not_passed_by_name_is_refused():
+    def scaled(x, w):
+        return x * w
+
+    device = jax.devices()[0]
+    assert_allclose(filter_vmap(jax.jit(scaled), in_axes={"x": 1})(x=X, w=X), X.T * X)
+    assert_allclose(filter_jit(jax.vmap(scaled), in_shardings={"x": device})(x=X, w=X), X * X)
+    for call in (
+        lambda: filter_vmap(jax.jit(scaled), in_axes={"x": 1})(X, X),
+        lambda: filter_jit(jax.vmap(scaled), in_shardings={"x": device})(X, X),
+    ):
+        with pytest.raises((AnnotationError, VmapAxisError), match=r"scaled\(\): argument `x` is not passed"):
+            call()
 
 
 # ----------------------------------------------------------- annotations are those of a callable itself
