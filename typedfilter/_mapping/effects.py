@@ -8,7 +8,6 @@ from typedfilter._mapping.axes import BY_RULE, argument_axes, axis_option
 from typedfilter._reading.plan import Param, Plan
 from typedfilter._reading.roles import Role
 from typedfilter._values.leaves import struct_of
-from typedfilter._wrapping.call import Call
 from typedfilter._wrapping.effects import Act, Effect, Effects, Given, Reason, Result, answered, reasons_of
 
 __all__ = ["Maps"]
@@ -71,7 +70,7 @@ class Maps(Effects):
 
     def axes(self, call: Given, *, example: bool = False) -> list[list[int | None]]:
         """For each argument, the mapped axis of each leaf."""
-        return argument_axes(self.plan, self.in_axes, Call(call.args, call.kwargs), example=example)
+        return argument_axes(self.plan, self.in_axes, call, example=example)
 
     def _by_option(self, axes: Any, option: str) -> Effect:
         reason = Reason(f"{option}={axes!r}")

@@ -17,6 +17,7 @@ import jax
 from typedfilter._reading.hints import Hint
 from typedfilter._reading.plan import Param, Plan
 from typedfilter._values.trees import flatten
+from typedfilter._wrapping.call import Call
 
 __all__ = ["Act", "Effect", "Effects", "Given", "PassesOn", "Reason", "Result", "answered", "reasons_of"]
 
@@ -87,16 +88,10 @@ class Effect:
         return tuple(reason.text for reason in self.reasons)
 
 
-@dataclasses.dataclass(frozen=True)
-class Given:
+class Given(Call):
     """The arguments of a call, or those that are bound."""
 
-    args: tuple[Any, ...] = ()
-    kwargs: dict[str, Any] = dataclasses.field(default_factory=dict[str, Any])
-
-    @property
-    def values(self) -> list[Any]:
-        return [*self.args, *self.kwargs.values()]
+    __slots__ = ()
 
     @property
     def places(self) -> list[int | str]:
@@ -105,11 +100,11 @@ class Given:
 
     def params(self, plan: Plan) -> list[Param | None]:
         """The parameter that takes each value."""
-        return [*map(plan.positional, range(len(self.args))), *map(plan.keyword, self.kwargs)]
+        return [param for _, param, _ in plan.arguments(self.args, self.kwargs)]
 
     def bind(self, bound: Given) -> Given:
         """This call of something that has arguments bound, as a call of what it is made of."""
-        return Given((*bound.args, *self.args), bound.kwargs | self.kwargs)
+        return Given((*bound.args, *self.args), {**bound.kwargs, **self.kwargs})
 
     def with_values(self, values: Iterable[Any]) -> Given:
         rest = list(values)
