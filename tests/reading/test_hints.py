@@ -139,6 +139,12 @@ TABLE: list[tuple[Any, Role, Differentiable]] = [
     (Float[Array | np.ndarray, "n"], ARRAYS, ALWAYS),
     (jaxtyping.Float32[Array, "n"], ARRAYS, ALWAYS),
     (jaxtyping.BFloat16[Array, "n"], ARRAYS, ALWAYS),
+    (PyTree[Float[Array, "n"]], ARRAYS, ALWAYS),
+    (PyTree[Float[Array, "..."], "S"], ARRAYS, ALWAYS),
+    (PyTree[list[Float[Array, "n"]] | None], ARRAYS, ALWAYS),
+    (PyTree[Any], AUTO, BY_DTYPE),
+    (PyTree[float], AUTO, BY_DTYPE),
+    (PyTree[Float[Array, "n"] | str], AUTO, BY_DTYPE),
     # Int, UInt, Bool, Key, ...
     (Int[Array, "b"], ARRAYS, NEVER),
     (UInt[Array, "b"], ARRAYS, NEVER),
