@@ -115,7 +115,7 @@ def _check_first(plan: Plan, name: str) -> None:
 
 
 def _check_return(plan: Plan, has_aux: bool, name: str, scalar: bool) -> None:
-    kind = kind_of(plan.returns.type)
+    kind = plan.returns.kind
     shown = show(plan.returns.annotation)
     if has_aux and _is_no_pair(kind):
         problem = f"is annotated {shown}, but has_aux=True needs a pair of value and auxiliary data"

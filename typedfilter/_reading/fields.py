@@ -284,7 +284,7 @@ def _is_static_field(hint: Hint | None, child: Any) -> bool:
         return True
     if hint.role is Role.AUTO and _is_exactly(hint.type, child):
         return may_hold_static(hint.type, child)
-    return _may_be_static(kind_of(hint.type))
+    return _may_be_static(hint.kind)
 
 
 def _may_be_static(kind: Kind) -> bool:

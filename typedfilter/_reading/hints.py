@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import inspect
 from collections.abc import Callable, Generator
 from typing import Any, ClassVar, NamedTuple, NoReturn, get_args, get_origin
@@ -16,6 +17,7 @@ from weakref import WeakKeyDictionary
 import typing_extensions
 
 from typedfilter._reading.forms import is_unpacked
+from typedfilter._reading.kinds import Kind, kind_of
 from typedfilter._reading.markers import PLACES, Metadata, Reader
 from typedfilter._reading.names import MARKER_NAMES, Scope, annotations_of, meant
 from typedfilter._reading.roles import Differentiable, Role, RoleTable, differentiable_if_traced, never_traced
@@ -52,6 +54,11 @@ class Hint:
     sharding: Any = None  # a place: a PartitionSpec, a Sharding, a Format or a device
     unresolved: tuple[str, ...] = ()  # names that could not be found (yet)
     opaque: tuple[str, ...] = ()  # those of them behind which a marker may hide
+
+    @functools.cached_property
+    def kind(self) -> Kind:
+        """The type, read into a `Kind`: once, by whoever asks first."""
+        return kind_of(self.type)
 
     @property
     def annotated(self) -> bool:

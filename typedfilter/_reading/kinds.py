@@ -15,7 +15,6 @@ import functools
 import re
 import types
 import typing
-from collections.abc import Iterator
 from typing import Any, ForwardRef, TypeVar, get_args, get_origin
 
 import jax
@@ -69,16 +68,15 @@ class Kind:
         """The kinds of what a value holds: elements, members of a union, leaves of a tree."""
         return ()
 
-    def each(self) -> Iterator[Kind]:
+    @functools.cached_property
+    def every(self) -> tuple[Kind, ...]:
         """This kind, and all kinds inside of it."""
-        yield self
-        for part in self.parts:
-            yield from part.each()
+        return self, *(kind for part in self.parts for kind in part.every)
 
     @functools.cached_property
     def binds(self) -> bool:
         """Whether a value can bind dimension or structure names."""
-        return any(isinstance(kind, Array | Tree) for kind in self.each())
+        return any(isinstance(kind, Array | Tree) for kind in self.every)
 
     @functools.cached_property
     def refuses(self) -> bool:
@@ -265,7 +263,7 @@ class Tree(Kind):
     @functools.cached_property
     def is_per_leaf(self) -> bool:
         """Whether a name means another size at each leaf: `PyTree[Float[Array, "?n"], "T"]`."""
-        return any(isinstance(kind, Array) and any(dim.per_leaf for dim in kind.dims) for kind in self.each())
+        return any(isinstance(kind, Array) and any(dim.per_leaf for dim in kind.dims) for kind in self.every)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -24,7 +24,7 @@ from typedfilter._reading import kinds
 from typedfilter._reading.dims import Dim
 from typedfilter._reading.fields import leaf_marks
 from typedfilter._reading.hints import Hint
-from typedfilter._reading.kinds import Kind, kind_of
+from typedfilter._reading.kinds import Kind
 from typedfilter._reading.plan import Param, Plan, plan_of
 from typedfilter._reading.roles import Role
 from typedfilter._reading.wrappers import hands_on
@@ -124,7 +124,7 @@ class _Argument:
 
 def _argument(param: Param, eager: bool) -> _Argument:
     traced = param.hint.role in (Role.ARRAYS, Role.TRACED)
-    kind = kind_of(param.hint.type)
+    kind = param.hint.kind
     return _Argument(
         param.name,
         param.hint,
@@ -138,7 +138,7 @@ def _argument(param: Param, eager: bool) -> _Argument:
 
 
 def _dims(kind: Kind) -> tuple[Dim, ...]:
-    return tuple(dim for one in kind.each() if isinstance(one, kinds.Array) for dim in one.dims)
+    return tuple(dim for one in kind.every if isinstance(one, kinds.Array) for dim in one.dims)
 
 
 def _is_flat(kind: Kind) -> bool:
@@ -152,7 +152,7 @@ def _is_flat(kind: Kind) -> bool:
 
 def _numpy_only(kind: Kind) -> bool:
     """Whether what is annotated is NumPy's arrays: those stay what they are."""
-    found = list(kind.each())
+    found = kind.every
     classes = [one.array_type if isinstance(one, kinds.Array) else one.hint for one in found]
     numpy = np.ndarray in classes or any(isinstance(one, kinds.NumpyArray) for one in found)
     return numpy and jax.Array not in classes
@@ -196,7 +196,7 @@ class _Checked:
         positional_only = {arg.name for arg in by_kind.get(inspect.Parameter.POSITIONAL_ONLY, ())}
         variadic = {arg.name for arg in (self._rest, self._extra) if arg is not None}
         self._named = {name: arg for name, arg in arguments.items() if name not in positional_only | variadic}
-        self._returns = kind_of(plan.returns.type)
+        self._returns = plan.returns.kind
         self._returned = returned_by(plan.params, plan.returns)
         self._canonical = any(arg.canonical for arg in arguments.values())
         self._computed = any(arg.computed for arg in arguments.values())

@@ -9,7 +9,7 @@ import jax
 
 from typedfilter._reading import kinds
 from typedfilter._reading.hints import UNANNOTATED, Hint
-from typedfilter._reading.kinds import Kind, kind_of
+from typedfilter._reading.kinds import Kind
 from typedfilter._reading.plan import Param
 from typedfilter._reading.roles import Role
 
@@ -37,12 +37,12 @@ def returned_by(params: Iterable[Param], returns: Hint = UNANNOTATED) -> Returne
     hints = [param.hint for param in params]
     traced = any(hint.role is Role.TRACED or hint.diff is True for hint in hints)
     numbers = traced or returns.role is Role.TRACED
-    return Returned(numbers, any(_takes_numpy(kind_of(hint.type)) for hint in hints))
+    return Returned(numbers, any(_takes_numpy(hint.kind) for hint in hints))
 
 
 def _takes_numpy(kind: Kind) -> bool:
     return any(
         isinstance(one, kinds.NumpyArray | kinds.NumpyScalar)
         or (isinstance(one, kinds.Array) and one.array_type is not jax.Array)
-        for one in kind.each()
+        for one in kind.every
     )
