@@ -6,6 +6,7 @@ The only place that knows of versions, and of JAX's wording.
 from __future__ import annotations
 
 import re
+import sys
 from typing import Any
 
 import jax
@@ -19,9 +20,11 @@ __all__ = [
     "UNUSABLE_DONATIONS",
     "arguments_blamed",
     "concrete_mesh",
+    "equinox_error",
     "says_forward_through_vjp",
     "says_incompatible_devices",
     "says_incompatible_mesh",
+    "says_leak",
     "says_needs_devices",
     "says_out_axes_none",
     "says_out_of_memory",
@@ -30,6 +33,7 @@ __all__ = [
     "spec_entries",
     "tells_of_deleted",
     "tells_of_donated_twice",
+    "trace_contexts",
     "varying_axes",
 ]
 
@@ -154,3 +158,41 @@ def says_spread_numpy(error: BaseException) -> bool:
 def says_out_axes_none(error: BaseException) -> bool:
     """Whether something with `out_axes=None` differs between the mapped examples."""
     return "out_axes" in text_of(error) and "None" in text_of(error)
+
+
+_EQUINOX = re.compile(r"^_EquinoxRuntimeError: (.*?)(?:\n\n\n-{20}\n|\Z)", re.DOTALL | re.MULTILINE)
+
+
+def equinox_error(report: str) -> Exception | None:
+    """The error of `equinox.error_if` that JAX reports of, as `equinox.filter_jit` would raise it.
+
+    It exists only where somebody else has imported Equinox.
+    """
+    found = _EQUINOX.search(report)
+    cls = getattr(sys.modules.get("equinox"), "EquinoxRuntimeError", None)
+    return None if found is None or cls is None else cls(found.group(1))
+
+
+_CONTEXTS = (
+    "jax_enable_x64",
+    "jax_default_matmul_precision",
+    "jax_numpy_dtype_promotion",
+    "jax_numpy_rank_promotion",
+    "jax_default_prng_impl",
+    "jax_threefry_partitionable",
+    "jax_softmax_custom_jvp",
+    "jax_debug_nans",
+    "jax_debug_infs",
+)
+
+
+def trace_contexts() -> dict[str, object]:
+    """The settings that a program is traced under, by name, and the ambient mesh."""
+    found: dict[str, object] = {name: getattr(jax.config, name, None) for name in _CONTEXTS}
+    mesh = getattr(jax.sharding, "get_abstract_mesh", None)
+    return found if mesh is None else found | {"mesh": mesh()}
+
+
+def says_leak(error: BaseException) -> bool:
+    """Whether `jax.checking_leaks` found a tracer that outlives its trace."""
+    return text_of(error).startswith("Leaked ")

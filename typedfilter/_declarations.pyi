@@ -237,6 +237,7 @@ class JitKeywords(TypedDict, total=False):
     compiler_options: Mapping[str, Any] | None
     device: DeviceLike | None
     backend: str | None
+    max_traces: int | None
 
 @attributes(init=False)
 class Compiled(ABC, Generic[F_co]):

@@ -16,6 +16,7 @@ __all__ = [
     "HostStaticArgumentError",
     "NoRuleError",
     "PytreeError",
+    "RetraceError",
     "RuleError",
     "ShapeError",
     "StaticArgumentError",
@@ -106,6 +107,10 @@ class DonationError(TypedFilterError, RuntimeError):
 
 class PytreeError(TypedFilterError, ValueError):
     """Pytrees that must match don't, or one holds what it can't."""
+
+
+class RetraceError(TypedFilterError, RuntimeError):
+    """A compiled function is traced more often than it may be."""
 
 
 class RuleError(TypedFilterError, RuntimeError):

@@ -1,123 +1,243 @@
-"""`log_retraces`: what it says, that it ends, and that it keeps nothing alive."""
+"""`log_retraces` and `max_traces`: what they say, the cure, that they end, and keep nothing alive."""
 
 from __future__ import annotations
 
+import functools
 import gc
+import itertools
 import logging
 import weakref
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import Array
 from jaxtyping import Float
 
-from typedfilter._compiling.traces import Identity, TraceEvent, trace_observers
+from typedfilter._compiling.traces import trace_observers
 from typedfilter.annotations import Static, Traced
+from typedfilter.errors import AnnotationError, RetraceError
 from typedfilter.explain.retraces import log_retraces
 from typedfilter.transforms.jit import filter_jit
 
 Logged = Callable[[], list[str]]
+X = jnp.zeros(3)
+LINES = itertools.count(1)
 
 
 @pytest.fixture
 def logged(caplog: pytest.LogCaptureFixture) -> Logged:
+    """What was logged since the last question, without the place of the function."""
     caplog.set_level(logging.DEBUG, logger="typedfilter")
-    return lambda: [record.getMessage() for record in caplog.records]
+
+    def messages() -> list[str]:
+        found = [record.getMessage() for record in caplog.records]
+        caplog.clear()
+        return [message.partition(" is traced again ")[2] for message in found]
+
+    return messages
 
 
-def new(fn: Callable[..., Any]) -> Any:
-    fn.__qualname__ = fn.__name__
-    return filter_jit(fn)
+def untyped():
+    """A new jitted function each time, of its own code as far as anybody knows."""
+
+    def step(x, *rest, n=0):
+        return x
+
+    step.__code__ = step.__code__.replace(co_firstlineno=next(LINES))
+    return filter_jit(step)
 
 
-def test_the_argument_that_is_new_is_named(logged: Logged):
-    @new
+def changes(call: Callable[[Any], Any], *values: Any) -> None:
+    for value in values:
+        call(value)
+
+
+def test_the_whole_message_names_function_place_number_change_and_cure(caplog):
+    @filter_jit
+    def step(x: Float[Array, "n"], lr: float):
+        return x * lr
+
+    step(X, 0.1)
+    with log_retraces():
+        step(X, 0.2)
+    line = step.__wrapped__.__code__.co_firstlineno
+    assert [record.getMessage() for record in caplog.records] == [
+        (
+            f"step() ({__file__}:{line}) is traced again (trace 2): `lr` 0.1 -> 0.2\n"
+            "  fix: annotate `lr` as Traced[float], so that its value is no constant of the program"
+        )
+    ]
+
+
+def test_the_cure_cures(logged: Logged):
+    @filter_jit
+    def step(x: Float[Array, "n"], lr: Traced[float]):
+        return x * lr
+
+    with log_retraces():
+        step(X, 0.1)
+        step(X, 0.2)
+    assert logged() == []
+
+
+def test_what_is_new_is_named(logged: Logged):
+    @filter_jit
     def step(x: Float[Array, "n"], rate: Traced[float], n: Static[int]) -> Float[Array, "n"]:
         return x
 
     with log_retraces():
         step(jnp.zeros(3), 0.1, 1)
-        step(jnp.zeros(3), 0.2, 1)
-        assert logged() == []
         step(jnp.zeros(4), 0.2, 1)
         step(jnp.zeros(4), 0.2, 2)
         step(jnp.zeros(5), jnp.float32(0.2), 2)
     assert logged() == [
-        "step() is traced again (2 times now): `x` f32[3] -> f32[4]",
-        "step() is traced again (3 times now): `n` 1 -> 2",
-        "step() is traced again (4 times now): `x` f32[4] -> f32[5]; `rate` f32[] (weakly typed) -> f32[]",
+        "(trace 2): `x` f32[3] -> f32[4]\n  fix: pad `x` to one shape, or to a few (buckets)",
+        (
+            "(trace 3): `n` 1 -> 2\n"
+            "  fix: `n` is static, with a program for each value: pass fewer values, or trace it"
+        ),
+        (
+            "(trace 4): `x` f32[4] -> f32[5]; `rate` f32[] (weakly typed) -> f32[]\n"
+            "  fix: pad `x` to one shape, or to a few (buckets); "
+            "pass `rate` as a Python number each time, or as an array each time"
+        ),
     ]
 
 
 def test_the_most_similar_earlier_trace_is_compared_with(logged: Logged):
-    @new
+    @filter_jit
     def step(x, n, m):
         return x
 
+    step(jnp.zeros(3), 1, 1)
+    step(jnp.zeros(4), 2, 2)
     with log_retraces():
-        step(jnp.zeros(3), 1, 1)
-        step(jnp.zeros(4), 2, 2)
         step(jnp.zeros(3), 1, 2)
-    assert logged()[1] == "step() is traced again (3 times now): `m` 1 -> 2"
+    (message,) = logged()
+    assert message.startswith("(trace 3): `m` 1 -> 2\n")
 
 
 def test_leaves_and_structures_are_named(logged: Logged):
-    @new
-    def step(model, *rest):
-        return model
-
+    step = untyped()
+    step({"a": X})
     with log_retraces():
-        step({"a": jnp.zeros(3)})
-        step({"a": jnp.zeros(3), "b": "text"})
-        step([jnp.zeros(3)])
-        step((jnp.zeros(3),))
-        step((jnp.zeros(3),), 1.0)
-    assert logged() == [
-        "step() is traced again (2 times now): `model[\"b\"]` absent -> 'text'",
-        'step() is traced again (3 times now): `model["a"]` f32[3] -> absent; `model[0]` absent -> f32[3]',
-        "step() is traced again (4 times now): `model` PyTreeDef([*]) -> PyTreeDef((*,))",
-        "step() is traced again (5 times now): `rest[0]` absent -> 1.0",
+        step({"a": X, "b": "text"})
+        step([X])
+        step((X,))
+        step((X,), 1.0)
+    assert [message.partition("\n")[0] for message in logged()] == [
+        "(trace 2): `x[\"b\"]` absent -> 'text'",
+        '(trace 3): `x["a"]` f32[3] -> absent; `x[0]` absent -> f32[3]',
+        "(trace 4): `x` [*] -> (*,)",
+        "(trace 5): `rest[0]` absent -> 1.0",
     ]
 
 
 def test_the_types_of_static_values_are_told_apart(logged: Logged):
-    @new
-    def step(n):
-        return n
-
+    step = untyped()
     with log_retraces():
-        for n in (1, 1.0, True, np.int64(1)):
-            step(n)
-    assert [message.partition(": ")[2] for message in logged()] == [
-        "`n` 1 -> 1.0",
-        "`n` 1.0 -> True",
-        "`n` True -> i32[]",
+        changes(step, 1, 1.0, True, np.int64(1))
+    assert [message.partition("\n")[0] for message in logged()] == [
+        "(trace 2): `x` 1 -> 1.0",
+        "(trace 3): `x` 1.0 -> True",
+        "(trace 4): `x` True -> i32[]",
     ]
 
 
-def test_a_trace_for_no_visible_reason_says_so(logged: Logged):
-    @new
-    def step(x):
-        return x
+class ByIdentity: ...
 
+
+def test_functions_that_are_made_anew_are_never_taken_for_one(logged: Logged):
+    step = untyped()
     with log_retraces():
-        step(jnp.zeros(3))
-        step.clear_cache()
-        step(jnp.zeros(3))
-    assert logged() == ["step() is traced again (2 times now): no argument differs from an earlier trace"]
+        for _ in range(3):
+            step(lambda: 1)
+            gc.collect()
+    assert logged() == [
+        f"(trace {number}): `x` <function <lambda>> -> another <function <lambda>>\n"
+        "  fix: `x` is a new function each time: define it once, outside of the loop that calls"
+        for number in (2, 3)
+    ]
 
 
-def test_functions_of_one_name_are_told_apart(logged: Logged):
+@pytest.mark.parametrize(
+    ("make", "cure"),
+    [
+        (
+            lambda: functools.partial(jnp.sin, 1.0),
+            "`x` is a new functools.partial each time: make it once, outside of the loop that calls",
+        ),
+        (
+            ByIdentity,
+            (
+                "keep one ByIdentity, or let ByIdentity compare by value (a frozen dataclass): "
+                "it compares by identity"
+            ),
+        ),
+    ],
+    ids=["partial", "by identity"],
+)
+def test_objects_that_are_made_anew_are_named(logged: Logged, make, cure):
+    step, made = untyped(), (make(), make())
+    with log_retraces():
+        changes(step, *made)
+    assert [message.partition("  fix: ")[2] for message in logged()] == [cure]
+
+
+def test_a_function_that_is_jitted_anew_each_time_is_named(logged: Logged):
+    with log_retraces():
+        for _ in range(2):
+            filter_jit(lambda x: x)(X)
+    assert logged() == [
+        (
+            "(trace 1): it is another function object of the same code\n"
+            "  fix: define the function, and transform it, once: not in the loop that calls it"
+        )
+    ]
+
+
+def test_two_functions_of_one_name_are_told_apart(logged: Logged):
     with log_retraces():
         for fn in (lambda x: x, lambda x: x + 1):
-            filter_jit(fn)(jnp.zeros(3))
-        assert logged() == []
-        filter_jit(fn)(jnp.zeros(4))
-    (message,) = logged()
-    assert message.endswith("<lambda>() is traced again (2 times now): `x` f32[3] -> f32[4]")
+            filter_jit(fn)(X)
+    assert logged() == []
+
+
+def test_settings_of_jax_are_named(logged: Logged):
+    step = untyped()
+    step(X)
+    with log_retraces(), jax.default_matmul_precision("float32"):
+        step(X)
+    assert logged() == [
+        (
+            "(trace 2): jax_default_matmul_precision None -> 'float32'\n"
+            "  fix: call it under one setting of jax_default_matmul_precision"
+        )
+    ]
+
+
+def test_a_cache_that_jax_has_cleared_is_named(logged: Logged):
+    step = untyped()
+    step(X)
+    jax.clear_caches()
+    with log_retraces():
+        step(X)
+    assert logged() == [
+        "(trace 2): nothing that it is keyed by differs\n  fix: keep its programs: a cache was cleared"
+    ]
+
+
+def test_after_clear_cache_a_function_begins_anew(logged: Logged):
+    step = untyped()
+    step(X)
+    step.clear_cache()
+    with log_retraces():
+        step(X)
+    assert logged() == []
 
 
 def test_options_make_another_function_of_one(logged: Logged):
@@ -130,35 +250,33 @@ def test_options_make_another_function_of_one(logged: Logged):
     assert logged() == []
 
 
-def test_nothing_is_remembered_of_a_function_that_is_gone():
-    with log_retraces() as logging_:
-        for _ in range(3):
-            filter_jit(lambda x: x)(jnp.zeros(3))
-        gc.collect()
-        assert len(logging_._traces) == 0
-
-
 def test_long_values_are_cut(logged: Logged):
-    @new
-    def step(text):
-        return text
-
+    step = untyped()
     with log_retraces():
-        step("a")
-        step("b" * 100)
-    assert logged() == ["step() is traced again (2 times now): `text` 'a' -> 'bbbbbbbbbb" + "b" * 49 + "..."]
+        changes(step, "a", "b" * 100)
+    (message,) = logged()
+    assert message.partition("\n")[0] == "(trace 2): `x` 'a' -> 'bbbbbbbbbb" + "b" * 46 + "..."
+
+
+class Loud:
+    def __repr__(self):
+        raise KeyError("no repr")
+
+
+def test_a_repr_that_raises_changes_nothing(logged: Logged):
+    step = untyped()
+    with log_retraces():
+        changes(step, Loud(), Loud())
+    (message,) = logged()
+    assert message.startswith("(trace 2): `x` <Loud object> -> another <Loud object>")
 
 
 def test_it_logs_at_the_level_that_is_asked_for(caplog: pytest.LogCaptureFixture):
-    @new
-    def step(x):
-        return x
-
     caplog.set_level(logging.DEBUG, logger="typedfilter")
+    step = untyped()
     with log_retraces(logging.INFO):
-        step(jnp.zeros(3))
-        step(jnp.zeros(4))
-    assert [(record.name, record.levelname) for record in caplog.records] == [("typedfilter", "INFO")]
+        changes(step, jnp.zeros(3), jnp.zeros(4))
+    assert {(record.name, record.levelname) for record in caplog.records} == {("typedfilter", "INFO")}
 
 
 def test_a_level_that_is_no_number_is_refused_at_once():
@@ -169,10 +287,7 @@ def test_a_level_that_is_no_number_is_refused_at_once():
 
 
 def test_it_ends_by_a_call_or_with_its_block(logged: Logged):
-    @new
-    def step(x):
-        return x
-
+    step = untyped()
     undo = log_retraces()
     step(jnp.zeros(3))
     undo()
@@ -186,10 +301,7 @@ def test_it_ends_by_a_call_or_with_its_block(logged: Logged):
 
 
 def test_two_at_once_end_independently(logged: Logged):
-    @new
-    def step(x):
-        return x
-
+    step = untyped()
     first = log_retraces()
     with log_retraces():
         step(jnp.zeros(3))
@@ -198,16 +310,66 @@ def test_two_at_once_end_independently(logged: Logged):
     assert len(logged()) == 1
 
 
+@pytest.mark.parametrize(("value", "count"), [("1", 1), ("0", 0), ("", 0)])
+def test_the_environment_turns_it_on(logged: Logged, monkeypatch, value, count):
+    monkeypatch.setenv("TYPEDFILTER_LOG_RETRACES", value)
+    changes(untyped(), jnp.zeros(3), jnp.zeros(4))
+    assert len(logged()) == count
+
+
 def test_nothing_that_was_seen_is_kept_alive(logged: Logged):
-    class Tag: ...
+    @filter_jit
+    def step(tag: Static[Any], x):
+        return x
 
     with log_retraces():
-        (observer,) = trace_observers
-        identity = Identity()
+        gone = []
         for _ in range(2):
-            tag = Tag()
-            seen = weakref.ref(tag)
-            observer(TraceEvent("step", {"tag": tag}, identity))
+            tag = ByIdentity()
+            gone.append(weakref.ref(tag))
+            step(tag, X)
+            step.clear_cache()
             del tag
-            assert seen() is None
-    assert len(logged()) == 1
+        gc.collect()
+    assert [ref() for ref in gone] == [None, None]
+
+
+# -------------------------------------------------------------------------------------------- max_traces
+
+
+def test_one_trace_more_than_allowed_is_an_error_with_the_cure():
+    @filter_jit(max_traces=2)
+    def step(x, lr):
+        return x
+
+    step(X, 1)
+    step(X, 2)
+    step(X, 1)
+    with pytest.raises(RetraceError) as caught:
+        step(X, 3)
+    line = step.__wrapped__.__code__.co_firstlineno
+    assert str(caught.value) == (
+        "step(): is traced again (trace 3), and max_traces is 2\n"
+        f"  expected: a program that is there already ({__file__}:{line})\n"
+        "  found: `lr` 2 -> 3\n"
+        "  fix: annotate `lr` as Traced[int], so that its value is no constant of the program"
+    )
+    assert (step(X, 2) == X).all()
+
+
+def test_a_trace_that_fails_does_not_count():
+    @filter_jit(max_traces=1)
+    def step(x):
+        if x.shape == (3,):
+            raise KeyError
+        return x
+
+    with pytest.raises(KeyError):
+        step(X)
+    assert step(X[:2]).shape == (2,)
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.5, True, "2"])
+def test_a_limit_that_is_none_is_refused_by_the_decorator(count):
+    with pytest.raises(AnnotationError, match="has no max_traces="):
+        filter_jit(lambda x: x, max_traces=count)

@@ -7,6 +7,7 @@ import functools
 import gc
 import logging
 import pickle
+import threading
 import weakref
 from typing import Any
 
@@ -406,19 +407,12 @@ def test_an_error_of_somebody_else_with_the_same_text_is_not_taken_for_that_of_a
     def call(x):
         return filter_pure_callback(fails, x, result_shape_dtypes=x)
 
-    _raised.remember(raised_elsewhere())
+    with pytest.raises(ValueError):
+        _raised.kept(raises_elsewhere)
     with pytest.raises(jax.errors.JaxRuntimeError, match="mine"):
         jax.block_until_ready(filter_jit(lambda x: jax.pure_callback(fails, x, x))(X))
     with pytest.raises(ValueError, match="mine"):
         jax.block_until_ready(call(X))
-
-
-def raised_elsewhere() -> Exception:
-    try:
-        exec(compile("raise ValueError('mine')", "elsewhere.py", "exec"))
-    except ValueError as error:
-        return error
-    raise AssertionError
 
 
 # What the callback itself holds ---------------------------------------------------------------------------
@@ -510,3 +504,58 @@ def test_a_mismatch_is_a_runtime_error_as_those_of_jax_are():
                 call(lambda x: (x, 2), M, result_shape_dtypes=declared)
             assert isinstance(raised.value, error)
             assert pickle.loads(pickle.dumps(raised.value)).fields == raised.value.fields
+
+
+def raises_elsewhere() -> None:
+    exec(compile("raise ValueError('mine')", "elsewhere.py", "exec"))
+
+
+class Silent(Exception): ...
+
+
+@pytest.mark.parametrize("kind", [Silent, AssertionError])
+def test_an_error_without_a_text_arrives_as_itself_and_is_not_kept(kind):
+    error = kind()
+
+    def callback(x):
+        raise error
+
+    call = filter_jit(lambda x: filter_pure_callback(callback, x, result_shape_dtypes=x))
+    with pytest.raises(kind) as caught:
+        jax.block_until_ready(call(X))
+    assert caught.value is error
+    assert error not in _raised._kept.values()
+
+
+def test_every_thread_gets_the_error_of_its_own_callback():
+    raised: dict[int, Exception] = {}
+    caught: dict[int, BaseException] = {}
+
+    def callback(x):
+        error = raised[int(x)] = Silent()
+        raise error
+
+    call = filter_jit(lambda x: filter_pure_callback(callback, x, result_shape_dtypes=x))
+
+    def run(n):
+        try:
+            jax.block_until_ready(call(jnp.int32(n)))
+        except Exception as error:
+            caught[n] = error
+
+    threads = [threading.Thread(target=run, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {n: error is raised[n] for n, error in caught.items()} == dict.fromkeys(range(4), True)
+
+
+def test_an_error_of_equinox_arrives_as_equinox_itself_would_raise_it():
+    @filter_jit
+    def call(x):
+        return eqx.error_if(x, x.sum() > 0, "too big:\nreally")
+
+    with pytest.raises(eqx.EquinoxRuntimeError) as caught:
+        jax.block_until_ready(call(X))
+    assert str(caught.value) == "too big:\nreally"

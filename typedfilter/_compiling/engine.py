@@ -45,7 +45,7 @@ from typedfilter._compiling.results import (
 )
 from typedfilter._compiling.tokens import Kept, static_token
 from typedfilter._compiling.traced import body
-from typedfilter._compiling.traces import Identity
+from typedfilter._compiling.traces import History
 from typedfilter._declarations import Check
 from typedfilter._placing.bodies import placement_is_off
 from typedfilter._placing.faults import placement_error, sliced
@@ -57,7 +57,8 @@ from typedfilter._reading.roles import Role
 from typedfilter._values.memory import weakly
 from typedfilter._wrapping import blame as _diagnose
 from typedfilter._wrapping.call import OMITTED
-from typedfilter._wrapping.frames import outside
+from typedfilter._wrapping.frames import outside, place_of
+from typedfilter._wrapping.notes import note
 from typedfilter._wrapping.stack import Bind, Link
 
 __all__ = [
@@ -75,6 +76,7 @@ class JitOptions:
     keep_unused: bool = False
     shardings: Shardings | None = None
     compiler: tuple[tuple[str, Any], ...] = ()
+    max_traces: int | None = None
 
     @property
     def quiet(self) -> bool:
@@ -111,8 +113,17 @@ class Engine:
         opens = not self.returns_arrays and result.for_jit and not is_place(result.places)
         self.opened = Opened() if opens else None
         self.as_written = bool(links) or plan.binding is Binding.KEPT
+        self.history = History(plan.function, place_of(root), options.max_traces)
         self._body_of = functools.partial(
-            body, weakly(root), links, bound, plan, options.quiet, options.check, self._packing(), Identity()
+            body,
+            weakly(root),
+            links,
+            bound,
+            plan,
+            options.quiet,
+            options.check,
+            self._packing(),
+            self.history,
         )
         self.kept = Kept()
         self.caution = Caution()
@@ -294,6 +305,7 @@ class Engine:
         better = self.better_error(error, args, kwargs)
         if better is not None:
             raise better from None
+        note(error, self.plan, "filter_jit", args, kwargs)
         return None
 
     def better_error(
@@ -343,6 +355,7 @@ class Engine:
         self.table.clear()
         self.jits.clear()
         self.caution.pending = 0
+        self.history.clear()
         self.kept = Kept()  # a call that runs just now has the old one
 
 

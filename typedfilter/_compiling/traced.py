@@ -10,11 +10,14 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+import jax
+
 from typedfilter._compiling.donation import quiet_from_here, traced_up_to_here
 from typedfilter._compiling.packing import unpack
 from typedfilter._compiling.results import Results
+from typedfilter._compiling.retraces import tell
 from typedfilter._compiling.tokens import Token
-from typedfilter._compiling.traces import Identity, _tell, trace_observers
+from typedfilter._compiling.traces import History, Trace, TraceEvent, is_made_anew
 from typedfilter._declarations import Check
 from typedfilter._placing.bodies import placed_by_jit, placing
 from typedfilter._placing.shardings import ForJit, Placement
@@ -24,7 +27,8 @@ from typedfilter._shapes.check import checked
 from typedfilter._shapes.switch import checking
 from typedfilter._wrapping import host_errors as _raised
 from typedfilter._wrapping.call import without_omitted
-from typedfilter._wrapping.frames import located
+from typedfilter._wrapping.frames import located, place_of
+from typedfilter._wrapping.notes import note
 from typedfilter._wrapping.stack import Link, rewind
 
 __all__ = ["body", "opened"]
@@ -38,7 +42,7 @@ def body(
     quiet: bool,
     check: Check,
     packed: Callable[[Results, Any], Any],
-    identity: Identity,
+    history: History,
     placement: Placement,
     places: ForJit,
     names: tuple[str, ...],
@@ -52,18 +56,30 @@ def body(
         args = tuple([opened(value) for value in args[:first]])
         kwargs = {name: opened(value) for name, value in kwargs.items()}
         args, kwargs = without_omitted(plan, args, kwargs)
-        if trace_observers:
-            _tell(plan, identity, args, kwargs)
-        if quiet:
-            quiet_from_here()
-        fn = placed_by_jit(placement, _stack(root(), links, bound, plan), places)
-        with placing(), _raised.receiving(), checking(check):
-            out = fn(*args, **kwargs)
-        if quiet:
-            traced_up_to_here()
+        try:  # under `jax.disable_jit` nothing is traced
+            out = (result if getattr(jax.config, "jax_disable_jit", False) else recorded)(args, kwargs)
+        except Exception as error:
+            note(error, plan, "filter_jit", args, kwargs)
+            raise
         return packed(results, out)
 
-    traced = located(run, root(), plan.function)
+    def recorded(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        trace = Trace.of(plan, args, kwargs)
+        tell(TraceEvent(history, trace, not history.count and is_made_anew(root())))
+        if quiet:
+            quiet_from_here()
+        out = result(args, kwargs)
+        if quiet:
+            traced_up_to_here()
+        history.add(trace)
+        return out
+
+    def result(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        fn = placed_by_jit(placement, _stack(root(), links, bound, plan), places)
+        with placing(), _raised.receiving(), checking(check):
+            return fn(*args, **kwargs)
+
+    traced = located(run, place_of(root()), plan.function)
     traced.__signature__ = _positional(plan.signature, names)  # type: ignore[attr-defined]  # JAX's names
     return traced
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from typedfilter._values.leaves import is_array
 
-__all__ = ["brief", "size_text", "struct_text", "structure_text"]
+__all__ = ["brief", "safe_repr", "size_text", "struct_text", "structure_text"]
 
 
 def brief(value: object) -> str:
@@ -19,9 +19,16 @@ def brief(value: object) -> str:
     if is_array(value):
         aval = jax.typeof(value)
         return f"an array {array_text(aval.dtype, aval.shape)}"
-    text = repr(value)
-    text = text if len(text) <= 60 else text[:57] + "..."
-    return f"{type(value).__name__} {text}"
+    return f"{type(value).__name__} {safe_repr(value, 60)}"
+
+
+def safe_repr(value: object, limit: int) -> str:
+    """The repr of a value, at most so long; where that raises, its class and what it raised."""
+    try:
+        text = repr(value)
+    except Exception as error:
+        text = f"<{type(value).__qualname__}, whose repr raises {type(error).__name__}>"
+    return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 def describe(value: Any) -> str:

@@ -25,6 +25,7 @@ from typedfilter._values.text import array_text, brief
 from typedfilter._wrapping import host_errors as _raised
 from typedfilter._wrapping.call import OMITTED
 from typedfilter._wrapping.frames import outside
+from typedfilter._wrapping.notes import note
 from typedfilter.errors import DonationError, ShapeError, StaticArgumentError, TypedFilterError
 
 __all__ = ["better_error", "donation_error", "entered", "explain_deleted", "naming_deleted"]
@@ -60,6 +61,7 @@ def entered(call: Callable[..., Any], plan: Plan, transform: str) -> Callable[..
                 return call(*args, **kwargs)
             except Exception as error:
                 explain_deleted(plan, error, args, kwargs)
+                note(error, plan, transform, args, kwargs)
                 raise
         except BaseException as error:
             outside(error)
@@ -93,6 +95,7 @@ class naming_deleted:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if isinstance(error, Exception):
             explain_deleted(self._plan, error, self._args, self._kwargs)
+            note(error, self._plan, "", self._args, self._kwargs)
 
 
 def donation_error(plan: Plan, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Exception | None:

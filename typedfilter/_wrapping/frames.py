@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import jax
 
-__all__ = ["ends_at_caller", "located", "outside", "place_of"]
+__all__ = ["ends_at_caller", "located", "outside", "place_of", "raised_in_jax"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -62,6 +62,12 @@ def ends_at_caller(function: F) -> F:
             raise
 
     return entered  # type: ignore[return-value]  # with the signature of what it wraps
+
+
+def raised_in_jax(error: BaseException) -> bool:
+    """Whether the innermost frame of an error that is on its way is one of JAX's."""
+    links = list(_links(error.__traceback__))
+    return bool(links) and _kind(links[-1].tb_frame) is Kind.JAX
 
 
 def _trimmed(traceback: types.TracebackType | None) -> types.TracebackType | None:
@@ -125,14 +131,13 @@ def place_of(fn: Any) -> tuple[str, int] | None:
     return None if code is None else (code.co_filename, code.co_firstlineno)
 
 
-def located(traced: Callable[..., Any], fn: Any, function: str) -> Callable[..., Any]:
-    """`traced` as a function that, to JAX, has the name and the place of the user's `fn`.
+def located(traced: Callable[..., Any], place: tuple[str, int] | None, function: str) -> Callable[..., Any]:
+    """`traced` as a function that, to JAX, has the name and the place of the user's.
 
     JAX names the place of what it traces in errors, in its explanations of cache misses and in profiles.
     """
     run = lambda *args, **kwargs: traced(*args, **kwargs)  # noqa: E731, PLW0108 (of one line, which is moved)
     name = function.rpartition(".")[2].strip("<>") or "function"  # without where it was defined
-    place = place_of(fn)
     if place is not None:
         filename, line = place
         run.__code__ = run.__code__.replace(co_filename=filename, co_firstlineno=line, co_name=name)

@@ -158,16 +158,16 @@ class Host:
         return hash(self.key)
 
     def __call__(self, *arrays: Any) -> list[Any]:
-        try:
-            (bound, *args), kwargs = self.arguments.join(arrays)
-            callback = rewind(self.callback.root, self.callback.links, closed(bound))
-            found = self.results.fit(callback(*args, **kwargs), self.batch(arrays))
-            if isinstance(found, Difference):
-                raise self.error(found)
-        except Exception as error:
-            if self.received or _raised.asking.count:
-                _raised.remember(error)
-            raise
+        if self.received or _raised.asking.count:
+            return _raised.kept(lambda: self.run(arrays))
+        return self.run(arrays)
+
+    def run(self, arrays: tuple[Any, ...]) -> list[Any]:
+        (bound, *args), kwargs = self.arguments.join(arrays)
+        callback = rewind(self.callback.root, self.callback.links, closed(bound))
+        found = self.results.fit(callback(*args, **kwargs), self.batch(arrays))
+        if isinstance(found, Difference):
+            raise self.error(found)
         return found
 
     def batch(self, arrays: tuple[Any, ...]) -> tuple[int, ...]:

@@ -7,19 +7,26 @@ the exception itself. None is kept that only callers would meet who do not ask, 
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import contextvars
+import itertools
+import re
 import threading
-from collections.abc import Generator
-from types import TracebackType
+from collections.abc import Callable, Generator
+from typing import TypeVar
 
+from typedfilter._compat import equinox_error, text_of
 from typedfilter._values.context import setting
 
-__all__ = ["asking", "is_received", "original", "receiving", "remember"]
+__all__ = ["asking", "is_received", "kept", "original", "receiving"]
+
+T = TypeVar("T")
 
 # A few only: an exception keeps the frames alive that it went through.
-_last: collections.deque[Exception] = collections.deque(maxlen=4)
+_LIMIT = 16
+_NAME = "typedfilter_callback_"
+_kept: dict[int, Exception] = {}
+_numbers = itertools.count()
 
 
 _receiving: contextvars.ContextVar[bool] = contextvars.ContextVar("typedfilter_receiving", default=False)
@@ -56,28 +63,33 @@ class _Asking:
 asking = _Asking()
 
 
-def remember(error: Exception) -> None:
-    """Keep what a callback raised, until its caller asks for it."""
-    _last.append(error)
+def kept(run: Callable[[], T]) -> T:
+    """What `run` returns; what it raises is kept until its caller asks for it.
+
+    It runs below a function with a number in its name, which JAX's report shows: so that of several threads
+    each finds its own error, and one without a text is found as well.
+    """
+    number = next(_numbers)
+
+    def numbered() -> T:
+        return run()
+
+    numbered.__code__ = numbered.__code__.replace(co_name=f"{_NAME}{number}")
+    try:
+        return numbered()
+    except Exception as error:
+        _kept[number] = error
+        for old in tuple(_kept)[:-_LIMIT]:
+            _kept.pop(old, None)
+        raise
 
 
 def original(report: BaseException) -> Exception | None:
     """The exception of a callback that `report` tells of, if it does; given away once."""
-    if not isinstance(report, RuntimeError) or not _last:
+    if not isinstance(report, RuntimeError):
         return None
-    text = str(report).rstrip()
-    for error in reversed(tuple(_last)):
-        # The file in which it was raised: somebody else's error may have the same text.
-        if _file(error) in text and text.endswith(f"{type(error).__name__}: {error}".rstrip(": \n")):
-            with contextlib.suppress(ValueError):  # another thread was quicker
-                _last.remove(error)
-            return error
-    return None
-
-
-def _file(error: Exception) -> str:
-    """The file in which an exception was raised, as tracebacks name it."""
-    where: TracebackType | None = error.__traceback__
-    while where is not None and where.tb_next is not None:
-        where = where.tb_next
-    return "" if where is None else f'File "{where.tb_frame.f_code.co_filename}"'
+    text = text_of(report)
+    found = re.search(rf"\b{_NAME}(\d+)\b", text)
+    if found is not None:
+        return _kept.pop(int(found.group(1)), None)
+    return equinox_error(text)

@@ -17,7 +17,7 @@ from typedfilter._reading.plan import Plan
 from typedfilter._wrapping.body import body_of
 from typedfilter._wrapping.call import Lifted, take_arrays
 from typedfilter._wrapping.effects import Effects, PassesOn
-from typedfilter._wrapping.frames import ends_at_caller, located
+from typedfilter._wrapping.frames import ends_at_caller, located, place_of
 from typedfilter._wrapping.wrapper import Transform, Wrapper
 
 __all__ = ["filter_checkpoint"]
@@ -43,7 +43,7 @@ class Checkpoint(Transform):
         def call(*args: Any, **kwargs: Any) -> Any:
             taken = take_arrays(plan, args, kwargs)
             lifted = Lifted(body, taken)
-            traced = located(lifted, wrapper.__wrapped__, plan.function)
+            traced = located(lifted, place_of(wrapper.__wrapped__), plan.function)
             run = jax.checkpoint(traced, prevent_cse=self.prevent_cse, policy=self.policy)
             out = run(taken.arrays)
             return lifted.out.join(out)

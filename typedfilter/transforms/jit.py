@@ -60,6 +60,7 @@ class Jit(Compiling):
     compiler_options: Mapping[str, Any] | None = None
     device: Any = None
     backend: str | None = None
+    max_traces: int | None = None
 
     def check_plan(self, plan: Plan) -> None:
         if self.donate not in _DONATIONS:
@@ -73,6 +74,7 @@ class Jit(Compiling):
         check_jit(plan, self.donate)
         check_shardings(plan, self.in_shardings, self.out_shardings)
         _check_device(plan, self)
+        _check_max_traces(plan, self.max_traces)
 
     def plan(self, inner: Plan) -> Plan:
         return inner
@@ -93,7 +95,19 @@ class Jit(Compiling):
         places = self.places
         shardings = None if places == (None, None) else Shardings.of(*places)
         compiler = tuple(sorted((self.compiler_options or {}).items()))
-        return JitOptions(self.donate, self.check, self.inline, self.keep_unused, shardings, compiler)
+        flags = self.donate, self.check, self.inline, self.keep_unused
+        return JitOptions(*flags, shardings, compiler, self.max_traces)
+
+
+def _check_max_traces(plan: Plan, count: int | None) -> None:
+    if count is not None and (type(count) is not int or count < 1):
+        raise AnnotationError(
+            f"filter_jit has no max_traces={count!r}",
+            function=plan.function,
+            expected="a number of traces, at least 1, or None",
+            actual=repr(count),
+            fix="pass max_traces=1 for a function that is to be compiled once",
+        )
 
 
 def _check_device(plan: Plan, options: Jit) -> None:
@@ -138,6 +152,7 @@ def filter_jit(
     compiler_options: Mapping[str, Any] | None = None,
     device: DeviceLike | None = None,
     backend: str | None = None,
+    max_traces: int | None = None,
 ) -> Any:
     """Compile a function with `jax.jit`, with annotations instead of `static_argnums`.
 
@@ -164,6 +179,7 @@ def filter_jit(
         compiler_options: options of XLA by name, as in `jax.jit`.
         device: where to run: short for this device as `in_shardings` and `out_shardings`.
         backend: the name of a platform (`"cpu"`): short for the first of its devices as `device`.
+        max_traces: how often `fun` may be traced: once more is an error that says what changed, and the cure.
 
     Returns:
         A callable with the signature of `fun`, which also has `lower`, `trace`, `eval_shape` and
@@ -174,7 +190,10 @@ def filter_jit(
         StaticArgumentError: a static value is unhashable or an array (at the call).
         ShapeError: an argument is not what its annotation says (at the call, while tracing).
         DonationError: an array that was donated to an earlier call is passed again.
+        RetraceError: the function would be traced more often than `max_traces` says (at the call).
     """
-    shardings = in_shardings, out_shardings
-    transform = Jit(donate, inline, keep_unused, *shardings, compiler_options, device, backend, check=check)
+    places = in_shardings, out_shardings
+    transform = Jit(
+        donate, inline, keep_unused, *places, compiler_options, device, backend, max_traces, check=check
+    )
     return transform.wrap if fun is None else transform.wrap(fun)

@@ -21,7 +21,7 @@ from typedfilter._values.leaves import as_struct, is_passed, stands_for_array
 from typedfilter._wrapping.body import body_of
 from typedfilter._wrapping.call import Lifted, take_arrays
 from typedfilter._wrapping.effects import Effects
-from typedfilter._wrapping.frames import ends_at_caller, located
+from typedfilter._wrapping.frames import ends_at_caller, located, place_of
 from typedfilter._wrapping.wrapper import Transform, Wrapper
 
 __all__ = ["filter_eval_shape", "filter_make_jaxpr"]
@@ -43,7 +43,7 @@ class MakeJaxpr(Transform):
         def call(*args: Any, **kwargs: Any) -> Any:
             taken = take_arrays(plan, args, kwargs, stands_for_array)
             lifted = Lifted(body, taken)
-            traced = located(lifted, wrapper.__wrapped__, plan.function)
+            traced = located(lifted, place_of(wrapper.__wrapped__), plan.function)
             trace = jax.make_jaxpr(traced, axis_env=self.axis_env, return_shape=True)
             jaxpr, structs = trace(list(map(_for_jax, taken.arrays)))
             return jaxpr, lifted.out.with_none(structs), lifted.out.join([None] * len(structs))
@@ -118,5 +118,5 @@ def filter_eval_shape(fun: Callable[..., Any], /, *args: Any, **kwargs: Any) -> 
     plan = plan_of(fun, final=True)
     taken = take_arrays(plan, args, kwargs, stands_for_array)
     lifted = Lifted(checked(fun, plan, eager=True), taken)
-    structs = jax.eval_shape(located(lifted, fun, plan.function), list(map(_for_jax, taken.arrays)))
+    structs = jax.eval_shape(located(lifted, place_of(fun), plan.function), list(map(_for_jax, taken.arrays)))
     return lifted.out.join(structs)

@@ -31,7 +31,7 @@ from typedfilter._reading.plan import Plan
 from typedfilter._values.split import Parcel
 from typedfilter._wrapping.body import body_of
 from typedfilter._wrapping.effects import Effects
-from typedfilter._wrapping.frames import ends_at_caller
+from typedfilter._wrapping.frames import ends_at_caller, located, place_of
 from typedfilter._wrapping.wrapper import Transform, Wrapper
 from typedfilter.errors import VmapAxisError
 
@@ -64,7 +64,7 @@ class Vmap(Transform):
         return Maps(self.name, plan, self.in_axes, self.out_axes, self.axis_name, self.axis_size)
 
     def build(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
-        body = body_of(wrapper, plan)
+        body, place = body_of(wrapper, plan), place_of(wrapper.__wrapped__)
         once = 1 if asks_for_no_axis(plan, self.out_axes) else None  # with nothing to map over, it runs once
 
         def one_example(arrays: list[Any], parcel: Parcel) -> tuple[list[Any], list[Any]]:
@@ -77,7 +77,8 @@ class Vmap(Transform):
         @functools.lru_cache(maxsize=64)
         def mapper(axes: tuple[int, ...], size: int) -> Callable[..., Any]:
             in_axes, out_axes = (list(axes), None), (0, None)
-            return jax.vmap(one_example, in_axes, out_axes, self.axis_name, size, self.spmd_axis_name)
+            mapped = jax.vmap(one_example, in_axes, out_axes, self.axis_name, size, self.spmd_axis_name)
+            return located(mapped, place, plan.function)  # JAX says where a tracer was made
 
         def call(*args: Any, **kwargs: Any) -> Any:
             call = map_arguments(plan, self.in_axes, args, kwargs, self.axis_size, once)
