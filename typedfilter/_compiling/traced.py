@@ -56,32 +56,46 @@ def body(
         args = tuple([opened(value) for value in args[:first]])
         kwargs = {name: opened(value) for name, value in kwargs.items()}
         args, kwargs = without_omitted(plan, args, kwargs)
-        try:  # under `jax.disable_jit` nothing is traced
-            out = (result if getattr(jax.config, "jax_disable_jit", False) else recorded)(args, kwargs)
-        except Exception as error:
-            note(error, plan, "filter_jit", args, kwargs)
-            raise
-        return packed(results, out)
-
-    def recorded(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        trace = Trace.of(plan, args, kwargs)
-        tell(TraceEvent(history, trace, not history.count and is_made_anew(root())))
-        if quiet:
-            quiet_from_here()
-        out = result(args, kwargs)
-        if quiet:
-            traced_up_to_here()
-        history.add(trace)
-        return out
+        return packed(results, recorded(args, kwargs))
 
     def result(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if quiet:
+            quiet_from_here()
         fn = placed_by_jit(placement, _stack(root(), links, bound, plan), places)
         with placing(), _raised.receiving(), checking(check):
-            return fn(*args, **kwargs)
+            out = fn(*args, **kwargs)
+        if quiet:
+            traced_up_to_here()
+        return out
 
+    recorded = _recorded(result, root, plan, history)
     traced = located(run, place_of(root()), plan.function)
     traced.__signature__ = _positional(plan.signature, names)  # type: ignore[attr-defined]  # JAX's names
     return traced
+
+
+def _recorded(
+    result: Callable[[tuple[Any, ...], dict[str, Any]], Any],
+    root: Callable[[], Any],
+    plan: Plan,
+    history: History,
+) -> Callable[[tuple[Any, ...], dict[str, Any]], Any]:
+    """`result`, whose traces are told of before and remembered after; an error of JAX's gains a note."""
+
+    def recorded(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        try:
+            if getattr(jax.config, "jax_disable_jit", False):  # nothing is traced
+                return result(args, kwargs)
+            trace = Trace.of(plan, args, kwargs)
+            tell(TraceEvent(history, trace, not history.count and is_made_anew(root())))
+            out = result(args, kwargs)
+        except Exception as error:
+            note(error, plan, "filter_jit", args, kwargs)
+            raise
+        history.add(trace)
+        return out
+
+    return recorded
 
 
 def _stack(root: Any, links: tuple[Link, ...], bound: int, plan: Plan) -> Callable[..., Any]:
