@@ -170,7 +170,7 @@ def test_all_frames_are_there_with_traceback_filtering_off(monkeypatch):
         shown = "".join(traceback.format_exception(raised_by(BODIES["jit"])))
     finally:
         jax.config.update("jax_traceback_filtering", before)
-    assert "engine.py" in shown
+    assert "traced.py" in shown
     assert "pjit.py" in shown
 
 
