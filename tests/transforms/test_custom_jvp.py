@@ -160,6 +160,23 @@ def test_primals_arrive_as_arrays_also_where_nothing_is_traced():
     assert all(isinstance(primal, jax.Array) for primal in seen[0][0])
 
 
+def test_python_numbers_stay_python_numbers_where_nothing_is_traced_as_with_jax():
+    @filter_custom_jvp
+    def f(x, y, *, fn):
+        return fn(x, y), {"n": 2}
+
+    f.def_jvp(lambda primals, tangents, fn: (f(*primals, fn=fn), (tangents[0] ** 2 + tangents[1], None)))
+
+    @jax.custom_jvp
+    def g(x, y):
+        return x**2 + y
+
+    g.defjvp(lambda primals, tangents: (g(*primals), tangents[0] ** 2 + tangents[1]))
+    out = jax.jvp(lambda x, y: f(x, y, fn=lambda a, b: a**2 + b)[0], (2.0, 1.5), (3.0, 4.0))
+    expected = jax.jvp(g, (2.0, 1.5), (3.0, 4.0))
+    assert [(type(one), one) for one in out] == [(type(one), one) for one in expected]
+
+
 @pytest.mark.parametrize("number", [1.0, np.float32(1.0), np.array(1.0, np.float32), jnp.array(1.0)])
 def test_a_result_that_is_a_python_float_has_a_tangent(number):
     @filter_custom_jvp

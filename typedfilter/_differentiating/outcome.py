@@ -42,6 +42,7 @@ class Outcome:
         self.function = function
         self._run = run
         self._known: Any = None
+        self._numbers = False  # whether what the rule got were Python numbers: so may be what it returns
 
     def primal(self, arrays: Sequence[Any]) -> Carried:
         """Run the function."""
@@ -63,6 +64,7 @@ class Outcome:
         """
         if self._known is None and not all(map(is_array, jax.tree_util.tree_leaves(value))):
             self._evaluate(arrays)
+        self._numbers = all(isinstance(one, (bool, int, float, complex)) for one in arrays)
         if self._known is not None:
             value = self._compared(self._known, value, rule, path)
         return Carried.of_result(value).comparable()
@@ -78,7 +80,7 @@ class Outcome:
         keys, nodes, treedef = _one_level(expected)
         _, others, other_def = _one_level(found)
         if is_leaf_def(treedef):
-            leaf = _like(expected, found) if is_leaf_def(other_def) else None
+            leaf = _like(expected, found, self._numbers) if is_leaf_def(other_def) else None
             if leaf is None:
                 raise self._differs(expected, found, rule, path)
             return leaf[0]
@@ -101,13 +103,16 @@ class Outcome:
         )
 
 
-def _like(expected: Any, found: Any) -> tuple[Any] | None:
-    """`found`, if it may stand where the function returns `expected`; a number as the array that is there."""
+def _like(expected: Any, found: Any, numbers: bool) -> tuple[Any] | None:
+    """`found`, if it may stand where the function returns `expected`; a number as the array that is there.
+
+    Where all is `numbers`, a number stays one.
+    """
     if not isinstance(expected, jax.ShapeDtypeStruct):
         return (found,) if _is_same(expected, found) else None
     if isinstance(found, (bool, int, float, complex)):
         fits = expected.shape == () and jnp.can_cast(jnp.result_type(found), expected.dtype)
-        return (jnp.asarray(found, expected.dtype),) if fits else None
+        return (found if numbers else jnp.asarray(found, expected.dtype),) if fits else None
     fits = getattr(found, "shape", None) == expected.shape and found.dtype == expected.dtype
     return (found,) if fits else None
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, overload
 
 import jax
+import jax.core
 from jax.custom_derivatives import zero_from_primal
 
 from typedfilter._declarations import Check, CustomJvpDecorator, CustomJvpFunction, P, R
@@ -19,7 +20,7 @@ from typedfilter._differentiating.tangents import RETURNED, Beside
 from typedfilter._reading.hidden import DIFFERENTIATION
 from typedfilter._reading.plan import Plan
 from typedfilter._values.carried import Carried, concrete, is_zero
-from typedfilter._values.leaves import is_inexact_array
+from typedfilter._values.leaves import is_inexact_array, is_number
 from typedfilter._values.text import brief
 from typedfilter._wrapping.effects import Effects, PassesOn
 from typedfilter._wrapping.frames import ends_at_caller
@@ -62,7 +63,7 @@ class CustomJvp(Transform):
                 return outcome.primal(arrays)
 
             def derivative(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Carried, Carried]:
-                values = concrete(primals)
+                values = list(primals) if all(map(_is_number, primals)) else concrete(primals)
                 directions = _directions(operands, tangents)
                 if all(direction is None for direction in directions):
                     out = outcome.primal(values)
@@ -140,9 +141,21 @@ class _Applied:
         """The tangent of each leaf of the result."""
         beside = Beside(self.name, RETURNED, "primal_out", "tangent", prefix="[1]")
         value = out.join()
-        mask = list(map(is_inexact_array, jax.tree_util.tree_leaves(value)))
-        found: list[Any] = beside.leaves(value, self._tangent_out, mask)
-        return found
+        leaves = jax.tree_util.tree_leaves(value)
+        mask = [is_inexact_array(leaf) or is_number(leaf) for leaf in leaves]
+        found = beside.leaves(value, self._tangent_out, mask)
+        return [_like_primal(*pair) for pair in zip(leaves, found, strict=True)]
+
+
+def _is_number(value: Any) -> bool:
+    """Whether JAX passes a Python number to the rule: nothing is traced, and nothing is an array."""
+    return type(value) in (bool, int, float, complex)
+
+
+def _like_primal(value: Any, tangent: Any) -> Any:
+    """A tangent beside a Python number as one, where it is known."""
+    concrete_array = isinstance(tangent, jax.Array) and not isinstance(tangent, jax.core.Tracer)
+    return tangent.item() if concrete_array and is_number(value) else tangent
 
 
 def _tangents(out: Carried, tangents: Sequence[Any]) -> Carried:
