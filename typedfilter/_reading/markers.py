@@ -14,6 +14,7 @@ import typing
 from typing import Annotated, Any, ClassVar, Final, ForwardRef, TypeVar, Union, get_args, get_origin
 
 import jax
+import jax.typing
 import jaxtyping
 import typing_extensions
 from jax.experimental.layout import Format
@@ -23,7 +24,7 @@ from typedfilter import annotations as _annotations
 from typedfilter._reading.forms import ALIASES, LITERALS, QUALIFIERS, UNIONS, is_array_class, is_unpacked
 from typedfilter._reading.names import MARKER_NAMES, Scope, Unknown, home_of, meant
 from typedfilter._reading.text import show
-from typedfilter.annotations import AxisSpec, Marker, ScanSpec
+from typedfilter.annotations import AxisSpec, Marker, ScanSpec, StaticMarker
 from typedfilter.errors import AnnotationError
 from typedfilter.vmap_axis import AXES, how_to_write
 
@@ -37,6 +38,10 @@ _STRINGS = (typing.LiteralString, typing_extensions.LiteralString)
 _OUTERMOST = (
     "put the marker around the whole annotation, as in Donate[list[Array]]; or make it an argument of its own"
 )
+
+_THEIR_STATIC = (
+    "__jax_dataclasses_static_field__",
+)  # in `jax_dataclasses.Static`, which need not be installed
 
 Metadata = tuple[Any, ...]  # markers and places, innermost first
 
@@ -180,6 +185,8 @@ class Reader:
         if isinstance(item, Unknown):
             self._unknown(item)
             return ()
+        if _is_static_elsewhere(item):
+            return (StaticMarker(),)
         if isinstance(item, type) and issubclass(item, (*AXES, Marker, PartitionSpec)):
             self.refuse(f"`{show(item)}` is the class and not a value", _fix_for_bare(show(item)))
         if get_origin(item) is not Annotated:
@@ -247,6 +254,12 @@ class Reader:
         if found:
             self.refuse("a marker inside of another type can't be honoured", _OUTERMOST)
         return kind
+
+
+def _is_static_elsewhere(item: object) -> bool:
+    """Whether `jax_dataclasses.Static`, or `jax.typing.Static` where JAX has it, is `Annotated` with this."""
+    theirs = (*_THEIR_STATIC, *getattr(getattr(jax.typing, "Static", None), "__metadata__", ()))
+    return any(item is one or (type(item) is type(one) is str and item == one) for one in theirs)
 
 
 def _fix_for_bare(name: str) -> str:

@@ -53,7 +53,7 @@ CODE = ErrorCode("typedfilter", "Annotations of typedfilter that contradict each
 AXES = {f"typedfilter.vmap_axis.{name}": name for name in ("VmapAxis", "ScanAxis")}
 MARKERS = {
     f"typedfilter.annotations.{name}": name for name in ("Static", "Traced", "Donate", "Diff", "NoDiff")
-}
+} | {"jax.typing.Static": "Static", "jax_dataclasses._dataclasses.Static": "Static"}
 ANNOTATED = ("typing.Annotated", "typing_extensions.Annotated")
 
 # What one annotation can't say at once, and why.
