@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from beartype import beartype
-from beartype.claw import beartyping
+from beartype.claw import beartype_package
 from jax import Array
 from jaxtyping import Float, install_import_hook, jaxtyped
 
@@ -172,9 +172,11 @@ def hooked(request, tmp_path, monkeypatch):
     name = f"hooked_by_{request.param.partition('.')[0]}"
     (tmp_path / f"{name}.py").write_text(textwrap.dedent(MODULE))
     monkeypatch.syspath_prepend(str(tmp_path))
-    hook = install_import_hook(name, "beartype.beartype") if request.param == "jaxtyping" else beartyping()
     with contextlib.ExitStack() as stack:
-        stack.enter_context(hook)
+        if request.param == "jaxtyping":
+            stack.enter_context(install_import_hook(name, "beartype.beartype"))
+        else:  # of one package: a hook for all would stay, and see what later tests import
+            beartype_package(name)
         module = importlib.import_module(name)
     yield module
     del sys.modules[name]
