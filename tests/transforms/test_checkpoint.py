@@ -143,3 +143,46 @@ def test_a_python_float_is_traced_where_the_annotation_says_array():
 
     assert f(2.0, 3.0) == 6.0
     assert seen == [(True, 3.0)]
+
+
+def test_equal_layers_are_traced_once():
+    runs = []
+
+    def layer(w, x, power, activation):
+        runs.append(power)
+        return activation(x @ w) ** power, power
+
+    checkpointed = filter_checkpoint(layer)
+
+    def network(weights, x):
+        for w in weights:
+            x, power = checkpointed(w, x, 2, jnp.tanh)
+            assert power == 2
+        return x.sum()
+
+    weights = [0.1 * jnp.eye(3) + i for i in range(20)]
+    x = jnp.ones(3)
+    grads = jax.jit(jax.grad(network))(weights, x)
+    assert runs == [2]
+    checkpointed(weights[0], x, 3, jnp.tanh)
+    checkpointed(weights[0], x, 3.0, jnp.tanh)
+    assert runs == [2, 3, 3.0]
+
+    def plain(weights, x):
+        for w in weights:
+            x = jnp.tanh(x @ w) ** 2
+        return x.sum()
+
+    for grad, expected in zip(grads, jax.grad(plain)(weights, x), strict=True):
+        np.testing.assert_allclose(grad, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_an_object_that_is_changed_is_read_anew():
+    class Config:
+        scale = 1.0
+
+    config = Config()
+    f = filter_checkpoint(lambda config, x: x * config.scale)
+    assert f(config, jnp.float32(2)) == 2
+    config.scale = 3.0
+    assert f(config, jnp.float32(2)) == 6

@@ -6,16 +6,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import enum
+from collections.abc import Callable, Hashable
 from typing import Any, ClassVar, overload
 
 import jax
 from typing_extensions import Unpack
 
 from typedfilter._declarations import Check, CheckpointKeywords, P, R, SameDecorator
+from typedfilter._placing.bodies import is_placing
 from typedfilter._reading.plan import Plan
+from typedfilter._shapes.check import checks_enabled
+from typedfilter._values.keys import exact_key, stays_equal
+from typedfilter._values.split import Rest
 from typedfilter._wrapping.body import body_of
-from typedfilter._wrapping.call import Lifted, take_arrays
+from typedfilter._wrapping.call import Lifted, Taken, take_arrays
 from typedfilter._wrapping.effects import Effects, PassesOn
 from typedfilter._wrapping.frames import ends_at_caller, located, place_of
 from typedfilter._wrapping.wrapper import Transform, Wrapper
@@ -39,16 +44,55 @@ class Checkpoint(Transform):
 
     def build(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
         body = body_of(wrapper, plan)
+        programs: dict[Hashable, tuple[Lifted, Callable[..., Any]]] = {}
+
+        def new(taken: Taken) -> tuple[Lifted, Callable[..., Any]]:
+            lifted = Lifted(body, taken)
+            traced = located(lifted, place_of(wrapper.__wrapped__), plan.function)
+            return lifted, jax.checkpoint(traced, prevent_cse=self.prevent_cse, policy=self.policy)
 
         def call(*args: Any, **kwargs: Any) -> Any:
             taken = take_arrays(plan, args, kwargs)
-            lifted = Lifted(body, taken)
-            traced = located(lifted, place_of(wrapper.__wrapped__), plan.function)
-            run = jax.checkpoint(traced, prevent_cse=self.prevent_cse, policy=self.policy)
+            key = _key(taken)
+            found = programs.get(key)
+            if found is None:
+                found = new(taken)
+                if key is not None:
+                    if len(programs) >= _MOST:
+                        programs.clear()
+                    found = programs.setdefault(key, found)
+            lifted, run = found
             out = run(taken.arrays)
             return lifted.out.join(out)
 
         return call
+
+
+_MOST = 64  # different calls of one function; then they are traced again
+
+
+def _key(taken: Taken) -> Hashable | None:
+    """What tells a call from others, so that equal layers are traced once; `None` where nothing does.
+
+    JAX knows a function again by its identity only: for each key there is one, and it is traced once.
+    """
+    rests = [rest for rest in taken.rests if isinstance(rest, Rest)]
+    if any(_may_change(value) for rest in rests for value in rest.others):
+        return None
+    try:
+        static = tuple((rest.treedef, *rest.taken_at, exact_key(tuple(rest.others))) for rest in rests)
+        key = static, taken.names, tuple(map(jax.typeof, taken.arrays)), checks_enabled(), is_placing()
+        hash(key)
+    except TypeError:
+        return None
+    return key
+
+
+def _may_change(value: Any) -> bool:
+    """Whether this is an object with attributes that a body may read anew."""
+    cls: Any = type(value)
+    by_identity = cls.__eq__ is object.__eq__ and not callable(value) and not isinstance(value, enum.Enum)
+    return by_identity or not stays_equal(value)
 
 
 @overload
