@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import pickle
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -12,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import Array
+from jax.experimental.serialize_executable import serialize
 from jax.export import deserialize, export
 from jaxtyping import Float
 from numpy.testing import assert_allclose
@@ -562,3 +564,57 @@ def test_jaxs_own_transforms_accept_a_jitted_wrapper():
     assert jax.make_jaxpr(f)(X).out_avals[0].shape == (3,)
     assert_allclose(jax.jit(f)(X), X * 2)
     assert_allclose(jax.vmap(f)(X), X * 2)
+
+
+# ------------------------------------------------------------------------- stages that are JAX's, and pickled
+
+
+def test_stages_are_those_of_jax():
+    f = filter_jit(split)
+    lowered = f.lower(TREE)
+    assert isinstance(f.trace(TREE), jax.stages.Traced)
+    assert isinstance(lowered, jax.stages.Lowered)
+    assert isinstance(lowered.compile(), jax.stages.Compiled)
+
+
+def test_what_a_program_of_a_mixed_tree_takes_and_returns_is_pickled():
+    f = filter_jit(lambda tree, x: (tree["fn"](tree["x"]) * x, "name"))
+    program = f.lower({"x": X, "fn": jnp.cos}, X).compile()
+    in_tree, out_tree = pickle.loads(pickle.dumps((program.in_tree, program.out_tree)))
+    assert in_tree == jax.tree.structure((([X], X), {}))
+    assert out_tree == jax.tree.structure([X])
+    ((infos, info), _) = program.args_info
+    assert [infos[0].shape, info.shape] == [(3,), (3,)]
+    serialized, in_tree, out_tree = serialize(program)
+    assert pickle.loads(pickle.dumps(serialized)) == serialized
+    assert (in_tree, out_tree) == (program.in_tree, program.out_tree)
+
+
+def test_a_compiled_call_of_arrays_enters_the_program_and_nothing_else():
+    program = filter_jit(lambda x, y: x + y).lower(X, X).compile()
+    assert_allclose(program(X, X), 2 * X)
+    assert program.__call__.__globals__["_tf_table"][type(X), type(X)] is program._stage
+
+
+def test_arguments_by_name_reach_a_program_with_places():
+    place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    f = filter_jit(lambda x, *, k, n: x * k * n, in_shardings=place)
+    program = f.lower(X, k=X, n=2).compile()
+    for _ in range(2):
+        assert_allclose(program(X, k=X, n=2), 2 * X * X)
+    with pytest.raises(tf.StaticArgumentError):
+        program(X, k=X, n=3)
+
+
+def test_a_donated_array_on_several_devices_is_refused_by_a_compiled_program():
+    mesh = jax.make_mesh((8,), ("d",))
+    new = lambda: jax.device_put(
+        jnp.arange(8.0), jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("d"))
+    )
+    x = new()
+    program = filter_jit(lambda x: x + 1, donate="all").lower(x).compile()
+    program(x)
+    for _ in range(2):
+        with pytest.raises(tf.DonationError, match="argument `x`"):
+            program(x)
+        program(new())

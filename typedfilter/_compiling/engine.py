@@ -139,7 +139,12 @@ class Engine:
 
     @functools.cached_property
     def call(self) -> Callable[..., Any]:
-        """What a call of the wrapper enters: a function of the user's own signature.
+        """What a call of the wrapper enters."""
+        # The engine outlives its wrappers, and they hold this function: so it may hold the engine.
+        return self.shim(self.table, self.explain)
+
+    def shim(self, table: Programs, explain: Callable[..., Any]) -> Callable[..., Any]:
+        """A function of the user's own signature that calls what a table has for its arguments.
 
         Other transforms in between are to receive their arguments as the caller gives them: what is passed by
         name, and what is left to its default, is not mapped as a positional argument is.
@@ -147,15 +152,14 @@ class Engine:
         signature = callables.ANYTHING if self.as_written else self.plan.signature
         looks = [p.name for p in self.plan.params if needs_a_look(p) or p.name in self.left_out]
         by_type = frozenset(signature.parameters if self.as_written else looks)
-        # The engine outlives its wrappers, and they hold this function: so it may hold the engine.
         call = write_shim(
             signature,
             by_type,
             not self.returns_arrays,
             self.left_out,
             self._guarded(signature) if DONATED_CALLS_CRASH else (),
-            table=self.table,
-            explain=self.explain,
+            table=table,
+            explain=explain,
             outside=outside,
             packed=PackedResult if self.opened is None else OpenResult,
             unpack=self.opened or unpack_result,

@@ -38,26 +38,26 @@ class NumpyGuard:
 class ByPosition:
     """A `jax.jit` object whose arguments by name go behind the others: with places, it takes none by name."""
 
-    __slots__ = ("_jit", "_names")
+    __slots__ = ("_jit", "names")
 
     def __init__(self, jit: Any, names: tuple[str, ...]) -> None:
         self._jit = jit
-        self._names = names
+        self.names = names
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        return self._jit(*args, *[kwargs[name] for name in self._names])
+        return self._jit(*args, *[kwargs[name] for name in self.names])
 
     def lower(self, /, *args: Any, **kwargs: Any) -> Any:
         """As `jax.jit`'s."""
-        return self._jit.lower(*args, *[kwargs[name] for name in self._names])
+        return self._jit.lower(*args, *[kwargs[name] for name in self.names])
 
     def trace(self, /, *args: Any, **kwargs: Any) -> Any:
         """As `jax.jit`'s."""
-        return self._jit.trace(*args, *[kwargs[name] for name in self._names])
+        return self._jit.trace(*args, *[kwargs[name] for name in self.names])
 
     def eval_shape(self, /, *args: Any, **kwargs: Any) -> Any:
         """As `jax.jit`'s."""
-        return self._jit.eval_shape(*args, *[kwargs[name] for name in self._names])
+        return self._jit.eval_shape(*args, *[kwargs[name] for name in self.names])
 
     def clear_cache(self) -> None:
         """As `jax.jit`'s."""

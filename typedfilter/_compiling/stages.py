@@ -7,29 +7,25 @@ transforms do that compile.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Generator
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import jax
 
+from typedfilter._compiling.ahead import Ahead
 from typedfilter._compiling.effects import Donated
 from typedfilter._compiling.engine import Engine, JitOptions
-from typedfilter._compiling.modes import STATIC_MODES, Mode, Pattern
-from typedfilter._compiling.packing import Packed, unpack
-from typedfilter._compiling.results import unpack_result
-from typedfilter._compiling.tokens import Kept, Token
-from typedfilter._compiling.traced import opened
+from typedfilter._compiling.packing import Packed
+from typedfilter._compiling.results import OpenResult, PackedResult, unpack_result
 from typedfilter._reading.plan import Plan, plan_of, refuse_lost_markers
-from typedfilter._values.keys import exact_key, static_problem
-from typedfilter._values.leaves import is_array_or_struct
 from typedfilter._values.memory import Attached
 from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter._wrapping.stack import Bind, Link, is_module_below, unwind
 from typedfilter._wrapping.wrapper import Transform, Wrapper
-from typedfilter.errors import StaticArgumentError
+
+S = TypeVar("S")
 
 __all__ = ["Compiling", "JitWrapper", "engine_of", "site_of"]
 
@@ -187,7 +183,7 @@ class Stages:
     """`lower`, `trace` and `eval_shape` of a compiled callable, or of a method: then `obj` comes first."""
 
     def __init__(self, wrapper: Wrapper, *obj: Any) -> None:
-        self._prepare = functools.partial(_Ahead.of, wrapper, obj)
+        self._prepare = functools.partial(_prepared, wrapper, obj)
 
     @ends_at_caller
     def lower(self, /, *args: Any, **kwargs: Any) -> Lowered:
@@ -208,117 +204,12 @@ class Stages:
             return unpack_result(ahead.jit.eval_shape(*ahead.args, **ahead.kwargs))
 
 
-@dataclasses.dataclass(frozen=True)
-class _Ahead:
-    """A call that is prepared, not run: what `jax.jit`'s own methods take."""
-
-    engine: Engine
-    bound: tuple[tuple[Any, ...], dict[str, Any]]
-    jit: Any
-    pattern: Pattern
-    args: list[Any]
-    kwargs: dict[str, Any]
-    kept: Kept
-    contents: tuple[Any, ...]  # of its tokens: they are known again after the engine has forgotten them
-
-    @classmethod
-    def of(
-        cls, wrapper: Wrapper, obj: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> _Ahead:
-        plan = plan_of(wrapper.__wrapped__)
-        refuse_lost_markers(plan)  # a name that may hide none can still be defined before the first call
-        wrapper.transform.check_plan(plan)
-        engine, bound_args, bound_kwargs = engine_of(wrapper)
-        bound_args += obj
-        pattern, positional, keyword = engine.prepare((*bound_args, *args), bound_kwargs | kwargs)
-        bound = bound_args, bound_kwargs
-        tokens = [value for value in (*positional, *keyword.values()) if type(value) is Token]
-        contents = tuple([token.get() for token in tokens])
-        return cls(engine, bound, engine.jit(pattern), pattern, positional, keyword, engine.kept, contents)
-
-    @contextlib.contextmanager
-    def explained(self) -> Generator[None]:
-        """With our errors about arguments, and without JAX's warning about donated buffers if so wanted."""
-        try:
-            with self.engine.caution.quietly() if self.engine.options.quiet else contextlib.nullcontext():
-                yield
-        except Exception as error:
-            self.engine.explain(
-                error, tuple(map(opened, self.args)), {k: opened(v) for k, v in self.kwargs.items()}
-            )
-            raise
-
-    def dynamic(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-        """The traced arguments of another call, whose static ones must be those of this one.
-
-        Raises:
-            StaticArgumentError: a static value, or the structure around arrays, is another one.
-        """
-        bound_args, bound_kwargs = self.bound
-        pattern, positional, keyword = self.engine.prepare((*bound_args, *args), bound_kwargs | kwargs)
-        before = self._named(self.pattern, self.args, self.kwargs)
-        now = self._named(pattern, positional, keyword)
-        for name in [name for name in before if name in now]:  # what is missing or too much, JAX reports
-            if not _same_static(before[name], now[name]):
-                raise self._differs(name, *_static_texts(before[name], now[name]))
-        static_at = self.pattern.at(*STATIC_MODES)
-        static_names = self.pattern.named(*STATIC_MODES)
-        return (
-            [value for i, value in enumerate(positional) if i not in static_at],
-            {name: value for name, value in keyword.items() if name not in static_names},
-        )
-
-    def _named(
-        self, pattern: Pattern, args: list[Any], kwargs: dict[str, Any]
-    ) -> dict[str, tuple[Mode, Any]]:
-        """Each argument by its name, with how it travels: of named ones, the order does not matter."""
-        arguments = self.engine.plan.arguments(args, kwargs)
-        return {name: (mode, value) for (name, _, value), mode in zip(arguments, pattern.modes, strict=True)}
-
-    def _differs(self, name: str, path: str, expected: str, actual: str) -> StaticArgumentError:
-        return StaticArgumentError(
-            "is static, and is not what the program was compiled for",
-            function=self.engine.plan.function,
-            parameter=name + path,
-            expected=expected,
-            actual=actual,
-            fix="lower and compile for this value too, or call the jitted function itself",
-        )
-
-
-def _same_static(old: tuple[Mode, Any], new: tuple[Mode, Any]) -> bool:
-    (old_mode, old_value), (new_mode, new_value) = old, new
-    if old_mode is not new_mode:
-        return old_mode not in (*STATIC_MODES, Mode.PACKED) and new_mode not in (*STATIC_MODES, Mode.PACKED)
-    if old_mode is Mode.PACKED:
-        return old_value.token is new_value.token
-    if old_mode is Mode.STATIC:
-        return type(old_value) is type(new_value) and bool(old_value == new_value)
-    return old_mode is Mode.TRACED or old_value is new_value
-
-
-def _static_texts(old: tuple[Mode, Any], new: tuple[Mode, Any]) -> tuple[str, str, str]:
-    """Where two arguments differ, and what stands there in each."""
-    (_, old_value), (_, new_value) = old, new
-    if type(old_value) is type(new_value) is Packed:
-        paths = zip(_paths(old_value), _paths(new_value), strict=False)
-        for (old_path, old_leaf), (new_path, new_leaf) in paths:
-            if old_path != new_path:
-                return "", f"a leaf at {old_path or 'the root'}", f"a leaf at {new_path or 'the root'}"
-            both_arrays = is_array_or_struct(old_leaf) and is_array_or_struct(new_leaf)
-            if (
-                not both_arrays
-                and static_problem(new_leaf) is None
-                and exact_key(old_leaf) != exact_key(new_leaf)
-            ):
-                return new_path, repr(old_leaf), repr(new_leaf)
-        return "", str(old_value.rest().treedef), str(new_value.rest().treedef)
-    return "", repr(unpack(old_value)), repr(unpack(new_value))
-
-
-def _paths(packed: Packed) -> list[tuple[str, Any]]:
-    flat = jax.tree_util.tree_flatten_with_path(unpack(packed))[0]
-    return [(jax.tree_util.keystr(path), leaf) for path, leaf in flat]
+def _prepared(wrapper: Wrapper, obj: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Ahead:
+    plan = plan_of(wrapper.__wrapped__)
+    refuse_lost_markers(plan)  # a name that may hide none can still be defined before the first call
+    wrapper.transform.check_plan(plan)
+    engine, bound_args, bound_kwargs = engine_of(wrapper)
+    return Ahead.of(engine, (bound_args + obj, bound_kwargs), args, kwargs)
 
 
 class _Stage:
@@ -327,18 +218,60 @@ class _Stage:
     What is not said here is JAX's: `as_text`, `cost_analysis`, `memory_analysis`, `compiler_ir`, ...
     """
 
-    def __init__(self, ahead: _Ahead, stage: Any) -> None:
+    def __init__(self, ahead: Ahead, stage: Any) -> None:
         self._ahead = ahead
         self._stage = stage
 
     def __getattr__(self, name: str) -> Any:
-        return unpack_result(getattr(self._stage, name))  # `out_info` may be packed
+        return _shown(name, getattr(self._stage, name))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__.lower()} {self._ahead.engine.plan.function}>"
 
 
-class Traced(_Stage):
+def _shown(name: str, value: Any) -> Any:
+    """What a stage of JAX's says, without what is private here."""
+    if name in ("in_tree", "out_tree"):
+        return jax.tree_util.tree_structure(
+            _listed(jax.tree_util.tree_unflatten(value, range(value.num_leaves)))
+        )
+    return (
+        _listed(value) if name in ("args_info", "input_shardings", "input_formats") else unpack_result(value)
+    )
+
+
+def _listed(tree: Any) -> Any:
+    """A tree with the arrays of what is packed as a list: so they can be pickled, and are found by number."""
+
+    def is_packed(node: Any) -> bool:
+        return type(node) in (Packed, PackedResult, OpenResult)
+
+    def listed(node: Any) -> Any:
+        if type(node) is OpenResult:
+            return node.tree
+        return list(node.arrays) if is_packed(node) else node
+
+    return jax.tree_util.tree_map(listed, tree, is_leaf=is_packed)
+
+
+def _of_jax(base: type) -> Callable[[type[S]], type[S]]:
+    """A stage whose public attributes are those of the stage of JAX's that it is made of."""
+
+    def made(cls: type[S]) -> type[S]:
+        for name in dir(base):
+            if not name.startswith("_") and name not in vars(cls):
+                setattr(cls, name, property(functools.partial(_attribute, name)))
+        return cls
+
+    return made
+
+
+def _attribute(name: str, stage: Any) -> Any:
+    return _shown(name, getattr(stage._stage, name))
+
+
+@_of_jax(jax.stages.Traced)
+class Traced(_Stage, jax.stages.Traced):
     """A traced function: `jaxpr`, `out_info`, `lower()`."""
 
     @ends_at_caller
@@ -348,7 +281,8 @@ class Traced(_Stage):
             return Lowered(self._ahead, self._stage.lower(**options))
 
 
-class Lowered(_Stage):
+@_of_jax(jax.stages.Lowered)
+class Lowered(_Stage, jax.stages.Lowered):
     """A lowered function: `compile()`, `as_text()`, `cost_analysis()`."""
 
     @ends_at_caller
@@ -357,10 +291,14 @@ class Lowered(_Stage):
         return Compiled(self._ahead, self._stage.compile(*args, **options))
 
 
-class Compiled(_Stage):
+@_of_jax(jax.stages.Compiled)
+class Compiled(_Stage, jax.stages.Compiled):
     """A compiled function, for one choice of shapes and static values."""
 
-    @ends_at_caller
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        positional, keyword = self._ahead.dynamic(args, kwargs)
-        return unpack_result(self._stage(*positional, **keyword))
+    __slots__ = ("__call__",)  # as in a wrapper: without a frame
+
+    def __init__(self, ahead: Ahead, stage: Any) -> None:
+        super().__init__(ahead, stage)
+        args, kwargs = ahead.bound
+        call = ahead.compiled(stage)
+        self.__call__ = functools.partial(call, *args, **kwargs) if args or kwargs else call  # type: ignore[method-assign]
