@@ -602,7 +602,7 @@ class ShardMapKeywords(TypedDict, total=False):
     out_specs: Any
     axis_names: AbstractSet[str]
     check_vma: bool
-    check: bool
+    check: Check
 
 class CheckpointKeywords(TypedDict, total=False):
     """The options of `filter_checkpoint`."""

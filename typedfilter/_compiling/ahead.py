@@ -1,7 +1,7 @@
 """A call that is prepared, not run, and the calls of the program that is compiled for it.
 
 Static arguments, and what stands around arrays, are fixed when a program is compiled: each call is compared
-with that. Knows engines; knows nothing of wrappers.
+with that. An engine is handed in; of wrappers, nothing is known here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Any
 
 import jax
 
-from typedfilter._compiling.engine import Engine
 from typedfilter._compiling.entry import Programs, watch_deleted
 from typedfilter._compiling.guards import ByPosition
 from typedfilter._compiling.modes import STATIC_MODES, Mode, Pattern
@@ -31,7 +30,7 @@ __all__ = ["Ahead"]
 class Ahead:
     """A call that is prepared, not run: what `jax.jit`'s own methods take."""
 
-    engine: Engine
+    engine: Any  # an `Engine`, which stands a floor above
     bound: tuple[tuple[Any, ...], dict[str, Any]]
     jit: Any
     pattern: Pattern
@@ -43,7 +42,7 @@ class Ahead:
     @classmethod
     def of(
         cls,
-        engine: Engine,
+        engine: Any,
         bound: tuple[tuple[Any, ...], dict[str, Any]],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],

@@ -105,8 +105,13 @@ def _misfit(placement: Placement, args: Sequence[Any], kwargs: Mapping[str, Any]
     return None
 
 
-def numpy_error(placement: Placement, args: Sequence[Any], kwargs: Mapping[str, Any]) -> ShapeError | None:
+def numpy_error(
+    placement: Placement, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> TypedFilterError | None:
     """The error for the first NumPy array that each of several processes would have to share out."""
+    found = _misfit(placement, args, kwargs)
+    if found is not None:
+        return found
     for name, value, said in _values(placement, args, kwargs):
         for path, leaf, target in _leaves(value, said):
             if isinstance(leaf, np.ndarray) and _is_split(target):

@@ -27,6 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="decides everything random (default: 0)",
     )
     parser.add_argument(
+        "--processes",
+        type=int,
+        choices=(1, 2, 4),
+        metavar="N",
+        help="train one model in N processes with 8 devices together instead: 1, 2 or 4",
+    )
+    parser.add_argument(
         "--plot",
         type=Path,
         metavar="FILE",
@@ -35,7 +42,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, and show what happened; 2 if the plot can't be saved where it is asked for."""
+    """Train, and show what happened.
+
+    2 if the plot can't be saved where it is asked for; 1 if one of several processes ended early.
+    """
+    if args.processes is not None:
+        from typedfilter.demo import processes
+
+        return processes.run(args.processes, min(args.steps, 50))
     from typedfilter.demo import plot, session
 
     try:

@@ -16,7 +16,7 @@ from typing_extensions import Unpack
 from typedfilter._declarations import Check, CheckpointKeywords, P, R, SameDecorator
 from typedfilter._placing.bodies import is_placing
 from typedfilter._reading.plan import Plan
-from typedfilter._shapes.check import checks_enabled
+from typedfilter._shapes.switch import check_mode
 from typedfilter._values.keys import exact_key, stays_equal
 from typedfilter._values.split import Rest
 from typedfilter._wrapping.body import body_of
@@ -81,7 +81,7 @@ def _key(taken: Taken) -> Hashable | None:
         return None
     try:
         static = tuple((rest.treedef, *rest.taken_at, exact_key(tuple(rest.others))) for rest in rests)
-        key = static, taken.names, tuple(map(jax.typeof, taken.arrays)), checks_enabled(), is_placing()
+        key = static, taken.names, tuple(map(jax.typeof, taken.arrays)), check_mode(), is_placing()
         hash(key)
     except TypeError:
         return None

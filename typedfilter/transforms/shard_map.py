@@ -16,16 +16,16 @@ import jax.numpy as jnp
 from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 from typing_extensions import Unpack
 
-from typedfilter._declarations import P, R, SameDecorator, ShardMapKeywords
+from typedfilter._declarations import Check, P, R, SameDecorator, ShardMapKeywords
 from typedfilter._mapping.blocks import MapsBlocks
 from typedfilter._placing.blocks import BY_ANNOTATION, Blocks, check_blocks
 from typedfilter._placing.moving import is_staging
 from typedfilter._reading.plan import Plan
 from typedfilter._shapes.check import checked
+from typedfilter._shapes.switch import checking
 from typedfilter._values.leaves import is_passed
 from typedfilter._values.split import Rest, split
 from typedfilter._wrapping.blame import naming_deleted
-from typedfilter._wrapping.body import unchecked
 from typedfilter._wrapping.call import take_arrays
 from typedfilter._wrapping.effects import Effects
 from typedfilter._wrapping.frames import ends_at_caller
@@ -120,9 +120,10 @@ class _Call:
     def _body(self, fn: Any, arrays: Sequence[Any]) -> Any:
         plan = self.blocks.plan
         args, kwargs = self.taken.join(arrays)
-        body = checked(fn, plan) if self.options.check else unchecked(fn)
+        body = checked(fn, plan) if self.options.check else fn
         try:
-            return body(*args, **kwargs)
+            with checking(self.options.check):
+                return body(*args, **kwargs)
         except ShapeError as error:
             if error.function == plan.function and error.actual and "block" not in error.actual:
                 error.actual += ", in one block"
@@ -152,7 +153,7 @@ def filter_shard_map(
     out_specs: Any = BY_ANNOTATION,
     axis_names: AbstractSet[str] = frozenset(),
     check_vma: bool = True,
-    check: bool = True,
+    check: Check = True,
 ) -> Any:
     """Map a function over the blocks of arrays that devices hold, with `jax.shard_map`, by annotations.
 
