@@ -115,7 +115,7 @@ class Ahead:
                 raise better from None
 
         table = Programs(first)
-        call = engine.shim(table, explain)
+        call: Callable[..., Any] = engine.shim(table, explain)
         watch_deleted(call)
         return call
 
