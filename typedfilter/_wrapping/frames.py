@@ -17,7 +17,9 @@ from typing import Any, TypeVar
 
 import jax
 
-__all__ = ["ends_at_caller", "located", "outside", "place_of", "raised_in_jax"]
+from typedfilter._wrapping.keywords import better_refusal
+
+__all__ = ["ends_at_caller", "holding", "located", "outside", "place_of", "raised_in_jax"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -56,7 +58,13 @@ def ends_at_caller(function: F) -> F:
     @functools.wraps(function)
     def entered(*args: Any, **kwargs: Any) -> Any:
         try:
-            return function(*args, **kwargs)
+            try:
+                return function(*args, **kwargs)
+            except TypeError as error:
+                better = better_refusal(function, error, kwargs)
+                if better is None:
+                    raise
+                raise better from None
         except BaseException as error:
             outside(error)
             raise
@@ -68,6 +76,21 @@ def raised_in_jax(error: BaseException) -> bool:
     """Whether the innermost frame of an error that is on its way is one of JAX's."""
     links = list(_links(error.__traceback__))
     return bool(links) and _kind(links[-1].tb_frame) is Kind.JAX
+
+
+def holding(call: Callable[..., Any], fn: Any) -> Callable[..., Any]:
+    """A copy of a function that an engine has written, with a reference to what it calls, which that has not.
+
+    So that `filter_jit(f).__call__` alone keeps `f`, at no cost for a call.
+    """
+    if isinstance(call, types.FunctionType):
+        copy = types.FunctionType(
+            call.__code__, call.__globals__, call.__name__, call.__defaults__, call.__closure__
+        )
+        copy.__kwdefaults__, copy.__qualname__ = call.__kwdefaults__, call.__qualname__
+        call = copy
+    call.__dict__["__typedfilter_holds__"] = fn
+    return call
 
 
 def _trimmed(traceback: types.TracebackType | None) -> types.TracebackType | None:

@@ -37,7 +37,7 @@ from typedfilter._placing.shardings import Shardings, check_shardings
 from typedfilter._reading.conflicts import check_jit
 from typedfilter._reading.plan import Plan
 from typedfilter._wrapping.effects import Effects
-from typedfilter._wrapping.frames import ends_at_caller
+from typedfilter._wrapping.frames import ends_at_caller, holding
 from typedfilter._wrapping.wrapper import Wrapper
 from typedfilter.errors import AnnotationError
 
@@ -89,7 +89,8 @@ class Jit(Compiling):
         return (self.in_shardings, self.out_shardings) if device is None else (device, device)
 
     def entry(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
-        return self.build(wrapper, plan)  # the function that an engine writes ends errors itself
+        call = self.build(wrapper, plan)  # the function that an engine writes ends errors itself
+        return call if wrapper.lent else holding(call, wrapper.__wrapped__)
 
     def jit_options(self) -> JitOptions:
         places = self.places
