@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, NamedTuple, overload
 
@@ -91,6 +92,30 @@ class RejectedScanAxes:
     d: ScanAxis[0, ScanAxis[1]]  # type: ignore[typedfilter]
     e: Annotated[VmapAxis[0], ScanAxis[1]]
     f: ScanAxis[0, float]
+
+
+# Partials.
+
+
+def scaled(w: dict[str, Array], x: Array, scale: float = 1.0) -> Array:
+    return w["a"] @ x * scale
+
+
+@functools.partial(filter_jit, donate="none")
+def by_partial(x: Array, n: Static[int] = 2) -> Array:
+    return x * n
+
+
+def accepted_partials() -> None:
+    assert_type(by_partial(X, n=3), Array)
+    assert_type(by_partial.lower(X).compile()(X), Array)
+    assert_type(filter_grad(functools.partial(scaled, scale=2.0))({"a": X}, X), dict[str, Array])
+    assert_type(functools.partial(scaled, scale=2.0)({"a": X}, X), Array)
+
+
+def rejected_partials() -> None:
+    by_partial("x")  # type: ignore[arg-type]
+    filter_grad(functools.partial(scaled, scale=2.0))(X, X)  # type: ignore[arg-type]
 
 
 # Contradictions.
@@ -361,6 +386,7 @@ def rejected_functions(model: Model) -> None:
 if __name__ == "__main__":
     accepted_axes()
     accepted_scan_axes()
+    accepted_partials()
     accepted_gradients()
     accepted_marked_otherwise()
     accepted_jacobians()

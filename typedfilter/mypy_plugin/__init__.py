@@ -32,7 +32,7 @@ from typedfilter.mypy_plugin.annotations import (
     split_axis,
     written_marks,
 )
-from typedfilter.mypy_plugin.calls import HOOKS, SIGNATURES
+from typedfilter.mypy_plugin.calls import HOOKS, SIGNATURES, partial_of_jit
 
 __all__ = ["TypedfilterPlugin", "plugin"]
 
@@ -60,6 +60,8 @@ class TypedfilterPlugin(Plugin):
         return partial(self._annotated, fullname) if fullname in ANNOTATED else None
 
     def get_function_hook(self, fullname: str) -> Callable[[FunctionContext], Type] | None:
+        if fullname == "functools.partial":
+            return partial_of_jit
         return HOOKS.get(fullname.rpartition(".")[2]) if fullname.startswith("typedfilter.") else None
 
     def get_method_hook(self, fullname: str) -> Callable[[MethodContext], Type] | None:

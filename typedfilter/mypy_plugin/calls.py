@@ -9,8 +9,9 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from mypy.erasetype import erase_typevars
-from mypy.nodes import ARG_STAR, ARG_STAR2, Decorator, TypeInfo
+from mypy.nodes import ARG_STAR, ARG_STAR2, Decorator, RefExpr, TypeInfo
 from mypy.plugin import FunctionContext, MethodContext
+from mypy.plugins.functools import partial_new_callback
 from mypy.subtypes import is_same_type
 from mypy.types import (
     AnyType,
@@ -27,7 +28,9 @@ from mypy.types import (
 
 from typedfilter.mypy_plugin.annotations import marks
 
-__all__ = ["HOOKS", "SIGNATURES"]
+__all__ = ["HOOKS", "SIGNATURES", "partial_of_jit"]
+
+JIT = "typedfilter.transforms.jit.filter_jit"
 
 SIGNATURES = "typedfilter._declarations"
 
@@ -40,6 +43,25 @@ def _function(ctx: CallContext) -> FunctionLike | None:
         return None
     fun = get_proper_type(ctx.arg_types[0][0])
     return fun if isinstance(fun, (CallableType, Overloaded)) and not fun.is_type_obj() else None
+
+
+def _partial(ctx: CallContext) -> CallableType | None:
+    """What mypy knows that a `functools.partial` is called as, where a transform is applied to one."""
+    fun = get_proper_type(ctx.arg_types[0][0]) if ctx.arg_types and ctx.arg_types[0] else None
+    if not isinstance(fun, Instance) or fun.type.fullname != "functools.partial" or not fun.extra_attrs:
+        return None
+    called = get_proper_type(fun.extra_attrs.attrs.get("__mypy_partial"))
+    return called if isinstance(called, CallableType) else None
+
+
+def partial_of_jit(ctx: FunctionContext) -> Type:
+    """`functools.partial(filter_jit, ...)` with options alone is `filter_jit(...)`."""
+    transform = ctx.args[0][0] if ctx.args and ctx.args[0] else None
+    given = [arg for args in ctx.args[1:2] for arg in args]
+    info = _class(ctx, SIGNATURES, "JitDecorator")
+    if given or info is None or not isinstance(transform, RefExpr) or transform.fullname != JIT:
+        return partial_new_callback(ctx)
+    return Instance(info, [])
 
 
 def _class(ctx: CallContext, module: str, name: str) -> TypeInfo | None:
@@ -104,9 +126,10 @@ def _grad(value: bool, aux: bool | None) -> Callable[[CallContext], Type]:
     """The hook of `filter_grad` or `filter_value_and_grad`; `aux` is read from the call where it is None."""
 
     def hook(ctx: CallContext) -> Type:
-        fun = _function(ctx)
+        partial = _partial(ctx)
+        fun = _function(ctx) or partial
         has_aux = _has_aux(ctx) if aux is None else aux
-        if fun is None or has_aux is None or _follows_context(ctx, fun):
+        if fun is None or has_aux is None or (partial is None and _follows_context(ctx, fun)):
             return ctx.default_return_type
         results: list[CallableType] = []
         for item in fun.items:
