@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import pytest
 
 from typedfilter import filter_checkpoint, filter_grad, filter_jit, filter_pmap, filter_vmap
+from typedfilter.errors import VmapAxisError
 
 STATIC = "annotate the parameter as Static[...]"
 DONATE = 'annotate the parameter as Donate[...], or pass donate="all"'
@@ -47,3 +48,9 @@ def test_the_call_of_a_wrapper_alone_keeps_its_function():
     call = filter_jit(lambda x: x + 1).__call__
     gc.collect()
     assert (call(jnp.ones(3)) == 2).all()
+
+
+def test_a_misspelt_parameter_in_an_option_is_answered_with_what_was_meant():
+    with pytest.raises(VmapAxisError, match="has no parameter 'weigths'") as caught:
+        filter_vmap(lambda weights: weights, in_axes={"weigths": 0})
+    assert caught.value.fix == "did you mean 'weights'?"

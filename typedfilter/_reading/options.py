@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from typedfilter._reading.plan import Param, Plan
+from typedfilter._values.text import meant
 from typedfilter.errors import TypedFilterError
 
 __all__ = ["PerArgument"]
@@ -64,7 +65,7 @@ class PerArgument:
                     function=self.plan.function,
                     expected=f"names among: {', '.join(known)}",
                     actual=repr(name),
-                    fix=f"correct the name in {self.option}",
+                    fix=meant(str(name), known) or f"correct the name in {self.option}",
                 )
 
     def of_call(self, count: int, names: tuple[str, ...]) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from typedfilter._values.leaves import is_array
 
-__all__ = ["brief", "safe_repr", "size_text", "struct_text", "structure_text"]
+__all__ = ["brief", "meant", "safe_repr", "size_text", "struct_text", "structure_text"]
 
 
 def brief(value: object) -> str:
@@ -102,3 +103,9 @@ def size_text(count: int) -> str:
             break
         size, unit = size / 1024, larger
     return f"{size:.1f} {unit}"
+
+
+def meant(name: str, names: list[str]) -> str:
+    """`did you mean ...?`, where a name is nearly one of these; empty otherwise."""
+    close = difflib.get_close_matches(name, names, 1)
+    return f"did you mean {close[0]!r}?" if close else ""

@@ -5,13 +5,14 @@ Runs only when Python has refused a call. One table for all transforms serves wh
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["better_refusal", "meant"]
+from typedfilter._values.text import meant
+
+__all__ = ["better_refusal"]
 
 _STATIC = "annotate the parameter as Static[...]"
 _DONATE = 'annotate the parameter as Donate[...], or pass donate="all"'
@@ -45,9 +46,3 @@ def better_refusal(
             cure = _INSTEAD.get(name) or meant(name, names) or f"its options are {', '.join(names)}"
             return TypeError(f"{function.__name__}() has no option {name!r}\n  fix: {cure}")
     return None
-
-
-def meant(name: str, names: list[str]) -> str:
-    """`did you mean ...?`, where a name is nearly one of these; empty otherwise."""
-    close = difflib.get_close_matches(name, names, 1)
-    return f"did you mean {close[0]!r}?" if close else ""
