@@ -144,7 +144,9 @@ def place_of(fn: Any) -> tuple[str, int] | None:
         if isinstance(fn, functools.partial):
             fn = fn.func
         else:
-            fn = fn.__func__ if isinstance(fn, types.MethodType) else fn.__wrapped__
+            fn = fn.__func__ if isinstance(fn, types.MethodType) else getattr(fn, "__wrapped__", None)
+        if fn is None:  # what is converted has a program in the place of a function
+            return None
     if isinstance(fn, types.FunctionType):
         fn = inspect.unwrap(fn)
     elif not isinstance(fn, types.BuiltinFunctionType):
