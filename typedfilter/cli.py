@@ -14,6 +14,7 @@ import dataclasses
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 __all__ = ["main"]
 
@@ -78,13 +79,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def _parser(chosen: Command | None) -> argparse.ArgumentParser:
-    """The whole parser; only the chosen command's own arguments are filled in, since they need its module."""
+def _parser(*chosen: Command | None) -> argparse.ArgumentParser:
+    """The whole parser; only chosen commands have their own arguments, since these need their modules."""
     parser = argparse.ArgumentParser(
         prog="typedfilter", description="Typed, annotation-driven JAX transforms.", allow_abbrev=False
     )
     parser.add_argument(
         "--version", action=_Version, nargs=0, help="show which version is installed, and exit"
+    )
+    parser.add_argument(
+        "--print-completion",
+        action=_Completion,
+        choices=("bash", "zsh", "tcsh"),
+        help="print a script that completes commands and options in this shell, and exit",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, command in COMMANDS.items():
@@ -92,9 +99,25 @@ def _parser(chosen: Command | None) -> argparse.ArgumentParser:
             name, help=command.help, description=_sentence(command.help), allow_abbrev=False
         )
         subparser.set_defaults(module=command.module)
-        if command is chosen:
+        if command in chosen:
             importlib.import_module(command.module).add_arguments(subparser)
     return parser
+
+
+class _Completion(argparse.Action):
+    """Has shtab write a script from the parser of every command."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: object, shell: Any, *_: object) -> None:
+        try:
+            import shtab
+        except ModuleNotFoundError:
+            parser.exit(
+                2,
+                "typedfilter: --print-completion needs shtab, which is not installed\n"
+                "  fix: pip install 'typedfilter[completion]'\n",
+            )
+        print(shtab.complete(_parser(*COMMANDS.values()), shell=shell))
+        parser.exit()
 
 
 class _Version(argparse.Action):

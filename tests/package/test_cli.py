@@ -235,3 +235,26 @@ def test_ctrl_c_ends_a_command_with_one_line_and_status_130(
     monkeypatch.setattr("typedfilter.docs.command.run", interrupted)
     assert main(["docs"]) == 130
     assert capsys.readouterr() == ("", "typedfilter docs: interrupted\n")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_a_shell_completes_commands_and_their_options(shell: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as ended:
+        main(["--print-completion", shell])
+    assert ended.value.code == 0
+    script = capsys.readouterr().out
+    for word in (*COMMANDS, "--ensemble", "--rounds"):
+        assert word in script
+
+
+def test_completion_without_shtab_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    with pytest.raises(SystemExit) as ended:
+        main(["--print-completion", "bash"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == (
+        "typedfilter: --print-completion needs shtab, which is not installed\n"
+        "  fix: pip install 'typedfilter[completion]'\n"
+    )
