@@ -308,7 +308,7 @@ def test_strict_can_be_a_setting(folder):
     [
         (
             "[tool.typedfilter]\npath = []\n",
-            "[tool.typedfilter] has no setting `path`; it has exclude, ignore, paths, strict",
+            "has no setting `path`; it has examples, exclude, ignore, judged, keys, paths, strict",
         ),
         (
             "[tool.typedfilter]\npaths = 'src'\n",

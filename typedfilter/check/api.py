@@ -36,6 +36,26 @@ def check_shapes(target: Any, /) -> Report:
     return Report(results)
 
 
+def example_of(cls: Any, /) -> Callable[[T], T]:
+    """Say how an instance of somebody else's class is made, wherever a function under check takes one.
+
+    The parameters of the decorated function are names of dimensions: `def _(n): return Operator(jnp.eye(n))`.
+    A name that the signature under check has too is that size; others are sizes of their own. The function
+    is traced: it may build arrays of symbolic sizes, and is called as often as sizes are tried.
+
+    Raises:
+        TypeError: a parameter of the function can't be given a size by name.
+    """
+
+    def mark(function: T) -> T:
+        from typedfilter.check.inputs import examples
+
+        examples.remember(cls, function)
+        return function
+
+    return mark
+
+
 def example(**values: Any) -> Callable[[T], T]:
     """Say with which values a function is to be checked, where its annotations do not.
 

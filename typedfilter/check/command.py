@@ -1,7 +1,7 @@
 """`typedfilter check`: the command.
 
-Exit status: 0 where all is good, 1 where a function failed, 2 where there was nothing to judge,
-something could not be read, or the settings are wrong.
+Exit status: 0 where all is good, 1 where a function failed or less was judged than is asked for, 2 where
+there was nothing to judge, something could not be read, or the settings are wrong.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from typedfilter.check import settings as _settings
 from typedfilter.check.report import formats, text
 from typedfilter.check.report.progress import Progress
 from typedfilter.check.report.report import Report
-from typedfilter.check.run import is_unjudged
+from typedfilter.check.report.results import share
+from typedfilter.check.run import examples_from, is_unjudged
 from typedfilter.check.run import run as run_targets
 
 _FORMATS = ("text", "json", "github")
@@ -36,7 +37,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--strict",
         action="store_true",
-        help="a skipped function is a failure, unless it is asked to be ignored",
+        help="a skipped function is a failure, unless it is asked to be ignored; so is one that is good only "
+        "where more holds than its annotations say",
+    )
+    parser.add_argument(
+        "--no-keys", action="store_true", help="do not look for random keys that are used twice"
+    )
+    parser.add_argument(
+        "--no-skipped", action="store_true", help="do not list what was skipped; count it only"
+    )
+    parser.add_argument(
+        "--exclude", action="append", default=[], metavar="PATTERN", help="leave files out of folders"
+    )
+    parser.add_argument(
+        "--ignore", action="append", default=[], metavar="PATTERN", help="do not judge functions of this name"
     )
     parser.add_argument(
         "-q", "--quiet", action="store_true", help="print only what failed or was skipped, and the summary"
@@ -56,10 +70,29 @@ def run(args: argparse.Namespace) -> int:
         print("  or list them as `paths` under [tool.typedfilter] in pyproject.toml", file=sys.stderr)
         return 2
     with Progress() as progress, _stdout_for_the_report():
-        report = run_targets(targets, settings.exclude, settings.ignore, progress)
-    _print(report, args.format, args.quiet)
-    strict = args.strict or settings.strict
+        try:
+            examples_from(settings.examples)
+        except Exception as error:  # whatever the user's module does
+            print(f"typedfilter check: the examples can't be read: {error!r}", file=sys.stderr)
+            return 2
+        report = run_targets(
+            targets,
+            (*settings.exclude, *args.exclude),
+            (*settings.ignore, *args.ignore),
+            progress,
+            settings.keys and not args.no_keys,
+        )
+    _print(report, args)
+    return _status(report, args.strict or settings.strict, settings.judged)
+
+
+def _status(report: Report, strict: bool, least: float) -> int:
+    """The exit status of the report, and 1 where less is judged than is asked for."""
     if report.exit_status == 0 and strict and any(map(is_unjudged, report)):
+        return 1
+    if report.exit_status == 0 and share(report.results) < least:
+        told = f"{share(report.results):.0%} of the functions are judged, less than {least:.0%}"
+        print(f"typedfilter check: {told}, as [tool.typedfilter] asks", file=sys.stderr)
         return 1
     return report.exit_status
 
@@ -81,17 +114,17 @@ def _stdout_for_the_report() -> Generator[None]:
         os.close(saved)
 
 
-def _print(report: Report, style: str, quiet: bool) -> None:
-    if style == "json":
+def _print(report: Report, args: argparse.Namespace) -> None:
+    if args.format == "json":
         print(formats.as_json(report))
-    elif style == "github":
+    elif args.format == "github":
         print(formats.as_github(report))
     else:
-        _print_text(report, quiet)
+        _print_text(report, args.quiet, not args.no_skipped)
 
 
-def _print_text(report: Report, quiet: bool) -> None:
-    lines = list(text.lines(report.results, report.unreadable, quiet))
+def _print_text(report: Report, quiet: bool, skipped: bool) -> None:
+    lines = list(text.lines(report.results, report.unreadable, quiet, skipped))
     console = _console() if sys.stdout.isatty() else None
     if console is None:
         print(text.plain(lines))

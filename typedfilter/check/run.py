@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import importlib
 import sys
 from collections.abc import Callable, Iterable
 
@@ -26,6 +27,7 @@ def run(
     exclude: Iterable[str] = (),
     ignore: Iterable[str] = (),
     advance: Advance = lambda fraction, name: None,
+    keys: bool = True,
 ) -> Report:
     """Judge everything in `targets`.
 
@@ -34,6 +36,7 @@ def run(
         exclude: patterns of files to leave out of folders.
         ignore: patterns of functions that are listed as skipped.
         advance: told of the progress.
+        keys: whether a random key that is used twice is a mistake.
     """
     results: list[Result] = []
     unreadable: list[Unreadable] = []
@@ -51,21 +54,39 @@ def run(
             for index, subject in enumerate(subjects):
                 advance((number + index / len(subjects)) / len(sources), subject.name)
                 with source.active():
-                    results.append(judged(subject, ignore))
+                    results.append(judged(subject, ignore, keys))
     return Report(tuple(results), tuple(unreadable))
 
 
+def examples_from(modules: Iterable[str]) -> None:
+    """Import the modules that say with `example_of` how instances of classes are made.
+
+    Raises:
+        Exception: whatever importing one raises.
+    """
+    names = tuple(modules)
+    if not names:
+        return
+    with find.Source("the examples").active(), contextlib.redirect_stdout(sys.stderr):
+        for name in names:
+            importlib.import_module(name)
+
+
 def is_unjudged(result: Result) -> bool:
-    """What `strict` is about: skipped without having been asked to be ignored, or annotated with too much."""
-    return result.by_letter or (result.status == "skipped" and not result.message.startswith(IGNORED))
+    """What `strict` is about: skipped unasked, good with a guess only, or annotated with too much."""
+    return (
+        result.by_letter
+        or result.guessed
+        or (result.status == "skipped" and not result.message.startswith(IGNORED))
+    )
 
 
-def judged(subject: Subject, ignore: Iterable[str]) -> Result:
+def judged(subject: Subject, ignore: Iterable[str], keys: bool = True) -> Result:
     """The verdict on one function, unless the settings say to ignore it."""
     pattern = next((p for p in ignore if fnmatch.fnmatch(subject.name, p)), None)
     if pattern is None:
         try:
-            return judge(subject)
+            return judge(subject) if keys else judge(subject, keys=False)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a mistake in here must not hide the other verdicts, nor sys.exit()

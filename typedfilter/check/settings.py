@@ -21,13 +21,19 @@ class Settings:
         paths: what to check when the command line names nothing; relative to the file.
         exclude: patterns of files to leave out of folders; relative to the file, made absolute here.
         ignore: patterns of function names that are not judged.
-        strict: whether a skipped function is a failure.
+        strict: whether a skipped function is a failure, and one that is good only beyond its annotations.
+        examples: modules with `@example_of(...)`, by their dotted names.
+        judged: the least share of functions that must be judged, from 0 to 1.
+        keys: whether a random key that is used twice is a mistake.
     """
 
     paths: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     strict: bool = False
+    examples: tuple[str, ...] = ()
+    judged: float = 0.0
+    keys: bool = True
 
 
 def read(start: Path) -> Settings:
@@ -55,9 +61,12 @@ def _parsed(file: Path) -> Settings:
                 f"{file}: [tool.typedfilter] has no setting `{key}`; it has {', '.join(sorted(known))}"
             )
         if not _is_right(key, value):
-            kind = "true or false" if key == "strict" else "a list of strings"
-            raise SettingsError(f"{file}: `{key}` of [tool.typedfilter] is {value!r}, not {kind}")
-    values: dict[str, Any] = {k: v if isinstance(v, bool) else tuple(v) for k, v in table.items()}
+            raise SettingsError(
+                f"{file}: `{key}` of [tool.typedfilter] is {value!r}, not {_KINDS[_kind(key)]}"
+            )
+    if isinstance(table.get("examples"), str):
+        table = {**table, "examples": [table["examples"]]}
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
     if "paths" in values:
         values["paths"] = tuple(_from(file.parent, path) for path in values["paths"])
     folder = glob.escape(str(file.parent.resolve()))
@@ -65,9 +74,26 @@ def _parsed(file: Path) -> Settings:
     return Settings(**values)
 
 
+_KINDS = {
+    "flag": "true or false",
+    "share": "a number from 0 to 1",
+    "names": "the name of a module, or a list of them",
+    "list": "a list of strings",
+}
+
+
+def _kind(key: str) -> str:
+    return {"strict": "flag", "keys": "flag", "judged": "share", "examples": "names"}.get(key, "list")
+
+
 def _is_right(key: str, value: Any) -> bool:
-    if key == "strict":
+    kind = _kind(key)
+    if kind == "flag":
         return isinstance(value, bool)
+    if kind == "share":
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
+    if kind == "names" and isinstance(value, str):
+        return True
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 

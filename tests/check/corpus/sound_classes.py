@@ -188,13 +188,15 @@ class Base:
 
 # proved
 def two_layers(key: Key[Array, ""], n: int = 3, m: int = 4) -> tuple[Linear, Linear]:
-    return Linear.init(key, n, m), Linear.init(key, m, n)
+    first, second = jax.random.split(key)
+    return Linear.init(first, n, m), Linear.init(second, m, n)
 
 
 # proved
 @typedfilter.check.example(sizes=(4, 3, 2))
 def init_deep(key: Key[Array, ""], sizes: tuple[int, ...]) -> Deep:
-    return Deep([Linear.init(key, i, o) for i, o in itertools.pairwise(sizes)])
+    keys = jax.random.split(key, len(sizes) - 1)
+    return Deep([Linear.init(k, i, o) for k, (i, o) in zip(keys, itertools.pairwise(sizes), strict=True)])
 
 
 # proved

@@ -71,7 +71,7 @@ def test_an_alternative_that_is_never_accepted_is_named():
 
     result = verdict(fn)
     assert result.status == "skipped"
-    assert 'with signs: Float[Array, "n"] it refuses all that was tried: ValueError' in result.message
+    assert "with signs: Float[Array, 'n'] it refuses all that was tried: ValueError" in result.message
 
 
 def test_each_alternative_may_be_refused_beside_another():

@@ -9,7 +9,6 @@ from __future__ import annotations
 import collections.abc
 import dataclasses
 import inspect
-import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -23,12 +22,11 @@ from typedfilter._reading import dims as _dims
 from typedfilter._reading.forms import arguments_of, is_array_class, is_tree_class, plain
 from typedfilter._reading.plan import plan_of
 from typedfilter._reading.text import show
-from typedfilter.check.inputs import classes
+from typedfilter.check.inputs import classes, examples, guesses
 from typedfilter.check.inputs import types as _types
 from typedfilter.check.inputs.nodes import (
     ArrayNode,
     ChoiceNode,
-    FloatNode,
     GivenNode,
     Node,
     Point,
@@ -38,22 +36,27 @@ from typedfilter.check.inputs.nodes import (
     TreeNode,
     UnmadeNode,
 )
-from typedfilter.check.inputs.place import EXAMPLE, Place, scope_of
+from typedfilter.check.inputs.place import EXAMPLE, Guess, Place, anonymous_stem, scope_of
+from typedfilter.check.inputs.protocols import protocol
 from typedfilter.check.inputs.unmade import UnbuildableError
+from typedfilter.check.inputs.values import FloatNode
 
 _LENGTHS = (2, 1, 3)
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _LISTS = (list, collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection)
 _DICTS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
 _KEYS = ("a", "b")
 
 
-def parameter_node(name: str, hint: Any, default: Any, apart: frozenset[str] = frozenset()) -> Node:
+def parameter_node(
+    name: str, hint: Any, default: Any, apart: frozenset[str] = frozenset(), guess: Guess | None = None
+) -> Node:
     """How to make a parameter that no example gives.
 
     Raises:
         UnbuildableError: its annotation does not say enough, and it has no default.
     """
-    return _or_default(Place(name, name, apart=apart), hint, default)
+    return _or_default(Place(name, name, apart=apart, guess=guess), hint, default)
 
 
 def _or_default(place: Place, hint: Any, default: Any) -> Node:
@@ -62,7 +65,9 @@ def _or_default(place: Place, hint: Any, default: Any) -> Node:
     try:
         return node(hint, place)
     except UnbuildableError:
-        if default is inspect.Parameter.empty:
+        # A caller may leave a parameter out; a field that is None by default is filled in later.
+        taken = default is not None or not place.owner or type(None) in _types.alternatives(hint)
+        if default is inspect.Parameter.empty or not taken:
             raise
         return _given(default, place, f"{place.label} its default")
 
@@ -79,8 +84,19 @@ def node(hint: Any, place: Place) -> Node:
     """How to make a value of type `hint`.
 
     Raises:
-        UnbuildableError: the type does not say enough.
+        UnbuildableError: the type does not say enough, and there is nothing to guess.
     """
+    try:
+        return _node(hint, place)
+    except UnbuildableError:
+        known = place.guess is not None and not place.guess.constructor
+        guess = guesses.guess(plain(hint), place, node) if known else None
+        if guess is None:
+            raise
+        return guess
+
+
+def _node(hint: Any, place: Place) -> Node:
     members = _types.alternatives(hint)
     if len(members) > 1:
         # A type variable stands for the same type wherever it is written.
@@ -134,7 +150,8 @@ def _choices(hint: Any) -> Iterable[Any] | None:
 
 
 def _array(hint: Any, place: Place) -> Node:
-    if not _types.takes_tracers(hint):
+    host = hint.array_type is np.ndarray
+    if not _types.takes_tracers(hint) and not host:
         kind = getattr(hint.array_type, "__name__", str(hint.array_type))
         raise UnbuildableError(
             f"`{place.label}` is a {kind}, which can't be traced",
@@ -147,19 +164,7 @@ def _array(hint: Any, place: Place) -> Node:
             "enable 64-bit types (JAX_ENABLE_X64=1) if it is one of those",
         )
     dims = _dims.scoped(_types.dims_of(hint), place.scope)
-    return ArrayNode(place.label, dims, dtypes, place.number, _anonymous_stem(place))
-
-
-def _anonymous_stem(place: Place) -> str:
-    """What names of anonymous axes begin with.
-
-    Trees that share the name of a structure share them, leaf by leaf: nobody who writes
-    `params: PyTree[Float[Array, "..."], "T"], grads: PyTree[Float[Array, "..."], "T"]` means other shapes.
-    """
-    shared = (
-        f"{place.tree} leaf {place.number}{place.label.rpartition('>')[2]}" if place.tree else place.label
-    )
-    return "_" + re.sub(r"[^0-9A-Za-z]+", "_", shared).strip("_")
+    return ArrayNode(place.label, dims, dtypes, place.number, anonymous_stem(place), host)
 
 
 def _tree(hint: Any, place: Place) -> Node:
@@ -254,11 +259,14 @@ def _record(hint: Any, place: Place) -> Node:
         reason = f"`{place.label}` is an array of unknown shape"
         raise UnbuildableError(reason, 'say its shape, as in Float[Array, "n"]')
     place = dataclasses.replace(place, scope=scope_of(place.label) if place.label in place.apart else "")
-    return _protocol(cls, place) if _types.is_protocol(cls) else _of_class(cls, hint, place)
+    return protocol(cls, place, node, _field) if _types.is_protocol(cls) else _of_class(cls, hint, place)
 
 
 def _of_class(cls: type, hint: Any, place: Place) -> Node:
     """An instance: by its constructor, if one can know what that takes, else by its annotated fields."""
+    shown = examples.of(cls)
+    if shown is not None:
+        return examples.node(shown, place)
     fields = _types.fields_of(hint)
     if inspect.isabstract(cls):
         if not fields:
@@ -266,18 +274,73 @@ def _of_class(cls: type, hint: Any, place: Place) -> Node:
         raise UnbuildableError(
             f"`{place.label}`: the class {cls.__name__} is abstract", "check a class that is not"
         )
+    init = classes.written_constructor_of(cls)
+    if init is not None and not _is_filled(cls, fields, place):
+        made = _by_constructor(cls, init, hint, place)
+        if made is not None:
+            return made
     if dataclasses.is_dataclass(cls):
         return _instance(cls, fields, place)
-    init = classes.constructor_of(cls)
-    if init is not None:
-        try:
-            return _constructed(cls, init, place)
-        except UnbuildableError:
-            if not fields:
-                raise
     if not fields and (not classes.is_stateless(cls) or classes.is_of_others(cls)):
         raise place.missing(f"is of type {cls.__name__} and has no default", _value_text(cls))
     return _instance(cls, fields, place)
+
+
+def _is_filled(cls: type, fields: Mapping[str, Any], place: Place) -> bool:
+    """Whether an instance is made of its fields alone, though somebody wrote a constructor.
+
+    Where all that a dataclass holds can be made to the letter, the sizes stay symbols; a constructor is for
+    what it derives.
+    """
+    if not dataclasses.is_dataclass(cls) or (place.guess is not None and place.guess.constructor):
+        return False
+    if place.guess is not None and place.guess.fields:
+        return True
+    given, defaults, letter = (
+        _given_fields(cls),
+        classes.defaults(cls),
+        dataclasses.replace(place, guess=None),
+    )
+    try:
+        for name, hint in fields.items():
+            if name not in given:
+                _field(cls, name, hint, letter, defaults)
+    except UnbuildableError:
+        return False
+    return True
+
+
+def _by_constructor(cls: type, init: types.FunctionType, hint: Any, place: Place) -> Node | None:
+    """An instance by its constructor; None where its parameters can't be made, but its fields perhaps can.
+
+    Raises:
+        UnbuildableError: a class of others is never filled: it has more attributes than annotations.
+    """
+    fields = _types.fields_of(hint)
+    try:
+        return _constructed(cls, init, place)
+    except UnbuildableError as problem:
+        wrapped = _around(cls, init, hint, place)
+        if wrapped is not None:
+            return wrapped
+        if not fields:
+            raise
+        if classes.is_of_others(cls):
+            raise place.missing(
+                f"is a {cls.__name__}, whose annotations do not say its shapes", "..."
+            ) from problem
+    return None
+
+
+def _around(cls: type, init: types.FunctionType, hint: Any, place: Place) -> Node | None:
+    """An instance of `Box[A]`, whose constructor takes the A first and needs nothing else."""
+    arguments = arguments_of(hint)
+    params = plan_of(init).params[1:]
+    needed = [p for p in params if p.default is inspect.Parameter.empty and p.kind not in _VARIADIC]
+    if len(arguments) != 1 or len(needed) != 1 or needed[0] is not params[0]:
+        return None
+    inner = node(arguments[0], dataclasses.replace(place, inside=(*place.inside, cls)).at(".value"))
+    return SequenceNode(lambda values: cls(*values), (inner,))
 
 
 def _constructed(cls: type, init: types.FunctionType, place: Place) -> Node:
@@ -288,7 +351,7 @@ def _constructed(cls: type, init: types.FunctionType, place: Place) -> Node:
     for param in plan_of(init).params[1:]:
         if param.name in given:
             made.append((param.name, _given_field(param.name, given, place)))
-        elif param.kind not in (param.kind.VAR_POSITIONAL, param.kind.VAR_KEYWORD):
+        elif param.kind not in _VARIADIC:
             at = dataclasses.replace(inner.at(f".{param.name}"), name=param.name)
             made.append((param.name, _or_default(at, param.hint.type, param.default)))
     if not given.keys() <= dict(made).keys():
@@ -334,38 +397,3 @@ def _field(cls: Any, name: str, hint: Any, place: Place, defaults: Mapping[str, 
     key = f"{cls.__qualname__}.{name}"
     inner = place.at(f".{name}", name=name, key=key, owner=cls.__name__, inside=(*place.inside, cls))
     return _or_default(inner, hint, known.get(name, inspect.Parameter.empty))
-
-
-def _protocol(cls: type, place: Place) -> Node:
-    """A stand-in for a protocol: a callable, or an object with stand-ins for its methods."""
-    methods = classes.protocol_methods(cls)
-    fields = _types.fields_of(cls)
-    call = methods.pop("__call__", None)
-    if call is not None and not methods and not fields:
-        return _method(place, call, skip=1)
-    if call is not None:
-        raise UnbuildableError(
-            f"`{place.label}` is a {cls.__name__}, which is called and has attributes, too",
-            "use two parameters, or add an example",
-        )
-    made = [(name, _field(cls, name, hint, place, {})) for name, hint in fields.items()]
-    for name, member in methods.items():
-        at = place.at(f".{name}", inside=(*place.inside, cls))
-        if isinstance(member, property):
-            made.append((name, node(plan_of(member.fget).returns.type, at)))
-        else:
-            static = isinstance(member, staticmethod)
-            made.append((name, _method(at, getattr(member, "__func__", member), skip=0 if static else 1)))
-    # A protocol has no instances: a class that implements it has.
-    stand_in = type(cls)(cls.__name__, (cls,), dict.fromkeys(name for name, _ in made))
-    return RecordNode(place.label, stand_in, tuple(made), None)
-
-
-def _method(place: Place, function: Any, skip: int) -> Node:
-    plan = plan_of(function)
-    params = plan.params[skip:]
-    signature = inspect.Signature([inspect.Parameter(p.name, p.kind, default=p.default) for p in params])
-    made = node(plan.returns.type, place.at("()"))
-    return StubNode(
-        place.label, tuple(p.hint.type for p in params), made, own_names=True, signature=signature
-    )

@@ -41,7 +41,15 @@ def is_stateless(cls: type) -> bool:
 def constructor_of(cls: type) -> types.FunctionType | None:
     """The constructor, if somebody wrote it in Python."""
     init = inspect.getattr_static(cls, "__init__")
-    return init if isinstance(init, types.FunctionType) else None
+    inner = inspect.unwrap(init) if callable(init) else init
+    return inner if isinstance(inner, types.FunctionType) else None
+
+
+def written_constructor_of(cls: type) -> types.FunctionType | None:
+    """The constructor, if a person wrote it: not the one that `dataclass` writes."""
+    if dataclasses.is_dataclass(cls) and init_fields(cls) is not None:
+        return None
+    return constructor_of(cls)
 
 
 def is_of_others(cls: type) -> bool:

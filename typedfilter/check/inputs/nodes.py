@@ -25,7 +25,7 @@ Axis: TypeAlias = Any
 class Leaf:
     """One array that has to be made: what to call it, its axes, its dtype, and the dimensions that say so.
 
-    `number` tells the leaves of a tree apart, for `?name`.
+    `number` tells the leaves of a tree apart, for `?name`; `host` says that it is an array of NumPy's.
     """
 
     label: str
@@ -33,6 +33,7 @@ class Leaf:
     dtype: Any
     dims: tuple[Dim, ...] = ()
     number: str = ""
+    host: bool = False
 
     def shape(self, sizes: Mapping[str, Size]) -> tuple[Size, ...]:
         """Its shape where the names have these sizes."""
@@ -75,6 +76,10 @@ class Maker:
         used: the keys of the points that were asked.
         ranks: the axes of each `*name`, where they are known.
         floats: the number of each float that was made, by its label.
+        made: the ints that were made up.
+        whole: the same of each int that was made up.
+        rest: whether `...` means the same axes wherever it is written.
+        size: the size that a name of a dimension stands for.
         notes: what the verdict depends on besides sizes: `k=3`.
     """
 
@@ -86,7 +91,11 @@ class Maker:
     used: dict[str, int] = dataclasses.field(default_factory=dict[str, int])
     ranks: Mapping[str, Sequence[Size]] = dataclasses.field(default_factory=dict[str, Sequence[Size]])
     floats: dict[str, int] = dataclasses.field(default_factory=dict[str, int])
+    whole: dict[str, int] = dataclasses.field(default_factory=dict[str, int])
+    made: list[int] = dataclasses.field(default_factory=list[int])
     notes: list[str] = dataclasses.field(default_factory=list[str])
+    size: Callable[[str], Any] = lambda name: 3
+    rest: bool = False
 
     def choose(self, point: Point) -> int:
         """The option of this case."""
@@ -123,6 +132,7 @@ class ArrayNode:
     dtypes: tuple[Any, ...]
     number: str = ""
     anonymous: str = "_"
+    host: bool = False
 
     def points(self) -> Iterator[Point]:
         if len(self.dtypes) > 1:
@@ -155,7 +165,7 @@ class ArrayNode:
     def make(self, maker: Maker) -> Any:
         dtype = self.dtypes[maker.choose(self._dtype_point) if len(self.dtypes) > 1 else 0]
         axes = [axis for i, dim in enumerate(self.dims) for axis in self._axes(i, dim, maker)]
-        return maker.place(Leaf(self.label, tuple(axes), dtype, self.dims, self.number))
+        return maker.place(Leaf(self.label, tuple(axes), dtype, self.dims, self.number, self.host))
 
     def _axes(self, axis: int, dim: Dim, maker: Maker) -> Sequence[Axis]:
         narrow = maker.choose(self._broadcast_point(axis, dim)) if dim.broadcast else 0
@@ -163,7 +173,8 @@ class ArrayNode:
             if dim.text in maker.ranks:
                 return list(maker.ranks[dim.text])
             rank = _RANKS[maker.choose(self._rank_point(dim))]
-            stem = _dims.leaf_name(dim, self.number) if dim.text else self._anonymous(axis)
+            rest = "_rest" if maker.rest else self._anonymous(axis)
+            stem = _dims.leaf_name(dim, self.number) if dim.text else rest
             whole: list[Axis] = [f"{stem}_{i}" for i in range(rank)]
             return (whole, [1] * rank, [])[narrow]
         if narrow:
@@ -203,26 +214,6 @@ class GivenNode:
         if not isinstance(leaf, (jax.Array, jax.ShapeDtypeStruct)):
             return leaf
         return maker.place(Leaf(self.label, tuple(leaf.shape), leaf.dtype))
-
-
-_FLOATS = (0.5, 0.75, 0.875, 0.9375)
-
-
-@dataclasses.dataclass(frozen=True)
-class FloatNode:
-    """A number. It can decide a shape (`int((high - low) * 10)`): each is larger than the last."""
-
-    label: str
-    kind: type
-
-    def points(self) -> Iterator[Point]:
-        return iter(())
-
-    def make(self, maker: Maker) -> Any:
-        number = maker.floats.setdefault(self.label, len(maker.floats))
-        value = self.kind(_FLOATS[number] if number < len(_FLOATS) else number)
-        maker.notes.append(f"{self.label}={value}")
-        return value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -395,7 +386,10 @@ def children(node: Node) -> Sequence[Node]:
         return [field for _, field in node.fields]
     if isinstance(node, ChoiceNode):
         return node.options
-    return [node.leaf("0")] if isinstance(node, TreeNode) else ()
+    if isinstance(node, TreeNode):
+        return [node.leaf("0")]
+    inner: Node | None = getattr(node, "inner", None)  # of a node that only says more of another
+    return () if inner is None else [inner]
 
 
 def walk(node: Node) -> Iterator[Node]:

@@ -13,8 +13,8 @@ import types
 from collections.abc import Iterator
 
 from typedfilter.check.inputs import types as _types
-from typedfilter.check.inputs.layout import Signature
 from typedfilter.check.inputs.nodes import GivenNode, walk
+from typedfilter.check.inputs.signature import Signature
 
 _LARGEST = 4096
 _MOST_COMPARED = 6

@@ -15,6 +15,27 @@ EXAMPLE = "@typedfilter.check.example"
 
 
 @dataclasses.dataclass(frozen=True)
+class Guess:
+    """What is made up where annotations say too little: softly, so that nobody is blamed for it.
+
+    Attributes:
+        round: which of several guesses, from 0.
+        names: the dimension names of the signature: an int that is called so is that size.
+        offered: whole numbers that the signature offers.
+        functions: the functions whose source says with which strings they compare what.
+        fields: whether classes are filled by their fields even where they have a constructor.
+        constructor: whether nothing is made up but that a constructor is called where fields would do.
+    """
+
+    round: int
+    names: frozenset[str] = frozenset()
+    offered: tuple[int, ...] = ()
+    functions: tuple[Any, ...] = ()
+    fields: bool = False
+    constructor: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class Place:
     """What is being built: a parameter, or something inside one.
 
@@ -28,6 +49,7 @@ class Place:
         inside: the classes that it is in.
         scope: what sets the dimension names of this instance apart.
         apart: the labels of the instances that have names of their own.
+        guess: what to make up where the annotations say too little; None makes nothing up.
     """
 
     label: str
@@ -39,6 +61,7 @@ class Place:
     inside: tuple[type, ...] = ()
     scope: str = ""
     apart: frozenset[str] = frozenset()
+    guess: Guess | None = None
 
     def at(self, piece: str, **changes: Any) -> Place:
         """A place inside this one."""
@@ -55,3 +78,15 @@ class Place:
 def scope_of(label: str) -> str:
     """What the dimension names of an instance begin with where they are its own."""
     return re.sub(r"[^0-9A-Za-z]+", "_", label.removeprefix("self.")).strip("_")
+
+
+def anonymous_stem(place: Place) -> str:
+    """What names of anonymous axes begin with.
+
+    Trees that share the name of a structure share them, leaf by leaf: nobody who writes
+    `params: PyTree[Float[Array, "..."], "T"], grads: PyTree[Float[Array, "..."], "T"]` means other shapes.
+    """
+    shared = (
+        f"{place.tree} leaf {place.number}{place.label.rpartition('>')[2]}" if place.tree else place.label
+    )
+    return "_" + re.sub(r"[^0-9A-Za-z]+", "_", shared).strip("_")

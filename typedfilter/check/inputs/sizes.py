@@ -30,7 +30,7 @@ class Names:
         free: each needs a size.
         expressions: what annotations compute from them (`n+1`), with `{...}` already filled in.
         fixed: names whose size an example gives.
-        equal: names that are taken to be another one.
+        equal: names that are taken to be another one, or an expression over others.
     """
 
     free: tuple[str, ...]
@@ -52,7 +52,13 @@ class Names:
 
     def complete(self, sizes: Mapping[str, Size]) -> dict[str, Size]:
         """`sizes` of the chosen names, and of those that equal one of them."""
-        return {**sizes, **{name: sizes[other] for name, other in self.equal if other in sizes}}
+        known = set(sizes)
+        equal = {
+            n: e
+            for n, e in self.equal
+            if e in known or (not e.isidentifier() and known.issuperset(dims.names_in(e)))
+        }
+        return {**sizes, **{name: dims.evaluate(other, sizes) for name, other in equal.items()}}
 
 
 def symbolic(names: Names) -> dict[str, Size]:

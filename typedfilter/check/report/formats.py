@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from typedfilter.check.report import text as _text
@@ -22,6 +23,7 @@ def as_json(report: Report) -> str:
                 for e in report.unreadable
             ],
             "summary": {status: report.count(status) for status in _STATUSES},
+            "judged": round(report.share, 4),
         },
         indent=2,
     )
@@ -41,6 +43,8 @@ def _result(result: Result) -> dict[str, Any]:
         "good_sizes": dict(result.good_sizes),
         "case": list(result.case),
         "fix": result.fix,
+        "by_letter": result.by_letter,
+        "guessed": result.guessed,
     }
     if result.span is not None:
         span = result.span
@@ -53,12 +57,27 @@ def _result(result: Result) -> dict[str, Any]:
 
 def as_github(report: Report) -> str:
     """One annotation for each function that failed or was skipped, and for what could not be read."""
-    lines = [_command(result) for result in report.results if result.status in ("failed", "skipped")]
+    alike = _text.by_reason(report.results)
+    together = {id(result) for group in alike.values() for result in group}
+    told = [r for r in report.results if r.status in ("failed", "skipped") or r.by_letter]
+    lines = [_command(result) for result in told if id(result) not in together]
+    lines += [_group(reason, group) for reason, group in alike.items()]
     lines += [_unreadable(problem) for problem in report.unreadable]
     if not report.results and not report.unreadable:
         lines.append("::error title=typedfilter check::no annotated function found: nothing was checked")
     lines.append(_text.plain(list(_text.lines(report.results, report.unreadable, quiet=True))[-1:]))
     return "\n".join(lines)
+
+
+def _group(reason: str, group: Sequence[Result]) -> str:
+    """One notice for functions that are skipped for one reason, at the first of them."""
+    first = group[0]
+    properties = {
+        "file": _text.shown(first.file),
+        "line": first.line,
+        "title": f"{len(group)} functions: skipped",
+    }
+    return _workflow_command("notice", properties, f"{reason}\nfix: {first.fix}" if first.fix else reason)
 
 
 def _command(result: Result) -> str:

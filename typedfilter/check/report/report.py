@@ -29,6 +29,11 @@ class Report:
         return results.count(self.results, status)
 
     @property
+    def share(self) -> float:
+        """The share of the functions that were judged, from 0 to 1."""
+        return results.share(self.results)
+
+    @property
     def status(self) -> Status:
         """The worst verdict of all; that of the function where there is only one."""
         found = {result.status for result in self.results}

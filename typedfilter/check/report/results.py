@@ -48,6 +48,7 @@ class Result:
         good_sizes: sizes at which it does not, if it fails at some only.
         case: the alternatives with which it fails.
         fix: what to write so that it is no longer skipped, or so that its annotations say what holds.
+        guessed: whether it is good with values that nobody said; `message` names them.
         by_letter: whether it is good only where more holds than its annotations say; `message` says what.
         span: the annotation that does not hold, in the file.
         frame: the innermost line of the user's code when the trace itself fails.
@@ -65,6 +66,7 @@ class Result:
     good_sizes: Mapping[str, int] = dataclasses.field(default_factory=dict[str, int])
     case: tuple[str, ...] = ()
     fix: str = ""
+    guessed: bool = False
     by_letter: bool = False
     span: Span | None = None
     frame: Frame | None = None
@@ -82,6 +84,11 @@ class Unreadable:
 def count(results: Sequence[Result], status: Status) -> int:
     """How many functions have this verdict."""
     return sum(1 for result in results if result.status == status)
+
+
+def share(results: Sequence[Result]) -> float:
+    """The share of the functions that were judged: proved, checked or failed."""
+    return 1.0 - count(results, "skipped") / len(results) if results else 0.0
 
 
 def exit_status(results: Sequence[Result], unreadable: Sequence[Unreadable]) -> int:

@@ -5,6 +5,7 @@ Lines are lists of (text, style): a terminal with rich shows the styles, anythin
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from typedfilter.check.report.results import (
     Unreadable,
     count,
     exit_status,
+    share,
 )
 
 Line: TypeAlias = list[tuple[str, str]]
@@ -33,16 +35,67 @@ _STYLES: Mapping[Status, str] = {
 _ORDER: tuple[Status, ...] = ("proved", "checked", "failed", "skipped")
 
 
-def lines(results: Sequence[Result], unreadable: Sequence[Unreadable], quiet: bool = False) -> Iterator[Line]:
-    """The whole report; when quiet, without what is proved or checked."""
+def lines(
+    results: Sequence[Result], unreadable: Sequence[Unreadable], quiet: bool = False, skipped: bool = True
+) -> Iterator[Line]:
+    """The whole report; when quiet, without what is proved or checked.
+
+    Functions that are skipped for one reason are told together in the end; without `skipped`, not at all.
+    """
+    alike = by_reason(results)
+    together = {id(result) for group in alike.values() for result in group}
     for result in results:
-        if not quiet or result.status in ("failed", "skipped"):
+        if result.status == "skipped":
+            shown_here = skipped and id(result) not in together
+        else:
+            shown_here = not quiet or result.status == "failed" or result.by_letter
+        if shown_here:
             yield from result_lines(result)
-    for problem in unreadable:
-        yield from _unreadable_lines(problem)
+    for reason, group in alike.items() if skipped else ():
+        yield from _group_lines(reason, group)
+    yield from _unread(unreadable)
     if not results and not unreadable:
         yield [("no annotated function found: nothing was checked", "bold red")]
     yield from _summary(results, unreadable)
+
+
+_MANY = 3
+_NAMED = 3
+_PLACE = re.compile(r"^(?:in one case )?(?:field )?`[^`]*`(?: of `[^`]*`)?:? ")
+
+
+def by_reason(results: Sequence[Result]) -> dict[str, list[Result]]:
+    """The functions that are skipped for a reason that many are skipped for, by that; the most first."""
+    groups: dict[str, list[Result]] = {}
+    for result in results:
+        if result.status == "skipped":
+            groups.setdefault(_PLACE.sub("a parameter or field ", result.message), []).append(result)
+    many = [(reason, group) for reason, group in groups.items() if len(group) >= _MANY]
+    return dict(sorted(many, key=lambda item: -len(item[1])))
+
+
+def _group_lines(reason: str, group: Sequence[Result]) -> Iterator[Line]:
+    yield [("skipped", _STYLES["skipped"]), (f" {len(group)} functions: {reason}", "")]
+    fix = group[0].fix
+    if fix:
+        yield [("  fix: ", "dim"), (fix, "")]
+    places = [f"{r.function} ({shown(r.file)}:{r.line})" for r in group[:_NAMED]]
+    more = f", and {len(group) - _NAMED} more" if len(group) > _NAMED else ""
+    yield [("  in ", "dim"), (", ".join(places) + more, "")]
+
+
+def _unread(unreadable: Sequence[Unreadable]) -> Iterator[Line]:
+    """What could not be read; a traceback that several files share is said once."""
+    seen: dict[tuple[str, str], list[Unreadable]] = {}
+    for problem in unreadable:
+        key = (problem.message, problem.traceback) if problem.traceback else (problem.message, problem.target)
+        seen.setdefault(key, []).append(problem)
+    for first, *others in seen.values():
+        yield from _unreadable_lines(first)
+        if others:
+            names = ", ".join(other.target for other in others[:_NAMED])
+            more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
+            yield [(f"  the same for {len(others)} more: ", "dim"), (names + more, "")]
 
 
 def plain(report_lines: Iterable[Line]) -> str:
@@ -143,4 +196,6 @@ def _summary(results: Sequence[Result], unreadable: Sequence[Unreadable]) -> Ite
         files = len({result.file for result in results})
         where = f" in {files} {'file' if files == 1 else 'files'}" if files else ""
         ok = exit_status(results, unreadable) == 0
+        if count(results, "skipped"):
+            yield [(f"{share(results):.0%} of {len(results)} functions judged", "")]
         yield [(", ".join(parts) + where, "bold" if ok else "bold red")]

@@ -11,8 +11,9 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from typedfilter.check.inputs import layout as _layout
-from typedfilter.check.inputs.layout import Layout, Signature
+from typedfilter.check.inputs.layout import Layout
 from typedfilter.check.inputs.nodes import Point
+from typedfilter.check.inputs.signature import Signature
 from typedfilter.check.trials.problem import Problem
 
 

@@ -11,14 +11,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from typedfilter._reading.forms import is_array_class, is_tree_class, plain
-from typedfilter._reading.plan import Plan, plan_of
+from typedfilter._reading.plan import plan_of
 from typedfilter.check.inputs import classes, layout, types
+from typedfilter.check.inputs.signature import of_class
 from typedfilter.check.inputs.unmade import UnbuildableError
 from typedfilter.check.report import source
 from typedfilter.check.report.results import Result
+from typedfilter.check.trials.attempts import verdict_on
 from typedfilter.check.trials.excuses import Tried
 from typedfilter.check.trials.subject import Subject
-from typedfilter.check.trials.verdict import Verdict, verdict_of
+from typedfilter.check.trials.verdict import Verdict
 from typedfilter.errors import AnnotationError
 
 IGNORED = "ignored"  # what the message of a function begins with that is skipped on request
@@ -38,7 +40,7 @@ def is_annotated(subject: Subject) -> bool:
     own = [p.hint.type for p in plan.params if p.hint.annotated]
     if any(map(_says_shape, (*own, plan.returns.type))):
         return True
-    returned = layout.of_class(plan.returns, subject.cls).type
+    returned = of_class(plan.returns, subject.cls).type
     return any(True for _ in types.arrays_in(returned))
 
 
@@ -52,15 +54,15 @@ def _says_shape(hint: Any) -> bool:
     return any(_says_shape(child) for child in types.children(hint))
 
 
-def judge(subject: Subject) -> Result:
-    """The verdict on a function."""
+def judge(subject: Subject, keys: bool = True) -> Result:
+    """The verdict on a function; with `keys`, on the random keys that it uses, too."""
     where = source.function_at(subject.file, subject.line, subject.root.__name__)
     base = Result(subject.name, subject.file, where.line if where else subject.line, "skipped", "")
     reason = _not_judged(subject, where)
     if reason:
         return dataclasses.replace(base, message=reason)
     try:
-        return _result(base, _verdict(subject, plan_of(subject.root)), where)
+        return _result(base, verdict_on(subject, plan_of(subject.root), keys), where)
     except UnbuildableError as problem:
         return dataclasses.replace(base, message=problem.reason, fix=problem.fix)
     except AnnotationError as error:
@@ -81,33 +83,15 @@ def _not_judged(subject: Subject, where: source.Function | None) -> str:
     return ""
 
 
-def _verdict(subject: Subject, plan: Plan) -> Verdict:
-    examples = classes.examples_of(subject.root) or [{}]
-    signatures = [layout.signature_of(subject, plan, example) for example in examples]
-    verdict = verdict_of(signatures)
-    apart = frozenset(label for signature in signatures for label in layout.colliding(signature))
-    if verdict.status != "failed" or not apart:
-        return verdict
-    # Two instances of one class need not have the same sizes: perhaps that was all that was wrong.
-    second = verdict_of([layout.signature_of(subject, plan, example, apart) for example in examples])
-    if second.status in ("proved", "checked"):
-        return second
-    return second if second.status == "failed" and _came_further(second, verdict) else verdict
-
-
-def _came_further(second: Verdict, first: Verdict) -> bool:
-    """Whether what is wrong is still wrong, at another place, once the instances have sizes of their own."""
-    here, there = (tried.problem if tried else None for tried in (second.decisive, first.decisive))
-    return here is not None and there is not None and not here.is_like(there)
-
-
 # -------------------------------------------------------------------------------------------------- words
 
 
 def _result(base: Result, verdict: Verdict, where: source.Function | None) -> Result:
     if verdict.status in ("proved", "checked"):
         good = dataclasses.replace(base, status=verdict.status, message=_praise(verdict))
-        return dataclasses.replace(good, fix=verdict.fix, by_letter=True) if verdict.only else good
+        return dataclasses.replace(
+            good, fix=verdict.fix, by_letter=verdict.by_letter, guessed=verdict.guessed
+        )
     tried = verdict.decisive
     problem = tried.problem if tried else None
     if verdict.status == "skipped":

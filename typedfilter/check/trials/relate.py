@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from typedfilter.check.inputs.place import scope_of
 from typedfilter.check.inputs.sizes import Names
 from typedfilter.check.trials.problem import Problem
 
 _MOST_GUESSES = 40
+_MOST_PINS = 4
 
 Owned = Mapping[str, tuple[str, str]]
 """By name: the instance whose it is, and what it is called there."""
@@ -63,6 +64,41 @@ def relate(
                 stack.append((guess, found))
                 furthest = max(furthest, stack[-1], key=lambda item: len(item[0].equal))
     return furthest
+
+
+def pinned(
+    names: Names, problem: Problem, made: Sequence[int], attempt: Callable[[Names], Problem | None]
+) -> tuple[Names, Problem | None]:
+    """Find which names are sizes that were made up: of a layer that takes its sizes as numbers.
+
+    Args:
+        names: nothing is pinned yet.
+        problem: what is wrong when nothing is.
+        made: the numbers that were made up.
+        attempt: a trial with these names.
+
+    Returns:
+        The names with what is pinned, and None; or the given ones, and what was wrong with them.
+    """
+    known, error = names, problem
+    for _ in range(_MOST_PINS):
+        pin = next(iter(_pins(error, known, made)), None)
+        if pin is None:
+            break
+        known = dataclasses.replace(known, fixed=(*known.fixed, pin))
+        found = attempt(known)
+        if found is None:
+            return known, None
+        error = found
+    return names, problem
+
+
+def _pins(error: Problem, names: Names, made: Sequence[int]) -> Iterator[tuple[str, int]]:
+    text = f"{error.message} {error.expected} {error.found}"
+    words = re.findall(r"\w+", text)
+    for name in dict.fromkeys(word for word in words if word in names.varied):
+        for number in dict.fromkeys(int(word) for word in words if word.isdigit() and int(word) in made):
+            yield name, number
 
 
 def _suggested(error: Problem, names: Names, own: Owned) -> Iterator[tuple[str, str]]:

@@ -214,8 +214,14 @@ def _check_gradient(gradient: Any, primal: Any) -> None:
             raise MismatchError(where, f"a gradient {compare.describe(old)}", compare.describe(new))
 
 
-def check_result(value: Any, returns: Any, bindings: dims.Bindings) -> None:
+def check_result(value: Any, returns: Any, bindings: dims.Bindings, own: bool = False) -> None:
     """Compare what `inner_result` found with the return annotation.
+
+    Args:
+        value: the result.
+        returns: the annotation.
+        bindings: what the names stand for.
+        own: whether the instances in the result have names of their own.
 
     Raises:
         MismatchError: they disagree.
@@ -231,6 +237,10 @@ def check_result(value: Any, returns: Any, bindings: dims.Bindings) -> None:
     try:
         compare.check(value, returns, bindings)
     except MismatchError:
+        if own:
+            classes = frozenset(map(type, compare._instances(value)))
+            compare.check(value, returns, dataclasses.replace(bindings, apart=classes, known={}))
+            return
         # Two layers of one class in a result need not have the same sizes, but for those that arguments have.
         repeated = compare.repeated_classes(value)
         if bindings.apart or not repeated:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import math
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from typedfilter._placing.bodies import no_placement
 from typedfilter._reading import dims
@@ -23,8 +25,9 @@ from typedfilter._reading.forms import plain
 from typedfilter.check.inputs import build, types
 from typedfilter.check.inputs import layout as _layout
 from typedfilter.check.inputs import nodes as _nodes
-from typedfilter.check.inputs.layout import Layout, Signature
+from typedfilter.check.inputs.layout import Layout
 from typedfilter.check.inputs.nodes import Leaf, Maker, StubNode
+from typedfilter.check.inputs.signature import Signature
 from typedfilter.check.inputs.unmade import UnbuildableError, watching
 from typedfilter.check.trials import compare, stack
 from typedfilter.check.trials.compare import MismatchError, StubError
@@ -64,21 +67,29 @@ def _whole(leaf: Leaf, sizes: Mapping[str, int]) -> Mapping[str, int]:
     return {**sizes, **{axis: 2 for axis in leaf.axes if isinstance(axis, str) and axis not in sizes}}
 
 
-def run(plan: Plan, sizes: Mapping[str, Size]) -> None:
+def run(plan: Plan, sizes: Mapping[str, Size], how: Callable[..., Any] = jax.eval_shape) -> None:
     """Trace at these sizes, which the names of the mapped axes are among.
+
+    Args:
+        plan: what is traced.
+        sizes: by name.
+        how: traces a function, given structs for its arguments.
 
     Raises:
         MismatchError: the result is not what the return annotation says.
         Exception: whatever the trace raises.
     """
     if stack.keeps_result(plan.levels):
-        run(_on_its_own(plan), sizes)
+        run(_on_its_own(plan), sizes, how)
     leaves = plan.layout.leaves
     shapes = [leaf.shape(sizes) for leaf in leaves]
     lifted = [stack.lifted(shape, i, plan.levels, sizes) for i, shape in enumerate(shapes)]
-    structs = [jax.ShapeDtypeStruct(shape, leaf.dtype) for shape, leaf in zip(lifted, leaves, strict=True)]
+    structs = [_standing_for(leaf, shape) for leaf, shape in zip(leaves, lifted, strict=True)]
+    traced = [struct for struct in structs if isinstance(struct, jax.ShapeDtypeStruct)]
 
-    def body(*tracers: Any) -> None:
+    def body(*given: Any) -> None:
+        rest = iter(given)
+        tracers = [next(rest) if isinstance(one, jax.ShapeDtypeStruct) else one for one in structs]
         bindings = _bindings(plan, sizes, shapes)
         arguments = _constructed(plan, tracers, bindings)
         args, kwargs = _as_call(plan.signature, arguments)
@@ -94,11 +105,27 @@ def run(plan: Plan, sizes: Mapping[str, Size]) -> None:
 
         inner = stack.inner_result(out, plan.levels, sizes, primals)
         bindings.arguments = arguments
-        stack.check_result(inner, plan.signature.returns, bindings)
+        letter = plan.signature.letter
+        own = letter is not None and letter.own_results
+        stack.check_result(inner, plan.signature.returns, bindings, own)
 
     # Shapes are asked for on no device, so there is no mesh either.
     with watching(plan.signature.subject.file), no_placement():
-        jax.eval_shape(body, *structs)
+        how(body, *traced)
+
+
+def _standing_for(leaf: Leaf, shape: Sequence[Size]) -> Any:
+    """What stands for an array: a struct to be traced, or a small array of NumPy's, which can't be.
+
+    Raises:
+        UnbuildableError: NumPy has no arrays of symbolic sizes.
+    """
+    if not leaf.host:
+        return jax.ShapeDtypeStruct(tuple(shape), leaf.dtype)
+    if not all(isinstance(size, int) for size in shape):
+        raise UnbuildableError(f"`{leaf.label}` is an array of NumPy's, which has no symbolic sizes", "")
+    values = np.arange(math.prod(shape)).reshape(tuple(shape)) + 1
+    return np.asarray(values % 7 if leaf.dtype != np.dtype(bool) else values % 2, leaf.dtype)
 
 
 def _on_its_own(plan: Plan) -> Plan:
@@ -138,6 +165,7 @@ def _arguments(
         return _stand_in(node, layout, bindings)
 
     maker = Maker(layout.case, lambda leaf: next(leaves), stub, construct, layout.arguments)
+    maker.size = lambda name: bindings.sizes.get(name, 2)
     return _layout.make_arguments(signature, maker)
 
 

@@ -16,9 +16,10 @@ from typedfilter._mapping.effects import Maps
 from typedfilter._reading.dims import Size
 from typedfilter.check.inputs import layout as _layout
 from typedfilter.check.inputs import sizes as _sizes
-from typedfilter.check.inputs.layout import Layout, Signature
+from typedfilter.check.inputs.layout import Layout
 from typedfilter.check.inputs.nodes import RecordNode, walk
 from typedfilter.check.inputs.numbers import numbers_of
+from typedfilter.check.inputs.signature import Signature
 from typedfilter.check.inputs.unmade import UnbuildableError
 from typedfilter.check.report.results import Status
 from typedfilter.check.trials import trial
@@ -26,7 +27,7 @@ from typedfilter.check.trials.excuses import Tried, has_better, is_excused, may_
 from typedfilter.check.trials.patience import OutOfTimeError, patience
 from typedfilter.check.trials.problem import Problem, problem_of, without_locals
 from typedfilter.check.trials.refusals import is_of_what_it_made, narrowed, never_accepted
-from typedfilter.check.trials.relate import own_names, relate
+from typedfilter.check.trials.relate import own_names, pinned, relate
 
 _REFUSALS = ("raise", "assert")  # a size that the function refuses in so many words is not a mistake
 
@@ -43,6 +44,8 @@ class Verdict:
         reason: why it is skipped.
         fix: what to write.
         only: where alone it is good, though the annotations say more.
+        by_letter: whether the annotations ought to say so.
+        guessed: whether it stands on values that nobody said.
     """
 
     status: Status
@@ -51,6 +54,8 @@ class Verdict:
     reason: str = ""
     fix: str = ""
     only: str = ""
+    by_letter: bool = False
+    guessed: bool = False
 
 
 def verdict_of(signatures: Sequence[Signature]) -> Verdict:
@@ -80,6 +85,8 @@ def _layouts(signature: Signature) -> Iterator[Layout]:
     seen: set[frozenset[tuple[str, int]]] = set()
     for case in _layout.cases_of(_layout.points_of(signature)):
         layout = _layout.layout_of(signature, case)
+        if signature.letter is not None and not signature.letter.allows(layout.case):
+            continue
         key = frozenset(layout.used.items())
         if key not in seen:
             seen.add(key)
@@ -94,6 +101,9 @@ def _failed_or_skipped(every: list[Tried], tried: Tried) -> Verdict:
         reason = "it uses the value of an array, which a proof does not have"
         fix = "compute with arrays only, or put `# typedfilter: ignore` on its `def`"
         return Verdict("skipped", every, tried, reason, fix)
+    if problem.kind == "trace" and any(leaf.host for leaf in tried.layout.leaves):
+        reason = f"with small arrays of NumPy's it raises {problem.message}"
+        return Verdict("skipped", every, tried, reason, "add @typedfilter.check.example with what it takes")
     if problem.kind == "time":
         return Verdict("skipped", every, tried, problem.message, "put `# typedfilter: ignore` on its `def`")
     if problem.needs:
@@ -134,7 +144,7 @@ def _summed_up(every: list[Tried]) -> Verdict:
         return limits
     where = narrowed(done)
     if where:
-        return Verdict("checked", every, fix=_SAY_SO, only=f"works only where {where}")
+        return Verdict("checked", every, fix=_SAY_SO, only=f"works only where {where}", by_letter=True)
     if all(tried.symbolic and not tried.refused for tried in done) and not any(map(_is_sampled, done)):
         return Verdict("proved", every)
     return Verdict("checked", every)
@@ -191,14 +201,8 @@ def _try_case(signature: Signature, layout: Layout, thorough: bool) -> Tried:
         return tried
     names = _with_mapped(layout.names, plan)
     symbolic = _symbolic_trial(plan, names, root)
-    if symbolic is not None and signature.apart:
-        names, symbolic = relate(
-            names,
-            own_names(layout.names.free, signature.apart),
-            symbolic,
-            lambda n: _symbolic_trial(plan, n, root),
-        )
-        tried.equal = names.equal
+    if symbolic is not None:
+        names, symbolic = _related(tried, plan, names, symbolic)
     tried.symbolic = symbolic is None
     if not names.free:
         _record(tried, {}, _trial_at(plan, {}, root) if symbolic and symbolic.kind == "symbols" else symbolic)
@@ -218,6 +222,30 @@ def _try_case(signature: Signature, layout: Layout, thorough: bool) -> Tried:
             if _trial_at(plan, sizes, root) is None:
                 tried.good.append(sizes)
     return tried
+
+
+def _related(
+    tried: Tried, plan: trial.Plan, names: _sizes.Names, problem: Problem
+) -> tuple[_sizes.Names, Problem | None]:
+    """What must be equal for a trace: sizes of instances, of arrays and layers that were made up."""
+    signature, root = tried.signature, tried.signature.subject.root
+
+    def attempt(guess: _sizes.Names) -> Problem | None:
+        return _symbolic_trial(plan, guess, root)
+
+    symbolic: Problem | None = problem
+    own = own_names(names.free, signature.apart)
+    guessed = signature.guess is not None and not signature.guess.constructor
+    if guessed:
+        own = {**own, **{name: (name, "") for name in names.free if name.startswith("_")}}
+    if own:
+        names, symbolic = relate(names, own, problem, attempt)
+        tried.equal = names.equal
+    if symbolic is not None and guessed:
+        given = len(names.fixed)
+        names, symbolic = pinned(names, symbolic, tried.layout.made, attempt)
+        tried.equal = (*tried.equal, *((name, str(size)) for name, size in names.fixed[given:]))
+    return names, symbolic
 
 
 def _record(tried: Tried, sizes: Mapping[str, int], problem: Problem | None) -> None:

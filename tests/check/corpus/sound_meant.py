@@ -1,0 +1,92 @@
+"""Functions that are right as they are meant, and not to the letter: the verdict says how they were read."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+# proved: where n_minus_1 = n-1
+def differences(x: Float[Array, "n"], d: Float[Array, "n_minus_1"]) -> Float[Array, "n_minus_1"]:
+    return x[1:] * d
+
+
+# proved: where Nm1 = N-1
+def spans(x: Float[Array, "N"], d: Float[Array, "Nm1"]) -> Float[Array, "Nm1"]:
+    return jnp.diff(x) * d
+
+
+# proved: where n_plus_1 = n+1
+def edges(x: Float[Array, "n_plus_1"], d: Float[Array, "n"]) -> Float[Array, "n"]:
+    return jnp.diff(x) * d
+
+
+# proved: where twice_n = 2*n
+def doubled(x: Float[Array, "n"], y: Float[Array, "twice_n"]) -> Float[Array, "twice_n"]:
+    return jnp.concatenate([x, x]) + y
+
+
+# proved: where tril = (n**2 + n)//2
+def packed(x: Float[Array, "n n"], t: Float[Array, "tril"]) -> Float[Array, "tril"]:
+    n = x.shape[0]
+    return jnp.ones(n * (n + 1) // 2) * t
+
+
+# proved: where `x` and `y` are of one kind
+def joined(
+    x: Float[Array, "n"] | Float[Array, "n m"], y: Float[Array, "n"] | Float[Array, "n m"]
+) -> Float[Array, "..."]:
+    return jnp.concatenate([x, y])
+
+
+# proved: where `mean` and `scale` are given together or not at all
+def standardized(
+    x: Float[Array, "n d"], mean: Float[Array, "d"] | None, scale: Float[Array, "d"] | None
+) -> Float[Array, "n d"]:
+    return x if mean is None and scale is None else (x - mean) / scale
+
+
+# proved: where `...` means the same axes in `x` and `y`
+def added(x: Float[Array, "..."], y: Float[Array, "..."]) -> Float[Array, "..."]:
+    return x + y
+
+
+class Row(eqx.Module):
+    w: Float[Array, "*batch d"]
+
+    # proved: where *batch of `self` has 0 axes
+    def __call__(self, x: Float[Array, "d"]) -> Float[Array, ""]:
+        return self.w @ x
+
+
+class Cache(eqx.Module):
+    k: Float[Array, "t d"]
+
+    # proved: with sizes of its own in the instance that it returns
+    def extended(self, x: Float[Array, "d"]) -> "Cache":
+        return Cache(jnp.concatenate([self.k, x[None]]))
+
+
+class Normalized(eqx.Module):
+    w: Float[Array, "n d"]
+    total: Float[Array, "m"]
+
+    # proved
+    def __init__(self, w: Float[Array, "n d"]):
+        self.w = w
+        self.total = w.sum(axis=0)
+
+    # proved: as their constructors make them
+    def __call__(self) -> Float[Array, "n d"]:
+        return self.w / self.total
+
+
+# checked: works only where n = m
+def asserted(x: Float[Array, "n"], y: Float[Array, "m"]) -> Float[Array, "n"]:
+    assert x.shape == y.shape
+    return x + y
+
+
+# proved
+def in_steps(x: Float[Array, "t d"]) -> Float[Array, "t d"]:
+    return jax.lax.scan(lambda carry, row: (carry + row, carry), jnp.zeros(x.shape[1]), x)[1]

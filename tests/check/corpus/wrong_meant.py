@@ -1,0 +1,91 @@
+"""Mistakes beside which a forgiving reading would be wrong: keys used twice, names that only look alike."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Float, Key, PRNGKeyArray
+
+
+# failed: at line 13 of drawn_twice and at line 14 of drawn_twice
+def drawn_twice(key: Key[Array, ""], x: Float[Array, "n"]) -> Float[Array, "n"]:
+    noise = jax.random.normal(key, x.shape)
+    return noise + jax.random.uniform(key, x.shape)
+
+
+# failed: used in each step of a loop, at line 20 of step
+def drawn_in_a_scan(key: PRNGKeyArray, x: Float[Array, "n"]) -> Float[Array, "n"]:
+    def step(carry, _):
+        return carry + jr.normal(key, carry.shape), None
+
+    return jax.lax.scan(step, x, None, length=3)[0]
+
+
+# failed: used in each step of a loop
+def drawn_in_a_loop(key: PRNGKeyArray, x: Float[Array, "n"]) -> Float[Array, "n"]:
+    return jax.lax.fori_loop(0, 3, lambda i, carry: carry + jr.normal(key, carry.shape), x)
+
+
+# failed: a random key is used twice
+def one_of_several_twice(key: PRNGKeyArray, x: Float[Array, "n"]) -> Float[Array, "n"]:
+    keys = jr.split(key)
+    noise = jr.normal(keys[0], x.shape)
+    return noise + jr.normal(keys[0], x.shape)
+
+
+def noise_like(key, x):
+    return jr.normal(key, x.shape)
+
+
+# failed: each time at line 44 of through_a_helper
+def through_a_helper(key: PRNGKeyArray, x: Float[Array, "n"]) -> Float[Array, "n"]:
+    for _ in range(3):
+        x = x + noise_like(key, x)
+    return x
+
+
+# failed: at line 50 of after_its_split and at line 51 of after_its_split
+def after_its_split(key: PRNGKeyArray, x: Float[Array, "n"]) -> Float[Array, "n"]:
+    (own,) = jr.split(key, 1)
+    return noise_like(key, x) + noise_like(own, x)
+
+
+# failed: a random key is used twice
+def of_its_own(x: Float[Array, "n"]) -> Float[Array, "n"]:
+    key = jax.random.PRNGKey(0)
+    return jr.normal(key, x.shape) + jr.normal(key, x.shape)
+
+
+# failed: (n - 1,), (m,)
+def another_name(x: Float[Array, "n"], d: Float[Array, "m"]) -> Float[Array, "m"]:
+    return x[1:] * d
+
+
+# failed: n_minus_1
+def another_size(x: Float[Array, "n"], d: Float[Array, "n_minus_1"]) -> Float[Array, "n_minus_1"]:
+    return x[2:] * d
+
+
+class Cache(eqx.Module):
+    k: Float[Array, "t d"]
+
+    # failed: f32[d, t]
+    def turned(self) -> "Cache":
+        return Cache(self.k.T)
+
+
+# failed: f32[3]
+def of_numpy(x: Float[np.ndarray, "n m"]) -> Float[np.ndarray, "m"]:
+    return x.sum(1)
+
+
+def rows(scales, table):
+    if scales.shape[0] != table.shape[0]:
+        raise ValueError("one scale a row")
+    return scales[:, None] * table
+
+
+# failed: one scale a row
+def refused_by_a_helper(u: Float[Array, "n k"]) -> Float[Array, "n k"]:
+    return rows(jnp.ones(u.shape[1]), u)

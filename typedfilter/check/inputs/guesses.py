@@ -1,0 +1,154 @@
+"""What to try where an annotation says too little: an int, a string, a key, an array of some rank.
+
+Nobody is blamed for what fails with a guess, and every guess is named in the verdict. Knows types and
+names; knows nothing of trials.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import typing
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+
+from typedfilter._reading.dims import Dim
+from typedfilter._reading.forms import is_array_class, is_tree_class
+from typedfilter.check.inputs import classes, literals
+from typedfilter.check.inputs import types as _types
+from typedfilter.check.inputs.nodes import (
+    ArrayNode,
+    ChoiceNode,
+    GivenNode,
+    Node,
+    Point,
+)
+from typedfilter.check.inputs.place import Place, anonymous_stem
+from typedfilter.check.inputs.values import IntNode, NotedNode, SizeNode
+
+_RANKS = (1, 2, 0, 3)
+_KEY = re.compile(r"(?:^|_)(?:key|rng|prng|prngkey|seed_key)(?:_?\d+)?(?:$|_(?!word|s$))", re.IGNORECASE)
+_KEYS = re.compile(r"(?:^|_)(?:keys|rngs)$", re.IGNORECASE)
+_AXIS = re.compile(r"(?:^|_)(?:axis|dim|idx|index|i|layer_idx|position|offset)$")
+_OTHER = "another"
+
+
+def guess(hint: Any, place: Place, build: Callable[[Any, Place], Node]) -> Node | None:
+    """A value for a type that does not say enough; None where there is nothing to try."""
+    assert place.guess is not None
+    if hint is int:
+        return _whole(place)
+    if hint is str:
+        return _text(place)
+    if hint is bytes:
+        return _said(b"text", place)
+    if "dtype" in place.name.lower():
+        return _said(jax.numpy.float32, place, "float32")
+    if is_called_key(place.name) and (_is_bare_array(hint) or _may_be_anything(hint)):
+        return array(place)
+    if _is_bare_array(hint) or isinstance(hint, TypeVar) or is_tree_class(hint):
+        # A field's shape is what the other methods make of it: nothing to guess from one.
+        own = place.owner and not classes.is_of_others(place.inside[-1])
+        return None if own else array(place)
+    if _is_bare_callable(hint):
+        return GivenNode(_itself, place.label, f"{place.label} the identity")
+    return _subclass(hint, place, build)
+
+
+def _itself(value: Any, *others: Any, **named: Any) -> Any:
+    return value
+
+
+def _said(value: Any, place: Place, text: str = "") -> Node:
+    return GivenNode(value, place.label, f"{place.label}={text or repr(value)}")
+
+
+def _whole(place: Place) -> Node:
+    guess_ = place.guess
+    assert guess_ is not None
+    if place.name in guess_.names and guess_.round == 0:
+        return SizeNode(place.label, place.name)
+    if _AXIS.search(place.name):
+        return _said((0, 1, -1)[guess_.round % 3], place)
+    return IntNode(place.label, guess_.round, guess_.offered)
+
+
+def _text(place: Place) -> Node:
+    """Every string that it is compared with, and another one: none of them may fail."""
+    assert place.guess is not None
+    methods = [value for cls in place.inside[-1:] for value in vars(cls).values() if callable(value)]
+    known = literals.strings_for(place.name, (*place.guess.functions, *methods))
+    if not known:
+        return _said("text", place)
+    options = [(f"{place.label}={text!r}", _said(text, place)) for text in (*known, _OTHER)]
+    labels, nodes = zip(*options, strict=True)
+    return ChoiceNode(Point(f"text of {place.key or place.label}", labels), nodes)
+
+
+def is_called_key(name: str) -> bool:
+    """Whether a parameter of this name holds a random key, or several."""
+    return bool(_KEY.search(name) or _KEYS.search(name))
+
+
+def array(place: Place) -> Node:
+    """An array of which only the name is known."""
+    assert place.guess is not None
+    if is_called_key(place.name):
+        rank = 1 if _KEYS.search(place.name) else 0
+        node: Node = ArrayNode(place.label, (Dim("", "anonymous"),) * rank, (_types.key_dtype(),))
+        return NotedNode(node, f"{place.label} a random key" if rank == 0 else f"{place.label} random keys")
+    rank = _RANKS[place.guess.round % len(_RANKS)]
+    dims, dtypes = (Dim("", "anonymous"),) * rank, (np.dtype("float32"),)
+    node = ArrayNode(place.label, dims, dtypes, place.number, anonymous_stem(place))
+    return NotedNode(node, f"{place.label} of {rank} {'axis' if rank == 1 else 'axes'}")
+
+
+def _is_bare_array(hint: Any) -> bool:
+    return isinstance(hint, type) and not is_array_class(hint) and issubclass(hint, jax.Array)
+
+
+def _may_be_anything(hint: Any) -> bool:
+    return hint is Any or hint is object or hint is inspect.Parameter.empty or isinstance(hint, TypeVar)
+
+
+def _is_bare_callable(hint: Any) -> bool:
+    origin = typing.get_origin(Callable[..., Any])
+    bare = hint in (Callable, typing.Callable, origin)
+    if bare:
+        return True
+    parts = _types.callable_parts(hint)
+    return parts is not None and parts[0] is None and parts[1] is Any
+
+
+def _subclass(hint: Any, place: Place, build: Callable[[Any, Place], Node]) -> Node | None:
+    """An instance of a class of the same package that is not abstract."""
+    cls = typing.get_origin(hint) or hint
+    if not isinstance(cls, type) or not (inspect.isabstract(cls) or _is_declared_only(cls)):
+        return None
+    assert place.guess is not None
+    found = list(concrete(cls))
+    if not found:
+        return None
+    chosen = found[place.guess.round % len(found)]
+    return NotedNode(build(chosen, place), f"{place.label} a {chosen.__name__}")
+
+
+def _is_declared_only(cls: type) -> bool:
+    return not classes.is_of_others(cls) and cls.__name__.startswith(("Abstract", "Base"))
+
+
+def concrete(cls: type) -> Sequence[type]:
+    """The subclasses of a class in its own package that can have instances, the nearest first."""
+    package = cls.__module__.partition(".")[0]
+    found: list[type] = []
+    waiting: list[type] = list(cls.__subclasses__()) if cls is not type else []
+    while waiting:
+        one = waiting.pop(0)
+        waiting += one.__subclasses__()
+        same = one.__module__.partition(".")[0] == package and "<locals>" not in one.__qualname__
+        if same and not inspect.isabstract(one) and one not in found:
+            found.append(one)
+    return found

@@ -1,0 +1,235 @@
+"""A signature ready to be tried: a node for each parameter, the ways in which they vary, and the cases.
+
+Knows plans and nodes; knows nothing of arrays, tracing or verdicts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import typing_extensions
+
+from typedfilter._reading.hints import Hint
+from typedfilter._reading.plan import Param, Plan
+from typedfilter._reading.roles import Role
+from typedfilter._shapes.returned import NOTHING, Returned, returned_by
+from typedfilter.check.inputs import build, classes, guesses
+from typedfilter.check.inputs.nodes import (
+    ArrayNode,
+    GivenNode,
+    Node,
+    RecordNode,
+    children,
+    walk,
+)
+from typedfilter.check.inputs.place import Guess, Place
+from typedfilter.check.inputs.unmade import UnbuildableError
+from typedfilter.check.trials.subject import Subject
+
+Case = dict[str, int]
+"""The chosen option of each point, by key."""
+
+_EMPTY = inspect.Parameter.empty
+_TRACED: Mapping[Any, Any] = {bool: True, int: 3, float: 0.5, complex: 0.5j}  # traced, so that any will do
+_SELVES: tuple[Any, ...] = (typing.Self, typing_extensions.Self)
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameter:
+    """One parameter, with how to make it; without, it is left out."""
+
+    name: str
+    kind: Any
+    type: Any
+    node: Node | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Letter:
+    """What is taken to hold beyond the letter of a signature; a verdict that needs it says so.
+
+    Attributes:
+        text: the same in words: `where n_minus_1 = n-1`.
+        fix: what to write.
+        options: the chosen option of points, by key.
+        together: keys of points that are chosen alike.
+        equal: names that are another name, or an expression.
+        rest: whether `...` means the same axes wherever it is written.
+        own_results: whether the names in the fields of returned instances are their own.
+    """
+
+    text: str
+    fix: str
+    options: tuple[tuple[str, int], ...] = ()
+    together: tuple[str, ...] = ()
+    equal: tuple[tuple[str, str], ...] = ()
+    rest: bool = False
+    own_results: bool = False
+
+    def allows(self, case: Case) -> bool:
+        """Whether a case is one of those that are meant."""
+        alike = {case.get(key, 0) for key in self.together}
+        return len(alike) <= 1 and all(case.get(key, 0) == option for key, option in self.options)
+
+
+@dataclasses.dataclass(frozen=True)
+class Signature:
+    """What is called, with what, and what it promises."""
+
+    subject: Subject
+    parameters: tuple[Parameter, ...]
+    returns: Any  # a type; Any where nothing is said
+    sizes: tuple[tuple[str, int], ...] = ()  # of dimensions, from an example
+    apart: frozenset[str] = frozenset()  # instances that have dimension names of their own
+    guess: Guess | None = None  # what is made up
+    computes: Returned = NOTHING  # what an array in the result may stand for
+    letter: Letter | None = None  # what is taken to hold beyond the annotations
+
+    @property
+    def classes_apart(self) -> frozenset[type]:
+        """The classes of those instances."""
+        nodes = (node for p in self.parameters if p.node is not None for node in walk(p.node))
+        return frozenset(
+            node.cls for node in nodes if isinstance(node, RecordNode) and node.label in self.apart
+        )
+
+
+def signature_of(
+    subject: Subject,
+    plan: Plan,
+    example: Mapping[str, Any],
+    apart: frozenset[str] = frozenset(),
+    guess: Guess | None = None,
+) -> Signature:
+    """Find a node for every parameter.
+
+    Raises:
+        UnbuildableError: of one there is none.
+    """
+    params = list(plan.params)
+    parameters: list[Parameter] = []
+    if subject.kind == "constructor":
+        params = params[1:]
+    elif subject.kind not in ("function", "static") and params:
+        parameters.append(_receiver(subject, params.pop(0), apart, guess))
+    known = {param.name for param in params}
+    parameters += [_parameter(_of_class(param, subject.cls), example, apart, guess) for param in params]
+    sizes = {name: size for name, size in example.items() if name not in known}
+    for name, size in sizes.items():
+        if not isinstance(size, int):
+            raise UnbuildableError(
+                f"the example names `{name}`, which is no parameter of {plan.function}",
+                "correct the name; a dimension takes an int",
+            )
+    constructor = subject.kind == "constructor"
+    returns = subject.cls if constructor else _type_of("the return", of_class(plan.returns, subject.cls))
+    return Signature(
+        subject, tuple(parameters), returns, tuple(sizes.items()), apart, guess, returned_by(plan.params)
+    )
+
+
+def of_class(hint: Hint, cls: type | None) -> Hint:
+    """`hint`, with the class for `Self`."""
+    return dataclasses.replace(hint, type=cls) if cls is not None and hint.annotation in _SELVES else hint
+
+
+def _of_class(param: Param, cls: type | None) -> Param:
+    return dataclasses.replace(param, hint=of_class(param.hint, cls))
+
+
+def _receiver(subject: Subject, param: Param, apart: frozenset[str], guess: Guess | None) -> Parameter:
+    if subject.kind == "class":
+        return Parameter(param.name, param.kind, type, GivenNode(subject.cls))
+    if subject.kind == "bound":
+        kind = Any if isinstance(subject.receiver, type) else subject.cls
+        return Parameter(param.name, param.kind, kind, GivenNode(subject.receiver, param.name))
+    node = build.node(subject.cls, Place(param.name, param.name, apart=apart, guess=guess))
+    return Parameter(param.name, param.kind, subject.cls, node)
+
+
+def _parameter(
+    param: Param, example: Mapping[str, Any], apart: frozenset[str], guess: Guess | None
+) -> Parameter:
+    name = param.name
+    if name in example:
+        note = "" if jax.tree.leaves(example[name]) == [] else f"{name}={_short(example[name])}"
+        node: Node | None = GivenNode(example[name], name, note)
+        return Parameter(name, param.kind, param.hint.type, node)
+    if param.kind in _VARIADIC:
+        return Parameter(name, param.kind, param.hint.type, _variadic(param, apart, guess))
+    hint_type = _type_of(f"`{name}`", param.hint)
+    if not param.hint.annotated and param.default is _EMPTY:
+        if guess is not None and guesses.is_called_key(name):
+            return Parameter(name, param.kind, Any, guesses.array(Place(name, name, guess=guess)))
+        raise UnbuildableError(
+            f"`{name}` has no annotation", f"annotate it, or add @typedfilter.check.example({name}=...)"
+        )
+    if param.hint.role is Role.TRACED and hint_type in _TRACED and param.default is _EMPTY:
+        return Parameter(name, param.kind, hint_type, GivenNode(_TRACED[hint_type], name))
+    node = build.parameter_node(name, hint_type, param.default, apart, guess)
+    return Parameter(name, param.kind, hint_type, node)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"a {type(value).__name__}"
+
+
+def _variadic(param: Param, apart: frozenset[str], guess: Guess | None) -> Node | None:
+    """`*args` as a tuple and `**kwargs` as a dictionary; left out where nothing says what they hold."""
+    if not param.hint.annotated:
+        return None
+    one: Any = param.hint.type
+    many: Any = tuple[one, ...] if param.kind is _VARIADIC[0] else dict[str, one]
+    try:
+        return build.node(many, Place(param.name, param.name, apart=apart, guess=guess))
+    except UnbuildableError:
+        return None
+
+
+def _type_of(where: str, hint: Hint) -> Any:
+    if hint.unresolved:
+        raise UnbuildableError(
+            f"the name `{hint.unresolved[0]}` in the annotation of {where} can't be found",
+            "import it outside `if TYPE_CHECKING`",
+        )
+    return hint.type
+
+
+def colliding(signature: Signature) -> frozenset[str]:
+    """The instances of classes whose fields share dimension names with those of another instance.
+
+    Names are shared by default, which is what `params: P, grads: P` needs; two layers of one class need it
+    not, and nothing in their annotations says how their sizes are related.
+    """
+    owners: dict[str, set[str]] = {}
+    for parameter in signature.parameters:
+        if parameter.node is not None:
+            for label, name in _owned_names(parameter.node):
+                owners.setdefault(name, set()).add(label)
+    # The names of `self` are those of its methods, too.
+    own = signature.parameters[0].name if signature.subject.kind in ("method", "property") else ""
+    several = (label for labels in owners.values() if len(labels) > 1 for label in labels - {own})
+    return frozenset([*several, *_foreign(signature)])
+
+
+def _foreign(signature: Signature) -> Iterator[str]:
+    """The instances of other people's classes, whose names are not those of this signature."""
+    for parameter in signature.parameters:
+        for node in walk(parameter.node) if parameter.node is not None else ():
+            if isinstance(node, RecordNode) and classes.is_of_others(node.cls):
+                yield node.label
+
+
+def _owned_names(node: Node, owner: str = "") -> Iterator[tuple[str, str]]:
+    """The instance in whose fields each dimension name is, for every array below `node`."""
+    if isinstance(node, ArrayNode) and owner:
+        yield from ((owner, dim.text) for dim in node.dims if dim.kind == "named")
+    for child in children(node):
+        yield from _owned_names(child, node.label if isinstance(node, RecordNode) else owner)

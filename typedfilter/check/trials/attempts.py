@@ -1,0 +1,195 @@
+"""The readings of one function, from the strictest to the most forgiving, and the verdict they come to.
+
+First what the annotations say, to the letter. What fails so is tried with what was meant; what can't be
+made is tried with guesses. Only the first can fail: nobody is blamed for a guess.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+from typedfilter._reading.plan import Plan
+from typedfilter.check.inputs import classes, layout, types
+from typedfilter.check.inputs.place import Guess
+from typedfilter.check.inputs.signature import Signature, colliding, signature_of
+from typedfilter.check.inputs.unmade import UnbuildableError
+from typedfilter.check.trials import trial
+from typedfilter.check.trials.keys import concern, reuse
+from typedfilter.check.trials.letters import letters_of, multiples
+from typedfilter.check.trials.subject import Subject
+from typedfilter.check.trials.verdict import Verdict, verdict_of
+
+_GOOD = ("proved", "checked")
+_ROUNDS = 6
+_MOST_LETTERS = 8
+_MOST_KEYED = 4  # cases that are asked for keys
+
+
+def verdict_on(subject: Subject, plan: Plan, keys: bool = True) -> Verdict:
+    """What all readings together say; with `keys`, a random key that is used twice is a mistake, too.
+
+    Raises:
+        UnbuildableError: a value can't be made, and no guess helps.
+    """
+    verdict = _verdict_on(subject, plan)
+    return _with_keys(verdict) if keys and verdict.status in _GOOD else verdict
+
+
+def _with_keys(verdict: Verdict) -> Verdict:
+    """The verdict, unless the function uses a random key twice."""
+    for tried in verdict.tried[:_MOST_KEYED]:
+        if tried.problem is None and tried.good:
+            plan = trial.planned(tried.signature, tried.layout)
+            problem = reuse(plan, tried.good[0]) if concern(plan) else None
+            if problem is not None:
+                decisive = dataclasses.replace(tried, problem=problem, sizes=tried.good[0], good=[])
+                return Verdict("failed", verdict.tried, decisive)
+    return verdict
+
+
+def _verdict_on(subject: Subject, plan: Plan) -> Verdict:
+    examples = classes.examples_of(subject.root) or [{}]
+    try:
+        verdict = _to_the_letter(subject, plan, examples)
+    except UnbuildableError:
+        guessed = _guessed(subject, plan, examples)
+        if guessed is None:
+            raise
+        return guessed
+    if verdict.status == "skipped":
+        return _guessed(subject, plan, examples) or verdict
+    return verdict
+
+
+def _to_the_letter(subject: Subject, plan: Plan, examples: list[dict[str, Any]]) -> Verdict:
+    signatures = [signature_of(subject, plan, example) for example in examples]
+    verdict = verdict_of(signatures)
+    if verdict.status != "failed":
+        return verdict
+    apart = frozenset(label for signature in signatures for label in colliding(signature))
+    if apart:
+        # Two instances of one class need not have the same sizes: perhaps that was all that was wrong.
+        second = verdict_of([signature_of(subject, plan, example, apart) for example in examples])
+        if second.status in _GOOD:
+            return second
+        if second.status == "failed" and _came_further(second, verdict):
+            verdict = second
+    return _as_constructed(subject, plan, examples) or _as_meant(signatures, verdict) or verdict
+
+
+def _as_constructed(subject: Subject, plan: Plan, examples: list[dict[str, Any]]) -> Verdict | None:
+    """A good verdict on instances as their constructors make them; None where there is none."""
+    if not _has_constructor(subject, plan):
+        return None
+    constructor = Guess(0, constructor=True)
+    try:
+        made = verdict_of([signature_of(subject, plan, e, guess=constructor) for e in examples])
+    except UnbuildableError:
+        return None
+    if made.status not in _GOOD:
+        return None
+    return dataclasses.replace(made, only="with instances as their constructors make them")
+
+
+def _came_further(second: Verdict, first: Verdict) -> bool:
+    """Whether what is wrong is still wrong, at another place, once the instances have sizes of their own."""
+    here, there = (tried.problem if tried else None for tried in (second.decisive, first.decisive))
+    return here is not None and there is not None and not here.is_like(there)
+
+
+def _as_meant(signatures: list[Signature], verdict: Verdict) -> Verdict | None:
+    """A good verdict under a reading that is not the letter's; None where there is none."""
+    if verdict.decisive is None:
+        return None
+    for number, letter in enumerate(letters_of(verdict.decisive)):
+        if number >= _MOST_LETTERS:
+            break
+        try:
+            meant = verdict_of([dataclasses.replace(s, letter=letter) for s in signatures])
+        except UnbuildableError:
+            continue
+        if meant.status in _GOOD:
+            fix = letter.fix or meant.fix
+            return dataclasses.replace(meant, only=letter.text, fix=fix, by_letter=bool(letter.fix))
+    return None
+
+
+# ------------------------------------------------------------------------------------------------ guesses
+
+
+def _guessed(subject: Subject, plan: Plan, examples: list[dict[str, Any]]) -> Verdict | None:
+    """A good verdict with values that nobody said; None where no guess leads to one."""
+    seen: set[tuple[Any, ...]] = set()
+    for guess in _guesses(subject, plan):
+        try:
+            signatures = [signature_of(subject, plan, e, guess=guess) for e in examples]
+            key = (guess.fields, *(layout.layout_of(s, {}).notes for s in signatures))
+            if key in seen:
+                continue
+            seen.add(key)
+            verdict = verdict_of(signatures)
+        except UnbuildableError:
+            continue
+        verdict = _in_blocks(signatures, verdict) or verdict
+        if verdict.status in _GOOD:
+            return dataclasses.replace(verdict, status="checked", guessed=True)
+    return None
+
+
+def _in_blocks(signatures: list[Signature], verdict: Verdict) -> Verdict | None:
+    """A good verdict where a size is a multiple of a number that was made up: of heads, of groups."""
+    if verdict.status != "failed" or verdict.decisive is None:
+        return None
+    counts = [number for number in verdict.decisive.layout.made if number > 1]
+    for letter in multiples(verdict.decisive, counts[:2]):
+        try:
+            meant = verdict_of([dataclasses.replace(s, letter=letter) for s in signatures])
+        except UnbuildableError:
+            continue
+        if meant.status in _GOOD:
+            return dataclasses.replace(meant, only=letter.text)
+    return None
+
+
+def _guesses(subject: Subject, plan: Plan) -> Iterator[Guess]:
+    hints = [*(p.hint.type for p in plan.params), plan.returns.type, *_fields(subject.cls)]
+    names = frozenset(
+        word
+        for hint in hints
+        for array in types.arrays_in(hint)
+        for dim in types.dims_of(array)
+        for word in dim.text.replace("{", " ").replace("}", " ").split()
+    )
+    functions = (subject.root, *_methods(subject.cls))
+    offered = tuple(_offered(plan.params))
+    for number in range(_ROUNDS + 2 * len(offered)):
+        yield Guess(number, names, offered, functions)
+    if _has_constructor(subject, plan):
+        for number in range(3):
+            yield Guess(number, names, offered, functions, fields=True)
+
+
+def _fields(cls: type | None) -> list[Any]:
+    return [] if cls is None else list(types.fields_of(cls).values())
+
+
+def _methods(cls: type | None) -> Iterator[Any]:
+    for value in vars(cls).values() if cls is not None else ():
+        if callable(value) and hasattr(value, "__code__"):
+            yield value
+
+
+def _offered(params: Any) -> list[int]:
+    defaults = [p.default for p in params if type(p.default) is int and p.default > 1]
+    return list(dict.fromkeys(defaults))[:2]
+
+
+def _has_constructor(subject: Subject, plan: Plan) -> bool:
+    """Whether an argument is of a class that can be made in two ways."""
+    kinds = [subject.cls, *(p.hint.type for p in plan.params)]
+    return any(
+        isinstance(kind, type) and classes.written_constructor_of(kind) is not None and types.fields_of(kind)
+        for kind in kinds
+    )

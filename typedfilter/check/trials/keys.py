@@ -1,0 +1,212 @@
+"""Random keys that are used twice: asked of JAX itself, in a trace of its own, and told with both lines.
+
+JAX's public check of keys says that a key is used again; which two lines use it is read from the program
+that the same trace makes. Knows traces and programs; knows nothing of annotations.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import types
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+
+from typedfilter.check.inputs import types as _types
+from typedfilter.check.report.results import Frame
+from typedfilter.check.trials import trial
+from typedfilter.check.trials.problem import Problem, is_users
+
+_CONSUMES = frozenset({"random_bits", "random_split", "random_unwrap", "random_gamma"})
+_MAKES = frozenset({"PRNGKey"})
+_DRAWS = tuple(value for name, value in vars(jax.random).items() if callable(value) and name[0].islower())
+
+
+def concern(plan: trial.Plan) -> bool:
+    """Whether a function takes random keys, or mentions what makes them."""
+    if any(leaf.dtype == _types.key_dtype() for leaf in plan.layout.leaves):
+        return True
+    root = plan.signature.subject.root
+    return any(_makes_keys(code, root.__globals__) for code in _codes(root.__code__))
+
+
+def _makes_keys(code: types.CodeType, known: Mapping[str, Any]) -> bool:
+    values = (known.get(name) for name in code.co_names)
+    if any(value is jax.random or (callable(value) and value in _DRAWS) for value in values):
+        return True
+    return bool(_MAKES & set(code.co_names)) or {"random", "key"} <= set(code.co_names)
+
+
+def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _codes(constant)
+
+
+def reuse(plan: trial.Plan, sizes: Mapping[str, int]) -> Problem | None:
+    """A key that the function uses twice, at these sizes; None where JAX knows of none."""
+    error = _asked(plan, sizes, jax.eval_shape)
+    if not isinstance(error, jax.errors.KeyReuseError):
+        return None
+    root = plan.signature.subject.root
+    uses = _uses_of(plan, sizes, _Root(root))
+    return Problem("keys", _text(uses), frame=uses[-1].frame if uses else None)
+
+
+def _asked(plan: trial.Plan, sizes: Mapping[str, int], how: Callable[..., Any]) -> Exception | None:
+    """What a trace with keys of JAX's own kind raises, if anything."""
+    with contextlib.ExitStack() as stack:
+        if how is jax.eval_shape:
+            stack.enter_context(jax.debug_key_reuse(True))
+        stack.enter_context(jax.enable_custom_prng(True))  # PRNGKey then makes keys that can be followed
+        try:
+            trial.run(plan, sizes, how)
+        except Exception as error:
+            return error.with_traceback(None)
+    return None
+
+
+def _text(uses: list[_Use]) -> str:
+    first = "a random key is used twice, so that the same numbers come out again"
+    if not uses:
+        return first
+    lines = [f"line {use.frame.line} of {use.frame.function}" for use in uses]
+    if uses[0].loop:
+        return (
+            f"a random key is used in each step of a loop, at {lines[-1]}: each step draws the same numbers"
+        )
+    if len(set(lines)) == 1:
+        return f"{first}: each time at {lines[0]}"
+    return f"{first}: at {lines[0]} and at {lines[-1]}"
+
+
+# ------------------------------------------------------------------------------------- where it is used
+
+
+@dataclasses.dataclass(frozen=True)
+class _Use:
+    """A place where a key is consumed, and whether that is a loop around the place."""
+
+    frame: Frame
+    loop: bool = False
+
+
+class _Root:
+    """The function under test: its file, and the names of the functions in it."""
+
+    def __init__(self, root: types.FunctionType) -> None:
+        self.name = root.__code__.co_filename
+        self.functions = {code.co_name for code in _codes(root.__code__)} - {"<lambda>"}
+
+
+def _uses_of(plan: trial.Plan, sizes: Mapping[str, int], file: _Root) -> list[_Use]:
+    """The places of a key that is used again, in the order of the program; empty where they can't be told."""
+    made: list[Any] = []
+
+    def keep(body: Callable[..., Any], *structs: Any) -> None:
+        made.append(jax.make_jaxpr(body)(*structs))
+
+    _asked(plan, sizes, keep)
+    return next((uses for program in made for uses in _repeated(program.jaxpr, file)), [])
+
+
+def _repeated(jaxpr: Any, file: _Root) -> Iterator[list[_Use]]:
+    seen: dict[Any, Any] = {}
+    views: dict[int, tuple[int, str]] = {}
+    for equation in jaxpr.eqns:
+        for position, var in enumerate(equation.invars):
+            if not _is_key(var):
+                continue
+            base, path = views.get(id(var), (id(var), ""))
+            loop = _loops_over(equation, position)
+            if _is_view(equation):
+                views[id(equation.outvars[0])] = (
+                    base,
+                    f"{path}/{equation.primitive}{equation.params}{_others(equation)}",
+                )
+            elif _consumes(equation, position):
+                earlier = next((seen[key] for key in ((base, path), (base, "")) if key in seen), None)
+                if loop:
+                    yield [_Use(frame, True) for frame in _frames(equation, file, inner=True)]
+                if earlier is not None:
+                    yield [_Use(f) for one in (earlier, equation) for f in _frames(one, file)]
+                seen.setdefault((base, path), equation)
+        for inner in _programs(equation):
+            yield from _repeated(inner, file)
+
+
+def _others(equation: Any) -> str:
+    return ",".join(str(id(var)) for var in equation.invars[1:])
+
+
+def _is_key(var: Any) -> bool:
+    return "key<" in str(getattr(var.aval, "dtype", ""))
+
+
+def _is_view(equation: Any) -> bool:
+    """Whether a step only hands on some of the keys that it is given."""
+    out = equation.outvars
+    own = equation.primitive.name.startswith("random_") or any(True for _ in _programs(equation))
+    return len(out) == 1 and _is_key(out[0]) and not own
+
+
+def _programs(equation: Any) -> Iterator[Any]:
+    """The programs inside a step."""
+    for value in equation.params.values():
+        for one in value if isinstance(value, (tuple, list)) else (value,):
+            inner = getattr(one, "jaxpr", one)
+            if hasattr(inner, "eqns"):
+                yield inner
+
+
+def _consumes(equation: Any, position: int) -> bool:
+    if equation.primitive.name in _CONSUMES:
+        return True
+    for inner in _programs(equation):
+        place = position - len(equation.invars) + len(inner.invars)
+        if place >= 0 and _is_consumed_in(inner, inner.invars[place]):
+            return True
+    return False
+
+
+def _is_consumed_in(jaxpr: Any, var: Any) -> bool:
+    same = {id(var)}
+    for equation in jaxpr.eqns:
+        for position, one in enumerate(equation.invars):
+            if id(one) in same:
+                if _is_view(equation):
+                    same.add(id(equation.outvars[0]))
+                elif _consumes(equation, position):
+                    return True
+    return False
+
+
+def _loops_over(equation: Any, position: int) -> bool:
+    """Whether each step of a loop is given the same key."""
+    if equation.primitive.name == "scan":
+        return position < int(equation.params["num_consts"])
+    if equation.primitive.name == "while":
+        return position < int(equation.params["cond_nconsts"]) + int(equation.params["body_nconsts"])
+    return False
+
+
+def _frames(equation: Any, file: _Root, inner: bool = False) -> list[Frame]:
+    """The line of the user's code that a step comes from; for a loop, that in its body which uses keys."""
+    if inner:
+        for program in _programs(equation):
+            for step in program.eqns:
+                keys = [p for p, var in enumerate(step.invars) if _is_key(var)]
+                if any(_consumes(step, p) for p in keys):
+                    return _frames(step, file)
+    traceback = getattr(equation.source_info, "traceback", None)
+    frames = [frame for frame in getattr(traceback, "frames", ()) if is_users(frame.file_name, file.name)]
+    # That of the function under test says more than that of a helper which it calls twice.
+    frames = [frame for frame in frames if _last(frame) in file.functions][:1] or frames[:1]
+    return [Frame(frame.file_name, int(frame.line_num), _last(frame)) for frame in frames]
+
+
+def _last(frame: Any) -> str:
+    return str(frame.function_name).rpartition(".")[2]
