@@ -70,7 +70,7 @@ def another_size(x: Float[Array, "n"], d: Float[Array, "n_minus_1"]) -> Float[Ar
 class Cache(eqx.Module):
     k: Float[Array, "t d"]
 
-    # failed: f32[d, t]
+    # failed: f32[d,t]
     def turned(self) -> "Cache":
         return Cache(self.k.T)
 
