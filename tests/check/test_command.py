@@ -353,6 +353,8 @@ def test_json_is_one_object_with_all_the_facts(folder, capsys):
             "good_sizes": {},
             "case": [],
             "fix": "",
+            "by_letter": False,
+            "guessed": False,
             "annotation": {"line": 3, "column": 34, "end_column": 51},
         }
     ]
