@@ -90,3 +90,12 @@ def test_an_example_of_a_class_makes_its_instances_wherever_one_is_taken(folder,
     out = capsys.readouterr().out
     assert "4 proved in 1 file" in out
     assert "with a an example of its class" in out
+
+
+def test_a_file_that_reads_its_command_line_sees_no_words_of_the_command(folder, monkeypatch):
+    parser = "import argparse\nargparse.ArgumentParser().parse_args()\n"
+    (folder / "script.py").write_text(parser + (folder / "operators.py").read_text())
+    words = ["typedfilter", "check", "script.py"]
+    monkeypatch.setattr(sys, "argv", words)
+    assert check("script.py::twice", "--no-keys") == 0
+    assert sys.argv is words

@@ -71,12 +71,17 @@ class Source:
     def active(self) -> Generator[None]:
         """With the file's folder on `sys.path`, and what it imported from there in `sys.modules`."""
         before, modules, folder = list(sys.path), dict(sys.modules), Path.cwd()
+        words, sys.argv = (
+            sys.argv,
+            [str(self.path or self.module)],
+        )  # a parser in the file reads no words of ours
         sys.path[:0] = [folder for folder in self._search() if folder not in sys.path]
         sys.modules.update(self._own)
         try:
             yield
         finally:
             sys.path[:] = before
+            sys.argv = words
             os.chdir(folder)
             self._own.update(
                 (name, module)
