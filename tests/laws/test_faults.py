@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import jax
@@ -54,7 +54,7 @@ FAULT = Fault()
 
 
 @contextlib.contextmanager
-def injected(hook: str, error: BaseException, time: int) -> Iterator[None]:
+def injected(hook: str, error: BaseException, time: int) -> Generator[None]:
     FAULT.hook, FAULT.error, FAULT.left = hook, error, time
     try:
         yield

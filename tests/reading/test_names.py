@@ -54,7 +54,7 @@ def test_a_reference_inside_of_an_alias_means_what_it_means_where_the_alias_was_
 
 
 def test_a_marker_that_is_misspelt_is_told():
-    def f(x: Array, n: Statik[int]) -> Any:
+    def f(x: Array, n: Statik[int]) -> Any:  # pyright: ignore[reportUndefinedVariable]  # that is the point
         return x * n
 
     with pytest.raises(AnnotationError) as caught:

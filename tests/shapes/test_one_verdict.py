@@ -230,7 +230,7 @@ def a_typed_numpy_array(x: Float[Array, "n"]) -> Float[np.ndarray, "n"]:
 
 
 def a_set_of_ints(x: Float[Array, "n"]) -> frozenset[str]:
-    return frozenset({1})
+    return frozenset({1})  # pyright: ignore[reportReturnType]  # that is the point
 
 
 def another_class(x: Float[Array, "n"]) -> type[int]:

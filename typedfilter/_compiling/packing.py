@@ -14,7 +14,6 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
 import jax
-import jax.core
 from jax.tree_util import tree_flatten
 
 from typedfilter._compiling.remembered import can_change, remember, seen

@@ -16,6 +16,7 @@ import weakref
 from typing import Any
 
 import jax
+import jax.core
 import numpy as np
 from jax.tree_util import default_registry
 
@@ -127,7 +128,16 @@ def _is_settled(node: Any) -> bool:
     if not (issubclass(cls, tuple) or _refuses_changes(node)):
         return False
     children, aux = default_registry.flatten_one_level(node)
-    return all(map(_is_settled, children)) and (issubclass(cls, tuple) or _is_lasting(aux))
+    return all(map(_is_settled, children)) and (issubclass(cls, tuple) or _is_lasting_aux(node, aux))
+
+
+def _is_lasting_aux(node: Any, aux: Any) -> bool:
+    """Whether the auxiliary data of a node can't change: by itself, or as it is made anew of what can't."""
+    if _is_lasting(aux):
+        return True
+    made_anew = default_registry.flatten_one_level(node)[1] is not aux
+    slots = getattr(type(aux), "__slots__", None)
+    return made_anew and slots is not None and all(_is_lasting(getattr(aux, name, None)) for name in slots)
 
 
 def _is_lasting(value: Any) -> bool:

@@ -145,7 +145,7 @@ def site_of(wrapper: Wrapper) -> tuple[Site, tuple[Any, ...], dict[str, Any]]:
     return transform.site(wrapper.__wrapped__)
 
 
-class JitWrapper(Wrapper):
+class JitWrapper(Wrapper):  # pyright: ignore[reportIncompatibleMethodOverride]  # `__doc__`
     """A callable that is compiled; what `filter_jit` and `filter_pmap` return."""
 
     __slots__ = ()

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import jax
 
+from typedfilter._declarations import Check
 from typedfilter._differentiating.targets import can_differentiate
 from typedfilter._reading.plan import Argument, Param, Plan
 from typedfilter._values.leaves import is_array
@@ -105,7 +106,7 @@ class Function:
         self._root = weakly(unwound.root) if wrapper.lent else lambda: unwound.root
         self._links = unwound.links
         self._plan = plan
-        self._check = wrapper.transform.check
+        self._check: Check = wrapper.transform.check
         body = body_of(wrapper, plan)
         self._checked = self._check and body is not wrapper.__wrapped__
         self._body = None if wrapper.lent else body

@@ -142,8 +142,8 @@ def _only(kind: Any, kinds: dict[Any, Any], target: Any, array: Any) -> Any:
         names = entry if isinstance(entry, tuple) else (entry,)
         return tuple(name for name in names if kinds.get(name) is kind) or None
 
-    sums: dict[str, set[Any]] = {
-        name: {axis for axis in getattr(spec, name) if kinds.get(axis) is kind}
+    sums: dict[str, frozenset[Any]] = {
+        name: frozenset(axis for axis in getattr(spec, name) if kinds.get(axis) is kind)
         for name in ("unreduced", "reduced")
         if getattr(spec, name, None)
     }

@@ -45,7 +45,8 @@ def devices_of(target: Any) -> tuple[Any, ...] | None:
     if not isinstance(target, Sharding) or isinstance(getattr(target, "mesh", None), AbstractMesh):
         return None
     if isinstance(target, NamedSharding):
-        return tuple(target.mesh.devices.flat)
+        devices: Any = target.mesh.devices
+        return tuple(devices.flat)
     return tuple(sorted(target.device_set, key=lambda device: device.id))
 
 

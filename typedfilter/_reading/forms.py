@@ -83,4 +83,5 @@ def substituted(hint: Any, filled: collections.abc.Mapping[Any, Any]) -> Any:
         return hint
     if any(not isinstance(param, TypeVar) for param in params):
         return hint
-    return hint[tuple(filled.get(param, param) for param in params)]
+    generic: Any = hint
+    return generic[tuple(filled.get(param, param) for param in params)]

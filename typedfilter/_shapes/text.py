@@ -20,7 +20,7 @@ from typedfilter._reading.dims import Dim
 from typedfilter._reading.text import show
 from typedfilter._shapes.bindings import RunTime, Seen
 from typedfilter._shapes.walk import Failure, Missing, Path
-from typedfilter._values.text import _count, describe
+from typedfilter._values.text import count_text, describe
 from typedfilter.errors import AnnotationError, ShapeError
 
 _NAME = re.compile(r"[A-Za-z_]\w*")
@@ -116,7 +116,7 @@ def _need(failure: Failure, binder: RunTime, shown: str) -> _Need:
         case kinds.Tuple(_, items) if isinstance(value, tuple) and not any(
             isinstance(item, kinds.Rest) for item in items
         ):
-            return dataclasses.replace(plain, needs=f"needs {_count(len(items), 'element')}")
+            return dataclasses.replace(plain, needs=f"needs {count_text(len(items), 'element')}")
         case kinds.Tree(_, _, str() as structure):
             return _structure_need(structure, binder.seen, name, shown)
         case kinds.Class(_, cls) if type(value) is not cls and _full_name(type(value)) == _full_name(cls):
@@ -163,8 +163,8 @@ def _rank_need(dims: tuple[Dim, ...], value: Any, name: str, shown: str) -> _Nee
     least = len(dims) - variadic
     if value.ndim == least or (variadic and value.ndim > least):
         return None
-    needs = "needs a scalar" if not dims else f"needs {'at least ' * variadic}{_count(least, 'axis')}"
-    fix = f"{_verb(name)} an array with {'at least ' * variadic}{_count(least, 'axis')}"
+    needs = "needs a scalar" if not dims else f"needs {'at least ' * variadic}{count_text(least, 'axis')}"
+    fix = f"{_verb(name)} an array with {'at least ' * variadic}{count_text(least, 'axis')}"
     if abs(value.ndim - least) == 1:
         fix += "; under filter_vmap, annotate one example, without the mapped axis"
     return _Need(needs, shown, fix)

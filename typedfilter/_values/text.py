@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Sequence
 from typing import Any
 
-import jax.core
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -65,7 +65,7 @@ def _shape_suffix(shape: Sequence[Any]) -> str:
     return f"[{','.join(map(str, shape))}]"
 
 
-def _count(count: int, noun: str) -> str:
+def count_text(count: int, noun: str) -> str:
     plural = "axes" if noun == "axis" else f"{noun}s"
     return f"{count} {noun if count == 1 else plural}"
 

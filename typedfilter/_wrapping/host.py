@@ -29,7 +29,8 @@ __all__ = ["Host", "taken_apart"]
 def taken_apart(callback: Callable[..., Any]) -> tuple[Unwound, tuple[Any, ...]]:
     """A callback as what is called, without what it is bound to; and that, as a pytree of all its arrays."""
     if _holds_arrays(callback):
-        callback = type(callback).__call__.__get__(callback)
+        call: Any = type(callback).__call__
+        callback = call.__get__(callback)
     unwound = unwind(callback)
     return dataclasses.replace(unwound, bound=()), opened(unwound.bound)
 

@@ -215,7 +215,9 @@ class Wrapper:
         self.__dict__["__isabstractmethod__"] = value
 
     @property
-    def __doc__(self) -> str | None:  # of each wrapper, not of the class
+    def __doc__(  # pyright: ignore[reportIncompatibleVariableOverride, reportIncompatibleMethodOverride]  # not of the class
+        self,
+    ) -> str | None:
         found: str | None = self.__dict__.get("__doc__") or getattr(self.__wrapped__, "__doc__", None)
         return found
 

@@ -143,7 +143,7 @@ def report(rank: int, steps: int) -> dict[str, Any]:
         x, y = (jax.ShapeDtypeStruct((BATCH, n), jnp.float32) for n in (SIZES[0], SIZES[2]))
         text = train_step.lower(model, x, y, 0.1).compile().as_text()
     first = [leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(model)]
-    said = {
+    said: dict[str, Any] = {
         "rank": rank,
         "devices": [device.id for device in jax.local_devices()],
         "explain": str(explain(train_step)),

@@ -82,7 +82,7 @@ class CustomJvp(Transform):
         return call
 
 
-class CustomJvpWrapper(Wrapper):
+class CustomJvpWrapper(Wrapper):  # pyright: ignore[reportIncompatibleMethodOverride]  # `__doc__`
     """What `filter_custom_jvp` returns."""
 
     __slots__ = ()

@@ -95,7 +95,7 @@ class CustomVjp(Transform):
         return call
 
 
-class CustomVjpWrapper(Wrapper):
+class CustomVjpWrapper(Wrapper):  # pyright: ignore[reportIncompatibleMethodOverride]  # `__doc__`
     """What `filter_custom_vjp` returns."""
 
     __slots__ = ()

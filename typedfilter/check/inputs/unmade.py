@@ -41,7 +41,7 @@ class Unmade:
         _use(self)
 
     @property  # type: ignore[misc]  # a class may say anything of itself
-    def __class__(self) -> Any:
+    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]  # likewise
         # isinstance asks for it. A library may: it then sees what it does not know.
         return _use(self) if _is_asked_by_user() else Unmade
 
