@@ -82,7 +82,8 @@ def test_the_first_two_shell_blocks_install_and_run_the_demo_and_the_tests():
 
 
 def test_the_table_of_errors_has_all_of_them_with_what_they_also_are():
-    table = re.findall(r"^\| `(\w+Error)` \| `(\w+)` \|", README.read_text(), re.MULTILINE)
+    page = pages()["errors"].read_text()
+    table = re.findall(r"^\| `(\w+Error)` \| `(\w+)` \|", page, re.MULTILINE)
     for module in pkgutil.walk_packages(typedfilter.__path__, "typedfilter."):
         with contextlib.suppress(ModuleNotFoundError):  # the plugin for mypy, without mypy
             importlib.import_module(module.name)

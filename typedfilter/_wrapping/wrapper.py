@@ -215,14 +215,12 @@ class Wrapper:
         self.__dict__["__isabstractmethod__"] = value
 
     @property
-    def __doc__(  # pyright: ignore[reportIncompatibleVariableOverride, reportIncompatibleMethodOverride]  # not of the class
-        self,
-    ) -> str | None:
+    def __doc__(self) -> str | None:  # of each wrapper, not of the class
         found: str | None = self.__dict__.get("__doc__") or getattr(self.__wrapped__, "__doc__", None)
         return found
 
     @__doc__.setter
-    def __doc__(self, value: str | None) -> None:
+    def __doc__(self, value: str | None) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         self.__dict__["__doc__"] = value
 
     def _identity(self) -> Any:
