@@ -14,8 +14,10 @@ from typedfilter.annotations import Diff, Donate, NoDiff, Static, Traced
 from typedfilter.check import check_shapes
 from typedfilter.errors import (
     AnnotationError,
+    CheckWarning,
     DonationError,
     PytreeError,
+    RetraceError,
     RuleError,
     ShapeError,
     StaticArgumentError,
@@ -56,6 +58,8 @@ __all__ = [
     "NoDiff",
     "Optimiser",
     "PytreeError",
+    "CheckWarning",
+    "RetraceError",
     "RuleError",
     "ScanAxis",
     "ShapeError",
