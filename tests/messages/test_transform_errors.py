@@ -345,7 +345,7 @@ class TestShardings:
         with set_mesh(MESH):
             check(
                 lambda: filter_jit(f)(X),
-                "f(): argument `return['a']` has 1 dimensions, but PartitionSpec('d', None) is for 2 or more",
+                "f(): the return value['a'] has 1 dimensions, but PartitionSpec('d', None) is for 2 or more",
                 "  expected: at least 2 dimensions",
                 "  found: 1 dimensions",
                 "  fix: shorten the PartitionSpec: dimensions that it leaves out are not split",

@@ -131,7 +131,7 @@ def test_plot_saves_a_picture(suffix: str, tmp_path: Path, capsys: pytest.Captur
     assert path.read_bytes().startswith({"png": b"\x89PNG", "svg": b"<?xml"}[suffix])
 
 
-def test_the_picture_shows_mistakes_first_and_one_curve_a_model(
+def test_the_picture_shows_mistakes_first_and_the_median_of_the_models(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     figures = []
@@ -143,7 +143,11 @@ def test_the_picture_shows_mistakes_first_and_one_curve_a_model(
         plot.save(file, np.ones((5, 2)), digits, predicted)
 
     curve, *grid = figures[0].axes
-    assert len(curve.lines) == 2
+    assert len(curve.lines) == 1
+    assert [text.get_text() for text in curve.get_legend().get_texts()] == [
+        "middle half of the models",
+        "median",
+    ]
     titles = [axes.get_title() for axes in grid]
     assert titles[:3] == ["3, not 9", "0", "1"]
     assert len(titles) == plot.ROWS * plot.COLUMNS

@@ -88,6 +88,7 @@ def holding(call: Callable[..., Any], fn: Any) -> Callable[..., Any]:
             call.__code__, call.__globals__, call.__name__, call.__defaults__, call.__closure__
         )
         copy.__kwdefaults__, copy.__qualname__ = call.__kwdefaults__, call.__qualname__
+        copy.__module__ = call.__module__
         call = copy
     call.__dict__["__typedfilter_holds__"] = fn
     return call
