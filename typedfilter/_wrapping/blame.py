@@ -67,6 +67,8 @@ def entered(call: Callable[..., Any], plan: Plan, transform: str) -> Callable[..
             outside(error)
             raise
 
+    # Whoever decorates a wrapper takes the names of what it calls.
+    enter.__name__, enter.__qualname__ = plan.function.rpartition(".")[2], plan.function
     return enter
 
 
