@@ -40,6 +40,10 @@ COMMANDS = {
         "typedfilter.check.command",
         "prove the shapes of annotated functions, before anything runs",
     ),
+    "shapes": Command(
+        "typedfilter.check.shapes_command",
+        "print the source of annotated functions with the shapes of their locals beside each line",
+    ),
     "explain": Command(
         "typedfilter.explain.command",
         "print what happens to each parameter of a function under its transforms, and why",

@@ -56,17 +56,23 @@ def _says_shape(hint: Any) -> bool:
 
 def judge(subject: Subject, keys: bool = True) -> Result:
     """The verdict on a function; with `keys`, on the random keys that it uses, too."""
+    return judged(subject, keys)[0]
+
+
+def judged(subject: Subject, keys: bool = True) -> tuple[Result, Verdict | None]:
+    """The verdict on a function in words, and what was tried; None where nothing could be."""
     where = source.function_at(subject.file, subject.line, subject.root.__name__)
     base = Result(subject.name, subject.file, where.line if where else subject.line, "skipped", "")
     reason = _not_judged(subject, where)
     if reason:
-        return dataclasses.replace(base, message=reason)
+        return dataclasses.replace(base, message=reason), None
     try:
-        return _result(base, verdict_on(subject, plan_of(subject.root), keys), where)
+        verdict = verdict_on(subject, plan_of(subject.root), keys)
     except UnbuildableError as problem:
-        return dataclasses.replace(base, message=problem.reason, fix=problem.fix)
+        return dataclasses.replace(base, message=problem.reason, fix=problem.fix), None
     except AnnotationError as error:
-        return dataclasses.replace(base, status="failed", message=str(error))
+        return dataclasses.replace(base, status="failed", message=str(error)), None
+    return _result(base, verdict, where), verdict
 
 
 def _not_judged(subject: Subject, where: source.Function | None) -> str:

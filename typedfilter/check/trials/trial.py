@@ -12,7 +12,8 @@ import inspect
 import math
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -67,20 +68,34 @@ def _whole(leaf: Leaf, sizes: Mapping[str, int]) -> Mapping[str, int]:
     return {**sizes, **{axis: 2 for axis in leaf.axes if isinstance(axis, str) and axis not in sizes}}
 
 
-def run(plan: Plan, sizes: Mapping[str, Size], how: Callable[..., Any] = jax.eval_shape) -> None:
+Around: TypeAlias = Callable[[Bindings], AbstractContextManager[object]]
+"""Called with what the names stand for; what it returns is entered while the function runs."""
+
+
+def _nothing(bindings: Bindings) -> AbstractContextManager[object]:
+    return nullcontext()
+
+
+def run(
+    plan: Plan,
+    sizes: Mapping[str, Size],
+    how: Callable[..., Any] = jax.eval_shape,
+    around: Around = _nothing,
+) -> None:
     """Trace at these sizes, which the names of the mapped axes are among.
 
     Args:
         plan: what is traced.
         sizes: by name.
         how: traces a function, given structs for its arguments.
+        around: what is entered while the function runs.
 
     Raises:
         MismatchError: the result is not what the return annotation says.
         Exception: whatever the trace raises.
     """
     if stack.keeps_result(plan.levels):
-        run(_on_its_own(plan), sizes, how)
+        run(on_its_own(plan), sizes, how)
     leaves = plan.layout.leaves
     shapes = [leaf.shape(sizes) for leaf in leaves]
     lifted = [stack.lifted(shape, i, plan.levels, sizes) for i, shape in enumerate(shapes)]
@@ -93,7 +108,8 @@ def run(plan: Plan, sizes: Mapping[str, Size], how: Callable[..., Any] = jax.eva
         bindings = _bindings(plan, sizes, shapes)
         arguments = _constructed(plan, tracers, bindings)
         args, kwargs = _as_call(plan.signature, arguments)
-        out = plan.signature.subject.call(*args, **kwargs)
+        with around(dataclasses.replace(bindings.copy(), arguments=arguments)):
+            out = plan.signature.subject.call(*args, **kwargs)
 
         def primals(number: int) -> Mapping[str, Any]:
             inside = plan.levels[:number]
@@ -128,7 +144,7 @@ def _standing_for(leaf: Leaf, shape: Sequence[Size]) -> Any:
     return np.asarray(values % 7 if leaf.dtype != np.dtype(bool) else values % 2, leaf.dtype)
 
 
-def _on_its_own(plan: Plan) -> Plan:
+def on_its_own(plan: Plan) -> Plan:
     """The function without the transforms around it."""
     subject = dataclasses.replace(plan.signature.subject, call=plan.signature.subject.root, layers=())
     return dataclasses.replace(

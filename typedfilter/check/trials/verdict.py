@@ -199,7 +199,7 @@ def _try_case(signature: Signature, layout: Layout, thorough: bool) -> Tried:
     except BaseException as error:  # the transforms refuse the arguments, or a constructor exits
         tried.problem = problem_of(error, root)
         return tried
-    names = _with_mapped(layout.names, plan)
+    names = with_mapped(layout.names, plan)
     symbolic = _symbolic_trial(plan, names, root)
     if symbolic is not None:
         names, symbolic = _related(tried, plan, names, symbolic)
@@ -258,7 +258,8 @@ def _record(tried: Tried, sizes: Mapping[str, int], problem: Problem | None) -> 
         tried.problem, tried.sizes = problem, sizes
 
 
-def _with_mapped(names: _sizes.Names, plan: trial.Plan) -> _sizes.Names:
+def with_mapped(names: _sizes.Names, plan: trial.Plan) -> _sizes.Names:
+    """The names of a case, and those of the axes that its transforms map."""
     mapped = [level for level in plan.levels if level.size]
     given = [(level.size, level.effects.axis_size) for level in mapped if isinstance(level.effects, Maps)]
     return dataclasses.replace(

@@ -1,0 +1,74 @@
+"""`typedfilter shapes`: the source of annotated functions, with the shapes of their locals.
+
+Exit status: 0 where something was shown, 1 where a body raised or an annotation does not hold, 2 where
+nothing could be shown or a target is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from typedfilter.check import find, replay
+from typedfilter.check.report import listing as _listing
+from typedfilter.check.report.listing import Listing
+from typedfilter.check.report.results import Unreadable
+
+_WIDTH = 100  # where there is no terminal
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the command."""
+    parser.add_argument(
+        "target",
+        metavar="FILE[::FUNCTION]",
+        help="a file, for all its annotated functions, or one of these; a dotted name will do, too",
+    )
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="how to print it (text)")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page for a browser to this file")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Trace, print the listings on stdout, return the exit status."""
+    with contextlib.redirect_stdout(sys.stderr):  # user code prints what it likes
+        found = list(_listings(args.target))
+    listings = [one for one in found if isinstance(one, Listing)]
+    unreadable = [one for one in found if isinstance(one, Unreadable)]
+    for problem in unreadable:
+        print(f"typedfilter shapes: {problem.target}: {problem.message}", file=sys.stderr)
+    if not found:
+        print(f"typedfilter shapes: {args.target}: there is no annotated function in it", file=sys.stderr)
+    if args.html is not None and listings:
+        try:
+            args.html.write_text(_listing.as_html(listings), encoding="utf-8")
+        except OSError as error:
+            print(f"typedfilter shapes: {args.html}: {error.strerror}", file=sys.stderr)
+            return 2
+    if args.format == "json":
+        print(_listing.as_json(listings, unreadable))
+    elif listings and args.html is None:
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDTH
+        print("\n\n".join(_listing.as_text(one, width) for one in listings))
+    return _status(listings, unreadable)
+
+
+def _listings(target: str) -> Iterator[Listing | Unreadable]:
+    for source in find.sources_of([target]):
+        subjects = source if isinstance(source, Unreadable) else source.subjects()
+        if isinstance(subjects, Unreadable):
+            yield subjects
+            continue
+        assert isinstance(source, find.Source)
+        for subject in subjects:
+            with source.active():
+                yield replay.listing_of(subject)
+
+
+def _status(listings: Sequence[Listing], unreadable: Sequence[Unreadable]) -> int:
+    if unreadable or not any(one.shapes or one.result.status == "failed" for one in listings):
+        return 2
+    return 0 if all(one.ok for one in listings) else 1
