@@ -194,7 +194,7 @@ def test_a_local_is_compared_with_its_annotation_and_a_mismatch_told_below(shape
     assert shapes(LOCAL) == (
         1,
         out("""
-        model.py:5: proved f: for all sizes
+        model.py:5: failed f
             5 | def f(x: Float[Array, "n m"]) -> Float[Array, "n"]:  # x: f32[n,m]
             6 |     h: Float[Array, "n k"] = x                       # h: f32[n,m]
             7 |     g: Float[Array, "k"] = x.sum(1)                  # g: f32[n]
@@ -222,6 +222,39 @@ def test_a_local_that_is_wrong_at_some_of_the_sizes_that_were_tried_is_a_mistake
     assert "      ! `y` is not what is annotated: axis 0 is 1, not 3\n" in text
 
 
+def test_the_check_itself_fails_at_the_annotation_of_a_wrong_local(shapes, capsys):
+    shapes(LOCAL)
+    assert main(["check", "model.py"]) == 1
+    assert capsys.readouterr().out == out("""
+        model.py:5: failed f
+          `g` is not what is annotated: axis 0 is n, not k = m
+              7 |     g: Float[Array, "k"] = x.sum(1)
+                |        ^^^^^^^^^^^^^^^^^
+          expected: Float[Array, 'k']
+          found: f32[n]
+          where: n is axis 0 of `x`, m is axis 1 of `x`
+          for example at: n=3, m=5
+        1 failed in 1 file
+    """)
+
+
+def test_a_local_that_holds_a_model_has_dimensions_of_its_own(shapes):
+    source = """
+        import dataclasses
+
+        @jax.tree_util.register_dataclass
+        @dataclasses.dataclass
+        class Layer:
+            weight: Float[Array, "o i"]
+
+        def f(a: Layer, b: Layer, x: Float[Array, "n"]) -> Float[Array, "n"]:
+            first: Layer = a
+            second: tuple[Layer, Float[Array, "n"]] = (b, x)
+            return x
+    """
+    assert shapes(source, target="model.py::f")[0] == 0
+
+
 def test_what_only_symbols_say_of_a_local_is_no_mistake(shapes):
     source = """
         def f(x: Float[Array, "n"]) -> Float[Array, "n"]:
@@ -241,8 +274,8 @@ def test_shapes_for_machines(shapes):
                 "function": "f",
                 "file": "model.py",
                 "line": 5,
-                "status": "proved",
-                "message": "for all sizes",
+                "status": "failed",
+                "message": "`g` is not what is annotated: axis 0 is n, not k = m",
                 "fix": "",
                 "lines": [
                     {"line": 5, "shapes": {"x": ["f32[n,m]"]}},

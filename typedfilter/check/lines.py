@@ -35,11 +35,22 @@ Shapes = dict[int, dict[str, list[str]]]
 class Wrong:
     """A local that is not what its annotation says."""
 
-    line: int
+    annotation: ast.expr
     name: str
     expected: str
     found: str
     why: str
+
+    @property
+    def line(self) -> int:
+        """That of its annotation."""
+        return self.annotation.lineno
+
+    @property
+    def message(self) -> str:
+        """What is wrong, in a sentence."""
+        why = f": {self.why}" if self.why else ""
+        return f"`{self.name}` is not what is annotated{why}"
 
 
 class Statements:
@@ -201,7 +212,9 @@ class Recorder:
         try:
             compare.check(frame.f_locals[name], hint, bindings)
         except compare.MismatchError as error:
-            found = Wrong(statement.lineno, name + error.path, error.expected, error.found, error.why)
+            if any(True for _ in compare._instances(frame.f_locals[name])):
+                return  # the names in the fields of an instance are its own
+            found = Wrong(statement.annotation, name + error.path, error.expected, error.found, error.why)
             if found not in self.wrong:
                 self.wrong.append(found)
 
@@ -211,7 +224,7 @@ def _hint(statement: ast.AnnAssign, frame: FrameType) -> Any:
     try:
         text = compile(ast.Expression(statement.annotation), frame.f_code.co_filename, "eval")
         hint = eval(text, frame.f_globals, dict(frame.f_locals))
-        return hint if any(True for _ in types.arrays_in(hint)) else None
+        return hint if types.says_shape(hint) else None
     except Exception:  # a name that only type checkers know, or a form that is none of ours
         return None
 

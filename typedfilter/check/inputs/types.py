@@ -156,6 +156,16 @@ def arrays_in(hint: Any, seen: frozenset[int] = frozenset()) -> Iterator[Any]:
             yield from arrays_in(child, seen | {id(hint)})
 
 
+def says_shape(hint: Any) -> bool:
+    """Whether an annotation mentions an array itself, and not only in the fields of a class."""
+    hint = plain(hint)
+    if is_array_class(hint):
+        return True
+    if isinstance(hint, type) and not is_tree_class(hint):
+        return False
+    return any(says_shape(child) for child in children(hint))
+
+
 def is_protocol(cls: type) -> bool:
     """Whether `cls` is itself a protocol (and not a class that implements one)."""
     return bool(getattr(cls, "_is_protocol", False))

@@ -48,13 +48,7 @@ class Function:
     def span(self, parameter: str) -> Span | None:
         """Where the annotation of a parameter (or the return) begins; to the end of its first line."""
         annotation = self._annotation(parameter.partition("[")[0].partition(".")[0])
-        if annotation is None:
-            return None
-        line = linecache.getline(self.file, annotation.lineno).rstrip("\n")
-        column = _column(line, annotation.col_offset)
-        one_line = annotation.end_lineno == annotation.lineno and annotation.end_col_offset is not None
-        end = _column(line, annotation.end_col_offset or 0) if one_line else len(line)
-        return Span(self.file, annotation.lineno, column, end)
+        return None if annotation is None else span_of(self.file, annotation)
 
     def _annotation(self, parameter: str) -> ast.expr | None:
         if parameter == "return":
@@ -68,6 +62,15 @@ class Function:
             arguments.kwarg,
         ]
         return next((a.annotation for a in every if a is not None and a.arg == parameter), None)
+
+
+def span_of(file: str, annotation: ast.expr) -> Span:
+    """Where an annotation stands; to the end of its first line."""
+    line = linecache.getline(file, annotation.lineno).rstrip("\n")
+    column = _column(line, annotation.col_offset)
+    one_line = annotation.end_lineno == annotation.lineno and annotation.end_col_offset is not None
+    end = _column(line, annotation.end_col_offset or 0) if one_line else len(line)
+    return Span(file, annotation.lineno, column, end)
 
 
 def _column(line: str, offset: int) -> int:

@@ -20,6 +20,7 @@ from typedfilter.check.trials.keys import concern, reuse
 from typedfilter.check.trials.letters import letters_of, multiples
 from typedfilter.check.trials.subject import Subject
 from typedfilter.check.trials.verdict import Verdict, verdict_of
+from typedfilter.check.trials.watched import wrong_local
 
 _GOOD = ("proved", "checked")
 _ROUNDS = 6
@@ -33,8 +34,18 @@ def verdict_on(subject: Subject, plan: Plan, keys: bool = True) -> Verdict:
     Raises:
         UnbuildableError: a value can't be made, and no guess helps.
     """
-    verdict = _verdict_on(subject, plan)
+    verdict = _with_locals(_verdict_on(subject, plan))
     return _with_keys(verdict) if keys and verdict.status in _GOOD else verdict
+
+
+def _with_locals(verdict: Verdict) -> Verdict:
+    """The verdict, unless a local is not what it is annotated with; nobody is blamed for a guess."""
+    for tried in verdict.tried if verdict.status in _GOOD and not verdict.guessed else ():
+        if tried.problem is None and tried.good:
+            decisive = wrong_local(tried)
+            if decisive is not None:
+                return Verdict("failed", verdict.tried, decisive)
+    return verdict
 
 
 def _with_keys(verdict: Verdict) -> Verdict:

@@ -10,7 +10,6 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from typedfilter._reading.forms import is_array_class, is_tree_class, plain
 from typedfilter._reading.plan import plan_of
 from typedfilter.check.inputs import classes, layout, types
 from typedfilter.check.inputs.signature import of_class
@@ -38,20 +37,10 @@ def is_annotated(subject: Subject) -> bool:
     except AnnotationError:
         return True  # what is wrong with it is to be reported
     own = [p.hint.type for p in plan.params if p.hint.annotated]
-    if any(map(_says_shape, (*own, plan.returns.type))):
+    if any(map(types.says_shape, (*own, plan.returns.type))):
         return True
     returned = of_class(plan.returns, subject.cls).type
     return any(True for _ in types.arrays_in(returned))
-
-
-def _says_shape(hint: Any) -> bool:
-    """Whether an annotation mentions an array itself, and not only in the fields of a class."""
-    hint = plain(hint)
-    if is_array_class(hint):
-        return True
-    if isinstance(hint, type) and not is_tree_class(hint):
-        return False
-    return any(_says_shape(child) for child in types.children(hint))
 
 
 def judge(subject: Subject, keys: bool = True) -> Result:
@@ -122,7 +111,7 @@ def _result(base: Result, verdict: Verdict, where: source.Function | None) -> Re
         sizes=named(tried.sizes),
         good_sizes=named(tried.good[0]) if tried.good else {},
         case=_case_text(tried),
-        span=blamed,
+        span=problem.span or blamed,
         frame=problem.frame,
     )
 

@@ -18,7 +18,7 @@ import jax
 
 from typedfilter._compat import UNBOUND_AXIS
 from typedfilter._values.code import is_installed
-from typedfilter.check.report.results import Frame
+from typedfilter.check.report.results import Frame, Span
 from typedfilter.check.trials.compare import MismatchError, StubError
 from typedfilter.errors import TypedFilterError
 
@@ -39,7 +39,8 @@ class Problem:
     """Why a trial failed.
 
     Attributes:
-        kind: `return`: the result is wrong; `argument`: a check inside says so; `trace`: something raised.
+        kind: `return`: the result is wrong; `local`: an annotated local is; `argument`: a check inside says
+            so; `trace`: something raised.
         message: one sentence or a few lines.
         expected, found: where the kind is not `trace`.
         parameter: whose annotation does not hold; `return`, or empty where none is to blame.
@@ -55,6 +56,7 @@ class Problem:
         unbound: the mapped axis that it needs to be inside of.
         lacking: the class whose instance lacks an attribute, and the name of that.
         needs: the module that could not be found.
+        span: the annotation of a local that does not hold.
     """
 
     kind: str
@@ -73,6 +75,7 @@ class Problem:
     unbound: str = ""
     lacking: tuple[type, str] | None = None
     needs: str = ""
+    span: Span | None = None
 
     def is_like(self, other: Problem) -> bool:
         """Whether the two are the same mistake, seen at other sizes."""
