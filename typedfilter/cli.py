@@ -44,6 +44,10 @@ COMMANDS = {
         "typedfilter.check.shapes_command",
         "print the source of annotated functions with the shapes of their locals beside each line",
     ),
+    "lsp": Command(
+        "typedfilter.check.lsp_command",
+        "serve an editor over stdin and stdout: mistakes of shapes as diagnostics, shapes as inlay hints",
+    ),
     "explain": Command(
         "typedfilter.explain.command",
         "print what happens to each parameter of a function under its transforms, and why",

@@ -207,6 +207,11 @@ def test_a_local_is_compared_with_its_annotation_and_a_mismatch_told_below(shape
     )
 
 
+@pytest.mark.parametrize(("quoted", "status"), [("Float[Array, 'k']", 1), ("Unknown", 0)])
+def test_an_annotation_in_quotes_is_compared_if_it_can_be_read(shapes, quoted, status):
+    assert shapes(LOCAL.replace('Float[Array, "k"]', f'"{quoted}"'))[0] == status
+
+
 def test_annotations_of_locals_that_hold_are_no_mistakes_whatever_names_they_bind(shapes):
     assert shapes(LOCAL.replace('g: Float[Array, "k"]', 'g: Float[Array, "n"]'))[0] == 0
 

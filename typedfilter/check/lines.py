@@ -224,6 +224,8 @@ def _hint(statement: ast.AnnAssign, frame: FrameType) -> Any:
     try:
         text = compile(ast.Expression(statement.annotation), frame.f_code.co_filename, "eval")
         hint = eval(text, frame.f_globals, dict(frame.f_locals))
+        if isinstance(hint, str):  # quotes are common around what ruff takes for forward references
+            hint = eval(hint, frame.f_globals, dict(frame.f_locals))
         return hint if types.says_shape(hint) else None
     except Exception:  # a name that only type checkers know, or a form that is none of ours
         return None
