@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -196,3 +197,10 @@ def trace_contexts() -> dict[str, object]:
 def says_leak(error: BaseException) -> bool:
     """Whether `jax.checking_leaks` found a tracer that outlives its trace."""
     return text_of(error).startswith("Leaked ")
+
+
+def scan_constants(params: Mapping[str, Any]) -> int:
+    """How many operands of a `scan` in a jaxpr every step is given whole; from JAX 0.11 on, trees say so."""
+    if "num_consts" in params:
+        return int(params["num_consts"])
+    return len(params["ft_in"].unpack()[0])

@@ -42,6 +42,7 @@ LOOPS = {"cond_fun", "body_fun", "init_val", "init", "xs", "lower", "upper", "pr
 POSITIONAL = FIRST | LOOPS | {"index", "branches", "elems", "tangents"}
 
 # For each of ours: its counterpart, and the options of that which it has not, with the reason.
+INNER = "tells JAX which tangents are zero, or what to save: here `None` and stop_gradient say the first"
 COUNTERPARTS: dict[str, tuple[Callable[..., Any], dict[str, str]]] = {
     "filter_jit": (
         jax.jit,
@@ -74,8 +75,8 @@ COUNTERPARTS: dict[str, tuple[Callable[..., Any], dict[str, str]]] = {
     "filter_jacrev": (jax.jacrev, {"argnums": BY_ANNOTATION}),
     "filter_hessian": (jax.hessian, {"argnums": BY_ANNOTATION}),
     "filter_jvp": (jax.jvp, {"has_aux": AS_PYTREE}),
-    "filter_vjp": (jax.vjp, {"reduce_axes": GONE}),
-    "filter_linearize": (jax.linearize, {}),
+    "filter_vjp": (jax.vjp, {"reduce_axes": GONE, "in_nzs": INNER, "saveable_args": INNER}),
+    "filter_linearize": (jax.linearize, {"in_nzs": INNER}),
     "filter_custom_jvp": (
         jax.custom_jvp,
         {"nondiff_argnums": BY_KIND, "nondiff_argnames": BY_KIND},

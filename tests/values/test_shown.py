@@ -135,6 +135,7 @@ def test_modules_of_other_libraries_inside_can_be_opened_too():
     assert "weight = f32[3,2]" in texts_of(shown._repr_html_())
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of NumPy, for treescope
 def test_treescope_is_given_the_fields():
     treescope = pytest.importorskip("treescope")
     with treescope.active_autovisualizer.set_scoped(None):

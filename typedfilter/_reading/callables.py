@@ -61,7 +61,7 @@ def signature_of(fn: Any) -> Signature | None:
 def says(fn: Any) -> bool:
     """Whether a wrapper has said itself how it is called, by a `__signature__` that is no copy."""
     said = getattr(fn, "__dict__", {}).get("__signature__")
-    return said is not None and said is not getattr(fn.__wrapped__, "__signature__", None)
+    return said is not None and said != getattr(fn.__wrapped__, "__signature__", None)
 
 
 def _of_code(fn: types.FunctionType) -> Signature:
@@ -78,7 +78,12 @@ def _of_code(fn: types.FunctionType) -> Signature:
 
 def _copies_annotations(fn: Any) -> bool:
     """Whether the annotations of a wrapper are those of what it wraps, as `functools.wraps` copies them."""
-    return dict(annotations_of(fn)) == dict(annotations_of(fn.__wrapped__))
+    own = dict(annotations_of(fn))
+    while is_wrapper(fn):  # a transform in between may show fewer
+        fn = fn.__wrapped__
+        if own == dict(annotations_of(fn)):
+            return True
+    return False
 
 
 def told(fn: Any) -> Signature | None:

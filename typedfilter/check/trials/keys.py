@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 
+from typedfilter._compat import scan_constants
 from typedfilter.check.inputs import types as _types
 from typedfilter.check.report.results import Frame
 from typedfilter.check.trials import trial
@@ -187,7 +188,7 @@ def _is_consumed_in(jaxpr: Any, var: Any) -> bool:
 def _loops_over(equation: Any, position: int) -> bool:
     """Whether each step of a loop is given the same key."""
     if equation.primitive.name == "scan":
-        return position < int(equation.params["num_consts"])
+        return position < scan_constants(equation.params)
     if equation.primitive.name == "while":
         return position < int(equation.params["cond_nconsts"]) + int(equation.params["body_nconsts"])
     return False
