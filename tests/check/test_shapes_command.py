@@ -252,9 +252,10 @@ def test_a_local_that_holds_a_model_has_dimensions_of_its_own(shapes):
         class Layer:
             weight: Float[Array, "o i"]
 
-        def f(a: Layer, b: Layer, x: Float[Array, "n"]) -> Float[Array, "n"]:
-            first: Layer = a
-            second: tuple[Layer, Float[Array, "n"]] = (b, x)
+        def f(x: Float[Array, "n"]) -> Float[Array, "n"]:
+            first: Layer = Layer(x[:, None])
+            second: tuple[Layer, Float[Array, "n"]] = (Layer(x[None]), x)
+            third: Layer = Layer(jnp.outer(x[1:], x))
             return x
     """
     assert shapes(source, target="model.py::f")[0] == 0
@@ -346,6 +347,24 @@ def test_comments_that_do_not_fit_the_terminal_go_below(shapes, monkeypatch):
 )
 def test_a_target_that_does_not_exist_is_one_line_and_status_2(shapes, target, said):
     assert shapes("def f(): ...", target=target) == (2, "", f"typedfilter shapes: {said}\n")
+
+
+def test_what_the_file_writes_to_stdout_is_not_in_the_answer(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    text = 'import os\nprint("noise")\nos.write(1, b"noise")\n'
+    (tmp_path / "model.py").write_text(HEAD.lstrip() + text + textwrap.dedent(LOCAL))
+    main(["shapes", "model.py", "--format", "json"])
+    assert json.loads(capfd.readouterr().out)["functions"][0]["function"] == "f"
+
+
+def test_settings_that_are_not_understood_are_one_line_and_status_2(shapes, tmp_path):
+    (tmp_path / "pyproject.toml").write_text("[tool.typedfilter]\nstrict = 3\n")
+    status, text, err = shapes(LOCAL)
+    assert (status, text) == (2, "")
+    assert err == (
+        "typedfilter shapes: the settings can't be used: "
+        f"{tmp_path / 'pyproject.toml'}: `strict` of [tool.typedfilter] is 3, not true or false\n"
+    )
 
 
 def test_a_function_that_can_not_be_judged_says_why(shapes):

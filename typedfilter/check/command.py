@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         print("typedfilter check: nothing to check: name files, folders or modules,", file=sys.stderr)
         print("  or list them as `paths` under [tool.typedfilter] in pyproject.toml", file=sys.stderr)
         return 2
-    with Progress() as progress, _stdout_for_the_report():
+    with Progress() as progress, stdout_for_the_report():
         try:
             examples_from(settings.examples)
         except Exception as error:  # whatever the user's module does
@@ -98,7 +98,7 @@ def _status(report: Report, strict: bool, least: float) -> int:
 
 
 @contextlib.contextmanager
-def _stdout_for_the_report() -> Generator[None]:
+def stdout_for_the_report() -> Generator[None]:
     """What is written to the descriptor itself (by programs that user code starts) goes to stderr, too."""
     sys.stdout.flush()
     try:

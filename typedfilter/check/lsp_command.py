@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
-_PATIENCE = 120.0  # seconds for one file
+_PATIENCE = 30.0  # seconds for one look at a file
 _NO_SUCH_METHOD = -32601
 _ERROR = 1  # severities of the protocol
 _ON_SAVE_ONLY = {"openClose": True, "save": True, "change": 0}
@@ -101,8 +101,11 @@ class Server:
         if path is None or not path.is_file():
             return
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-        self._hints[uri] = list(_hints(_answer_of("shapes", path), lines))
-        self._publish(uri, list(_diagnostics(_answer_of("check", path), path, lines)))
+        found = _answer_of("shapes", path)
+        self._hints[uri] = list(_hints(found, lines))
+        if not found["errors"]:
+            found = _answer_of("check", path)
+        self._publish(uri, list(_diagnostics(found, path, lines)))
 
     def _close(self, params: Any) -> None:
         uri = params["textDocument"]["uri"]

@@ -14,9 +14,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from typedfilter.check import find, replay
+from typedfilter.check import settings as _settings
+from typedfilter.check.command import stdout_for_the_report
 from typedfilter.check.report import listing as _listing
 from typedfilter.check.report.listing import Listing
 from typedfilter.check.report.results import Unreadable
+from typedfilter.check.run import examples_from
 
 _WIDTH = 100  # where there is no terminal
 
@@ -34,7 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trace, print the listings on stdout, return the exit status."""
-    with contextlib.redirect_stdout(sys.stderr):  # user code prints what it likes
+    # User code prints what it likes: stdout is for the listing.
+    with contextlib.redirect_stdout(sys.stderr), stdout_for_the_report():
+        try:
+            examples_from(_settings.read(Path.cwd()).examples)
+        except Exception as error:  # of the settings, or whatever the user's module does
+            print(f"typedfilter shapes: the settings can't be used: {error}", file=sys.stderr)
+            return 2
         found = list(_listings(args.target))
     listings = [one for one in found if isinstance(one, Listing)]
     unreadable = [one for one in found if isinstance(one, Unreadable)]
