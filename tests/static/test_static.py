@@ -140,6 +140,30 @@ def test_good_programs_raise_no_false_alarm(checker: str, shared: Path):
     assert {name: said for name, said in alarms.items() if name not in FALSE_ALARMS[checker]} == {}
 
 
+# Of loops and branches: wrong programs that a checker does not see, and right ones that it takes for wrong.
+LOOPS = HERE / "check_control_flow.py"
+MISSED = {
+    "ty": {"filter_cond"},
+    "pyrefly": set(),
+    "zuban": set(),
+}  # ty does not compare operands with a predicate
+ALARMS = {"ty": set(), "pyrefly": {"def bare("}, "zuban": {"assert_type(linear,"}}
+
+
+@pytest.mark.parametrize("checker", MISSED)
+def test_loops_and_branches_are_typed_for_the_checkers_without_ignores_too(checker: str, tmp_path: Path):
+    text = re.sub(r"  # type: ignore.*", "", LOOPS.read_text())
+    (tmp_path / "loops.py").write_text(text)
+    lines = dict(enumerate(text.splitlines(), 1))
+    first = next(number for number, line in lines.items() if line == "def rejected() -> None:")
+    wrong = {n for n, line in lines.items() if n > first and line.startswith("    filter_")}
+    found = {report.line for report in checkers.CHECKERS[checker](tmp_path)}
+    missed, alarms = ({lines[n].strip() for n in some} for some in (wrong - found, found - wrong))
+    assert {line for line in missed if not line.startswith(tuple(MISSED[checker]) or ("-",))} == set()
+    assert {line for line in alarms if not line.startswith(tuple(ALARMS[checker]) or ("-",))} == set()
+    assert len(wrong & found) >= 12
+
+
 @pytest.mark.parametrize("checker", checkers.CHECKERS)
 def test_nothing_is_reported_around_the_counted_programs(checker: str, shared: Path):
     inside = {
