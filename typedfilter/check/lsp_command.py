@@ -149,7 +149,7 @@ def _diagnostics(found: Mapping[str, Any], path: Path, lines: list[str]) -> Iter
         if span is not None:
             yield _diagnostic(span["line"], lines, text, span["column"] - 1, span["end_column"] - 1)
         else:
-            here = frame if frame and Path(frame["file"]).resolve() == path.resolve() else result
+            here: Any = frame if frame and Path(frame["file"]).resolve() == path.resolve() else result
             yield _diagnostic(here["line"], lines, text)
 
 
