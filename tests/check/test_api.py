@@ -190,3 +190,12 @@ def test_results_are_values():
     first, second = check_shapes(sound).results[0], check_shapes(sound).results[0]
     assert first == second
     assert dataclasses.replace(first, status="failed") != second
+
+
+def test_a_prompt_shows_the_report():
+    def doubled(x: Float[Array, "n"]) -> Float[Array, "n"]:
+        return x * 2
+
+    report = check_shapes(doubled)
+    assert repr(report) == str(report)
+    assert "proved" in repr(report)

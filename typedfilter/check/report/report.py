@@ -11,7 +11,7 @@ from typedfilter.check.report.results import Result, Status, Unreadable
 _WORST_FIRST: tuple[Status, ...] = ("failed", "skipped", "checked", "proved")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Report:
     """All verdicts, in the order of the files and of the lines in them."""
 
@@ -56,3 +56,5 @@ class Report:
         if len(self) == 1 and not self.unreadable:
             return text.plain(text.result_lines(self.results[0]))
         return text.plain(text.lines(self.results, self.unreadable))
+
+    __repr__ = __str__  # what a prompt shows of `check_shapes(f)`
