@@ -58,6 +58,7 @@ _STYLE = (
     ".typedfilter details{margin-left:1.2em}.typedfilter>details{margin-left:0}"
     ".typedfilter summary{cursor:pointer}.typedfilter div{margin-left:2.4em}"
     ".typedfilter small{opacity:.7}"
+    ".typedfilter table{color:inherit;font:inherit;border-collapse:collapse}"
     ".typedfilter td,.typedfilter th"
     "{text-align:left;padding:0 .8em;border-bottom:1px solid rgba(128,128,128,.3)}"
     "</style>"
