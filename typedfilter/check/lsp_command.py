@@ -54,7 +54,7 @@ class Server:
     """What is known of the files that are open in the editor."""
 
     def __init__(self, out: BinaryIO) -> None:
-        self.is_shut_down = False
+        self.is_shut_down: bool = False
         self._out = out
         self._hints: dict[str, list[dict[str, Any]]] = {}
 
