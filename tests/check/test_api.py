@@ -199,3 +199,12 @@ def test_a_prompt_shows_the_report():
     report = check_shapes(doubled)
     assert repr(report) == str(report)
     assert "proved" in repr(report)
+
+
+@pytest.mark.skipif(jax.__version_info__ < (0, 8), reason="this release's symbols don't divide a product")
+def test_a_number_that_divides_a_dimension_is_tried_with_its_multiples():
+    def by_heads(x: Float[Array, "b d"], n_heads: int) -> Float[Array, "b d"]:
+        b, d = x.shape
+        return x.reshape(b, n_heads, d // n_heads).reshape(b, d)
+
+    assert "where d is a multiple of 3; for all sizes; with n_heads=3" in str(check_shapes(by_heads))

@@ -28,7 +28,7 @@ def gram(size: int, x: Float[Array, "size"]) -> Float[Array, "{size} {size}"]:
     return jnp.zeros((size, size)) + x
 
 
-# checked: where d is a multiple of 3; for all sizes; with n_heads=3
+# checked: with n_heads=3
 def by_heads(x: Float[Array, "b d"], n_heads: int) -> Float[Array, "b d"]:
     b, d = x.shape
     return x.reshape(b, n_heads, d // n_heads).reshape(b, d)
