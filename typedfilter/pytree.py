@@ -21,7 +21,7 @@ from typedfilter._reading.hints import Hint, class_hints
 from typedfilter._reading.roles import Role
 from typedfilter._reading.text import show
 from typedfilter._values.keys import Interned, intern, static_problem
-from typedfilter._values.shown import model_html, model_text
+from typedfilter._values.shown import shown_by_default
 from typedfilter.errors import AnnotationError, PytreeError, StaticArgumentError
 
 __all__ = ["is_pytree_dataclass", "pytree_dataclass"]
@@ -94,12 +94,7 @@ def is_pytree_dataclass(cls: type) -> bool:
 def _pytree_dataclass(options: dict[str, bool], cls: type[T]) -> type[T]:
     own_repr = "__repr__" in vars(cls) or not options.get("repr", True)
     made: Any = dataclasses.dataclass(**options)(cls)
-    if not own_repr:
-        made.__repr__ = _short_repr
-    if not hasattr(made, "_repr_html_"):
-        made._repr_html_ = _html
-    if not hasattr(made, "__treescope_repr__"):
-        made.__treescope_repr__ = _treescope
+    shown_by_default(made, own_repr=own_repr)
     names = [field.name for field in dataclasses.fields(made)]
     hints = class_hints(made)
     static = tuple(name for name in names if hints[name].static_marker)
@@ -114,30 +109,6 @@ def _pytree_dataclass(options: dict[str, bool], cls: type[T]) -> type[T]:
         made.__getstate__ = _state_without_cache
     _register(made, [name for name in names if name not in static])
     return made  # type: ignore[no-any-return]  # a dataclass made of cls
-
-
-def _short_repr(self: Any) -> str:
-    """Arrays by dtype and shape, functions by name: `Layer(weight=f32[2,3], activation=<function relu>)`."""
-    return model_text(self)
-
-
-def _html(self: Any) -> str:
-    """What a notebook shows: every subtree can be opened, and says how many parameters it has."""
-    return model_html(self)
-
-
-def _treescope(self: Any, path: str | None, subtree_renderer: Any) -> Any:
-    """What treescope shows; treescope itself calls this."""
-    from treescope import repr_lib
-
-    fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.repr}
-    return repr_lib.render_object_constructor(
-        object_type=type(self),
-        attributes=fields,
-        path=path,
-        subtree_renderer=subtree_renderer,
-        roundtrippable=True,
-    )
 
 
 def _is_managed(cls: Any, name: str) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 
 from typedfilter._values.text import describe, size_text
 
-__all__ = ["model_html", "model_text", "page", "shown_leaf"]
+__all__ = ["model_html", "model_text", "page", "shown_by_default", "shown_leaf"]
 
 _WIDTH = 88
 _LOCAL = re.compile(r"[\w.<>]+\.<locals>\.(?=\w+\()")  # where a class of a function was defined
@@ -110,3 +110,37 @@ def _counts(node: Any) -> str:
 def _brief(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 3]}..."
+
+
+def shown_by_default(cls: Any, *, own_repr: bool) -> None:
+    """Give a dataclass its short text, its page and its tree in treescope, where it has none of its own."""
+    if not own_repr:
+        cls.__repr__ = _short_repr
+    if not hasattr(cls, "_repr_html_"):
+        cls._repr_html_ = _html
+    if not hasattr(cls, "__treescope_repr__"):
+        cls.__treescope_repr__ = _treescope
+
+
+def _short_repr(self: Any) -> str:
+    """Arrays by dtype and shape, functions by name: `Layer(weight=f32[2,3], activation=<function relu>)`."""
+    return model_text(self)
+
+
+def _html(self: Any) -> str:
+    """What a notebook shows: every subtree can be opened, and says how many parameters it has."""
+    return model_html(self)
+
+
+def _treescope(self: Any, path: str | None, subtree_renderer: Any) -> Any:
+    """What treescope shows; treescope itself calls this."""
+    from treescope import repr_lib
+
+    fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.repr}
+    return repr_lib.render_object_constructor(
+        object_type=type(self),
+        attributes=fields,
+        path=path,
+        subtree_renderer=subtree_renderer,
+        roundtrippable=True,
+    )
