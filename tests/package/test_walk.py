@@ -87,13 +87,13 @@ def again(made: Any, *args: Any) -> Callable[[], Any]:
 
 
 WALKS: dict[str, tuple[Callable[[], Callable[[], Any]], int, int]] = {
-    "decorate, filter_jit": (lambda: jitted, 7, 65),
-    "first call": (lambda: first(jitted(), X, Y, 0.1), 7, 120),
+    "decorate, filter_jit": (lambda: jitted, 7, 40),
+    "first call": (lambda: first(jitted(), X, Y, 0.1), 7, 52),
     "second call": (lambda: again(jitted(), X, Y, 0.1), 1, 0),
-    "a wrong shape": (lambda: first(jitted(), X, X, 0.1), 8, 135),
-    "decorate, filter_grad": (lambda: gradient, 8, 60),
+    "a wrong shape": (lambda: first(jitted(), X, X, 0.1), 8, 70),
+    "decorate, filter_grad": (lambda: gradient, 8, 25),
     "each call of a gradient": (lambda: again(gradient(), Y, Y), 6, 32),
-    "decorate, filter_vmap": (lambda: mapped, 8, 65),
+    "decorate, filter_vmap": (lambda: mapped, 8, 32),
     "each call of a map": (lambda: again(mapped(), X, X), 6, 32),
 }
 

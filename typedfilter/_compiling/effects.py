@@ -12,7 +12,7 @@ from typedfilter._compiling.packing import taken_leaves
 from typedfilter._placing.places import places_text
 from typedfilter._placing.shardings import in_shardings
 from typedfilter._reading.fields import says_arrays_only
-from typedfilter._reading.plan import Param, Plan
+from typedfilter._reading.plan import POSITIONAL, Param, Plan
 from typedfilter._reading.roles import Role
 from typedfilter._values.leaves import stands_for_array, struct_of
 from typedfilter._values.trees import flatten
@@ -43,6 +43,23 @@ class Donated:
     def __call__(self, place: int | str) -> bool:
         """Whether the arrays of the argument at a position, or of that name, are donated."""
         param = self.plan.positional(place) if isinstance(place, int) else self.plan.keyword(place)
+        return self._donates(place, param)
+
+    def of_call(self, count: int, names: tuple[str, ...]) -> list[bool]:
+        """The same for each argument of a call with so many by position, and these by name."""
+        params = [param for _, param in self.plan.layout(count, names)]
+        return list(map(self._donates, (*range(count), *names), params))
+
+    def names(self) -> tuple[str, ...]:
+        """The parameters that take what is donated."""
+        by_position = (*POSITIONAL, Parameter.VAR_POSITIONAL)
+        first = [param for param in self.plan.params if param.kind in by_position]
+        others = [param for param in self.plan.params if param.kind not in by_position]
+        places = (*range(len(first)), *(param.name for param in others))
+        given = zip(places, (*first, *others), strict=True)
+        return tuple(param.name for place, param in given if self._donates(place, param))
+
+    def _donates(self, place: int | str, param: Param | None) -> bool:
         if param is None or param.hint.donate or (isinstance(place, int) and place < self.bound):
             return param is not None and (param.hint.donate or (place == 0 and self._donates_itself))
         return self._by_option(param) and not (self._keeps_first(param) and place == self.bound)

@@ -30,7 +30,6 @@ from typedfilter._compiling.modes import (
     array_types,
     is_left_out,
     mode_of,
-    needs_a_look,
     passed_by_name,
 )
 from typedfilter._compiling.packing import Packer, pack
@@ -150,7 +149,7 @@ class Engine:
         name, and what is left to its default, is not mapped as a positional argument is.
         """
         signature = callables.ANYTHING if self.as_written else self.plan.signature
-        looks = [p.name for p in self.plan.params if needs_a_look(p) or p.name in self.left_out]
+        looks = [*(param.name for param in self.plan.seen_by_class()), *self.left_out]
         by_type = frozenset(signature.parameters if self.as_written else looks)
         call = write_shim(
             signature,
@@ -180,21 +179,8 @@ class Engine:
 
     def _guarded(self, signature: inspect.Signature) -> tuple[str, ...]:
         """The parameters that take what may have been donated before."""
-        places: list[int | str] = [*range(len(self.plan.positionals) + 1), *signature.parameters]
-        if self.as_written:
-            return tuple(signature.parameters) if any(map(self._may_donate, places)) else ()
-        positional = [p.name for p in self.plan.positionals]
-        return tuple(
-            name
-            for name in signature.parameters
-            if self._may_donate(positional.index(name) if name in positional else name)
-        )
-
-    def _may_donate(self, place: int | str) -> bool:
-        star = self.plan.var_positional
-        if star is None and isinstance(place, int) and place >= len(self.plan.positionals):
-            return False
-        return self.donates(len(self.plan.positionals) if star is not None and place == star.name else place)
+        donated = self.donates.names()
+        return tuple(signature.parameters) if self.as_written and donated else donated
 
     # ------------------------------------------------------------------------------ patterns and programs
 
@@ -265,13 +251,13 @@ class Engine:
         return self.placement.for_jit(len(pattern.positional), pattern.names, whole, moves)
 
     def jit_options(self, pattern: Pattern, places: ForJit, names: tuple[str, ...]) -> dict[str, Any]:
-        first = len(pattern.positional) - len(names)
-        donates = [*map(self.donates, range(first)), *map(self.donates, names)]
+        donates = self.donates.of_call(len(pattern.positional) - len(names), (*names, *pattern.names))
+        by_name = dict(zip(pattern.names, donates[len(pattern.positional) :], strict=True))
         options: dict[str, Any] = {
             "static_argnums": pattern.at(*STATIC_MODES),
             "static_argnames": pattern.named(*STATIC_MODES),
             "donate_argnums": tuple(i for i in pattern.at(Mode.TRACED, Mode.PACKED) if donates[i]),
-            "donate_argnames": tuple(n for n in pattern.named(Mode.TRACED, Mode.PACKED) if self.donates(n)),
+            "donate_argnames": tuple(n for n in pattern.named(Mode.TRACED, Mode.PACKED) if by_name[n]),
             "inline": self.options.inline,
             "keep_unused": self.options.keep_unused,
             "compiler_options": dict(self.options.compiler),

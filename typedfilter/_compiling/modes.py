@@ -16,7 +16,7 @@ from typedfilter._compat import NAMED_STATICS_ARE_EXACT
 from typedfilter._compiling.packing import IsArrayType, every_type
 from typedfilter._compiling.tokens import is_raw
 from typedfilter._reading.fields import is_array_only, may_hold_static
-from typedfilter._reading.hints import Hint, role_of
+from typedfilter._reading.hints import Hint
 from typedfilter._reading.plan import Binding, Param, Plan
 from typedfilter._reading.roles import Role
 from typedfilter._values.keys import static_problem
@@ -29,9 +29,7 @@ __all__ = [
     "Pattern",
     "array_types",
     "is_left_out",
-    "is_open",
     "mode_of",
-    "needs_a_look",
     "passed_by_name",
     "struct_or_array_type",
 ]
@@ -78,16 +76,6 @@ class Pattern:
 def struct_or_array_type(cls: type) -> bool | None:
     """As `leaf_is_array_type`, for calls that need no data: `jax.ShapeDtypeStruct` counts too."""
     return True if issubclass(cls, jax.ShapeDtypeStruct) else leaf_is_array_type(cls)
-
-
-def is_open(hint: Hint) -> bool:
-    """Whether an annotation leaves to the class of the argument how it travels."""
-    return hint.role is Role.AUTO or (hint.role is Role.TRACED and role_of(hint.type) is Role.AUTO)
-
-
-def needs_a_look(param: Param) -> bool:
-    """Whether the class of the argument is a part of what a program is found by."""
-    return param.variadic or param.hint.role is Role.STATIC or is_open(param.hint)
 
 
 def array_types(param: Param | None, structs: bool = False) -> IsArrayType:
@@ -150,7 +138,7 @@ def _stays(leaf: Any, donated: bool, numbers: bool) -> bool:
 
 def _may_hold_static(hint: Hint, value: Any) -> bool:
     """Whether arguments of this class may hold what a field keeps static, although they are `Traced`."""
-    if not is_open(hint) or jax.tree_util.all_leaves([value]):
+    if not hint.is_open or jax.tree_util.all_leaves([value]):
         return False
     return may_hold_static(hint.type, value)
 

@@ -11,7 +11,7 @@ import dataclasses
 import enum
 import types
 import weakref
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
 import jax
@@ -47,8 +47,9 @@ class Leaf:
     ref: Callable[[], Any] | None = None
 
     @classmethod
-    def of(cls, leaf: Any) -> Leaf:
-        if is_passed(leaf):
+    def of(cls, leaf: Any, passed: bool) -> Leaf:
+        """A leaf, of which `is_passed` says whether it goes through JAX."""
+        if passed:
             return cls("", aval=jax.typeof(leaf))
         if _is_atomic(leaf):
             return cls(safe_repr(leaf, _SHOWN), key=(type(leaf), exact_key(leaf)))
@@ -113,16 +114,18 @@ class Trace:
 
     @classmethod
     def of(cls, plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Trace:
+        given = plan.arguments(args, kwargs)
+        flat = [jax.tree_util.tree_flatten_with_path(value) for _, _, value in given]
+        passed = iter(list(map(is_passed, [leaf for pairs, _ in flat for _, leaf in pairs])))
         arguments = {
-            name: _argument(None if param is None else param.hint, value)
-            for name, param, value in plan.arguments(args, kwargs)
+            name: _argument(None if param is None else param.hint, *parts, passed)
+            for (name, param, _), parts in zip(given, flat, strict=True)
         }
         return cls(arguments, trace_contexts())
 
 
-def _argument(hint: Hint | None, value: Any) -> Argument:
-    pairs, treedef = jax.tree_util.tree_flatten_with_path(value)
-    leaves = {path: Leaf.of(leaf) for path, leaf in pairs}
+def _argument(hint: Hint | None, pairs: list[Any], treedef: Any, passed: Iterator[bool]) -> Argument:
+    leaves = {path: Leaf.of(leaf, next(passed)) for path, leaf in pairs}
     if len(pairs) == 1 and pairs[0][0] == ():
         return Argument(hint, leaves, None, "")
     try:

@@ -132,7 +132,7 @@ def _targets(
 ) -> list[Any]:
     """The place of each leaf."""
     if said.places is None:
-        return [mark.place for mark in leaf_marks(value)]
+        return [] if isinstance(value, jax.Array) else [mark.place for mark in leaf_marks(value)]
     try:
         return spread_places(said.places, value, refuse)
     except NoPrefixError:

@@ -61,6 +61,11 @@ class Hint:
         return kind_of(self.type)
 
     @property
+    def is_open(self) -> bool:
+        """Whether the annotation leaves to the class of an argument what of it are arrays."""
+        return self.role is Role.AUTO or (self.role is Role.TRACED and role_of(self.type) is Role.AUTO)
+
+    @property
     def annotated(self) -> bool:
         """Whether there is an annotation at all."""
         return self.annotation is not inspect.Parameter.empty

@@ -290,6 +290,17 @@ class Plan:
         """The parameter that takes the keyword argument `name`, `**kwargs` included; `None` if none does."""
         return self._keywords.get(name, self.var_keyword)
 
+    def seen_by_class(self) -> tuple[Param, ...]:
+        """The parameters of whose arguments a call has to look at the class: their annotations leave it open.
+
+        Of a static one too, since numbers of two classes may be equal; what `*args` takes may be anything.
+        """
+        return tuple(
+            param
+            for param in self.params
+            if param.variadic or param.hint.role is Role.STATIC or param.hint.is_open
+        )
+
     def diff_params(self) -> tuple[Param, ...]:
         """The parameters that are marked `Diff`, in order."""
         return tuple(param for param in self.params if param.hint.diff is True)

@@ -8,7 +8,6 @@ traces it, so that a compiled call pays nothing.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import inspect
 import types
@@ -21,16 +20,14 @@ import jaxtyping
 import numpy as np
 
 from typedfilter._reading import kinds
-from typedfilter._reading.dims import Dim
 from typedfilter._reading.fields import leaf_marks
 from typedfilter._reading.hints import Hint
 from typedfilter._reading.kinds import Kind
-from typedfilter._reading.plan import Param, Plan, plan_of
-from typedfilter._reading.roles import Role
+from typedfilter._reading.plan import Plan, plan_of
+from typedfilter._reading.received import Expected, Received
 from typedfilter._reading.wrappers import hands_on
 from typedfilter._shapes.bindings import RunTime
 from typedfilter._shapes.checkers import own_body
-from typedfilter._shapes.returned import returned_by
 from typedfilter._shapes.switch import Mode, check_mode, report
 from typedfilter._shapes.text import explain, explain_unbound
 from typedfilter._shapes.walk import Failure, Path, walk
@@ -104,61 +101,7 @@ def _is_body(fn: Any) -> bool:
     return True
 
 
-@dataclasses.dataclass(frozen=True)
-class _Argument:
-    """One parameter, ready to be checked."""
-
-    name: str
-    hint: Hint
-    default: Any
-    kind: Kind
-    numbers: bool  # a Python number may arrive as a scalar array
-    canonical: bool  # its leaves become JAX arrays
-    flat: bool  # it is one array or number
-    computed: bool  # an annotation such as "n+1", which has to wait until n is bound
-
-    @property
-    def useful(self) -> bool:
-        return self.kind.refuses or self.canonical
-
-
-def _argument(param: Param, eager: bool) -> _Argument:
-    traced = param.hint.role in (Role.ARRAYS, Role.TRACED)
-    kind = param.hint.kind
-    return _Argument(
-        param.name,
-        param.hint,
-        param.default,
-        kind,
-        numbers=traced or eager,
-        canonical=traced and not _numpy_only(kind),
-        flat=_is_flat(kind),
-        computed=any(dim.kind == "expression" for dim in _dims(kind)),
-    )
-
-
-def _dims(kind: Kind) -> tuple[Dim, ...]:
-    return tuple(dim for one in kind.every if isinstance(one, kinds.Array) for dim in one.dims)
-
-
-def _is_flat(kind: Kind) -> bool:
-    alternatives = kind.members if isinstance(kind, kinds.Union) else (kind,)
-    whole = (type(None), jax.Array)
-    return all(
-        isinstance(one, kinds.Array | kinds.Scalar | kinds.NumpyArray) or one.hint in whole
-        for one in alternatives
-    )
-
-
-def _numpy_only(kind: Kind) -> bool:
-    """Whether what is annotated is NumPy's arrays: those stay what they are."""
-    found = kind.every
-    classes = [one.array_type if isinstance(one, kinds.Array) else one.hint for one in found]
-    numpy = np.ndarray in classes or any(isinstance(one, kinds.NumpyArray) for one in found)
-    return numpy and jax.Array not in classes
-
-
-def _canonical_for(arg: _Argument | None, value: Any) -> Any:
+def _canonical_for(arg: Received | None, value: Any) -> Any:
     if arg is None or not arg.canonical or isinstance(value, jax.Array):
         return value
     if arg.flat:  # no container is right here: what is wrong is for the check to say
@@ -183,33 +126,31 @@ class _Checked:
 
     def __init__(self, fn: Callable[..., Any], plan: Plan, eager: bool) -> None:
         functools.update_wrapper(self, fn, updated=())
-        arguments = {param.name: _argument(param, eager) for param in plan.params}
-        by_kind: dict[Any, list[_Argument]] = {}
+        expected = Expected.of(plan, eager)
+        arguments = expected.arguments
+        by_kind: dict[Any, list[Received]] = {}
         for param in plan.params:
             by_kind.setdefault(param.kind, []).append(arguments[param.name])
         self._fn = fn
         self._plan = plan
         self._eager = eager
+        self._expected = expected
         self._positional = tuple(arg for kind in _POSITIONAL for arg in by_kind.get(kind, ()))
         self._rest = next(iter(by_kind.get(inspect.Parameter.VAR_POSITIONAL, ())), None)
         self._extra = next(iter(by_kind.get(inspect.Parameter.VAR_KEYWORD, ())), None)
         positional_only = {arg.name for arg in by_kind.get(inspect.Parameter.POSITIONAL_ONLY, ())}
         variadic = {arg.name for arg in (self._rest, self._extra) if arg is not None}
         self._named = {name: arg for name, arg in arguments.items() if name not in positional_only | variadic}
-        self._returns = plan.returns.kind
-        self._returned = returned_by(plan.params, plan.returns)
         self._canonical = any(arg.canonical for arg in arguments.values())
         self._computed = any(arg.computed for arg in arguments.values())
-        found = (self._returns, *(arg.kind for arg in arguments.values()))
-        self._formatted = any("{" in dim.text for kind in found for dim in _dims(kind))
-        self.useful = self._returns.refuses or any(arg.useful for arg in arguments.values())
+        self.useful = expected.refuses or any(arg.refuses or arg.canonical for arg in arguments.values())
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         if self._canonical:
             args, kwargs = self._canonicalised(args, kwargs)
         if check_mode() is Mode.OFF:
             return self._fn(*args, **kwargs)
-        if self._formatted:
+        if self._expected.formatted:
             return self._call_framed(args, kwargs)
         with jaxtyping.jaxtyped("context"):
             return self._call(args, kwargs)
@@ -222,14 +163,15 @@ class _Checked:
         computes = False  # with a number that is an array
         for arg, path, value in rows:
             computes = computes or (isinstance(arg.kind, kinds.Scalar) and isinstance(value, _ARRAYS))
-            if arg.kind.refuses and value is not arg.default:
+            if arg.refuses and value is not arg.default:
                 binder.numbers = arg.numbers
                 self._check(arg.kind, arg.hint, value, path, binder)
         result = self._fn(*args, **kwargs)
-        if self._returns.refuses:
-            binder.returned, (binder.numbers, binder.numpy) = True, self._returned
+        expected = self._expected
+        if expected.refuses:
+            binder.returned, (binder.numbers, binder.numpy) = True, expected.returned
             binder.numbers = binder.numbers or (self._eager and computes)
-            self._check(self._returns, self._plan.returns, result, ("return",), binder)
+            self._check(expected.returns, self._plan.returns, result, ("return",), binder)
         return result
 
     def _check(self, kind: Kind, hint: Hint, value: Any, path: Path, binder: RunTime) -> None:
@@ -242,7 +184,7 @@ class _Checked:
             error = explain_unbound(problem, self._plan.function, path[0], hint.annotation)
         report(error, self._fn, (error.function, path))
 
-    def _rows(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[tuple[_Argument, Path, Any]]:
+    def _rows(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[tuple[Received, Path, Any]]:
         """Each argument of the call, with its name. What does not bind is the function's to report."""
         for arg, value in zip(self._positional, args, strict=False):
             yield arg, (arg.name,), value

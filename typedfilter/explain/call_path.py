@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from typedfilter._compiling.modes import Mode, is_open
+from typedfilter._compiling.modes import Mode
 from typedfilter._compiling.stages import site_of
 from typedfilter._wrapping.wrapper import BoundWrapper, Wrapper
 
@@ -32,7 +32,7 @@ def path_of(wrapper: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | Non
     site, bound_args, bound_kwargs = site_of(wrapper)
     engine = site.lone_engine()  # to look at: the names in annotations may still be defined
     params = engine.plan.params
-    left_open = [param.name for param in params if is_open(param.hint)]
+    left_open = [param.name for param in params if param.hint.is_open]
     if not left_open:
         return "direct", "every argument is an array or static by its annotation"
     if not given:

@@ -16,8 +16,8 @@ import typing_extensions
 
 from typedfilter._reading.hints import Hint
 from typedfilter._reading.plan import Param, Plan
+from typedfilter._reading.received import NOTHING, Returned, returned_by
 from typedfilter._reading.roles import Role
-from typedfilter._shapes.returned import NOTHING, Returned, returned_by
 from typedfilter.check.inputs import build, classes, guesses
 from typedfilter.check.inputs.nodes import (
     ArrayNode,

@@ -1,0 +1,134 @@
+"""What the body of a function may receive and return, by what its parameters are annotated with.
+
+Read once for each function, in one go: the run-time check has only to walk values afterwards.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from typedfilter._reading import kinds
+from typedfilter._reading.dims import Dim
+from typedfilter._reading.hints import UNANNOTATED, Hint
+from typedfilter._reading.kinds import Kind
+from typedfilter._reading.plan import Param, Plan
+from typedfilter._reading.roles import Role
+
+__all__ = ["NOTHING", "Expected", "Received", "Returned", "returned_by"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Received:
+    """What may arrive at one parameter."""
+
+    name: str
+    hint: Hint
+    default: Any
+    kind: Kind
+    refuses: bool  # there are values that the annotation refuses
+    numbers: bool  # a Python number may arrive as a scalar array
+    canonical: bool  # its leaves become JAX arrays
+    flat: bool  # it is one array or number
+    computed: bool  # an annotation such as "n+1", which has to wait until n is bound
+
+
+class Returned(NamedTuple):
+    """Which arrays stand for other values in a result.
+
+    Attributes:
+        numbers: a scalar array for a number: the function computes with numbers that are traced.
+        numpy: a tracer for a NumPy array: the function computes with NumPy arrays that are traced.
+    """
+
+    numbers: bool
+    numpy: bool
+
+
+NOTHING = Returned(numbers=False, numpy=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Expected:
+    """What the body of a function may receive and return."""
+
+    arguments: dict[str, Received]
+    returns: Kind
+    returned: Returned
+    refuses: bool  # there are results that the annotation refuses
+    formatted: bool  # a dimension is named by a value of the call: "{n}"
+
+    @classmethod
+    def of(cls, plan: Plan, eager: bool) -> Expected:
+        """What a function with this plan may receive and return.
+
+        Args:
+            plan: of the function.
+            eager: a scalar array may stand for a number although nothing is traced.
+        """
+        arguments = {param.name: _received(param, eager) for param in plan.params}
+        returns = plan.returns.kind
+        found = (returns, *(arg.kind for arg in arguments.values()))
+        formatted = any("{" in dim.text for kind in found for dim in _dims(kind))
+        returned = returned_by(plan.params, plan.returns)
+        return cls(arguments, returns, returned, returns.refuses, formatted)
+
+
+def _received(param: Param, eager: bool) -> Received:
+    traced = param.hint.role in (Role.ARRAYS, Role.TRACED)
+    kind = param.hint.kind
+    return Received(
+        param.name,
+        param.hint,
+        param.default,
+        kind,
+        refuses=kind.refuses,
+        numbers=traced or eager,
+        canonical=traced and not _numpy_only(kind),
+        flat=_is_flat(kind),
+        computed=any(dim.kind == "expression" for dim in _dims(kind)),
+    )
+
+
+def _dims(kind: Kind) -> tuple[Dim, ...]:
+    return tuple(dim for one in kind.every if isinstance(one, kinds.Array) for dim in one.dims)
+
+
+def _is_flat(kind: Kind) -> bool:
+    alternatives = kind.members if isinstance(kind, kinds.Union) else (kind,)
+    whole = (type(None), jax.Array)
+    return all(
+        isinstance(one, kinds.Array | kinds.Scalar | kinds.NumpyArray) or one.hint in whole
+        for one in alternatives
+    )
+
+
+def _numpy_only(kind: Kind) -> bool:
+    """Whether what is annotated is NumPy's arrays: those stay what they are."""
+    found = kind.every
+    classes = [one.array_type if isinstance(one, kinds.Array) else one.hint for one in found]
+    numpy = np.ndarray in classes or any(isinstance(one, kinds.NumpyArray) for one in found)
+    return numpy and jax.Array not in classes
+
+
+def returned_by(params: Iterable[Param], returns: Hint = UNANNOTATED) -> Returned:
+    """What stands for what in the result of a function with these parameters.
+
+    Its own hint has a role only where a transform gives it one: loops trace all numbers, results too.
+    """
+    hints = [param.hint for param in params]
+    traced = any(hint.role is Role.TRACED or hint.diff is True for hint in hints)
+    numbers = traced or returns.role is Role.TRACED
+    return Returned(numbers, any(_takes_numpy(hint.kind) for hint in hints))
+
+
+def _takes_numpy(kind: Kind) -> bool:
+    return any(
+        isinstance(one, kinds.NumpyArray | kinds.NumpyScalar)
+        or (isinstance(one, kinds.Array) and one.array_type is not jax.Array)
+        for one in kind.every
+    )
