@@ -11,7 +11,7 @@ Put markers outermost: `Donate[Float[Array, "n"]]`, not `Float[Donate[Array], "n
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, TypeVar
+from typing import Annotated, ClassVar, TypeVar
 
 __all__ = ["AxisSpec", "Diff", "Donate", "Marker", "NoDiff", "ScanSpec", "Static", "Traced"]
 
@@ -20,38 +20,51 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True)
 class Marker:
-    """Base of the metadata objects, so that one `isinstance` finds them all."""
+    """Base of the metadata objects, so that one `isinstance` finds them all. `name` is what users write."""
+
+    name: ClassVar[str]
 
 
 @dataclasses.dataclass(frozen=True)
 class StaticMarker(Marker):
     """Metadata of `Static`."""
 
+    name: ClassVar[str] = "Static"
+
 
 @dataclasses.dataclass(frozen=True)
 class TracedMarker(Marker):
     """Metadata of `Traced`."""
+
+    name: ClassVar[str] = "Traced"
 
 
 @dataclasses.dataclass(frozen=True)
 class DonateMarker(Marker):
     """Metadata of `Donate`."""
 
+    name: ClassVar[str] = "Donate"
+
 
 @dataclasses.dataclass(frozen=True)
 class DiffMarker(Marker):
     """Metadata of `Diff`."""
+
+    name: ClassVar[str] = "Diff"
 
 
 @dataclasses.dataclass(frozen=True)
 class NoDiffMarker(Marker):
     """Metadata of `NoDiff`."""
 
+    name: ClassVar[str] = "NoDiff"
+
 
 @dataclasses.dataclass(frozen=True)
 class AxisSpec(Marker):
     """Metadata of `VmapAxis`: the axis to map over, or `None` to broadcast."""
 
+    name: ClassVar[str] = "VmapAxis"
     axis: int | None
 
 
@@ -59,7 +72,14 @@ class AxisSpec(Marker):
 class ScanSpec(Marker):
     """Metadata of `ScanAxis`: the axis to scan along, or `None` for what every step sees whole."""
 
+    name: ClassVar[str] = "ScanAxis"
     axis: int | None
+
+
+# By the kind of marker: those that are plain aliases stand here, those of an axis in `vmap_axis`.
+ALIASES: tuple[type[Marker], ...] = (StaticMarker, TracedMarker, DonateMarker, DiffMarker, NoDiffMarker)
+AXES: tuple[type[Marker], ...] = (AxisSpec, ScanSpec)
+MARKER_NAMES = tuple(marker.name for marker in (*ALIASES, *AXES))
 
 
 Static = Annotated[T, StaticMarker()]

@@ -1,19 +1,18 @@
-"""The names of markers, which the plugin of mypy lists once more: it imports nothing of the package."""
+"""The names of markers: each marker knows its own, and users write that one."""
 
 from __future__ import annotations
 
-from typedfilter import annotations
-from typedfilter._reading.names import MARKER_NAMES
+from typing import get_args
+
+import pytest
+
+import typedfilter
 from typedfilter._reading.text import show
-from typedfilter.mypy_plugin.annotations import MARKERS
+from typedfilter.annotations import ALIASES
 
 
-def test_the_reader_and_the_plugin_know_the_same_markers():
-    assert {name.rpartition(".")[2] for name in MARKERS} <= set(MARKER_NAMES)
-
-
-def test_every_marker_is_shown_by_a_name_that_the_reader_knows():
-    for name in MARKER_NAMES:
-        marker = getattr(annotations, name, None)
-        if marker is not None:
-            assert show(marker[int]) == f"{name}[int]"
+@pytest.mark.parametrize("marker", ALIASES)
+def test_a_marker_is_exported_and_shown_by_the_name_that_it_has(marker):
+    alias = getattr(typedfilter, marker.name)
+    assert get_args(alias[int]) == (int, marker())
+    assert show(alias[int]) == f"{marker.name}[int]"

@@ -337,3 +337,10 @@ def test_a_deep_copy_has_its_own_consts():
     copied = copy.deepcopy(converted)
     assert copied.consts[0] is not W
     assert jnp.array_equal(copied(W)["y"], converted(W)["y"])
+
+
+@pytest.mark.parametrize("key", [True, 1.0, jnp.float32(1).item()])
+def test_keys_of_dictionaries_without_leaves_are_told_apart_exactly(key):
+    converted = filter_closure_convert(lambda tree, x: x * 2, {1: (), 2: []}, W)
+    with pytest.raises(ShapeError, match="differs in structure"):
+        converted({key: (), 2: []}, W)

@@ -19,6 +19,7 @@ from jax.tree_util import tree_flatten
 from typedfilter._compiling.remembered import can_change, remember, seen
 from typedfilter._compiling.tokens import Content, Kept, Token, strong, weaken
 from typedfilter._reading.fields import leaf_marks
+from typedfilter._values.dictionaries import dict_paths, exact_dict_keys
 from typedfilter._values.keys import exact_key, is_self_exact, stays_equal
 from typedfilter._values.leaves import leaf_is_array_type
 from typedfilter._values.memory import InternTable
@@ -29,9 +30,7 @@ __all__ = [
     "IsArrayType",
     "Packed",
     "Packer",
-    "Step",
     "every_type",
-    "follow",
     "getter",
     "pack",
     "taken_leaves",
@@ -110,16 +109,6 @@ def unpack(value: Any) -> Any:
     return value.rest().join(value.arrays) if type(value) is Packed else value
 
 
-def follow(steps: Sequence[Step], node: Any) -> Any:
-    """What stands at the end of a way into a tree."""
-    for step in steps:
-        node = step(node)
-    return node
-
-
-Step = Callable[[Any], Any]
-
-
 class _Layout:
     """Where the arrays of one structure are, and the live static parts of it."""
 
@@ -146,7 +135,7 @@ class _Layout:
         self.take_others = getter(self.others_at)
         self.inexact = [not is_self_exact(kind) for kind in key[1] if kind is not None]
         self.exact = not any(self.inexact)
-        self.dicts = _dict_paths(tree)
+        self.dicts = dict_paths(tree)
         paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
         self.names = [jax.tree_util.keystr(paths[i]).removeprefix(".") for i in self.taken_at]
         self.parts: InternTable[StaticPart] = InternTable()
@@ -187,7 +176,7 @@ class _Layout:
         """What tells the static part of a tree of this structure from others."""
         statics = self.take_others(leaves)
         keyed = statics if self.exact else self.keyed(statics)
-        return keyed, _exact_dict_keys(tree, self.dicts) if self.dicts else ()
+        return keyed, exact_dict_keys(tree, self.dicts) if self.dicts else ()
 
 
 class _ByTypes:
@@ -326,44 +315,3 @@ def getter(positions: Sequence[int]) -> Callable[[Any], tuple[Any, ...]]:
         (only,) = positions
         return lambda leaves: (leaves[only],)
     return lambda leaves: ()
-
-
-# JAX compares the keys of dictionaries with `==`, so that {1: x}, {1.0: x} and {True: x} have one structure.
-# Where a structure holds its dictionaries is found once; a call then only looks at their keys.
-
-
-def _dict_paths(tree: Any) -> list[tuple[Step, ...]]:
-    """The way to every dictionary in a tree, as look-ups to do one after another."""
-    if jax.tree_util.all_leaves([tree]):
-        return []
-    paths: list[tuple[Step, ...]] = [()] if isinstance(tree, dict) else []
-    for step in _steps(tree):
-        paths += [(step, *path) for path in _dict_paths(step(tree))]
-    return paths
-
-
-def _steps(tree: Any) -> list[Step]:
-    """A look-up for each child of a node; none for a leaf."""
-    if isinstance(tree, dict):
-        return [operator.itemgetter(key) for key in tree]
-    if isinstance(tree, (tuple, list)):
-        return [operator.itemgetter(i) for i in range(len(tree))]
-    found = jax.tree_util.default_registry.flatten_one_level(tree)
-    count = 0 if found is None else len(tuple(found[0]))
-    return [functools.partial(_child, i) for i in range(count)]
-
-
-def _child(index: int, node: Any) -> Any:
-    return tuple(jax.tree_util.default_registry.flatten_one_level(node)[0])[index]
-
-
-def _exact_dict_keys(tree: Any, paths: Iterable[tuple[Step, ...]]) -> tuple[Hashable, ...]:
-    """The exact keys of the dictionaries at these places; `None` where they are plain strings."""
-    keys: list[Hashable] = []
-    for path in paths:
-        node = follow(path, tree)
-        keys.append(None if set(map(type, node)) <= _PLAIN_KEYS else frozenset(map(exact_key, node)))
-    return tuple(keys)
-
-
-_PLAIN_KEYS = {str}

@@ -15,9 +15,10 @@ from typing import Any, TypeAlias
 import jax
 import jax.core
 
-from typedfilter._compiling.packing import StaticPart, Step, follow, getter, pack
+from typedfilter._compiling.packing import StaticPart, getter, pack
 from typedfilter._compiling.remembered import can_change, remember
 from typedfilter._compiling.tokens import Kept, Token
+from typedfilter._values.dictionaries import Step, follow
 from typedfilter._values.fresh import fresh, is_changeable, used_up
 from typedfilter._values.leaves import is_array
 from typedfilter._values.split import Rest, split

@@ -19,10 +19,11 @@ import typing_extensions
 from typedfilter._reading.forms import is_unpacked
 from typedfilter._reading.kinds import Kind, kind_of
 from typedfilter._reading.markers import PLACES, Metadata, Reader
-from typedfilter._reading.names import MARKER_NAMES, Scope, annotations_of, meant
+from typedfilter._reading.names import Scope, annotations_of, meant
 from typedfilter._reading.roles import Differentiable, Role, RoleTable, differentiable_if_traced, never_traced
 from typedfilter._reading.text import show
 from typedfilter.annotations import (
+    MARKER_NAMES,
     AxisSpec,
     DiffMarker,
     DonateMarker,

@@ -22,9 +22,9 @@ from jax.sharding import PartitionSpec, Sharding
 
 from typedfilter import annotations as _annotations
 from typedfilter._reading.forms import ALIASES, LITERALS, QUALIFIERS, UNIONS, is_array_class, is_unpacked
-from typedfilter._reading.names import MARKER_NAMES, Scope, Unknown, home_of, meant
+from typedfilter._reading.names import Scope, Unknown, home_of, meant
 from typedfilter._reading.text import show
-from typedfilter.annotations import AxisSpec, Marker, ScanSpec, StaticMarker
+from typedfilter.annotations import MARKER_NAMES, AxisSpec, Marker, ScanSpec, StaticMarker
 from typedfilter.errors import AnnotationError
 from typedfilter.vmap_axis import AXES, how_to_write
 

@@ -19,11 +19,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ForwardRef, Union, get_origin
 
 from typedfilter._reading.wrappers import unwrapped
+from typedfilter.annotations import MARKER_NAMES
 from typedfilter.errors import AnnotationError
 
-__all__ = ["MARKER_NAMES", "Scope", "Unknown", "annotations_of", "home_of", "meant"]
+__all__ = ["Scope", "Unknown", "annotations_of", "home_of", "meant"]
 
-MARKER_NAMES = ("Static", "Traced", "Donate", "VmapAxis", "ScanAxis", "Diff", "NoDiff")
 _ATTRIBUTE = "<attribute>"  # not an identifier: no name in an annotation can be it
 _UNREADABLE = "correct the annotation; names that exist only for type checkers may be used, but not called"
 _OUTERMOST = "correct the annotation; a marker goes around all of it, as in Donate[Float[Array, 'n']]"

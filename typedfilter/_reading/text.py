@@ -18,27 +18,10 @@ from jax.sharding import NamedSharding, PartitionSpec, Sharding
 from jax.typing import ArrayLike
 
 from typedfilter._compat import spec_entries
-from typedfilter.annotations import (
-    AxisSpec,
-    DiffMarker,
-    DonateMarker,
-    Marker,
-    NoDiffMarker,
-    ScanSpec,
-    StaticMarker,
-    T,
-    TracedMarker,
-)
+from typedfilter.annotations import AxisSpec, Marker, ScanSpec, T
 
 __all__ = ["sharding_text", "show", "spec_text"]
 
-_MARKERS: dict[type[Marker], str] = {
-    StaticMarker: "Static",
-    TracedMarker: "Traced",
-    DonateMarker: "Donate",
-    DiffMarker: "Diff",
-    NoDiffMarker: "NoDiff",
-}
 _WELL_KNOWN: tuple[tuple[Any, str], ...] = (
     (inspect.Parameter.empty, ""),
     (type(None), "None"),
@@ -137,10 +120,8 @@ def _closed(text: str, plain: list[str]) -> str:
 
 def _marked(text: str, marker: Marker) -> str:
     if isinstance(marker, AxisSpec | ScanSpec):
-        name = "VmapAxis" if isinstance(marker, AxisSpec) else "ScanAxis"
-        return f"{name}[{marker.axis}]" if text == "Any" else f"{name}[{marker.axis}, {text}]"
-    name = _MARKERS.get(type(marker), type(marker).__name__)
-    return f"{name}[{text}]" if text else name
+        return f"{marker.name}[{marker.axis}]" if text == "Any" else f"{marker.name}[{marker.axis}, {text}]"
+    return f"{marker.name}[{text}]" if text else marker.name
 
 
 def spec_text(spec: PartitionSpec) -> str:

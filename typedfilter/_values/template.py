@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from typedfilter._values.dictionaries import dict_paths, exact_dict_keys
 from typedfilter._values.keys import exact_key
 from typedfilter._values.leaves import as_struct, is_passed
 from typedfilter._values.text import brief, struct_text, structure_text
@@ -60,7 +61,8 @@ class Template:
             as_struct(leaf) if is_array else leaf for (_, leaf), is_array in zip(found, mask, strict=True)
         ]
         self.structs: list[Any] = [leaf for leaf, is_array in zip(self.leaves, mask, strict=True) if is_array]
-        self.dict_keys: Any = _dict_keys(self.paths)
+        self._dicts = dict_paths(tree)
+        self._dict_keys = exact_dict_keys(tree, self._dicts)
 
     @functools.cached_property
     def key(self) -> Hashable:
@@ -68,7 +70,7 @@ class Template:
         leaves = zip(self.leaves, self.mask, strict=True)
         try:
             texts = tuple([struct_text(leaf) if is_array else exact_key(leaf) for leaf, is_array in leaves])
-            key = self.treedef, tuple(self.mask), texts, tuple(self.dict_keys)
+            key = self.treedef, tuple(self.mask), texts, self._dict_keys
             hash(key)
         except TypeError:
             return object()
@@ -83,7 +85,7 @@ class Template:
         leaves, treedef = jax.tree_util.tree_flatten(tree)
         # Hashes too: to JAX 0.10 and 0.12, the treedefs of two dataclasses with equal fields are equal.
         same = same_structure(treedef, self.treedef)
-        if not same or (self.dict_keys and self.dict_keys != _dict_keys(_paths(tree))):
+        if not same or (self._dicts and self._dict_keys != exact_dict_keys(tree, self._dicts)):
             return Difference("", "structure", structure_text(self.treedef), structure_text(treedef))
         arrays: list[Any] = []
         for path, wanted, is_array, leaf in zip(self.paths, self.leaves, self.mask, leaves, strict=True):
@@ -138,13 +140,3 @@ def _what(wanted: Any, array: Any, batch: tuple[int, ...]) -> str:
     if array is None:
         return "type"
     return "dtype" if array.shape == (*batch, *wanted.shape) else "shape"
-
-
-def _paths(tree: Any) -> list[Any]:
-    return [path for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
-
-
-def _dict_keys(paths: Sequence[Any]) -> list[Any]:
-    """Keys of dictionaries that aren't strings, exactly: JAX takes 1, 1.0 and True for one."""
-    keys = [key.key for path in paths for key in path if isinstance(key, jax.tree_util.DictKey)]
-    return [exact_key(key) for key in keys if type(key) is not str]

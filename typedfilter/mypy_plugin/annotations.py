@@ -29,6 +29,9 @@ from mypy.types import (
     get_proper_type,
 )
 
+from typedfilter.annotations import ALIASES
+from typedfilter.annotations import AXES as AXIS_MARKERS
+
 __all__ = [
     "ANNOTATED",
     "AXES",
@@ -50,10 +53,11 @@ __all__ = [
 CODE = ErrorCode("typedfilter", "Annotations of typedfilter that contradict each other", "Plugin")
 
 # By the defining module: re-exports resolve to it.
-AXES = {f"typedfilter.vmap_axis.{name}": name for name in ("VmapAxis", "ScanAxis")}
-MARKERS = {
-    f"typedfilter.annotations.{name}": name for name in ("Static", "Traced", "Donate", "Diff", "NoDiff")
-} | {"jax.typing.Static": "Static", "jax_dataclasses._dataclasses.Static": "Static"}
+AXES = {f"typedfilter.vmap_axis.{marker.name}": marker.name for marker in AXIS_MARKERS}
+MARKERS = {f"typedfilter.annotations.{marker.name}": marker.name for marker in ALIASES} | {
+    "jax.typing.Static": "Static",
+    "jax_dataclasses._dataclasses.Static": "Static",
+}
 ANNOTATED = ("typing.Annotated", "typing_extensions.Annotated")
 
 # What one annotation can't say at once, and why.
