@@ -22,7 +22,9 @@ __all__ = [
     "arguments_blamed",
     "concrete_mesh",
     "equinox_error",
+    "raised_on_host",
     "says_forward_through_vjp",
+    "says_frames_left_out",
     "says_incompatible_devices",
     "says_incompatible_mesh",
     "says_leak",
@@ -119,6 +121,11 @@ def says_forward_through_vjp(error: BaseException) -> bool:
     return isinstance(error, TypeError) and bool(_FORWARD.match(text_of(error)))
 
 
+def says_frames_left_out(note: object) -> bool:
+    """Whether a note on an error only says that frames of JAX's were left out of its traceback."""
+    return "JAX has removed its internal frames" in str(note)
+
+
 def says_out_of_memory(error: BaseException) -> bool:
     """Whether a device has no memory for a program or its results."""
     return isinstance(error, RuntimeError) and text_of(error).startswith("RESOURCE_EXHAUSTED")
@@ -159,6 +166,23 @@ def says_spread_numpy(error: BaseException) -> bool:
 def says_out_axes_none(error: BaseException) -> bool:
     """Whether something with `out_axes=None` differs between the mapped examples."""
     return "out_axes" in text_of(error) and "None" in text_of(error)
+
+
+_ON_HOST = re.compile(r"CpuCallback error|callback failed|XlaRuntimeError: INTERNAL")
+_PLACE = re.compile(r'^  File "(.*)", line (\d+), in (.*)$', re.MULTILINE)
+
+
+def raised_on_host(error: BaseException) -> str | None:
+    """What a callback raised and where, as JAX's report of it tells: "`f` at a.py:3 raised KeyError: 'x'"."""
+    text = text_of(error)
+    if not isinstance(error, RuntimeError) or not _ON_HOST.search(text.partition("\n")[0]):
+        return None
+    places = _PLACE.findall(text)
+    if not places:
+        return None
+    filename, line, function = places[-1]
+    raised = text.rstrip().rpartition("\n")[2]
+    return f"`{function}` at {filename}:{line} raised {raised}"
 
 
 _EQUINOX = re.compile(r"^_EquinoxRuntimeError: (.*?)(?:\n\n\n-{20}\n|\Z)", re.DOTALL | re.MULTILINE)

@@ -12,9 +12,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
+
+from typedfilter._values.text import meant
 
 __all__ = ["main"]
 
@@ -69,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     chosen = COMMANDS.get(words[0]) if words else None
     try:
-        args = _parser(chosen).parse_args(words)
+        args = _parsed(chosen, words)
         status: int = importlib.import_module(args.module).run(args)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
@@ -87,7 +90,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def _parser(*chosen: Command | None) -> argparse.ArgumentParser:
+def _parsed(chosen: Command | None, words: list[str]) -> argparse.Namespace:
+    """What the command line says; for a slip in a command or an option, what was meant."""
+    parser = _parser(*(() if chosen is None else (chosen,)))
+    slip = meant(words[0], [*COMMANDS]) if words and words[0] not in COMMANDS else ""
+    if slip:
+        parser.error(f"there is no command {words[0]!r}; {slip}")
+    args, unknown = parser.parse_known_args(words)
+    if unknown:
+        options = re.findall(r"--[a-z-]+", args.parser.format_help())
+        slip = meant(unknown[0].partition("=")[0], options)
+        args.parser.error(f"unrecognized arguments: {' '.join(unknown)}{'; ' * bool(slip)}{slip}")
+    return args
+
+
+def _parser(*chosen: Command) -> argparse.ArgumentParser:
     """The whole parser; only chosen commands have their own arguments, since these need their modules."""
     parser = argparse.ArgumentParser(
         prog="typedfilter", description="Typed, annotation-driven JAX transforms.", allow_abbrev=False
@@ -106,7 +123,7 @@ def _parser(*chosen: Command | None) -> argparse.ArgumentParser:
         subparser = commands.add_parser(
             name, help=command.help, description=_sentence(command.help), allow_abbrev=False
         )
-        subparser.set_defaults(module=command.module)
+        subparser.set_defaults(module=command.module, parser=subparser)
         if command in chosen:
             importlib.import_module(command.module).add_arguments(subparser)
     return parser

@@ -22,10 +22,13 @@ from typedfilter._reading.roles import Role
 from typedfilter._reading.text import show
 from typedfilter._values.keys import Interned, intern, static_problem
 from typedfilter._values.shown import shown_by_default
+from typedfilter._values.text import meant
+from typedfilter._wrapping.frames import hidden, outside
 from typedfilter.errors import AnnotationError, PytreeError, StaticArgumentError
 
 __all__ = ["is_pytree_dataclass", "pytree_dataclass"]
 
+__tracebackhide__ = hidden  # asked by pytest
 T = TypeVar("T")
 HIDDEN = "__typedfilter_static__"  # the hidden meta field
 
@@ -103,8 +106,7 @@ def _pytree_dataclass(options: dict[str, bool], cls: type[T]) -> type[T]:
     guard = _Guard(_restore_in_dict if in_dict else _restore_one_by_one)
     setattr(made, HIDDEN, _Hidden(made, static, guard, cached=in_dict))
     made.__init__ = guard.before(_checking(made, made.__init__, static, unsure))
-    if options.get("slots"):
-        made.__setattr__, made.__delattr__ = _refuse_assignment, _refuse_deletion
+    made.__setattr__, made.__delattr__ = _refuse_assignment, _refuse_deletion
     if made.__getstate__ is object.__getstate__:
         made.__getstate__ = _state_without_cache
     _register(made, [name for name in names if name not in static])
@@ -246,8 +248,12 @@ class _Guard:
         def construct(self: Any, /, *args: Any, **kwargs: Any) -> None:
             if HIDDEN in kwargs and type(kwargs[HIDDEN]) is _StaticPart:
                 restore(self, kwargs)
-            else:
+                return
+            try:
                 init(self, *args, **kwargs)
+            except BaseException as error:
+                outside(error)
+                raise
 
         construct.__signature__ = inspect.signature(init)  # type: ignore[attr-defined]
         self.init = construct
@@ -316,13 +322,23 @@ def _restore_one_by_one(instance: Any, attributes: dict[str, Any]) -> None:
         object.__setattr__(instance, name, value)
 
 
-# Python 3.11's own for frozen classes with slots raise a TypeError: their super() is the class without slots.
+# Python's own say no fix, and those of 3.11 for classes with slots raise a TypeError: their super() is the
+# class without slots.
 def _refuse_assignment(self: Any, name: str, value: Any) -> None:
-    raise dataclasses.FrozenInstanceError(f"cannot assign to field {name!r}")
+    names = [field.name for field in dataclasses.fields(self)]
+    if name not in names:
+        fix = meant(name, names) or f"declare it as a field of {_name(type(self))}: `{name}: ...`"
+    elif name in vars(self) if hasattr(self, "__dict__") else hasattr(self, name):
+        fix = f"make a changed copy: dataclasses.replace(x, {name}=value)"
+    else:
+        fix = f"in an __init__ of your own, write object.__setattr__(self, {name!r}, value)"
+    raise dataclasses.FrozenInstanceError(f"cannot assign to field {name!r}\n  fix: {fix}")
 
 
 def _refuse_deletion(self: Any, name: str) -> None:
-    raise dataclasses.FrozenInstanceError(f"cannot delete field {name!r}")
+    raise dataclasses.FrozenInstanceError(
+        f"cannot delete field {name!r}\n  fix: make a changed copy: dataclasses.replace(x, {name}=None)"
+    )
 
 
 def _state_without_cache(self: Any) -> Any:

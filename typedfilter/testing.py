@@ -17,10 +17,12 @@ from typedfilter._compiling.retraces import retrace_of
 from typedfilter._compiling.stages import site_of
 from typedfilter._compiling.traces import History, TraceEvent, trace_observers
 from typedfilter._values.text import steps, struct_text
-from typedfilter._wrapping.frames import ends_at_caller
+from typedfilter._wrapping.frames import ends_at_caller, hidden
 from typedfilter._wrapping.wrapper import BoundWrapper, Wrapper
 
 __all__ = ["assert_donated", "assert_no_tracer_leaks", "max_traces", "no_retrace"]
+
+__tracebackhide__ = hidden  # asked by pytest
 
 
 @contextlib.contextmanager

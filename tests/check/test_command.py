@@ -308,7 +308,11 @@ def test_strict_can_be_a_setting(folder):
     [
         (
             "[tool.typedfilter]\npath = []\n",
-            "has no setting `path`; it has examples, exclude, ignore, judged, keys, paths, strict",
+            "has no setting `path`; did you mean 'paths'?",
+        ),
+        (
+            "[tool.typedfilter]\nzzz = []\n",
+            "has no setting `zzz`; it has examples, exclude, ignore, judged, keys, paths, strict",
         ),
         (
             "[tool.typedfilter]\npaths = 'src'\n",

@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float, Int, PyTree
 from typing_extensions import TypeAliasType, Unpack
 
 import typedfilter as tf
-from typedfilter._reading.conflicts import check_grad, check_jit, check_names, check_vmap
+from typedfilter._reading.conflicts import check_grad, check_jit, check_vmap
 from typedfilter._reading.fields import field_hints, leaf_marks
 from typedfilter._reading.plan import plan_of
 from typedfilter.annotations import Diff, Donate, NoDiff, Static, Traced
@@ -69,25 +69,25 @@ CONTRADICTIONS: list[tuple[Any, str, str, str]] = [
         Static[Float[Array, ""]],
         "Static[Float[Array, '']]",
         "arrays can't be static: they are not hashable",
-        "write Float[Array, ''], or annotate a hashable type",
+        "drop Static, and it is traced; or annotate a hashable type",
     ),
     (
         Static[list[Array]],
         "Static[list[Array]]",
         "arrays can't be static: they are not hashable",
-        "write list[Array], or annotate a hashable type",
+        "drop Static, and it is traced; or annotate a hashable type",
     ),
     (
         Static[tuple[Array, int]],
         "Static[tuple[Array, int]]",
         "arrays can't be static: they are not hashable",
-        "write tuple[Array, int], or annotate a hashable type",
+        "drop Static, and it is traced; or annotate a hashable type",
     ),
     (
         Static[Array] | None,
         "Static[Array] | None",
         "arrays can't be static: they are not hashable",
-        "write Array | None, or annotate a hashable type",
+        "drop Static, and it is traced; or annotate a hashable type",
     ),
     (
         Traced[Static[int]],
@@ -372,7 +372,7 @@ def test_a_field_that_contradicts_itself_is_named():
 
     expected = lines(
         "Bad(): argument `w` is annotated Static[Array], but arrays can't be static: they are not hashable",
-        "fix: write Array, or annotate a hashable type",
+        "fix: drop Static, and it is traced; or annotate a hashable type",
     )
     assert text(lambda: leaf_marks([Bad(X)])) == expected
     assert of_parameter(Bad) == expected
@@ -566,21 +566,6 @@ def test_nothing_to_donate_is_refused():
         "one(): has nothing to donate: `n` is static",
         "found: donate='warn-except-first'",
         "fix: leave donate out",
-    )
-
-
-def test_a_name_of_no_parameter_is_refused():
-    def f(weights: Array, x: Array) -> Array: ...
-    def g() -> None: ...
-
-    assert text(lambda: check_names(plan_of(f), ["weigths"], "in_axes")) == lines(
-        "f(): has no parameter `weigths`, which in_axes names", "fix: write 'weights'"
-    )
-    assert text(lambda: check_names(plan_of(f), ["zzz"], "in_axes")) == lines(
-        "f(): has no parameter `zzz`, which in_axes names", "fix: its parameters are weights, x"
-    )
-    assert text(lambda: check_names(plan_of(g), ["zzz"], "in_axes")) == lines(
-        "g(): has no parameter `zzz`, which in_axes names", "fix: its parameters are none"
     )
 
 

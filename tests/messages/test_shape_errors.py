@@ -414,11 +414,11 @@ def grow(x: Float[Array, "n"]) -> Float[Array, "2*n+1"]:
 
 def test_a_computed_dimension():
     assert text(grow, f32(3)) == lines(
-        "grow(): the return value is f32[3], but Float[Array, '2*n+1'] needs 2*n+1 on axis 0, "
+        "grow(): the return value is f32[3], but Float[Array, '2*n+1'] needs 2*n+1 = 7 on axis 0, "
         "with n=3, bound by `x`",
         "expected: Float[Array, '2*n+1'] with n=3",
         "found: f32[3]",
-        "fix: correct axis 0 of the result, or rename the dimension in one of the annotations",
+        "fix: make axis 0 of the result 7 long, or write another size than `2*n+1` in the annotation",
     )
 
 
@@ -428,10 +428,10 @@ def eye(n: int) -> Float[Array, "{n} n=4"]:
 
 def test_a_dimension_that_is_the_value_of_an_argument():
     assert text(eye, 2) == lines(
-        "eye(): the return value is f32[3,5], but Float[Array, '{n} n=4'] needs {n} on axis 0",
-        "expected: Float[Array, '{n} n=4']",
+        "eye(): the return value is f32[3,5], but Float[Array, '{n} n=4'] needs {n} = 2 on axis 0",
+        "expected: Float[Array, '{n} n=4'] with {n}=2",
         "found: f32[3,5]",
-        "fix: correct axis 0 of the result, or `{n}` in the annotation",
+        "fix: make axis 0 of the result 2 long, or write another size than `{n}` in the annotation",
     )
 
 
@@ -440,7 +440,7 @@ def test_a_fixed_dimension():
         "eye(): the return value is f32[3,5], but Float[Array, '{n} n=4'] needs n=4 on axis 1",
         "expected: Float[Array, '{n} n=4']",
         "found: f32[3,5]",
-        "fix: correct axis 1 of the result, or `n=4` in the annotation",
+        "fix: make axis 1 of the result 4 long, or write another size than `n=4` in the annotation",
     )
 
 
@@ -497,7 +497,7 @@ def test_a_dimension_that_the_body_bound():
         "bound_in_body(): the return value is f32[3], but Float[Array, 'k'] needs k as the body bound it",
         "expected: Float[Array, 'k']",
         "found: f32[3]",
-        "fix: correct axis 0 of the result, or `k` in the annotation",
+        "fix: correct axis 0 of the result, or write another size than `k` in the annotation",
     )
 
 

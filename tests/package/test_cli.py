@@ -258,3 +258,25 @@ def test_completion_without_shtab_says_what_to_install(
         "typedfilter: --print-completion needs shtab, which is not installed\n"
         "  fix: pip install 'typedfilter[completion]'\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["explian"], "there is no command 'explian'; did you mean 'explain'?"),
+        (["check", "--formt", "json"], "unrecognized arguments: --formt; did you mean '--format'?"),
+        (["check", "--formt=json"], "unrecognized arguments: --formt=json; did you mean '--format'?"),
+        (["docs", "lops"], "there is no page or public name 'lops'; did you mean 'loops'?"),
+        (["docs", "filter_jt"], "there is no page or public name 'filter_jt'; did you mean 'filter_jit'?"),
+    ],
+)
+def test_a_slip_on_the_command_line_is_answered_with_what_was_meant(words, said, capsys):
+    assert status_of(*words) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_word_that_is_nearly_nothing_is_answered_with_what_there_is(capsys):
+    assert status_of("zzz") == 2
+    assert "invalid choice: 'zzz'" in capsys.readouterr().err
+    assert status_of("check", "--zzz") == 2
+    assert "did you mean" not in capsys.readouterr().err

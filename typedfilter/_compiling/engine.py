@@ -56,13 +56,15 @@ from typedfilter._reading.roles import Role
 from typedfilter._values.memory import weakly
 from typedfilter._wrapping import blame as _diagnose
 from typedfilter._wrapping.call import OMITTED
-from typedfilter._wrapping.frames import outside, place_of
+from typedfilter._wrapping.frames import hidden, outside, place_of
 from typedfilter._wrapping.notes import note
 from typedfilter._wrapping.stack import Bind, Link
 
 __all__ = [
     "Engine",
 ]
+
+__tracebackhide__ = hidden  # asked by pytest
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,6 +17,8 @@ from typing import Any
 
 import jax
 
+from typedfilter._wrapping.frames import GENERATED, hidden
+
 __all__ = ["NAME", "Programs", "watch_deleted", "write_shim"]
 
 Kind = inspect._ParameterKind
@@ -98,6 +100,7 @@ def write_shim(
     namespace |= {f"{prefix}{own.__name__}": own for own in (type, map, Exception, BaseException)}
     namespace |= {f"{prefix}{name}": value for name, value in _GUARDING.items() if guarded}
     namespace["__name__"] = __name__  # by which tracebacks know whose frame it is
+    namespace["__tracebackhide__"] = hidden
     defaults = {p.name: p.default for p in parameters if p.default is not p.empty} | dict(omitted or {})
     namespace |= {f"{prefix}default_{name}": default for name, default in defaults.items()}
     exec(_compiled(_source(shape, by_type, may_be_packed, prefix, guarded)), namespace)
@@ -135,7 +138,7 @@ def watch_deleted(shim: Callable[..., Any]) -> None:
 
 @functools.lru_cache(maxsize=1024)
 def _compiled(source: str) -> CodeType:
-    return compile(source, "<typedfilter: the call of a jitted function>", "exec")
+    return compile(source, f"{GENERATED}: the call of a jitted function>", "exec")
 
 
 @functools.lru_cache(maxsize=1024)

@@ -27,11 +27,13 @@ from typedfilter._shapes.check import checked
 from typedfilter._shapes.switch import checking
 from typedfilter._wrapping import host_errors as _raised
 from typedfilter._wrapping.call import without_omitted
-from typedfilter._wrapping.frames import located, place_of
+from typedfilter._wrapping.frames import hidden, located, place_of
 from typedfilter._wrapping.notes import note
 from typedfilter._wrapping.stack import Link, rewind
 
 __all__ = ["body", "opened"]
+
+__tracebackhide__ = hidden  # asked by pytest
 
 
 def body(

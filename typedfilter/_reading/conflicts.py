@@ -1,16 +1,14 @@
 """Contradictions between a plan and a transform, refused when the decorator runs.
 
 What one annotation alone contradicts is refused where it is read (`hints`); here is what only the
-transform makes wrong: nothing to differentiate, a loss that is no scalar, a name that is no parameter.
+transform makes wrong: nothing to differentiate, a loss that is no scalar.
 """
 
 from __future__ import annotations
 
 import builtins
-import difflib
 import enum
 import inspect
-from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -23,7 +21,7 @@ from typedfilter._reading.roles import Differentiable, Role
 from typedfilter._reading.text import show
 from typedfilter.errors import AnnotationError
 
-__all__ = ["check_grad", "check_jit", "check_names", "check_vmap"]
+__all__ = ["check_grad", "check_jit", "check_vmap"]
 
 _CONTAINERS = (tuple, list, dict, set, frozenset)
 _NO_NUMBERS = (str, bytes, type(None), type, enum.Enum, *_CONTAINERS)
@@ -181,20 +179,3 @@ def _first_of_pair(kind: Kind) -> Kind:
             return first
         case _:
             return kind_of(Any)
-
-
-def check_names(plan: Plan, names: Iterable[str], option: str) -> None:
-    """Refuse a name in an option that is the name of no parameter.
-
-    Raises:
-        AnnotationError: with the name that may have been meant.
-    """
-    known = [param.name for param in plan.params if not param.variadic]
-    if plan.var_keyword is not None:
-        return
-    for name in names:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            fix = f"write {close[0]!r}" if close else f"its parameters are {', '.join(known) or 'none'}"
-            problem = f"has no parameter `{name}`, which {option} names"
-            raise AnnotationError(problem, function=plan.function, fix=fix)

@@ -139,11 +139,14 @@ def refuse_lost_marker(hint: Hint, function: str, parameter: str) -> None:
             fix=f"write {slip_of}, or import `{name}`",
         )
     if hint.opaque:
+        fix = "import it also at run time, not only under `if TYPE_CHECKING`"
+        if name in MARKER_NAMES:
+            fix = f"import it: from typedfilter import {name}"
         raise AnnotationError(
-            f"has an annotation in which `{hint.opaque[0]}` is not found, and a marker may hide in it",
+            f"has an annotation in which `{name}` is not found, and a marker may hide in it",
             function=function,
             parameter=parameter,
-            fix="import it also at run time, not only under `if TYPE_CHECKING`",
+            fix=fix,
         )
 
 
@@ -151,9 +154,14 @@ def _why(reader: Reader, role: Role, marked: bool) -> str:
     written = f"annotated {show(reader.whole)}"
     if role is not Role.AUTO or not reader.unresolved:
         return written
-    names = ", ".join(f"`{name}`" for name in reader.unresolved)
+    names = ", ".join(_with_slip(name) for name in reader.unresolved)
     missing = f"name{'s' if len(reader.unresolved) > 1 else ''} {names} not found"
     return f"{written}; {missing}" if marked else missing
+
+
+def _with_slip(name: str) -> str:
+    slip_of = meant(name)
+    return f"`{name}`" if slip_of in (None, name) else f"`{name}` (did you mean `{slip_of}`?)"
 
 
 # Markers ------------------------------------------------------------------------------------------------
@@ -198,7 +206,10 @@ def _refuse_contradictions(
     if markers.static and markers.traced:
         refuse("what is static is not traced", "keep one of Static and Traced")
     if markers.static and (role is Role.ARRAYS or _table.has_array_member(kind)):
-        refuse("arrays can't be static: they are not hashable", f"write {inner}, or annotate a hashable type")
+        refuse(
+            "arrays can't be static: they are not hashable",
+            "drop Static, and it is traced; or annotate a hashable type",
+        )
     if markers.traced and never_traced(kind):
         refuse(f"`{inner}` can't become an array", f"write Static[{inner}], or {inner} alone")
     if markers.donate and static:

@@ -28,6 +28,7 @@ class RunTime(Binder):
     """The names of jaxtyping's ambient context."""
 
     seen: Seen = dataclasses.field(default_factory=list[tuple[Path, Any, Any]])
+    arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])  # for "{n}"
 
     def array(self, kind: kinds.Array, value: Any, path: Path) -> Failure | None:
         traced = self.numpy and isinstance(value, jax.core.Tracer)

@@ -156,7 +156,7 @@ class _Checked:
             return self._call(args, kwargs)
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        binder = RunTime()
+        binder = RunTime(arguments=self._named_by_braces(args, kwargs))
         rows = self._rows(args, kwargs)
         if self._computed:
             rows = iter(sorted(rows, key=lambda row: row[0].computed))
@@ -181,7 +181,7 @@ class _Checked:
                 return
             error: TypedFilterError = explain(failure, binder, self._plan.function, hint.annotation)
         except jaxtyping.AnnotationError as problem:
-            error = explain_unbound(problem, self._plan.function, path[0], hint.annotation)
+            error = explain_unbound(problem, binder, self._plan.function, path[0], hint.annotation)
         report(error, self._fn, (error.function, path))
 
     def _rows(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[tuple[Received, Path, Any]]:
@@ -226,6 +226,14 @@ class _Checked:
         if raised:
             raise raised.pop()
         return result
+
+    def _named_by_braces(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """What an error needs to tell the value of "{n}"."""
+        if not self._formatted:
+            return {}
+        bound = self._plan.signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return bound.arguments
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _checked_again, (

@@ -7,6 +7,7 @@ asking jaxtyping about one axis at a time.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 from typing import Any, ClassVar
@@ -20,7 +21,7 @@ from typedfilter._reading.dims import Dim
 from typedfilter._reading.text import show
 from typedfilter._shapes.bindings import RunTime, Seen
 from typedfilter._shapes.walk import Failure, Missing, Path
-from typedfilter._values.text import count_text, describe
+from typedfilter._values.text import annotation_of, count_text, describe, meant
 from typedfilter.errors import AnnotationError, ShapeError
 
 _NAME = re.compile(r"[A-Za-z_]\w*")
@@ -85,13 +86,17 @@ def explain(failure: Failure, binder: RunTime, function: str, written: Any) -> S
     )
 
 
-def explain_unbound(problem: Exception, function: str, parameter: str, written: Any) -> AnnotationError:
+def explain_unbound(
+    problem: Exception, binder: RunTime, function: str, parameter: str, written: Any
+) -> AnnotationError:
     """The error for an annotation that jaxtyping could not evaluate: a name that nothing binds, mostly."""
     cause = problem.__cause__
     reason, found, fix = "jaxtyping can't evaluate it", str(problem), "correct the annotation"
     if isinstance(cause, NameError):
         reason, found = f"no argument binds `{cause.name}`", ""
         fix = f"use `{cause.name}` alone in another argument, or write the size out"
+        slip = meant(str(cause.name), [*_bindings(binder.seen)])
+        fix = f"{slip} Or {fix}" if slip else fix
     return AnnotationError(
         f"is annotated {show(written)}, but {reason}",
         function=function,
@@ -108,7 +113,7 @@ def _need(failure: Failure, binder: RunTime, shown: str) -> _Need:
         return dataclasses.replace(plain, needs=f"is expected, and {failure.why}")
     match failure.kind:
         case kinds.Array() as kind:
-            return _array_need(kind, failure, binder.seen, shown)
+            return _array_need(kind, failure, binder, shown)
         case kinds.Union() | kinds.Variable():
             return _union_need(failure, binder, shown)
         case kinds.Scalar() as kind if isinstance(value, jax.Array | np.ndarray | np.generic):
@@ -132,7 +137,7 @@ def _full_name(cls: type) -> tuple[str, str]:
     return cls.__module__, cls.__qualname__
 
 
-def _array_need(kind: kinds.Array, failure: Failure, seen: Seen, shown: str) -> _Need:
+def _array_need(kind: kinds.Array, failure: Failure, binder: RunTime, shown: str) -> _Need:
     cls: Any = kind.hint
     value, name = failure.value, _name(failure.path)
     classes: Any = object if cls.array_type is Any else kind.with_tracers.array_type
@@ -142,13 +147,16 @@ def _array_need(kind: kinds.Array, failure: Failure, seen: Seen, shown: str) -> 
         return _Need(f"needs {what}", shown, _array_fix(value, name, module))
     if not kind.takes_dtype(value.dtype):
         return _dtype_need(cls, value, name, shown)
-    return _rank_need(kind.dims, value, name, shown) or _axis_need(kind.dims, failure, seen, shown)
+    return _rank_need(kind.dims, value, name, shown) or _axis_need(kind.dims, failure, binder, shown)
 
 
 def _dtype_need(cls: Any, value: Any, name: str, shown: str) -> _Need:
     kind = cls.dtype.__name__
     wanted = _CONVERT.get(kind, kind.lower())
     fix = f"convert it: {_expression(name)}.astype(jnp.{wanted})"
+    if getattr(value, "weak_type", False) and value.shape == ():  # a Python number has no `astype`
+        other = f"{annotation_of(value.dtype)}[{show(cls.array_type)}, {cls.dim_str!r}]"
+        fix = f"convert it: jnp.asarray({_expression(name)}, jnp.{wanted}), or annotate {other}"
     if kind == "Key":
         fix = f"{_verb(name)} a key made by jax.random.key"
     elif kind.endswith(("64", "128")) and kind != "Complex64" and not jax.config.jax_enable_x64:  # type: ignore[attr-defined]  # a flag
@@ -170,32 +178,52 @@ def _rank_need(dims: tuple[Dim, ...], value: Any, name: str, shown: str) -> _Nee
     return _Need(needs, shown, fix)
 
 
-def _axis_need(dims: tuple[Dim, ...], failure: Failure, seen: Seen, shown: str) -> _Need:
+def _axis_need(dims: tuple[Dim, ...], failure: Failure, binder: RunTime, shown: str) -> _Need:
     """The first axis that jaxtyping refuses, and who bound what it should have been."""
     name, shape = _name(failure.path), failure.value.shape
-    bound = _bindings(seen)
+    bound = _bindings(binder.seen)
     for dim, axis, part in _aligned(dims, shape):
         one: Any = jaxtyping.Shaped[_Probe, dim.word]
         if isinstance(_Probe(part), one):
             own = _bindings([(("",), one, _Probe(part))])
             bound = {key: (size, f"its own axis {axis}") for key, (size, _) in own.items()} | bound
             continue
-        known = {key: bound[key] for key in _NAME.findall(dim.text) if key in bound}
+        filled = _filled(dim, binder)
+        known = {key: bound[key] for key in _NAME.findall(filled) if key in bound}
+        size = _size(dim, filled, known)
         where = f"the axes from {axis}" if dim.variadic else f"axis {axis}"
-        needs = _axis_text(dim, known, axis)
+        needs = _axis_text(dim, known, axis, size)
         values = ", ".join(f"{key}={size}" for key, (size, _) in known.items())
+        values = f"{dim.text}={size}" if "{" in dim.text and size else values
         expected = f"{shown} with {values}" if values else shown
-        return _Need(needs, expected, _axis_fix(dim, known, where, _subject(name)))
+        return _Need(needs, expected, _axis_fix(dim, size, where, _subject(name)))
     return _Need("does not hold", shown, f"correct {_subject(name)} or the annotation")
 
 
-def _axis_text(dim: Dim, known: dict[str, tuple[str, str]], axis: int) -> str:
+def _filled(dim: Dim, binder: RunTime) -> str:
+    """An expression with its `{...}` filled in from the arguments of the call."""
+    with contextlib.suppress(Exception):  # the user's own code may stand in the braces
+        return dims.interpolate(dim.text, binder.arguments)
+    return dim.text
+
+
+def _size(dim: Dim, filled: str, known: dict[str, tuple[str, str]]) -> str:
+    """How long the axis should be, where that can be told; all axes of one that is variadic."""
+    if dim.kind == "named":
+        return next((size for size, _ in known.values()), "")
+    with contextlib.suppress(Exception):
+        return str(dims.evaluate(filled, {key: int(size) for key, (size, _) in known.items()}))
+    return ""
+
+
+def _axis_text(dim: Dim, known: dict[str, tuple[str, str]], axis: int, size: str) -> str:
     or_one = " (or 1)" if dim.broadcast else ""
     if dim.kind == "fixed":
         return f"needs {dim.word.lstrip('#')}{or_one} on axis {axis}"
     origins = ", ".join(f"{key}={size}, bound by {who}" for key, (size, who) in known.items())
     if dim.kind == "expression":
-        return f"needs {dim.text}{or_one} on axis {axis}" + (f", with {origins}" if origins else "")
+        value = f" = {size}" if size else ""
+        return f"needs {dim.text}{value}{or_one} on axis {axis}" + (f", with {origins}" if origins else "")
     star = "*" if dim.variadic else ""
     if not known:
         return f"needs {star}{dim.text} as the body bound it"
@@ -203,15 +231,11 @@ def _axis_text(dim: Dim, known: dict[str, tuple[str, str]], axis: int) -> str:
     return f"needs {star}{dim.text}={size}{or_one}, bound by {who}"
 
 
-def _axis_fix(dim: Dim, known: dict[str, tuple[str, str]], where: str, subject: str) -> str:
-    size = next((size for size, _ in known.values()), "")
-    if not known:
-        return f"correct {where} of {subject}, or `{dim.word}` in the annotation"
-    if dim.kind == "named" and size.isdigit():
-        mend = f"make {where} of {subject} {size} long"
-    else:
-        mend = f"correct {where} of {subject}"
-    return f"{mend}, or rename the dimension in one of the annotations"
+def _axis_fix(dim: Dim, size: str, where: str, subject: str) -> str:
+    mend = f"make {where} of {subject} {size} long" if size.isdigit() else f"correct {where} of {subject}"
+    if dim.kind == "named" and size:
+        return f"{mend}, or rename the dimension in one of the annotations"
+    return f"{mend}, or write another size than `{dim.word}` in the annotation"
 
 
 def _union_need(failure: Failure, binder: RunTime, shown: str) -> _Need:

@@ -20,7 +20,27 @@ def brief(value: object) -> str:
     if is_array(value):
         aval = jax.typeof(value)
         return f"an array {array_text(aval.dtype, aval.shape)}"
-    return f"{type(value).__name__} {safe_repr(value, 60)}"
+    return f"{type(value).__name__} {_shortened(safe_repr(_with_short_arrays(value), 200), 60)}"
+
+
+class _Shown:
+    """Stands for an array in the repr of what holds it: with its own, a tracer takes a page."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+
+def _with_short_arrays(value: Any, depth: int = 5) -> Any:
+    if isinstance(value, jax.Array):
+        return _Shown(array_text(jax.typeof(value).dtype, value.shape))
+    if type(value) in (list, tuple) and depth:
+        return type(value)([_with_short_arrays(item, depth - 1) for item in value])
+    if type(value) is dict and depth:
+        return {key: _with_short_arrays(item, depth - 1) for key, item in value.items()}
+    return value
 
 
 def safe_repr(value: object, limit: int) -> str:
@@ -29,7 +49,35 @@ def safe_repr(value: object, limit: int) -> str:
         text = repr(value)
     except Exception as error:
         text = f"<{type(value).__qualname__}, whose repr raises {type(error).__name__}>"
+    return _shortened(text, limit)
+
+
+def _shortened(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def array_annotation(array: Any) -> str:
+    """An annotation that takes an array as it is, whatever its sizes: `Float[Array, "..."]`."""
+    dims = '"..."' if array.shape else '""'
+    return f"{annotation_of(array.dtype)}[Array, {dims}]"
+
+
+def annotation_of(dtype: Any) -> str:
+    """The name of jaxtyping's that takes a dtype: `Float`."""
+    for name, kind in _NAMES:
+        if jnp.issubdtype(dtype, kind):
+            return name
+    return "Shaped"
+
+
+_NAMES = (
+    ("Float", jnp.floating),
+    ("Int", jnp.signedinteger),
+    ("UInt", jnp.unsignedinteger),
+    ("Bool", jnp.bool_),
+    ("Complex", jnp.complexfloating),
+    ("Key", jax.dtypes.prng_key),
+)
 
 
 def describe(value: Any) -> str:

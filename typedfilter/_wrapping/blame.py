@@ -21,14 +21,16 @@ from typedfilter._reading.roles import Role
 from typedfilter._reading.text import show
 from typedfilter._values.keys import static_problem
 from typedfilter._values.leaves import is_array, is_array_like
-from typedfilter._values.text import array_text, brief
+from typedfilter._values.text import array_annotation, array_text, brief
 from typedfilter._wrapping import host_errors as _raised
 from typedfilter._wrapping.call import OMITTED
-from typedfilter._wrapping.frames import outside
+from typedfilter._wrapping.frames import hidden, outside
 from typedfilter._wrapping.notes import note
 from typedfilter.errors import DonationError, ShapeError, StaticArgumentError, TypedFilterError
 
 __all__ = ["better_error", "donation_error", "entered", "explain_deleted", "naming_deleted"]
+
+__tracebackhide__ = hidden  # asked by pytest
 
 Finder = Callable[[Plan, str, Hint, Any], TypedFilterError | None]
 
@@ -167,7 +169,9 @@ def _static_error(plan: Plan, name: str, value: Any, why: str) -> StaticArgument
         return None
     fix = "pass a hashable value: a tuple for a list, a frozen dataclass for a mutable one"
     if isinstance(value, (jax.Array, np.ndarray)):
-        fix = 'annotate it as an array (Float[Array, "..."]) or Traced[...], or pass a Python value'
+        fix = f"annotate it as an array ({array_annotation(value)}) or Traced[...], or pass a Python value"
+        if value.shape == () and not isinstance(value, jax.core.Tracer):
+            fix += f": {name}.item()"
     return StaticArgumentError(
         f"is {why} but {problem}",
         function=plan.function,

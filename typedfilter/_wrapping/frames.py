@@ -2,6 +2,7 @@
 
 Frames of this package, and those of JAX, are taken out of a traceback where an error leaves a
 transformed callable. Nothing is done before something is raised; JAX_TRACEBACK_FILTERING=off keeps all.
+What JAX itself says of a place (in jaxprs, programs, profiles) it is told to say of the user's lines, too.
 """
 
 from __future__ import annotations
@@ -16,10 +17,22 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
+from jax.extend.source_info_util import register_exclusion
 
+from typedfilter._compat import says_frames_left_out
 from typedfilter._wrapping.keywords import better_refusal
+from typedfilter.errors import TypedFilterError
 
-__all__ = ["ends_at_caller", "holding", "located", "outside", "place_of", "raised_in_jax"]
+__all__ = [
+    "GENERATED",
+    "ends_at_caller",
+    "hidden",
+    "holding",
+    "located",
+    "outside",
+    "place_of",
+    "raised_in_jax",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -38,8 +51,7 @@ def outside(error: BaseException) -> None:
 
     The caller re-raises with a bare `raise`, which adds no frame of its own.
     """
-    mode = getattr(jax.config, "jax_traceback_filtering", None)
-    if mode == "off":
+    if _all_shown():
         return
     seen: set[int] = set()
     waiting: list[BaseException | None] = [error]
@@ -49,7 +61,10 @@ def outside(error: BaseException) -> None:
             continue
         seen.add(id(one))
         one.__traceback__ = _trimmed(one.__traceback__)
+        if isinstance(one, TypedFilterError) and hasattr(one, "__notes__"):  # no frame of JAX's tells more
+            one.__notes__ = [text for text in one.__notes__ if not says_frames_left_out(text)]
         waiting += (one.__cause__, one.__context__)
+        waiting += one.exceptions if isinstance(one, BaseExceptionGroup) else ()
 
 
 def ends_at_caller(function: F) -> F:
@@ -94,6 +109,10 @@ def holding(call: Callable[..., Any], fn: Any) -> Callable[..., Any]:
     return call
 
 
+def _all_shown() -> bool:
+    return bool(getattr(jax.config, "jax_traceback_filtering", None) == "off")
+
+
 def _trimmed(traceback: types.TracebackType | None) -> types.TracebackType | None:
     links = list(_links(traceback))
     kinds = [_kind(link.tb_frame) for link in links]
@@ -117,6 +136,7 @@ def _links(traceback: types.TracebackType | None) -> Iterator[types.TracebackTyp
 
 _OURS = __name__.partition(".")[0]
 _PROGRAMS = ("bench", "demo")  # which use the package as anybody else does
+_ROOT = Path(__file__).parents[1]
 _JAX = str(Path(jax.__file__).parent)
 _STDLIB = tuple({sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib")})
 _CALLED = ("jaxtyping", "beartype", "numpy", "typing_extensions")
@@ -137,6 +157,25 @@ def _kind(frame: types.FrameType) -> Kind:
 
 
 # --------------------------------------------------------------------------------- what JAX says is traced
+
+
+def hidden(_: object = None) -> bool:
+    """For `__tracebackhide__` of a module: whether pytest leaves its frames out, where an error keeps them.
+
+    It asks the globals of a frame, too, so that no call has to set anything.
+    """
+    return not _all_shown()
+
+
+__tracebackhide__ = hidden
+
+GENERATED = "<typedfilter"
+"""How the names of files begin that hold what this package has written."""
+
+# JAX asks for files, and takes what begins like one of these for nobody's line.
+for _room in ("_", "check", "explain", "pytree", "testing", "transforms"):
+    register_exclusion(str(_ROOT / _room))
+register_exclusion(GENERATED)
 
 
 def place_of(fn: Any) -> tuple[str, int] | None:
@@ -166,6 +205,9 @@ def located(traced: Callable[..., Any], place: tuple[str, int] | None, function:
     name = function.rpartition(".")[2].strip("<>") or "function"  # without where it was defined
     if place is not None:
         filename, line = place
-        run.__code__ = run.__code__.replace(co_filename=filename, co_firstlineno=line, co_name=name)
+        code = run.__code__
+        run.__code__ = code.replace(
+            co_filename=filename, co_firstlineno=line, co_name=name, co_qualname=function
+        )
     run.__name__ = run.__qualname__ = name
     return run

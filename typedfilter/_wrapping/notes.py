@@ -13,7 +13,12 @@ from typing import Any
 import jax
 import jax.core
 
-from typedfilter._compat import arguments_blamed, says_forward_through_vjp, says_out_of_memory
+from typedfilter._compat import (
+    arguments_blamed,
+    raised_on_host,
+    says_forward_through_vjp,
+    says_out_of_memory,
+)
 from typedfilter._reading import dims
 from typedfilter._reading.hints import Hint
 from typedfilter._reading.plan import Param, Plan
@@ -59,6 +64,8 @@ def note(
 
 def _is_jaxs(error: BaseException) -> bool:
     if isinstance(error, (*_DECISIONS, jax.errors.UnexpectedTracerError)) or says_out_of_memory(error):
+        return True
+    if raised_on_host(error) is not None:
         return True
     return isinstance(error, TypeError | ValueError | IndexError) and raised_in_jax(error)
 
@@ -112,6 +119,11 @@ def _cures(error: BaseException, plan: Plan, rows: Sequence[Row]) -> Iterator[st
         )
     elif says_out_of_memory(error):
         yield from _memory(rows)
+    elif (raised := raised_on_host(error)) is not None:
+        yield (
+            f"{raised}; filter_pure_callback in the place of jax.pure_callback lets that exception "
+            "arrive as it was raised"
+        )
 
 
 def _constant(name: str, hint: Hint | None, value: Any) -> Iterator[str]:

@@ -8,6 +8,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from typedfilter._values.text import meant
+
 
 class SettingsError(Exception):
     """`[tool.typedfilter]` says something that is not understood."""
@@ -57,9 +59,8 @@ def _parsed(file: Path) -> Settings:
     known = {field.name for field in dataclasses.fields(Settings)}
     for key, value in table.items():
         if key not in known:
-            raise SettingsError(
-                f"{file}: [tool.typedfilter] has no setting `{key}`; it has {', '.join(sorted(known))}"
-            )
+            slip = meant(key, sorted(known)) or f"it has {', '.join(sorted(known))}"
+            raise SettingsError(f"{file}: [tool.typedfilter] has no setting `{key}`; {slip}")
         if not _is_right(key, value):
             raise SettingsError(
                 f"{file}: `{key}` of [tool.typedfilter] is {value!r}, not {_KINDS[_kind(key)]}"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import inspect
 import pydoc
 import sys
 import textwrap
 from pathlib import Path
+
+from typedfilter._values.text import meant
 
 __all__ = ["add_arguments", "pages", "run"]
 
@@ -88,6 +89,6 @@ def _signature(found: object) -> str:
 
 
 def _unknown(topic: str) -> str:
-    close = difflib.get_close_matches(topic, [*pages(), *_public_names()], n=1)
-    meant = f"; did you mean {close[0]!r}?" if close else ""
-    return f"there is no page or public name {topic!r}{meant} (without a topic, all are listed)"
+    slip = meant(topic, [*pages(), *_public_names()])
+    found = f"there is no page or public name {topic!r}" + (f"; {slip}" if slip else "")
+    return f"{found} (without a topic, all are listed)"

@@ -27,6 +27,7 @@ from typedfilter.explain.captured import Captured, captured_by, size_of
 from typedfilter.explain.grouping import Group, grouped
 from typedfilter.explain.loops import loop_call
 from typedfilter.explain.page import explanation_page
+from typedfilter.explain.slips import slips
 from typedfilter.transforms.grad import Grad
 from typedfilter.transforms.jit import Jit
 from typedfilter.transforms.vmap import Vmap
@@ -126,6 +127,7 @@ class Explanation:
         large: the text lists captured arrays of at least so many bytes.
         outside: of a function without transforms of `typedfilter`, whether another package wraps it.
         rules: for each transform of the table, what it does leaf by leaf.
+        slips: dimension names that stand in one place only, each with the name that it is nearly.
     """
 
     function: str
@@ -139,6 +141,7 @@ class Explanation:
     large: int = LARGE
     outside: str = "not transformed"
     rules: tuple[tuple[str, str], ...] = ()
+    slips: tuple[tuple[str, str], ...] = ()
 
     @property
     def constants(self) -> tuple[Captured, ...]:
@@ -200,6 +203,7 @@ def _explained(fun: Callable[..., Any], around: tuple[Stage, ...], call: Given) 
         captured=captured_by(fun),
         outside=_outside(fun),
         rules=tuple((stage.transform, stage.effects.rule) for stage in shown),
+        slips=slips(plan),
     )
 
 
@@ -318,6 +322,8 @@ def _notes(explained: Explanation) -> Iterator[str]:
         yield f"bound: {', '.join(explained.bound)}; what is bound travels like an argument"
     if explained.path is not None:
         yield "call path: {} ({})".format(*explained.path)
+    for name, like in explained.slips:
+        yield f"dimension `{name}` stands in one place only: did you mean `{like}`?"
 
 
 def _constants(explained: Explanation) -> Iterator[str]:
