@@ -229,7 +229,7 @@ class _Checked:
 
     def _named_by_braces(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """What an error needs to tell the value of "{n}"."""
-        if not self._formatted:
+        if not self._expected.formatted:
             return {}
         bound = self._plan.signature.bind(*args, **kwargs)
         bound.apply_defaults()
