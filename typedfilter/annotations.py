@@ -27,35 +27,68 @@ class Marker:
 
 @dataclasses.dataclass(frozen=True)
 class StaticMarker(Marker):
-    """Metadata of `Static`."""
+    """`Static[T]`: the argument is a compile-time constant of type `T`.
+
+    It is hashable, and compared exactly: `1`, `1.0` and `True` are three programs, so are `0.0` and `-0.0`.
+    On a field of a pytree class it is a part of the structure. A new value compiles anew; a number that
+    changes often is better `Traced`.
+
+        @filter_jit
+        def power(x: Float[Array, "n"], exponent: Static[int]) -> Float[Array, "n"]: ...
+    """
 
     name: ClassVar[str] = "Static"
 
 
 @dataclasses.dataclass(frozen=True)
 class TracedMarker(Marker):
-    """Metadata of `Traced`."""
+    """`Traced[T]`: every leaf of the argument is traced.
+
+    Python numbers become arrays, so that a new value does not compile anew. In the body such a number is an
+    array: it can't be asked in an `if`, nor count a `range`.
+
+        @filter_jit
+        def step(params: Params, rate: Traced[float]) -> Params: ...
+    """
 
     name: ClassVar[str] = "Traced"
 
 
 @dataclasses.dataclass(frozen=True)
 class DonateMarker(Marker):
-    """Metadata of `Donate`."""
+    """`Donate[T]`: as `T`, and under `filter_jit` the buffers of its arrays are given to the computation.
+
+    The arrays are gone for the caller afterwards: go on with what the function returns. On CPU as well.
+
+        @filter_jit
+        def step(state: Donate[State], batch: Float[Array, "b n"]) -> State: ...
+    """
 
     name: ClassVar[str] = "Donate"
 
 
 @dataclasses.dataclass(frozen=True)
 class DiffMarker(Marker):
-    """Metadata of `Diff`."""
+    """`Diff[T]`: differentiate with respect to this argument, instead of the first one.
+
+    Of several arguments marked so, the gradients come as a tuple, in their order.
+
+        @filter_grad
+        def loss(batch: Float[Array, "b n"], model: Diff[Model]) -> Float[Array, ""]: ...
+    """
 
     name: ClassVar[str] = "Diff"
 
 
 @dataclasses.dataclass(frozen=True)
 class NoDiffMarker(Marker):
-    """Metadata of `NoDiff`."""
+    """`NoDiff[T]`: never differentiated; its gradient is `None`. On a field: frozen in every transform.
+
+    @pytree_dataclass
+    class Model:
+        weight: Float[Array, "out in"]
+        mean: NoDiff[Float[Array, "in"]]
+    """
 
     name: ClassVar[str] = "NoDiff"
 
@@ -97,3 +130,7 @@ Diff = Annotated[T, DiffMarker()]
 
 NoDiff = Annotated[T, NoDiffMarker()]
 """`NoDiff[T]`: never differentiated; its gradient is `None`. On a field: frozen in every transform."""
+
+# For `help(Static)`: what an editor shows stands below each name, what a running Python shows in its marker.
+for _alias in (Static, Traced, Donate, Diff, NoDiff):
+    vars(_alias)["__doc__"] = type(_alias.__metadata__[0]).__doc__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pydoc
 import re
 
 import pytest
@@ -51,3 +52,27 @@ def test_every_link_between_pages_leads_to_one():
     for topic, page in pages().items():
         linked = re.findall(r"\]\(([\w-]+\.md)[#)]", page.read_text())
         assert set(linked) <= names, topic
+
+
+@pytest.mark.parametrize("marker", ["Static", "Traced", "Donate", "Diff", "NoDiff", "VmapAxis", "ScanAxis"])
+def test_help_on_a_marker_explains_it(marker: str, capsys: pytest.CaptureFixture[str]):
+    told = pydoc.plain(pydoc.render_doc(getattr(typedfilter, marker)))
+    assert f"`{marker}[" in told
+    assert f"`{marker}[" in said(capsys, marker)
+
+
+def test_a_page_and_a_marker_of_one_name_are_told_apart_by_case(capsys: pytest.CaptureFixture[str]):
+    assert said(capsys, "static").startswith("# Static values")
+    assert said(capsys, "Static").startswith("Static[T]\n\n    `Static[T]`: ")
+    assert said(capsys, "STATIC") == said(capsys, "static")
+
+
+def test_the_whole_reference_has_every_public_name(capsys: pytest.CaptureFixture[str]):
+    heads = {re.match(r"\w+", line)[0] for line in said(capsys, "api").splitlines() if line[:1].strip()}  # type: ignore[index]  # it matches
+    assert heads == set(typedfilter.__all__)
+
+
+def test_completion_of_the_package_offers_no_private_module():
+    offered = [name for name in dir(typedfilter) if name.startswith("_") and not name.startswith("__")]
+    assert offered == []
+    assert set(typedfilter.__all__) <= set(dir(typedfilter))

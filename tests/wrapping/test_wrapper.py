@@ -8,7 +8,8 @@ import copy
 import functools
 import inspect
 import pickle
-from typing import Any
+import pydoc
+from typing import Annotated, Any
 
 import cloudpickle
 import jax
@@ -20,7 +21,10 @@ from jax import Array
 from jaxtyping import Float, TypeCheckError, jaxtyped
 
 from typedfilter import (
+    Donate,
     NoDiff,
+    Static,
+    Traced,
     VmapAxis,
     filter_checkpoint,
     filter_custom_jvp,
@@ -507,3 +511,71 @@ def test_methods_of_equal_instances_are_not_equal():
     assert one.method != two.method
     assert one.method == one.method
     assert len({one.method, two.method, one.method}) == 2
+
+
+# Help ------------------------------------------------------------------------------------------------------
+
+
+class Shown:
+    @filter_jit
+    def step(self, x: Float[Array, "b n"], n: Static[int] = 2, *, rate: Traced[float]) -> Float[Array, "b"]:
+        """Take a step."""
+        return x[:, 0] * n * rate
+
+    @filter_vmap
+    def each(self, x: Annotated[Float[Array, "n"], VmapAxis[1]]) -> Array: ...
+
+
+@filter_jit
+def shown(x: Donate[dict[str, Array]], axis: VmapAxis[None, int] = 0) -> tuple[Array, ...]:
+    """Show."""
+    return (*x.values(),)
+
+
+def test_a_signature_prints_annotations_as_they_were_written():
+    assert str(inspect.signature(shown)) == (
+        "(x: Donate[dict[str, Array]], axis: VmapAxis[None, int] = 0) -> tuple[Array, ...]"
+    )
+    assert str(inspect.signature(Shown().step)) == (
+        "(x: Float[Array, 'b n'], n: Static[int] = 2, *, rate: Traced[float]) -> Float[Array, 'b']"
+    )
+
+
+def test_a_signature_that_prints_as_written_holds_the_types_themselves():
+    def evaluated(x):
+        return x
+
+    evaluated.__annotations__ = {"x": Donate[dict[str, Array]], "return": Float[Array, "n"]}
+    signature = inspect.signature(filter_jit(evaluated))
+    assert str(signature) == "(x: Donate[dict[str, Array]]) -> Float[Array, 'n']"
+    assert signature.parameters["x"].annotation == Donate[dict[str, Array]]
+    assert signature == inspect.signature(evaluated)
+
+
+def test_help_shows_a_wrapper_as_the_function_that_it_is():
+    told = pydoc.plain(pydoc.render_doc(Shown))
+    assert (
+        "step(self, x: Float[Array, 'b n'], n: Static[int] = 2, *, rate: Traced[float]) -> Float[Array, 'b']"
+    ) in told
+    assert "Take a step." in told
+    bound = pydoc.plain(pydoc.render_doc(Shown().step)).splitlines()
+    assert (
+        bound[2]
+        == "step(x: Float[Array, 'b n'], n: Static[int] = 2, *, rate: Traced[float]) -> Float[Array, 'b']"
+    )
+    assert bound[3] == "    Take a step."
+
+
+@pytest.mark.parametrize("wrapper", [shown, Shown.step, Shown().step, Shown().each])
+def test_nothing_of_our_own_completes(wrapper: Any):
+    offered = [name for name in dir(wrapper) if not name.startswith("__")]
+    assert set(offered) <= {"clear_cache", "eval_shape", "lower", "trace"}
+
+
+def test_a_bound_wrapper_stored_on_a_class_stays_bound():
+    first = Shown()
+
+    class Other:
+        step = first.step
+
+    assert Other().step.__self__ is first

@@ -20,7 +20,7 @@ from jax.typing import ArrayLike
 from typedfilter._compat import spec_entries
 from typedfilter.annotations import AxisSpec, Marker, ScanSpec, T
 
-__all__ = ["sharding_text", "show", "spec_text"]
+__all__ = ["WrittenSignature", "sharding_text", "show", "spec_text"]
 
 _WELL_KNOWN: tuple[tuple[Any, str], ...] = (
     (inspect.Parameter.empty, ""),
@@ -149,3 +149,43 @@ def _metadata(item: Any) -> str:
     if isinstance(item, type) or get_origin(item) is Annotated:
         return show(item)
     return repr(item)
+
+
+class WrittenSignature(inspect.Signature):
+    """A signature whose text has annotations as they were written: `n: Static[int]`.
+
+    What `inspect` finds in it is unchanged.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, signature: inspect.Signature) -> WrittenSignature:
+        """The same signature, with another text."""
+        return cls(
+            list(signature.parameters.values()),
+            return_annotation=signature.return_annotation,
+            __validate_parameters__=False,
+        )
+
+    def format(self, **options: Any) -> str:
+        """The text; options are those of Python 3.13 and later."""
+        parameters = [p.replace(annotation=_written(p.annotation)) for p in self.parameters.values()]
+        plain = inspect.Signature(parameters, return_annotation=_written(self.return_annotation))
+        known = getattr(plain, "format", None)
+        return str(plain) if known is None else str(known(**options))
+
+    def __str__(self) -> str:
+        return self.format()
+
+
+class _Written:
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def _written(annotation: Any) -> Any:
+    return annotation if annotation is inspect.Parameter.empty else _Written(show(annotation))

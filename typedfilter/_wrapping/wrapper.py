@@ -23,6 +23,7 @@ from typedfilter._reading.callables import name_of, told
 from typedfilter._reading.hidden import refuse_hidden
 from typedfilter._reading.hints import Hint
 from typedfilter._reading.plan import Plan, plan_of
+from typedfilter._reading.text import WrittenSignature
 from typedfilter._reading.wrappers import is_wrapper
 from typedfilter._values.keys import exact_key
 from typedfilter._values.trees import flatten
@@ -177,6 +178,9 @@ class Wrapper:
         self.__dict__["__signature__"] = _shown_signature(self, plan)
         self.__call__ = transform.entry(self, plan) if plan.complete else _late(self)  # type: ignore[method-assign]  # a slot
 
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if name.startswith("__") or not _is_own(name)]
+
     def __typedfilter_plan__(self) -> Plan:
         """The plan of this callable, for whatever transform comes next."""
         return self.transform.plan(plan_of(self.__wrapped__))
@@ -290,7 +294,12 @@ def _shown_signature(wrapper: Wrapper, plan: Plan) -> inspect.Signature:
         plan = dataclasses.replace(plan, signature=fn.__signature__)
     elif is_wrapper(fn):  # for people, what is inside; calls go by the wrapper's own parameters
         plan = dataclasses.replace(plan, signature=told(fn) or plan.signature)
-    return wrapper.transform.signature(plan)
+    return WrittenSignature.of(wrapper.transform.signature(plan))
+
+
+def _is_own(name: str) -> bool:
+    """Whether an attribute is the wrapper's own, and nothing for a user to complete."""
+    return name.startswith("_") or name in ("bound_stages", "lent", "transform")
 
 
 def _rewrap(cls: type[Wrapper], fn: Any, transform: Transform, binds: type | None) -> Wrapper:
@@ -378,6 +387,12 @@ class BoundWrapper:
     @property
     def __wrapped__(self) -> Any:
         return types.MethodType(self.__func__.__wrapped__, self.__self__)
+
+    def __get__(self, obj: Any, owner: type | None = None) -> BoundWrapper:
+        return self  # as a bound method does; `help` takes it for a method by this
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *dir(self.__func__)})
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self.__func__, name)

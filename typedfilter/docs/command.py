@@ -8,12 +8,14 @@ import pydoc
 import sys
 import textwrap
 from pathlib import Path
+from typing import Annotated, get_origin
 
 from typedfilter._values.text import meant
 
 __all__ = ["add_arguments", "pages", "run"]
 
 FOLDER = Path(__file__).parent
+_ALL = "api"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +56,7 @@ def _contents() -> str:
     width = max(map(len, found))
     rows = [f"  {topic.ljust(width)}  {title_of(page)}" for topic, page in found.items()]
     names = textwrap.fill(", ".join(_public_names()), 100, initial_indent="  ", subsequent_indent="  ")
+    rows.append(f"  {_ALL.ljust(width)}  Every public name, with its signature and its docstring")
     return "\n".join(["typedfilter docs TOPIC shows a page:", *rows, "or what a public name is:", names])
 
 
@@ -64,9 +67,14 @@ def _public_names() -> list[str]:
 
 
 def _text_of(topic: str) -> str | None:
-    page = pages().get(topic.lower().removesuffix(".md"))
-    if page is not None:
-        return page.read_text()
+    found = pages()
+    exact = topic.removesuffix(".md")
+    if exact not in found and topic not in _public_names():  # there are both `static` and `Static`
+        exact = exact.lower()
+    if exact in found:
+        return found[exact].read_text()
+    if topic == _ALL:
+        return "\n\n\n".join(map(_reference, _public_names()))
     return _reference(topic) if topic in _public_names() else None
 
 
@@ -80,6 +88,12 @@ def _reference(name: str) -> str:
 
 
 def _signature(found: object) -> str:
+    import typedfilter
+
+    if get_origin(found) is Annotated:  # a marker around any type
+        return "[T]"
+    if found in (typedfilter.VmapAxis, typedfilter.ScanAxis):
+        return "[axis, T]"
     if not callable(found):
         return ""
     try:
@@ -89,6 +103,6 @@ def _signature(found: object) -> str:
 
 
 def _unknown(topic: str) -> str:
-    slip = meant(topic, [*pages(), *_public_names()])
+    slip = meant(topic, [*pages(), _ALL, *_public_names()])
     found = f"there is no page or public name {topic!r}" + (f"; {slip}" if slip else "")
     return f"{found} (without a topic, all are listed)"
