@@ -114,7 +114,3 @@ __all__ = [
     "trainable",
     "tree_equal",
 ]
-
-
-def __dir__() -> list[str]:
-    return [name for name in globals() if name.startswith("__") or not name.startswith("_")]

@@ -70,9 +70,3 @@ def test_a_page_and_a_marker_of_one_name_are_told_apart_by_case(capsys: pytest.C
 def test_the_whole_reference_has_every_public_name(capsys: pytest.CaptureFixture[str]):
     heads = {re.match(r"\w+", line)[0] for line in said(capsys, "api").splitlines() if line[:1].strip()}
     assert heads == set(typedfilter.__all__)
-
-
-def test_completion_of_the_package_offers_no_private_module():
-    offered = [name for name in dir(typedfilter) if name.startswith("_") and not name.startswith("__")]
-    assert offered == []
-    assert set(typedfilter.__all__) <= set(dir(typedfilter))
