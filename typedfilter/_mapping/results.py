@@ -29,6 +29,8 @@ def split_outputs(
 ) -> tuple[list[Any], list[Any], tuple[Any, ...]]:
     """A result inside the map: the arrays that get an axis, the arrays that don't, and how to place them."""
     leaves, treedef = tree_flatten(out)
+    if out_axes is BY_RULE and leaves and leaves[0] is out and plan.returns.axis is None and is_array(out):
+        return leaves, [], (treedef, ["mapped"], [0], [])  # what most functions return
     axes = result_axes(plan, out_axes, out, leaves, differs)
     if not all(map(is_array, leaves)):
         leaves = list(map(_with_axis, leaves, axes, _is_meant(plan, out_axes, out)))

@@ -268,6 +268,11 @@ class Plan:
     )  # of a plan that is not complete
 
     @functools.cached_property
+    def notes(self) -> dict[Any, Any]:
+        """What others have made of the plan once, by keys of theirs: it lives as long as the plan does."""
+        return {}
+
+    @functools.cached_property
     def positionals(self) -> tuple[Param, ...]:
         """The parameters that can be passed by position, `*args` not among them."""
         return tuple(param for param in self.params if param.kind in POSITIONAL)

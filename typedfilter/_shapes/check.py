@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+import operator
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
 import jax
@@ -28,6 +29,7 @@ from typedfilter._reading.received import Expected, Received
 from typedfilter._reading.wrappers import hands_on
 from typedfilter._shapes.bindings import RunTime
 from typedfilter._shapes.checkers import own_body
+from typedfilter._shapes.passed import Known, Look, Memory, Place, Places, looks_at, most
 from typedfilter._shapes.switch import Mode, check_mode, report
 from typedfilter._shapes.text import explain, explain_unbound
 from typedfilter._shapes.walk import Failure, Path, walk
@@ -62,8 +64,8 @@ def checked(fn: Callable[..., Any], plan: Plan, *, eager: bool = False) -> Calla
     fn = own_body(fn, plan)
     if isinstance(fn, _Checked) or not _is_body(fn):
         return fn
-    body = _Checked(fn, plan, eager)
-    return body if body.useful else fn
+    reading = _Reading.of(plan, eager)
+    return _Checked(fn, plan, eager, reading) if reading.useful else fn
 
 
 def _checked_again(fn: Callable[..., Any], eager: bool) -> Callable[..., Any]:
@@ -121,92 +123,150 @@ def _is_raw(leaf: Any) -> bool:
     return isinstance(leaf, bool | int | float | complex)
 
 
-class _Checked:
-    """The callable that `checked` returns. Two of the same function are equal, so that JAX traces once."""
+def _place(arg: Received) -> Place:
+    """What is looked at where an argument arrives: by its check, or to make JAX arrays of what it holds."""
+    look = looks_at(arg.kind)
+    if arg.canonical:
+        look = most((look, Look.LEAF if arg.flat else Look.TREE))
+    return Place(look, arg.default)
 
-    def __init__(self, fn: Callable[..., Any], plan: Plan, eager: bool) -> None:
-        functools.update_wrapper(self, fn, updated=())
+
+class _Reading:
+    """What of a plan a check needs, and the calls that have passed it."""
+
+    def __init__(self, plan: Plan, eager: bool) -> None:
         expected = Expected.of(plan, eager)
         arguments = expected.arguments
         by_kind: dict[Any, list[Received]] = {}
         for param in plan.params:
             by_kind.setdefault(param.kind, []).append(arguments[param.name])
+        self.positional = tuple(arg for kind in _POSITIONAL for arg in by_kind.get(kind, ()))
+        self.rest = next(iter(by_kind.get(inspect.Parameter.VAR_POSITIONAL, ())), None)
+        self.extra = next(iter(by_kind.get(inspect.Parameter.VAR_KEYWORD, ())), None)
+        positional_only = {arg.name for arg in by_kind.get(inspect.Parameter.POSITIONAL_ONLY, ())}
+        variadic = {arg.name for arg in (self.rest, self.extra) if arg is not None}
+        self.named = {name: arg for name, arg in arguments.items() if name not in positional_only | variadic}
+        self.canonical = any(arg.canonical for arg in arguments.values())
+        self.computed = any(arg.computed for arg in arguments.values())
+        self.expected = expected
+        self.useful = expected.refuses or any(arg.refuses or arg.canonical for arg in arguments.values())
+        places = Places(
+            tuple(map(_place, self.positional)),
+            {name: _place(arg) for name, arg in self.named.items()},
+            None if self.rest is None else _place(self.rest),
+            None if self.extra is None else _place(self.extra),
+        )
+        self.memory = Memory(places, expected.returns)
+
+    @classmethod
+    def of(cls, plan: Plan, eager: bool) -> _Reading:
+        """The one of this plan, which has it as long as it lives."""
+        key = cls, eager
+        found: _Reading | None = plan.notes.get(key)
+        return plan.notes.setdefault(key, cls(plan, eager)) if found is None else found
+
+    def rows(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[tuple[Received, Path, Any]]:
+        """Each argument of a call, with its name. What does not bind is the function's to report."""
+        for arg, value in zip(self.positional, args, strict=False):
+            yield arg, (arg.name,), value
+        if self.rest is not None:
+            for index, value in enumerate(args[len(self.positional) :]):
+                yield self.rest, (self.rest.name, f"[{index}]"), value
+        for name, arg in self.named.items():  # as in the signature: JAX sorts keyword arguments
+            if name in kwargs:
+                yield arg, (name,), kwargs[name]
+        if self.extra is not None:
+            for name, value in kwargs.items():
+                if name not in self.named:
+                    yield self.extra, (name,), value
+
+    def canonicalised(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments, with JAX arrays where those are annotated."""
+        count = len(self.positional)
+        places = [self.positional[i] if i < count else self.rest for i in range(len(args))]
+        values = tuple(_canonical_for(arg, value) for arg, value in zip(places, args, strict=True))
+        named = {name: _canonical_for(self.named.get(name, self.extra), kwargs[name]) for name in kwargs}
+        return values, named
+
+
+class _Checked:
+    """The callable that `checked` returns. Two of the same function are equal, so that JAX traces once."""
+
+    def __init__(self, fn: Callable[..., Any], plan: Plan, eager: bool, reading: _Reading) -> None:
+        functools.update_wrapper(self, fn, updated=())
         self._fn = fn
         self._plan = plan
         self._eager = eager
-        self._expected = expected
-        self._positional = tuple(arg for kind in _POSITIONAL for arg in by_kind.get(kind, ()))
-        self._rest = next(iter(by_kind.get(inspect.Parameter.VAR_POSITIONAL, ())), None)
-        self._extra = next(iter(by_kind.get(inspect.Parameter.VAR_KEYWORD, ())), None)
-        positional_only = {arg.name for arg in by_kind.get(inspect.Parameter.POSITIONAL_ONLY, ())}
-        variadic = {arg.name for arg in (self._rest, self._extra) if arg is not None}
-        self._named = {name: arg for name, arg in arguments.items() if name not in positional_only | variadic}
-        self._canonical = any(arg.canonical for arg in arguments.values())
-        self._computed = any(arg.computed for arg in arguments.values())
-        self.useful = expected.refuses or any(arg.refuses or arg.canonical for arg in arguments.values())
+        self._reading = reading
+        self._expected = reading.expected
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        if self._canonical:
-            args, kwargs = self._canonicalised(args, kwargs)
+        key, known = self._reading.memory.find(args, kwargs)
+        if known is None and self._reading.canonical:
+            given = *args, *kwargs.values()
+            args, kwargs = self._reading.canonicalised(args, kwargs)
+            if not all(map(operator.is_, given, (*args, *kwargs.values()))):
+                key = None
         if check_mode() is Mode.OFF:
             return self._fn(*args, **kwargs)
         if self._expected.formatted:
             return self._call_framed(args, kwargs)
         with jaxtyping.jaxtyped("context"):
-            return self._call(args, kwargs)
+            if known is None:
+                return self._call(args, kwargs, key)
+            return self._call_known(known, args, kwargs)
 
-    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any], key: Hashable = None) -> Any:
         binder = RunTime(arguments=self._named_by_braces(args, kwargs))
-        rows = self._rows(args, kwargs)
-        if self._computed:
+        rows = self._reading.rows(args, kwargs)
+        if self._reading.computed:
             rows = iter(sorted(rows, key=lambda row: row[0].computed))
         computes = False  # with a number that is an array
+        passes = True
         for arg, path, value in rows:
             computes = computes or (isinstance(arg.kind, kinds.Scalar) and isinstance(value, _ARRAYS))
             if arg.refuses and value is not arg.default:
                 binder.numbers = arg.numbers
-                self._check(arg.kind, arg.hint, value, path, binder)
+                passes &= self._check(arg.kind, arg.hint, value, path, binder)
+        if passes:
+            self._reading.memory.add(key, args, kwargs, binder.seen, computes)
         result = self._fn(*args, **kwargs)
-        expected = self._expected
-        if expected.refuses:
-            binder.returned, (binder.numbers, binder.numpy) = True, expected.returned
-            binder.numbers = binder.numbers or (self._eager and computes)
-            self._check(expected.returns, self._plan.returns, result, ("return",), binder)
+        self._check_result(result, binder, computes)
         return result
 
-    def _check(self, kind: Kind, hint: Hint, value: Any, path: Path, binder: RunTime) -> None:
+    def _call_known(self, known: Known, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A call whose arguments have passed before."""
+        known.bind()
+        result = self._fn(*args, **kwargs)
+        memory = self._reading.memory
+        key = memory.result(known, result)
+        if key is None or key not in known.returned:
+            passes = self._check_result(result, RunTime(seen=list(known.seen)), known.computes)
+            if passes:
+                memory.add_result(known, key, result)
+        return result
+
+    def _check_result(self, result: Any, binder: RunTime, computes: bool) -> bool:
+        expected = self._expected
+        if not expected.refuses:
+            return True
+        binder.returned, (binder.numbers, binder.numpy) = True, expected.returned
+        binder.numbers = binder.numbers or (self._eager and computes)
+        return self._check(expected.returns, self._plan.returns, result, ("return",), binder)
+
+    def _check(self, kind: Kind, hint: Hint, value: Any, path: Path, binder: RunTime) -> bool:
+        """Whether a value is of this kind; if not, that is reported."""
         try:
             failure: Failure | None = walk(kind, value, path, binder)
             if failure is None:
-                return
+                return True
             error: TypedFilterError = explain(failure, binder, self._plan.function, hint.annotation)
         except jaxtyping.AnnotationError as problem:
             error = explain_unbound(problem, binder, self._plan.function, path[0], hint.annotation)
         report(error, self._fn, (error.function, path))
-
-    def _rows(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[tuple[Received, Path, Any]]:
-        """Each argument of the call, with its name. What does not bind is the function's to report."""
-        for arg, value in zip(self._positional, args, strict=False):
-            yield arg, (arg.name,), value
-        if self._rest is not None:
-            for index, value in enumerate(args[len(self._positional) :]):
-                yield self._rest, (self._rest.name, f"[{index}]"), value
-        for name, arg in self._named.items():  # as in the signature: JAX sorts keyword arguments
-            if name in kwargs:
-                yield arg, (name,), kwargs[name]
-        if self._extra is not None:
-            for name, value in kwargs.items():
-                if name not in self._named:
-                    yield self._extra, (name,), value
-
-    def _canonicalised(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        count = len(self._positional)
-        places = [self._positional[i] if i < count else self._rest for i in range(len(args))]
-        values = tuple(_canonical_for(arg, value) for arg, value in zip(places, args, strict=True))
-        named = {name: _canonical_for(self._named.get(name, self._extra), kwargs[name]) for name in kwargs}
-        return values, named
+        return False
 
     def _call_framed(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The call as a `jaxtyped` function, which is where jaxtyping finds the `n` of "{n}".

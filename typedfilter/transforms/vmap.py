@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Hashable
-from inspect import Signature
+from inspect import Signature, signature
 from typing import Any, ClassVar, overload
 
 import jax
@@ -24,6 +24,7 @@ from typedfilter._mapping.axes import (
     mapped_signature,
 )
 from typedfilter._mapping.effects import Maps
+from typedfilter._mapping.known import KnownCalls
 from typedfilter._mapping.results import asks_for_no_axis, is_batched, place_outputs, split_outputs
 from typedfilter._reading.conflicts import check_vmap
 from typedfilter._reading.hidden import MAPPING
@@ -73,15 +74,21 @@ class Vmap(Transform):
             mapped, whole, parcel.back = split_outputs(plan, self.out_axes, body(*args, **kwargs), differs)
             return mapped, whole
 
+        one_example.__signature__ = signature(one_example)  # type: ignore[attr-defined]  # JAX asks at each call
+
         # One function for JAX to know, made once: its own caches hang on that.
         @functools.lru_cache(maxsize=64)
         def mapper(axes: tuple[int, ...], size: int) -> Callable[..., Any]:
-            in_axes, out_axes = (list(axes), None), (0, None)
-            mapped = jax.vmap(one_example, in_axes, out_axes, self.axis_name, size, self.spmd_axis_name)
+            same = len(set(axes)) == 1  # then JAX has less to compare
+            in_axes = axes[0] if same else (list(axes), None)
+            mapped = jax.vmap(one_example, in_axes, (0, None), self.axis_name, size, self.spmd_axis_name)
             return located(mapped, place, plan.function)  # JAX says where a tracer was made
 
+        resolve = functools.partial(map_arguments, plan, self.in_axes, axis_size=self.axis_size, if_none=once)
+        known = KnownCalls(self.in_axes, resolve)
+
         def call(*args: Any, **kwargs: Any) -> Any:
-            call = map_arguments(plan, self.in_axes, args, kwargs, self.axis_size, once)
+            call = known(args, kwargs)
             parcel = Parcel(call)
             try:
                 mapped, whole = mapper(tuple(call.axes), call.size)(call.arrays, parcel)
