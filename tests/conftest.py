@@ -9,6 +9,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 
+import pytest
 from hypothesis import settings
 
 # Set by .ci/run for the suites on the oldest and the newest JAX. What no version of JAX changes ran once
@@ -25,3 +26,15 @@ settings.register_profile(
     "typedfilter", deadline=None, derandomize=True, max_examples=33 if OTHER_VERSIONS else 100
 )
 settings.load_profile("typedfilter")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the laws that draw programs be tried for longer, with other programs each time."""
+    parser.addoption("--fuzz", type=float, metavar="MINUTES", help="try only the laws of programs, so long")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--fuzz") is not None:
+        chosen = [item for item in items if "fuzz" in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+        items[:] = chosen

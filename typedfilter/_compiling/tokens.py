@@ -17,6 +17,7 @@ from collections.abc import Hashable
 from typing import Any
 
 from typedfilter._values.keys import current, exact_key, is_self_exact
+from typedfilter._values.leaves import said_by
 from typedfilter._values.memory import ByClass, InternTable, PerObject
 from typedfilter.errors import TypedFilterError
 
@@ -187,5 +188,7 @@ def strong(value: Any) -> Any:
 
 
 def _is_permanent(value: Any) -> bool:
-    module = sys.modules.get(getattr(value, "__module__", None) or "")
-    return getattr(module, getattr(value, "__qualname__", ""), None) is value
+    module, name = said_by(value, "__module__"), said_by(value, "__qualname__")
+    if type(module) is not str or type(name) is not str:
+        return False
+    return said_by(sys.modules.get(module), name) is value

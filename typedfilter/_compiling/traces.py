@@ -76,7 +76,7 @@ def _is_atomic(value: Any) -> bool:
 
 def _named(value: Any) -> str:
     """A value by its name or its class; its own repr may be long, or do anything."""
-    if isinstance(value, types.FunctionType):
+    if type(value) is types.FunctionType:
         return f"<function {value.__qualname__.rpartition('<locals>.')[2]}>"
     return f"<{type(value).__qualname__} object>"
 

@@ -7,12 +7,17 @@ compared by keys that are equal only when no program could tell the values apart
 
 from __future__ import annotations
 
+import copyreg
 import dataclasses
 import datetime
 import decimal
 import enum
+import fractions
 import operator
+import pathlib
+import re
 import struct
+import sys
 import types
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any, Protocol, TypeVar
@@ -151,6 +156,41 @@ def _alias_key(cls: type, value: Any, owned: bool) -> Hashable:
     return cls, value.__origin__, _key(value.__args__, True), repr(value)
 
 
+def _view_key(cls: type, value: Any, owned: bool) -> Hashable:
+    """Of a memory view: equal ones may give the same bytes another format."""
+    return cls, value, value.format, value.shape
+
+
+def _code_key(cls: type, value: Any, owned: bool) -> Hashable:
+    return cls, value, value.co_filename
+
+
+def _pickled_key(cls: type, value: Any, owned: bool) -> Hashable:
+    """Of what the standard library ships: what it is pickled from, too, which tells more than its `==`."""
+    hash(value)
+    reduce = copyreg.dispatch_table.get(cls, _reduced)
+    return cls, value, _key(reduce(value), True)
+
+
+def _reduced(value: Any) -> Any:
+    return value.__reduce_ex__(2)
+
+
+# The standard library compares these by all that they are: nothing would be gained, and time lost.
+_EXACT = (datetime.date, datetime.timedelta, fractions.Fraction, pathlib.PurePosixPath, re.Pattern)
+
+
+def _is_pickled_by_its_own(cls: type) -> bool:
+    """Whether the standard library compares and pickles these, and not by `vars()`, where caches may lie."""
+    if cls in copyreg.dispatch_table:
+        return cls not in _EXACT
+    compares = next(base for base in cls.__mro__ if "__eq__" in vars(base))
+    ships = compares.__module__.partition(".")[0] in sys.stdlib_module_names - {"builtins"}
+    ways = ("__reduce__", "__reduce_ex__", "__getstate__")
+    own = any(name in vars(base) for name in ways for base in cls.__mro__[:-1])
+    return ships and own and not issubclass(cls, _EXACT)
+
+
 def _container_key(cls: type, value: Any, owned: bool) -> Hashable:
     if cls.__hash__ is None and not owned:
         hash(value)
@@ -174,11 +214,18 @@ def _structure_key(cls: type, value: Any, owned: bool) -> Hashable:
     return cls, tuple([_key(getattr(value, name), True) for name in _STRUCTURES[cls]])
 
 
+def _with_hidden_fields(cls: Any) -> tuple[type, ...]:
+    """`cls` itself if it is a tuple that holds more than its elements, as `time.struct_time` does."""
+    hidden = issubclass(cls, tuple) and getattr(cls, "n_fields", 0) != getattr(cls, "n_sequence_fields", 0)
+    return (cls,) if hidden else ()
+
+
 def _key_maker(cls: type) -> Callable[[type, Any, bool], Hashable]:
     if issubclass(cls, enum.Enum):  # members are single objects, whatever type their values mix in
         return _opaque_key
     for bases, maker in (
         (np.generic, _numpy_key),  # before float: np.float64 is one
+        (_with_hidden_fields(cls), _pickled_key),
         (float, _float_key),
         (complex, _complex_key),
         ((range, slice), _span_key),
@@ -187,9 +234,13 @@ def _key_maker(cls: type) -> Callable[[type, Any, bool], Hashable]:
         ((datetime.datetime, datetime.time), _moment_key),
         (datetime.timezone, _zone_key),
         (types.GenericAlias, _alias_key),
+        (memoryview, _view_key),
+        (types.CodeType, _code_key),
     ):
         if issubclass(cls, bases):
             return maker
+    if not _FIELDS_COMPARED[cls] and _is_pickled_by_its_own(cls):
+        return _pickled_key
     if _FIELDS_COMPARED[cls]:
         return _fields_key
     return _structure_key if _STRUCTURES[cls] else _opaque_key

@@ -31,10 +31,25 @@ __all__ = [
     "is_inexact_array_like",
     "is_number",
     "is_passed",
+    "is_struct",
     "leaf_is_array_type",
+    "said_by",
     "stands_for_array",
     "struct_of",
 ]
+
+
+def said_by(obj: Any, name: str, default: Any = None) -> Any:
+    """`getattr`, of an object of anybody's: one that raises, whatever it raises, has nothing to say."""
+    try:
+        return getattr(obj, name, default)
+    except Exception:
+        return default
+
+
+def is_struct(leaf: Any) -> bool:
+    """Whether this is a `jax.ShapeDtypeStruct`, and does not only say so of its class, as a mock does."""
+    return issubclass(type(leaf), jax.ShapeDtypeStruct)
 
 
 def is_passed(leaf: Any) -> bool:
@@ -44,16 +59,16 @@ def is_passed(leaf: Any) -> bool:
 
 def stands_for_array(leaf: Any) -> bool:
     """Whether a leaf is passed, or has the shape and dtype of an array as a `jax.ShapeDtypeStruct` has."""
-    if is_passed(leaf) or isinstance(leaf, jax.ShapeDtypeStruct):
+    if is_passed(leaf) or is_struct(leaf):
         return True
-    shape, dtype = getattr(leaf, "shape", None), getattr(leaf, "dtype", None)
+    shape, dtype = said_by(leaf, "shape"), said_by(leaf, "dtype")
     known = isinstance(leaf, (np.ndarray, np.generic))  # of strings or objects: JAX has no such dtype
     return not known and isinstance(shape, tuple) and isinstance(dtype, np.dtype)
 
 
 def as_struct(leaf: Any) -> jax.ShapeDtypeStruct:
     """The `jax.ShapeDtypeStruct` of what stands for an array, or is a Python number."""
-    if isinstance(leaf, jax.ShapeDtypeStruct):
+    if is_struct(leaf):
         return leaf
     if stands_for_array(leaf):
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
@@ -62,7 +77,7 @@ def as_struct(leaf: Any) -> jax.ShapeDtypeStruct:
 
 def struct_of(leaf: Any, axis: int | None = None) -> Any:
     """What stands for an array, or for a number that becomes one, less an axis."""
-    if isinstance(leaf, jax.ShapeDtypeStruct):
+    if is_struct(leaf):
         shape, dtype, weak = leaf.shape, leaf.dtype, leaf.weak_type
     else:
         try:
@@ -78,12 +93,13 @@ def struct_of(leaf: Any, axis: int | None = None) -> Any:
 
 def is_float0(value: Any) -> bool:
     """Whether this is JAX's own tangent of integers, which says nothing."""
-    return getattr(value, "dtype", None) == jax.dtypes.float0
+    return is_array(value) and value.dtype == jax.dtypes.float0
 
 
 def is_number(leaf: Any) -> bool:
     """Whether this is a Python number that a derivative could be taken of; NumPy's scalars are arrays."""
-    return isinstance(leaf, (float, complex)) and not isinstance(leaf, (np.generic, enum.Enum))
+    cls = type(leaf)
+    return issubclass(cls, (float, complex)) and not issubclass(cls, (np.generic, enum.Enum))
 
 
 @functools.lru_cache(maxsize=256)
@@ -146,7 +162,7 @@ def is_array_like(element: Any) -> bool:
     """Whether `element` is an array (`is_array`), a Python number, or an object with `__jax_array__`."""
     return (
         is_array(element)
-        or isinstance(element, (bool, int, float, complex))
+        or issubclass(type(element), (bool, int, float, complex))
         or hasattr(type(element), "__jax_array__")
     )
 
@@ -161,13 +177,13 @@ def is_inexact_array_like(element: Any) -> bool:
     if hasattr(type(element), "__jax_array__") and not is_array(element):
         element = element.__jax_array__()
     return is_inexact_array(element) or (
-        isinstance(element, (float, complex)) and not isinstance(element, np.generic)
+        issubclass(type(element), (float, complex)) and not issubclass(type(element), np.generic)
     )
 
 
 def is_array_or_struct(element: Any) -> TypeGuard[jax.Array | jax.ShapeDtypeStruct]:
     """Whether `element` is an array (`is_array`) or a `jax.ShapeDtypeStruct`."""
-    return is_array(element) or isinstance(element, jax.ShapeDtypeStruct)
+    return is_array(element) or is_struct(element)
 
 
 @dataclasses.dataclass(frozen=True)

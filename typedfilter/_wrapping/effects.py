@@ -16,6 +16,7 @@ import jax
 
 from typedfilter._reading.hints import Hint
 from typedfilter._reading.plan import Param, Plan
+from typedfilter._values.leaves import is_struct
 from typedfilter._values.trees import flatten
 from typedfilter._wrapping.call import Call
 
@@ -120,7 +121,7 @@ class Given(Call):
 def answered(call: Given, ask: Callable[[Given], T]) -> T:
     """The answer of `ask`, to which what stands for an array is a tracer."""
     leaves = jax.tree.leaves(call.values)
-    structs = {i: leaf for i, leaf in enumerate(leaves) if isinstance(leaf, jax.ShapeDtypeStruct)}
+    structs = {i: leaf for i, leaf in enumerate(leaves) if is_struct(leaf)}
     if not structs:
         return ask(call)
     answers: list[T] = []

@@ -9,13 +9,14 @@ from __future__ import annotations
 import dataclasses
 import dis
 import functools
+import math
 import types
 from collections.abc import Iterator
 from typing import Any
 
 import jax
 
-from typedfilter._values.leaves import is_array
+from typedfilter._values.leaves import is_array, stands_for_array
 from typedfilter._values.text import describe, steps
 from typedfilter._wrapping.stack import unwind
 
@@ -51,10 +52,9 @@ def captured_by(fn: Any) -> tuple[Captured, ...]:
 
 def size_of(leaf: Any) -> int | None:
     """The bytes of an array (or of a description of one); None for anything else."""
-    if not hasattr(leaf, "shape") or not hasattr(leaf, "dtype"):
+    if not stands_for_array(leaf):
         return None
-    bytes_each = getattr(leaf.dtype, "itemsize", 0)
-    return int(getattr(leaf, "size", 1)) * int(bytes_each)
+    return math.prod(leaf.shape) * int(getattr(leaf.dtype, "itemsize", 0))
 
 
 def _is_opaque(value: Any) -> bool:

@@ -18,7 +18,8 @@ from typing import Any
 import jax
 
 from typedfilter._reading.plan import Param, Plan, plan_of
-from typedfilter._values.text import describe, size_text, steps
+from typedfilter._values.leaves import said_by
+from typedfilter._values.text import describe, safe_repr, size_text, steps
 from typedfilter._wrapping.effects import Act, Effect, Effects, Given, Reason
 from typedfilter._wrapping.stack import unwind
 from typedfilter._wrapping.wrapper import BoundWrapper, Transform, Wrapper
@@ -284,10 +285,8 @@ def _columns(
 def _brief(leaf: Any) -> str:
     if size_of(leaf) is not None:
         return describe(leaf)
-    if callable(leaf) and hasattr(leaf, "__qualname__"):
-        return str(leaf.__qualname__)
-    text = repr(leaf)
-    return text if len(text) <= _REPR_LIMIT else f"{text[: _REPR_LIMIT - 3]}..."
+    name = said_by(leaf, "__qualname__") if callable(leaf) else None
+    return name if type(name) is str else safe_repr(leaf, _REPR_LIMIT)
 
 
 # -------------------------------------------------------------------------------------------------- text

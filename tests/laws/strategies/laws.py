@@ -1,0 +1,190 @@
+"""The programs of the other laws: of one tree, of two static values, of stacks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from strategies import sources
+from strategies.programs import Program, program
+
+__all__ = ["gradients", "histories", "maps", "split", "stacks", "static_values"]
+
+SPLIT = """
+    traces = []
+
+    def f(tree, *rest):
+        traces.append(0)
+        return change(tree, *rest)
+
+    jitted = tf.filter_jit(f)
+    right = change(<tree>, <tree>)
+    for _ in range(2):
+        agree(jitted(<tree>, <tree>), right)
+    assert len(traces) == 1, "traced again for an equal tree"
+    with jax.disable_jit():
+        agree(jitted(<tree>, <tree>), right)
+    agree(jax.tree.map(lambda leaf: leaf, tf.combine(*tf.partition(<tree>, tf.is_array))), <tree>)
+    assert tf.tree_equal(<tree>, <tree>)
+"""
+GRADIENTS = """
+    right = plain_grad(total, <tree>)
+    agree(tf.filter_grad(total)(<tree>), right)
+    agree(tf.filter_jit(tf.filter_grad(total))(<tree>), right)
+    agree(tf.filter_value_and_grad(total)(<tree>), (total(<tree>), right))
+    with jax.disable_jit():
+        agree(tf.filter_grad(total)(<tree>), right)
+"""
+MAPS = """
+    right = outcome(lambda: plain(functools.partial(jax.vmap, axis_size=3), change, <tree>))
+    ours = tf.filter_vmap(change, axis_size=3)
+    agree_or_raise(outcome(lambda: ours(<tree>)), right)
+    agree_or_raise(outcome(lambda: tf.filter_jit(ours)(<tree>)), right)
+    agree_or_raise(outcome(lambda: tf.filter_vmap(tf.filter_jit(change), axis_size=3)(<tree>)), right)
+"""
+STATICS = """
+    def f(x, value):
+        return x + 1, value, told(value)
+
+    def marked(x, value: Static[Any]):
+        return x + 1, value, told(value)
+
+    for body in (f, marked):
+        jitted = tf.filter_jit(body)
+        for value in (<one>, <other>, <one>):
+            agree(jitted(SHARED, value), body(SHARED, value))
+    in_a_field = tf.filter_jit(lambda model: (model.a + 1, told(model.n)))
+    for value in (<one>, <other>):
+        assert in_a_field(Model(SHARED, None, value))[1] == told(value)
+"""
+HISTORIES = """
+    def f(x, value):
+        return jnp.asarray(x) + 1, told(value)
+
+    jitted = tf.filter_jit(f)
+    <steps>
+"""
+CHANGED = """held = <value>
+agree(jitted(SHARED, held), f(SHARED, held))
+held.gain = <gain>
+agree(jitted(SHARED, held), f(SHARED, held))"""
+DEFINED_ANEW = """class Changeable:
+    def __init__(self, gain): self.gain = gain
+    def __eq__(self, other): return type(self) is type(other) and self.gain == other.gain
+    def __hash__(self): return hash(repr(self))
+    def __repr__(self): return f"Again({self.gain!r})\""""
+STEPS = (
+    "agree(jitted(SHARED, <value>), f(SHARED, <value>))",
+    "agree(jitted(jnp.ones(2), <value>), f(jnp.ones(2), <value>))",
+    "agree(jitted(np.ones(3), (<value>,)), f(np.ones(3), (<value>,)))",
+    "agree(jitted.lower(SHARED, <value>).compile()(SHARED, <value>), f(SHARED, <value>))",
+    "jitted.clear_cache()",
+    CHANGED,
+    DEFINED_ANEW,
+    "jitted = tf.filter_jit(f)",
+)
+
+
+@st.composite
+def split(draw: Any) -> Program:
+    """Any tree under `filter_jit`, against the body itself."""
+    return program(SPLIT, tree=draw(sources.trees))
+
+
+@st.composite
+def gradients(draw: Any) -> Program:
+    """Any tree of what JAX differentiates, against `jax.grad` of the arrays that were taken out by hand."""
+    return program(GRADIENTS, tree=draw(sources.differentiable))
+
+
+@st.composite
+def maps(draw: Any) -> Program:
+    """Any tree of 3 examples, against `jax.vmap` likewise."""
+    return program(MAPS, tree=draw(sources.mapped))
+
+
+@st.composite
+def static_values(draw: Any) -> Program:
+    """Two values that look alike, one after the other."""
+    one, other = draw(sources.statics)
+    return program(STATICS, one=one, other=other)
+
+
+@st.composite
+def histories(draw: Any) -> Program:
+    """Calls with objects that change, and of classes that are defined anew."""
+    steps: list[str] = []
+    for _ in range(draw(st.integers(2, 6))):
+        gain = st.sampled_from(["1", "True", "2", "1.0", "'a'"])
+        step = draw(st.sampled_from(STEPS))
+        value = f"Changeable({draw(gain)})"
+        steps.append(step.replace("<value>", value).replace("<gain>", draw(gain)))
+    return program(HISTORIES, steps="\n".join(steps))
+
+
+# --------------------------------------------------------------------------------------------------- stacks
+
+# Ours beside what plain JAX has for it; what each needs of the layers below, and what it leaves.
+ANYWHERE = (
+    ("tf.filter_jit", "jax_layer(jax.jit)"),
+    ("tf.filter_checkpoint", "jax_layer(jax.checkpoint)"),
+    ("jax_layer(jax.jit)", "jax_layer(jax.jit)"),
+    ("jax_layer(jax.checkpoint)", "same"),
+    ("converted", "same"),
+    ("chosen", "same"),
+    ("pushed", "same"),
+    ("pulled", "same"),
+    ("totalled", "totalled"),
+)
+MAPPING = (
+    ("functools.partial(tf.filter_vmap, in_axes=(None, 0))", "jax_vmap"),
+    ("jax_vmap", "jax_vmap"),
+    ("scanned", "jax_vmap"),
+)
+DIFFERENTIATING = (
+    ("tf.filter_grad", "plain_grads"),
+    ("plain_grads", "plain_grads"),
+    ("tf.filter_value_and_grad", "plain_value_and_grads"),
+)
+STACK = """
+    def base(tree, x):
+        return total(tree, x)
+
+    ours = right = base
+    <layers>
+    tree, x = <tree>, array("float32", <shape>)
+    expected = right(tree, x)
+    agree(ours(tree, x), expected, weak=False)
+    agree(tf.filter_jit(ours)(tree, x), expected, weak=False)
+    with jax.disable_jit():
+        agree(ours(tree, x), expected, weak=False)
+"""
+TREES = (
+    *(
+        "[SHARED, 'a']",
+        "Model(SHARED, 1.5)",
+        "Fixed(SHARED, array('float32', (2,)))",
+        "{'a': SHARED, 'b': SHARED}",
+    ),
+    *("Module(SHARED, Pair(jnp.arange(3), 'b'))", "ByHand(SHARED, (jnp.asarray(2.0), 1))", "SHARED"),
+    *("Struct(SHARED, jnp.sin)", "(Frozen(np.ones(2, np.float32), 1), None)"),
+)
+
+
+@st.composite
+def stacks(draw: Any) -> Program:
+    """Up to four transforms around one function, of ours and of JAX's own."""
+    scalar, axes, lines = True, 0, list[str]()
+    for _ in range(draw(st.integers(1, 4))):
+        choices = ANYWHERE + MAPPING * (axes < 2) + DIFFERENTIATING * (2 if scalar else 0)
+        layer = draw(st.sampled_from(choices))
+        lines.append(f"ours, right = {layer[0]}(ours), {layer[1]}(right)")
+        if layer in MAPPING:
+            scalar, axes = False, axes + 1
+        elif layer in DIFFERENTIATING:
+            scalar = False
+        elif layer == ("totalled", "totalled"):
+            scalar = True
+    shape = repr((3,) * axes + (2,))
+    return program(STACK, layers="\n".join(lines), tree=draw(st.sampled_from(TREES)), shape=shape)
