@@ -170,6 +170,9 @@ class Liar:
     def __hash__(self) -> int:
         return 1
 
+    def __repr__(self) -> str:
+        return f"Liar({self.value!r})"
+
 
 def double(x: Any) -> Any:
     return x * 2
@@ -193,7 +196,8 @@ def is_inexact(leaf: Any) -> bool:
 
 def told(value: Any) -> str:
     """All that a program can tell of a static value."""
-    return f"{type(value).__module__}.{type(value).__qualname__} {value!r} {more(value)}"
+    shown = re.sub(" at 0x[0-9a-f]+", "", repr(value))
+    return f"{type(value).__module__}.{type(value).__qualname__} {shown} {more(value)}"
 
 
 def more(value: Any) -> Any:
