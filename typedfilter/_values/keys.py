@@ -168,7 +168,7 @@ def _code_key(cls: type, value: Any, owned: bool) -> Hashable:
 def _pickled_key(cls: type, value: Any, owned: bool) -> Hashable:
     """Of what the standard library ships: what it is pickled from, too, which tells more than its `==`."""
     hash(value)
-    reduce = copyreg.dispatch_table.get(cls, _reduced)
+    reduce: Callable[[Any], Any] = copyreg.dispatch_table.get(cls, _reduced)
     return cls, value, _key(reduce(value), True)
 
 

@@ -47,7 +47,7 @@ def said_by(obj: Any, name: str, default: Any = None) -> Any:
         return default
 
 
-def is_struct(leaf: Any) -> bool:
+def is_struct(leaf: Any) -> TypeGuard[jax.ShapeDtypeStruct]:
     """Whether this is a `jax.ShapeDtypeStruct`, and does not only say so of its class, as a mock does."""
     return issubclass(type(leaf), jax.ShapeDtypeStruct)
 

@@ -54,7 +54,7 @@ def size_of(leaf: Any) -> int | None:
     """The bytes of an array (or of a description of one); None for anything else."""
     if not stands_for_array(leaf):
         return None
-    return math.prod(leaf.shape) * int(getattr(leaf.dtype, "itemsize", 0))
+    return int(math.prod(leaf.shape)) * int(getattr(leaf.dtype, "itemsize", 0))
 
 
 def _is_opaque(value: Any) -> bool:
