@@ -17,9 +17,13 @@ from typing import Any, TypeVar, overload
 import jax
 from typing_extensions import dataclass_transform
 
+from typedfilter._declarations import Check
+from typedfilter._reading.callables import name_of
 from typedfilter._reading.hints import Hint, class_hints
 from typedfilter._reading.roles import Role
 from typedfilter._reading.text import show
+from typedfilter._shapes.construction import Construction
+from typedfilter._shapes.instances import check_of, choose_check
 from typedfilter._values.keys import Interned, intern, static_problem
 from typedfilter._values.shown import shown_by_default
 from typedfilter._values.text import meant
@@ -51,6 +55,7 @@ def pytree_dataclass(
     kw_only: bool = False,
     slots: bool = False,
     weakref_slot: bool = False,
+    check: Check = True,
 ) -> Callable[[type[T]], type[T]]: ...
 
 
@@ -66,20 +71,25 @@ def pytree_dataclass(cls: Any = None, /, **options: Any) -> Any:
         cls: the class, where the decorator is used without parentheses.
         options: those of `dataclasses.dataclass`, but `frozen` is always true, and `eq` is false unless you
             ask for it: instances are then compared by identity, since arrays have no single truth value.
+            `check=False`: no fields of this class are checked; `check="warn"`: errors are warnings.
+
+    What somebody constructs has to fit the annotations, in which a dimension name means one size. What JAX
+    puts together is looked at only where it is passed to a function that a transform checks.
 
     A subclass must be decorated too. With `slots=True`, static fields are looked up at each flattening.
 
     Raises:
         AnnotationError: an annotation can't be read, or turns out to be `Static` only when it is too late.
-        StaticArgumentError: (by the class, when called) the value of a static field is an array, or
-            unhashable.
+        ShapeError: (by the class, when called) a field does not fit its annotation.
+        StaticArgumentError: (by the class, when called) a static field is an array, or unhashable.
         PytreeError: `frozen=False` was given, or (by the class, when called) a subclass is not decorated.
     """
     if options.pop("frozen", True) is not True:
         raise PytreeError(
             "is always frozen", function="pytree_dataclass", actual="frozen=False", fix=_REPLACE
         )
-    decorate = functools.partial(_pytree_dataclass, {"frozen": True, "eq": False, **options})
+    check = options.pop("check", True)
+    decorate = functools.partial(_pytree_dataclass, {"frozen": True, "eq": False, **options}, check)
     return decorate if cls is None else decorate(cls)
 
 
@@ -94,7 +104,7 @@ def is_pytree_dataclass(cls: type) -> bool:
 # --- what the class gets ------------------------------------------------------------------------------------
 
 
-def _pytree_dataclass(options: dict[str, bool], cls: type[T]) -> type[T]:
+def _pytree_dataclass(options: dict[str, bool], check: Check, cls: type[T]) -> type[T]:
     own_repr = "__repr__" in vars(cls) or not options.get("repr", True)
     made: Any = dataclasses.dataclass(**options)(cls)
     shown_by_default(made, own_repr=own_repr)
@@ -105,6 +115,7 @@ def _pytree_dataclass(options: dict[str, bool], cls: type[T]) -> type[T]:
     in_dict = made.__dictoffset__ != 0 and not any(_is_managed(made, name) for name in names)
     guard = _Guard(_restore_in_dict if in_dict else _restore_one_by_one)
     setattr(made, HIDDEN, _Hidden(made, static, guard, cached=in_dict))
+    choose_check(made, check)
     made.__init__ = guard.before(_checking(made, made.__init__, static, unsure))
     made.__setattr__, made.__delattr__ = _refuse_assignment, _refuse_deletion
     if made.__getstate__ is object.__getstate__:
@@ -263,10 +274,12 @@ class _Guard:
 def _checking(
     cls: Any, init: Callable[..., None], static: tuple[str, ...], waiting: list[str]
 ) -> Callable[..., None]:
-    """`init`, with what it makes of static fields checked.
+    """`init`, with what it makes of the fields checked.
 
     `waiting` names the fields whose annotations the first construction has to look at again.
     """
+
+    check = Construction(cls).check if check_of(cls) else None
 
     @functools.wraps(init)
     def construct(self: Any, /, *args: Any, **kwargs: Any) -> None:
@@ -281,6 +294,8 @@ def _checking(
                 hash(getattr(self, name, None))
             except Exception:
                 _check_static(cls, {name: getattr(self, name)})
+        if check is not None and type(self) is cls:  # else a subclass calls this, and is not done yet
+            check(self)
 
     construct.__signature__ = _signature(init, class_hints(cls))  # type: ignore[attr-defined]
     return construct
@@ -327,7 +342,7 @@ def _restore_one_by_one(instance: Any, attributes: dict[str, Any]) -> None:
 def _refuse_assignment(self: Any, name: str, value: Any) -> None:
     names = [field.name for field in dataclasses.fields(self)]
     if name not in names:
-        fix = meant(name, names) or f"declare it as a field of {_name(type(self))}: `{name}: ...`"
+        fix = meant(name, names) or f"declare it as a field of {name_of(type(self))}: `{name}: ...`"
     elif name in vars(self) if hasattr(self, "__dict__") else hasattr(self, name):
         fix = f"make a changed copy: dataclasses.replace(x, {name}=value)"
     else:
@@ -350,17 +365,13 @@ def _state_without_cache(self: Any) -> Any:
 # --- what goes wrong ----------------------------------------------------------------------------------------
 
 
-def _name(cls: type) -> str:
-    return cls.__qualname__.rpartition("<locals>.")[2]
-
-
 def _check_static(cls: type, values: dict[str, Any]) -> None:
     for name, value in values.items():
         problem = static_problem(value)
         if problem is not None:
             raise StaticArgumentError(
                 problem,
-                function=_name(cls),
+                function=name_of(cls),
                 parameter=name,
                 expected=f"a hashable value, since the field is {show(class_hints(cls)[name].annotation)}",
                 fix="drop Static from an array; of anything else pass what is hashable, a tuple for a list",
@@ -369,8 +380,8 @@ def _check_static(cls: type, values: dict[str, Any]) -> None:
 
 def _undecorated(cls: type, base: type) -> PytreeError:
     return PytreeError(
-        f"derives from the pytree_dataclass {_name(base)} and isn't one itself",
-        function=_name(cls),
+        f"derives from the pytree_dataclass {name_of(base)} and isn't one itself",
+        function=name_of(cls),
         fix="decorate it with @pytree_dataclass too: JAX would take its instances for leaves",
     )
 
@@ -382,7 +393,7 @@ def _refuse_late_static(cls: type, unsure: list[str]) -> None:
         if hints[name].static_marker:
             raise AnnotationError(
                 "is Static by a name that was defined after the class",
-                function=_name(cls),
+                function=name_of(cls),
                 parameter=name,
                 actual=show(hints[name].annotation),
                 fix="define the name before the class, or write Static[...] at the field itself",

@@ -45,9 +45,9 @@ def marks_by_path(tree: Any) -> dict[str, LeafMark]:
 
 @pytree_dataclass
 class Layer:
-    weight: Float[Array, "n m"]
+    weight: Float[Array, "n"]
     size: Static[int] = 3
-    scale: NoDiff[Float[Array, ""]] | None = None
+    scale: NoDiff[Float[Array, "n"]] | None = None
     stacked: Annotated[Float[Array, "n"], VmapAxis[1]] | None = None
 
 

@@ -18,7 +18,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Int, Key, Num, PRNGKeyArray, PyTree, Shaped
 
-from typedfilter import ShapeError, Traced, check_shapes, filter_jit
+from typedfilter import ShapeError, Static, Traced, check_shapes, filter_jit, pytree_dataclass
 from typedfilter._reading.dims import Bindings
 from typedfilter._reading.kinds import kind_of
 from typedfilter._shapes.bindings import RunTime
@@ -58,6 +58,62 @@ class Closing(Protocol):
 @dataclasses.dataclass
 class Box(Generic[T]):
     value: T
+
+
+@pytree_dataclass
+class Linear:
+    weight: Float[Array, "out in"]
+    bias: Float[Array, "out"]
+
+
+@pytree_dataclass
+class Net:
+    first: Linear
+    scale: Float[Array, ""]
+    steps: Int[Array, ""]
+
+
+@pytree_dataclass
+class Named(Generic[T]):
+    value: T
+    own: Float[Array, "n"]
+
+
+@pytree_dataclass
+class Vector(Named[Float[Array, "n"]]): ...
+
+
+@pytree_dataclass
+class Wide:
+    width: Static[int]
+    weight: Float[Array, "{width} n"]
+    padded: Float[Array, "n+1"]
+
+
+@pytree_dataclass(check=False)
+class Free:
+    weight: Float[Array, "n n"]
+
+
+@dataclasses.dataclass
+class Unregistered:
+    weight: Float[Array, "n n"]
+
+
+def rebuilt(cls: Any, **values: Any) -> Any:
+    """An instance as JAX puts one together: of anything."""
+    instance = object.__new__(cls)
+    for name, value in values.items():
+        object.__setattr__(instance, name, value)
+    return instance
+
+
+def linear(weight: Any, bias: Any) -> Any:
+    return rebuilt(Linear, weight=weight, bias=bias)
+
+
+def net(first: Any, scale: Any, steps: Any) -> Any:
+    return rebuilt(Net, first=first, scale=scale, steps=steps)
 
 
 def f32(*shape: int) -> Array:
@@ -148,6 +204,30 @@ TABLE: list[tuple[Any, list[Any], list[Any]]] = [
     (jaxtyping.Scalar, [f32(), i32()], [f32(1)]),
     (Box[Float[Array, "n"]], [Box(f32(2))], [Box(f32()), Box(1.0), 1]),
     (tuple[Box[Float[Array, "n"]], Float[Array, "n"]], [(Box(f32(2)), f32(2))], [(Box(f32(2)), f32(3))]),
+    (Linear, [linear(f32(3, 2), f32(3)), linear(np.zeros((3, 2)), np.zeros(3))],
+     [linear(f32(3, 2), f32(4)), linear(f32(3, 2), i32(3)), linear(f32(3), f32(3)), linear(f32(3, 2), [1.])]),
+    (Linear, [linear(None, f32(3)), linear(None, None), linear("a", "b"), linear(True, False)],
+     [linear(None, f32(3, 3)), linear("a", f32(3))]),
+    (Linear, [linear(f32(5, 3, 2), f32(5, 3)), linear(f32(5, 4, 3, 2), f32(5, 4, 3))],  # stacks
+     [linear(f32(5, 3, 2), f32(3)), linear(f32(5, 3, 2), f32(4, 3)), linear(f32(5, 3, 2), None)]),
+    (list[Linear], [[linear(f32(3, 2), f32(3))] * 2, []], [[linear(f32(3, 2), f32(2))], [f32(3)]]),
+    (dict[str, Linear] | None, [None, {"a": linear(f32(3, 2), f32(3))}], [{"a": linear(f32(3, 2), f32(2))}]),
+    (PyTree[Linear], [(linear(f32(3, 2), f32(3)),)], [(linear(f32(3, 2), f32(2)),)]),
+    (Net, [net(linear(f32(3, 2), f32(3)), 1.0, 2), net(linear(f32(3, 2), f32(3)), f32(), None),
+           net(linear(f32(5, 3, 2), f32(5, 3)), f32(), i32()),
+           net(linear(f32(3, 2), f32(3)), f32(), np.zeros((), jax.dtypes.float0))],
+     [net(linear(f32(3, 2), f32(2)), f32(), i32()), net(linear(f32(3, 2), f32(3)), f32(1), i32()),
+      net(linear(f32(3, 2), f32(3)), 1.0, 2.0), net(3, f32(), i32())]),
+    (Named[Float[Array, "k"]], [rebuilt(Named, value=f32(2), own=f32(3))],
+     [rebuilt(Named, value=f32(2, 2), own=f32(3)), rebuilt(Named, value=f32(2), own=f32())]),
+    (tuple[Named[Float[Array, "k"]], Float[Array, "k"]], [(rebuilt(Named, value=f32(2), own=f32(3)), f32(2))],
+     [(rebuilt(Named, value=f32(2), own=f32(3)), f32(3))]),
+    (Vector, [rebuilt(Vector, value=f32(2), own=f32(2))], [rebuilt(Vector, value=f32(2), own=f32(3))]),
+    (Wide, [rebuilt(Wide, width=3, padded=f32(3), weight=f32(3, 2))],
+     [rebuilt(Wide, width=4, padded=f32(3), weight=f32(3, 2)),
+      rebuilt(Wide, width=3, padded=f32(2), weight=f32(3, 2))]),
+    (Free, [rebuilt(Free, weight=f32(3, 2))], [1]),
+    (Unregistered, [Unregistered(f32(2, 2))], [Unregistered(f32(3, 2))]),
 ]  # fmt: skip
 
 

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import builtins
 import dataclasses
+import enum
 from collections.abc import Iterator, Mapping
-from typing import Any, get_origin
+from typing import Any, get_args, get_origin
 from weakref import WeakKeyDictionary
 
+import jax
+import numpy as np
 from jax.tree_util import GetAttrKey, tree_flatten, tree_flatten_with_path
 
 from typedfilter._reading import kinds
+from typedfilter._reading.dims import Dim
 from typedfilter._reading.forms import NOT_REQUIRED, REQUIRED, substituted
 from typedfilter._reading.hints import Hint, class_hints, refuse_lost_marker, role_of
 from typedfilter._reading.kinds import Class, Kind, kind_of
@@ -25,14 +29,20 @@ from typedfilter.errors import AnnotationError
 __all__ = [
     "NO_MARK",
     "LeafMark",
+    "dims_of",
     "field_hints",
     "field_kinds",
     "filled_kinds",
     "has_marks",
+    "has_models",
     "is_array_only",
+    "is_computed",
     "keys_of",
     "leaf_marks",
+    "mapped_fields",
+    "may_bind",
     "may_hold_static",
+    "own_kinds",
     "says_arrays_only",
 ]
 
@@ -187,7 +197,7 @@ def _attributes(node: Any) -> list[str]:
 def field_kinds(kind: Class) -> Mapping[str, Kind]:
     """The kinds of the annotated fields of a class, for `Model[T]` with its parameters filled in."""
     hints = {} if kind.cls.__module__ in _WITHOUT_FIELDS else field_hints(kind.cls)
-    filled = _type_arguments(kind)
+    filled = _inherited_arguments(kind.cls) | _type_arguments(kind)
     return {name: kind_of(substituted(hint.type, filled)) for name, hint in hints.items()}
 
 
@@ -202,8 +212,69 @@ def filled_kinds(kind: Class) -> Mapping[str, Kind]:
     return {name: kind_of(after) for name, (before, after) in types.items() if after is not before}
 
 
+def own_kinds(cls: type) -> Mapping[str, Kind]:
+    """The kinds of the annotated fields of a class, read once; those with an expression such as `n+1` last.
+
+    A name that is not known when they are first asked for stays unknown. Fields that choose an axis to be
+    mapped along are left out: whether they have it tells nobody who does not know which transform is around.
+    """
+    known = _own_kinds.get(cls)
+    if known is None:
+        found = field_kinds(Class(cls, cls, ()))
+        mapped = mapped_fields(cls)
+        ordered = sorted(found.items(), key=lambda item: is_computed(item[1]))
+        known = {name: kind for name, kind in ordered if name not in mapped}
+        _own_kinds[cls] = known
+    return known
+
+
+def mapped_fields(cls: type) -> list[str]:
+    """The fields that choose an axis to be mapped or scanned along."""
+    return [n for n, hint in class_hints(cls).items() if hint.axis is not None or hint.scan is not None]
+
+
+_own_kinds: WeakKeyDictionary[type, Mapping[str, Kind]] = WeakKeyDictionary()
+
+
+def dims_of(kind: Kind) -> tuple[Dim, ...]:
+    """Every dimension that is mentioned in a kind."""
+    return tuple(dim for one in kind.every if isinstance(one, kinds.Array) for dim in one.dims)
+
+
+def is_computed(kind: Kind) -> bool:
+    """Whether there is an annotation such as "n+1", which has to wait until n is bound."""
+    return any(dim.kind == "expression" and "{" not in dim.text for dim in dims_of(kind))
+
+
+def may_bind(kind: Kind) -> bool:
+    """Whether a value can bind names: in itself, or in the fields of an instance that it is or holds."""
+    return kind.binds or has_models(kind)
+
+
+def has_models(kind: Kind) -> bool:
+    """Whether there may be instances in a value whose fields can bind names."""
+    return any(isinstance(one, Class) and _has_fields(one.cls) for one in kind.every)
+
+
+def _has_fields(cls: type) -> bool:
+    plain = cls.__module__ in _WITHOUT_FIELDS or issubclass(cls, jax.Array | np.dtype | enum.Enum)
+    return not plain
+
+
 def _type_arguments(kind: Class) -> dict[Any, Any]:
     return dict(zip(getattr(kind.cls, "__parameters__", ()), kind.arguments, strict=False))
+
+
+def _inherited_arguments(cls: type) -> dict[Any, Any]:
+    """What the bases of a class, `Box[A]`, fill the type variables of theirs with."""
+    filled: dict[Any, Any] = {}
+    for base in cls.__mro__:
+        for written in vars(base).get("__orig_bases__", ()):
+            parameters = getattr(get_origin(written), "__parameters__", ())
+            for parameter, argument in zip(parameters, get_args(written), strict=False):
+                filled.setdefault(parameter, substituted(argument, filled))
+    own = getattr(cls, "__parameters__", ())
+    return {parameter: argument for parameter, argument in filled.items() if parameter not in own}
 
 
 _WITHOUT_FIELDS = ("builtins", "typing", "types", "collections.abc")

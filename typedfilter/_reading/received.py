@@ -13,13 +13,13 @@ import jax
 import numpy as np
 
 from typedfilter._reading import kinds
-from typedfilter._reading.dims import Dim
+from typedfilter._reading.fields import dims_of, has_models, is_computed
 from typedfilter._reading.hints import UNANNOTATED, Hint
 from typedfilter._reading.kinds import Kind
 from typedfilter._reading.plan import Param, Plan
 from typedfilter._reading.roles import Role
 
-__all__ = ["NOTHING", "Expected", "Received", "Returned", "returned_by"]
+__all__ = ["NOTHING", "RECEIVER", "Expected", "Received", "Returned", "returned_by"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +35,16 @@ class Received:
     canonical: bool  # its leaves become JAX arrays
     flat: bool  # it is one array or number
     computed: bool  # an annotation such as "n+1", which has to wait until n is bound
+    models: bool  # there may be instances whose fields are looked at
+
+    @property
+    def useful(self) -> bool:
+        """Whether to look at what arrives is worth a check of its own."""
+        return self.canonical or (self.refuses and self.kind is not RECEIVER)
+
+
+RECEIVER = kinds.Class(object, object, ())
+"""The kind of `self`, which nobody annotates: an instance, of which class it will say itself."""
 
 
 class Returned(NamedTuple):
@@ -73,14 +83,16 @@ class Expected:
         arguments = {param.name: _received(param, eager) for param in plan.params}
         returns = plan.returns.kind
         found = (returns, *(arg.kind for arg in arguments.values()))
-        formatted = any("{" in dim.text for kind in found for dim in _dims(kind))
+        formatted = any("{" in dim.text for kind in found for dim in dims_of(kind))
         returned = returned_by(plan.params, plan.returns)
         return cls(arguments, returns, returned, returns.refuses, formatted)
 
 
 def _received(param: Param, eager: bool) -> Received:
     traced = param.hint.role in (Role.ARRAYS, Role.TRACED)
-    kind = param.hint.kind
+    kind: Kind = param.hint.kind
+    if param.name == "self" and not param.hint.annotated:
+        kind = RECEIVER
     return Received(
         param.name,
         param.hint,
@@ -90,12 +102,9 @@ def _received(param: Param, eager: bool) -> Received:
         numbers=traced or eager,
         canonical=traced and not _numpy_only(kind),
         flat=_is_flat(kind),
-        computed=any(dim.kind == "expression" for dim in _dims(kind)),
+        computed=is_computed(kind),
+        models=kind is RECEIVER or has_models(kind),
     )
-
-
-def _dims(kind: Kind) -> tuple[Dim, ...]:
-    return tuple(dim for one in kind.every if isinstance(one, kinds.Array) for dim in one.dims)
 
 
 def _is_flat(kind: Kind) -> bool:

@@ -21,15 +21,16 @@ import jaxtyping
 import numpy as np
 
 from typedfilter._reading import kinds
-from typedfilter._reading.fields import leaf_marks
-from typedfilter._reading.hints import Hint
+from typedfilter._reading.fields import has_models, leaf_marks
+from typedfilter._reading.hints import UNANNOTATED, Hint
 from typedfilter._reading.kinds import Kind
 from typedfilter._reading.plan import Plan, plan_of
-from typedfilter._reading.received import Expected, Received
+from typedfilter._reading.received import RECEIVER, Expected, Received
 from typedfilter._reading.wrappers import hands_on
 from typedfilter._shapes.bindings import RunTime
 from typedfilter._shapes.checkers import own_body
 from typedfilter._shapes.passed import Known, Look, Memory, Place, Places, looks_at, most
+from typedfilter._shapes.standing import is_raw
 from typedfilter._shapes.switch import Mode, check_mode, report
 from typedfilter._shapes.text import explain, explain_unbound
 from typedfilter._shapes.walk import Failure, Path, walk
@@ -107,20 +108,21 @@ def _canonical_for(arg: Received | None, value: Any) -> Any:
     if arg is None or not arg.canonical or isinstance(value, jax.Array):
         return value
     if arg.flat:  # no container is right here: what is wrong is for the check to say
-        return jnp.asarray(value) if _is_raw(value) else value
+        return jnp.asarray(value) if is_raw(value) else value
     leaves, treedef = flatten(value)
-    if any(map(_is_raw, leaves)):
+    if any(map(is_raw, leaves)):
         pairs = zip(leaves, leaf_marks(value), strict=True)
         return treedef.unflatten(
-            [jnp.asarray(leaf) if _is_raw(leaf) and not mark.static else leaf for leaf, mark in pairs]
+            [jnp.asarray(leaf) if is_raw(leaf) and not mark.static else leaf for leaf, mark in pairs]
         )
     return value
 
 
-def _is_raw(leaf: Any) -> bool:
-    if isinstance(leaf, np.ndarray | np.generic):
-        return jnp.issubdtype(leaf.dtype, np.number) or leaf.dtype == np.bool_
-    return isinstance(leaf, bool | int | float | complex)
+def _receiver_of(fn: Any) -> Any:
+    """The instance whose method, or own call, this is; None of a function."""
+    if isinstance(fn, types.MethodType):
+        return fn.__self__
+    return None if isinstance(fn, types.FunctionType | functools.partial | type) else fn
 
 
 def _place(arg: Received) -> Place:
@@ -149,7 +151,9 @@ class _Reading:
         self.canonical = any(arg.canonical for arg in arguments.values())
         self.computed = any(arg.computed for arg in arguments.values())
         self.expected = expected
-        self.useful = expected.refuses or any(arg.refuses or arg.canonical for arg in arguments.values())
+        self.useful = expected.refuses or any(arg.useful for arg in arguments.values())
+        self.models = any(arg.models for arg in arguments.values())
+        self.returns_models = has_models(expected.returns)
         places = Places(
             tuple(map(_place, self.positional)),
             {name: _place(arg) for name, arg in self.named.items()},
@@ -211,6 +215,9 @@ class _Checked:
                 key = None
         if check_mode() is Mode.OFF:
             return self._fn(*args, **kwargs)
+        receiver = _receiver_of(self._fn)
+        if receiver is not None:
+            self._check(RECEIVER, UNANNOTATED, receiver, ("self",), RunTime())
         if self._expected.formatted:
             return self._call_framed(args, kwargs)
         with jaxtyping.jaxtyped("context"):
@@ -237,16 +244,23 @@ class _Checked:
         return result
 
     def _call_known(self, known: Known, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """A call whose arguments have passed before."""
+        """A call whose arguments have passed before; what is in the fields of models is looked at anew."""
         known.bind()
+        if self._reading.models:
+            self._check_models(args, kwargs)
         result = self._fn(*args, **kwargs)
         memory = self._reading.memory
         key = memory.result(known, result)
-        if key is None or key not in known.returned:
+        if key is None or key not in known.returned or self._reading.returns_models:
             passes = self._check_result(result, RunTime(seen=list(known.seen)), known.computes)
             if passes:
                 memory.add_result(known, key, result)
         return result
+
+    def _check_models(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        for arg, path, value in self._reading.rows(args, kwargs):
+            if arg.models and value is not arg.default:
+                self._check(arg.kind, arg.hint, value, path, RunTime())
 
     def _check_result(self, result: Any, binder: RunTime, computes: bool) -> bool:
         expected = self._expected
@@ -258,14 +272,16 @@ class _Checked:
 
     def _check(self, kind: Kind, hint: Hint, value: Any, path: Path, binder: RunTime) -> bool:
         """Whether a value is of this kind; if not, that is reported."""
+        failure: Failure | None = None
         try:
-            failure: Failure | None = walk(kind, value, path, binder)
+            failure = walk(kind, value, path, binder)
             if failure is None:
                 return True
             error: TypedFilterError = explain(failure, binder, self._plan.function, hint.annotation)
         except jaxtyping.AnnotationError as problem:
             error = explain_unbound(problem, binder, self._plan.function, path[0], hint.annotation)
-        report(error, self._fn, (error.function, path))
+        mild = failure is not None and failure.mild
+        report(error, self._fn, (error.function, path), mild=mild)
         return False
 
     def _call_framed(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

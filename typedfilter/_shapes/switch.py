@@ -11,6 +11,7 @@ import enum
 import functools
 import inspect
 import os
+import sys
 import types
 import warnings
 from collections.abc import Callable, Generator
@@ -58,20 +59,35 @@ def checking(check: Check) -> Generator[None]:
             yield
 
 
-def report(error: TypedFilterError, fn: Callable[..., Any], place: object) -> None:
-    """Raise `error`; or say its text as a warning at the definition of `fn`, once for each place in it."""
-    if check_mode() is not Mode.WARN:
+def report(error: TypedFilterError, fn: Callable[..., Any], place: object, *, mild: bool = False) -> None:
+    """Raise `error`; or say its text as a warning at the definition of `fn`, once for each place in it.
+
+    Args:
+        mild: it is a warning whatever the mode is.
+    """
+    if check_mode() is not Mode.WARN and not mild:
         raise error
     inner = _function_in(fn)
     told = _told.of(inner)
     if place in told:
         return
     told.add(place)
-    code = getattr(inner, "__code__", None)
-    filename, line = (code.co_filename, code.co_firstlineno) if code is not None else ("<unknown>", 1)
+    filename, line, names = _definition_of(inner)
     # By the registry of a module Python tells, by default, what it has told already of a line there.
-    registry = getattr(inner, "__globals__", {}).setdefault("__warningregistry__", {})
+    registry = names.setdefault("__warningregistry__", {})
     warnings.warn_explicit(str(error), CheckWarning, filename, line, registry=registry)
+
+
+def _definition_of(made: Any) -> tuple[str, int, dict[str, Any]]:
+    """File and line of a function or class, and the names of its module."""
+    code = getattr(made, "__code__", None)
+    if code is not None:
+        return code.co_filename, code.co_firstlineno, getattr(made, "__globals__", {})
+    names = vars(sys.modules.get(getattr(made, "__module__", None) or "", types.ModuleType("")))
+    try:
+        return inspect.getsourcefile(made) or "<unknown>", inspect.getsourcelines(made)[1] or 1, names
+    except (OSError, TypeError):
+        return "<unknown>", 1, names
 
 
 _told: Attached[set[object]] = Attached("__typedfilter_told__", set)

@@ -19,7 +19,8 @@ import numpy as np
 from typedfilter._reading import dims, kinds
 from typedfilter._reading.dims import Dim
 from typedfilter._reading.text import show
-from typedfilter._shapes.bindings import RunTime, Seen
+from typedfilter._shapes.bindings import RunTime, Seen, again
+from typedfilter._shapes.standing import Standing
 from typedfilter._shapes.walk import Failure, Missing, Path
 from typedfilter._values.text import annotation_of, count_text, describe, meant
 from typedfilter.errors import AnnotationError, ShapeError
@@ -87,14 +88,19 @@ def explain(failure: Failure, binder: RunTime, function: str, written: Any) -> S
 
 
 def explain_unbound(
-    problem: Exception, binder: RunTime, function: str, parameter: str, written: Any
+    problem: Exception,
+    binder: RunTime,
+    function: str,
+    parameter: str,
+    written: Any,
+    what: str = "argument",
 ) -> AnnotationError:
     """The error for an annotation that jaxtyping could not evaluate: a name that nothing binds, mostly."""
     cause = problem.__cause__
     reason, found, fix = "jaxtyping can't evaluate it", str(problem), "correct the annotation"
     if isinstance(cause, NameError):
-        reason, found = f"no argument binds `{cause.name}`", ""
-        fix = f"use `{cause.name}` alone in another argument, or write the size out"
+        reason, found = f"no {what} binds `{cause.name}`", ""
+        fix = f"use `{cause.name}` alone in another {what}, or write the size out"
         slip = meant(str(cause.name), [*_bindings(binder.seen)])
         fix = f"{slip} Or {fix}" if slip else fix
     return AnnotationError(
@@ -107,6 +113,14 @@ def explain_unbound(
 
 
 def _need(failure: Failure, binder: RunTime, shown: str) -> _Need:
+    """In the names of the instance that has bound them, where the failure is in one."""
+    if not isinstance(failure.scope, RunTime) or failure.scope is binder:
+        return _need_here(failure, binder, shown)
+    with again(failure.scope):
+        return _need_here(failure, failure.scope, shown)
+
+
+def _need_here(failure: Failure, binder: RunTime, shown: str) -> _Need:
     value, name = failure.value, _name(failure.path)
     plain = _Need("is expected", shown, f"{_verb(name)} a value of this type, or correct the annotation")
     if failure.why:
@@ -141,7 +155,7 @@ def _array_need(kind: kinds.Array, failure: Failure, binder: RunTime, shown: str
     cls: Any = kind.hint
     value, name = failure.value, _name(failure.path)
     classes: Any = object if cls.array_type is Any else kind.with_tracers.array_type
-    if not isinstance(value, classes) or not hasattr(value, "dtype"):
+    if not isinstance(value, (classes, Standing)) or not hasattr(value, "dtype"):
         module = "jnp" if cls.array_type is jax.Array else "np"
         what = "a jax.Array" if isinstance(value, np.ndarray) else "an array"
         return _Need(f"needs {what}", shown, _array_fix(value, name, module))

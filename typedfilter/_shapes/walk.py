@@ -21,6 +21,8 @@ import numpy as np
 from typedfilter._reading import kinds
 from typedfilter._reading.fields import field_kinds, keys_of
 from typedfilter._reading.kinds import Kind, is_bearable_by
+from typedfilter._shapes.standing import is_raw, standing
+from typedfilter._values.leaves import is_float0
 from typedfilter._values.text import steps, subscript
 
 Path: TypeAlias = tuple[str, ...]
@@ -47,6 +49,8 @@ class Failure:
     Attributes:
         why: what exactly disagrees, where kind and value do not say so themselves.
         causes: those of the alternatives of a union.
+        scope: who bound the names there, if they are those of an instance.
+        mild: it is a warning: so the class of the instance says.
     """
 
     path: Path
@@ -54,6 +58,8 @@ class Failure:
     value: Any
     why: str = ""
     causes: tuple[Failure, ...] = ()
+    scope: Binder | None = None
+    mild: bool = False
 
 
 @dataclasses.dataclass
@@ -65,11 +71,17 @@ class Binder(abc.ABC):
             somebody told a transform to trace it; what it returns is what it has made.
         numbers: whether a scalar array is a number, as where `Traced[float]` says so.
         numpy: whether a tracer stands for a NumPy array or scalar.
+        fields: whether the value is in a field, where a number or NumPy's array waits to become JAX's.
+        filtered: whether None stands for anything, as in a filtered model (gradients are one).
+        stacked: how many axes in front are not those of one instance, but of a stack of them.
     """
 
     returned: bool = False
     numbers: bool = False
     numpy: bool = True
+    fields: bool = False
+    filtered: bool = False
+    stacked: int = 0
 
     @abc.abstractmethod
     def array(self, kind: kinds.Array, value: Any, path: Path) -> Failure | None:
@@ -97,13 +109,15 @@ class Binder(abc.ABC):
         """Ask more of a callable than that it is one."""
         return None
 
-    def inside(self, kind: kinds.Class, value: Any) -> tuple[Binder, Mapping[str, Kind]]:
-        """The fields of an instance that are looked at, and who binds there."""
-        return self, {}
+    def instance(self, kind: kinds.Class, value: Any, path: Path) -> Failure | None:
+        """Look into an instance that is of the class."""
+        return None
 
 
 def walk(kind: Kind, value: Any, path: Path, binder: Binder) -> Failure | None:
     """None where `value` is of this kind; what it binds is bound then."""
+    if value is None and binder.filtered:
+        return None
     failure: Failure | None = _WALKS[type(kind)](kind, value, path, binder)
     return failure
 
@@ -120,7 +134,11 @@ def _anything(kind: Kind, value: Any, path: Path, binder: Binder) -> Failure | N
 
 
 def _array(kind: kinds.Array, value: Any, path: Path, binder: Binder) -> Failure | None:
-    return binder.array(kind, value, path)
+    if not binder.fields:
+        return binder.array(kind, value, path)
+    if is_float0(value):  # a tangent of integers
+        return None
+    return binder.array(kind, standing(value, kind, binder.stacked), path)
 
 
 def _scalar(kind: kinds.Scalar, value: Any, path: Path, binder: Binder) -> Failure | None:
@@ -185,9 +203,9 @@ def _class(kind: kinds.Class, value: Any, path: Path, binder: Binder) -> Failure
     if kind.is_type_of:
         return _if(is_bearable_by(value, kind.asked), kind, value, path)
     if not binder.is_instance(value, kind.cls):
-        return Failure(path, kind, value)
-    inside, fields = binder.inside(kind, value)
-    return _attributes(fields, value, path, inside) if fields else None
+        becomes_array = binder.fields and kind.cls is jax.Array and is_raw(value)
+        return None if becomes_array else Failure(path, kind, value)
+    return binder.instance(kind, value, path)
 
 
 # ------------------------------------------------------------------------------------------------ containers
@@ -233,7 +251,7 @@ def _record(kind: kinds.Record, value: Any, path: Path, binder: Binder) -> Failu
     fields = field_kinds(kind)
     if not isinstance(value, dict):
         holding = {name: one for name, one in fields.items() if one.binds}
-        return _attributes(holding, value, path, binder)
+        return attributes(holding, value, path, binder)
     required = keys_of(kind.cls)
     missing, other = [name for name in required if name not in value], [k for k in value if k not in fields]
     if missing or other:
@@ -245,9 +263,10 @@ def _record(kind: kinds.Record, value: Any, path: Path, binder: Binder) -> Failu
     return None
 
 
-def _attributes(fields: Mapping[str, Kind], value: Any, path: Path, binder: Binder) -> Failure | None:
+def attributes(fields: Mapping[str, Kind], value: Any, path: Path, binder: Binder) -> Failure | None:
+    """Walk these fields of an instance, each by its attribute."""
     for name, kind in fields.items():
-        place = (*path, f".{name}")
+        place = (*path, f".{name}") if path else (name,)
         if not hasattr(value, name):
             return Failure(place, kind, Missing)
         if failure := walk(kind, getattr(value, name), place, binder):
@@ -293,7 +312,7 @@ class _Loose(Binder):
     """Sizes do not decide what a leaf is: one of a wrong size is to be reported, not flattened further."""
 
     def __init__(self, binder: Binder) -> None:
-        super().__init__(binder.returned, binder.numbers, binder.numpy)
+        super().__init__(binder.returned, binder.numbers, binder.numpy, binder.fields, binder.filtered)
         self.is_instance = binder.is_instance  # type: ignore[method-assign]  # what stands for what is the same
         self.is_number = binder.is_number  # type: ignore[method-assign]  # likewise
 

@@ -18,10 +18,13 @@ from jax import export
 
 from typedfilter._reading import dims, kinds
 from typedfilter._reading.dims import Bindings, DisagreementError
+from typedfilter._reading.fields import filled_kinds
 from typedfilter._reading.forms import is_array_class, plain
 from typedfilter._reading.kinds import Kind, kind_of
 from typedfilter._reading.text import show
-from typedfilter._shapes.walk import Binder, Failure, Missing, Path, leaves_of, structure_of, walk
+from typedfilter._shapes.instances import Fields, check_of, fields_fit, fields_of
+from typedfilter._shapes.standing import Standing
+from typedfilter._shapes.walk import Binder, Failure, Missing, Path, attributes, leaves_of, structure_of, walk
 from typedfilter._values.text import array_text, structure_text
 from typedfilter.check.inputs import types
 
@@ -95,12 +98,19 @@ class Symbols(Binder):
     @classmethod
     def of(cls, bindings: Bindings, leaf: str = "") -> Symbols:
         returned = bindings.returned
-        return cls(returned, returned and bindings.numbers, bindings.numpy or not returned, bindings, leaf)
+        return cls(
+            returned,
+            numbers=returned and bindings.numbers,
+            numpy=bindings.numpy or not returned,
+            bindings=bindings,
+            leaf=leaf,
+        )
 
     def array(self, kind: kinds.Array, value: Any, path: Path) -> Failure | None:
         traced = self.numpy and isinstance(value, jax.core.Tracer)
         cls = (kind.with_tracers if traced else kind.hint).array_type
         stands = isinstance(value, jax.ShapeDtypeStruct) and kind.takes_tracers
+        stands = stands or isinstance(value, Standing)
         if not (stands or (hasattr(value, "dtype") if cls is Any else isinstance(value, cls))):
             return Failure(path, kind, value)
         if not kind.takes_dtype(value.dtype):
@@ -146,15 +156,29 @@ class Symbols(Binder):
             self.bindings.call(value, kind.hint, self.bindings, "".join(path))
         return None
 
-    def inside(self, kind: kinds.Class, value: Any) -> tuple[Binder, Mapping[str, Kind]]:
-        fields = {
-            name: kind_of(field)
-            for name, field in types.fields_of(kind.hint).items()
-            if any(True for _ in types.arrays_in(field))
-        }
-        if type(value) not in self.bindings.apart:
-            return self, fields
-        return dataclasses.replace(self, bindings=self.bindings.of_instance()), fields
+    def instance(self, kind: kinds.Class, value: Any, path: Path) -> Failure | None:
+        filled = filled_kinds(kind) if kind.arguments else {}
+        fields = fields_of(type(value), filled) if check_of(type(value)) else Fields({}, {})
+        bindings = self.bindings
+        if type(value) in bindings.apart:
+            bindings = bindings.of_instance()
+        inside = dataclasses.replace(
+            self, bindings=bindings, fields=True, filtered=True, numbers=True, numpy=True
+        )
+
+        def attempt(found: Mapping[str, Kind], stacked: int) -> Failure | None:
+            trial = bindings.copy()
+            within = dataclasses.replace(inside, bindings=trial, stacked=stacked)
+            failure = attributes(found, value, path, within)
+            if failure is None:
+                bindings.take(trial)
+            return failure
+
+        return (
+            attributes(filled, value, path, dataclasses.replace(inside, bindings=self.bindings))
+            or fields_fit(fields.sharing, value, attempt)
+            or attributes(fields.apart, value, path, inside)
+        )
 
 
 def repeated_classes(value: Any) -> frozenset[type]:

@@ -17,6 +17,7 @@ from types import FunctionType, TracebackType
 import jax
 
 from typedfilter._compat import UNBOUND_AXIS
+from typedfilter._shapes.construction import WrongModelError
 from typedfilter._values.code import is_installed
 from typedfilter.check.report.results import Frame, Span
 from typedfilter.check.trials.compare import MismatchError, StubError
@@ -93,7 +94,10 @@ def problem_of(error: BaseException, root: FunctionType) -> Problem:
         return Problem(
             "return", f"{where} is not what is annotated{why}", error.expected, error.found, "return"
         )
-    frames = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, WrongModelError):
+        frames, error = error.frames, error.error
+    else:
+        frames = traceback.extract_tb(error.__traceback__)
     users = [frame for frame in frames if is_users(frame.filename, file)]
     frame = Frame(users[-1].filename, users[-1].lineno or 0, users[-1].name) if users else None
     if isinstance(error, TypedFilterError) and error.parameter and error.expected:

@@ -23,6 +23,8 @@ from typedfilter._placing.bodies import no_placement
 from typedfilter._reading import dims
 from typedfilter._reading.dims import Bindings, Size
 from typedfilter._reading.forms import plain
+from typedfilter._shapes.construction import deferred
+from typedfilter._shapes.switch import checking
 from typedfilter.check.inputs import build, types
 from typedfilter.check.inputs import layout as _layout
 from typedfilter.check.inputs import nodes as _nodes
@@ -108,7 +110,7 @@ def run(
         bindings = _bindings(plan, sizes, shapes)
         arguments = _constructed(plan, tracers, bindings)
         args, kwargs = _as_call(plan.signature, arguments)
-        with around(dataclasses.replace(bindings.copy(), arguments=arguments)):
+        with around(dataclasses.replace(bindings.copy(), arguments=arguments)), deferred() as wrong_models:
             out = plan.signature.subject.call(*args, **kwargs)
 
         def primals(number: int) -> Mapping[str, Any]:
@@ -124,6 +126,8 @@ def run(
         letter = plan.signature.letter
         own = letter is not None and letter.own_results
         stack.check_result(inner, plan.signature.returns, bindings, own)
+        for wrong_model in wrong_models:
+            raise wrong_model
 
     # Shapes are asked for on no device, so there is no mesh either.
     with watching(plan.signature.subject.file), no_placement():
@@ -186,13 +190,14 @@ def _arguments(
 
 
 def _constructed(plan: Plan, tracers: Sequence[Any], bindings: Bindings) -> dict[str, Any]:
-    """The arguments, made by the constructors of their classes.
+    """The arguments, made by the constructors of their classes; some fields hold what can't be made.
 
     Raises:
         UnbuildableError: no code of the user's refuses them, so that the function is not to blame.
     """
     try:
-        return _arguments(plan.signature, plan.layout, iter(tracers), bindings)
+        with checking(False):
+            return _arguments(plan.signature, plan.layout, iter(tracers), bindings)
     except Exception as error:
         file = plan.signature.subject.file
         if any(is_users(frame.filename, file) for frame in traceback.extract_tb(error.__traceback__)):
