@@ -117,6 +117,15 @@ def test_the_targets_are_those_that_we_set():
     }
 
 
+def test_what_construction_costs_is_said_for_each_field():
+    timer = Canned()
+    new, seen = CASES["construct"].run(Lab(timer, None, 3))
+    ours, plain = timer.results.values()
+    jax.tree.map(np.testing.assert_allclose, jax.tree.leaves(ours), jax.tree.leaves(plain))
+    for row in (new, seen):
+        assert (row.value, row.unit, row.target) == (-1 / 4 * 1e6, "us a field more", 30.0)
+
+
 def test_both_first_calls_lower_the_same_number_of_arguments():
     timer = Canned()
     CASES["first-call"].run(Lab(timer, None, 1))

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import Array
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from typedfilter import AnnotationError, filter_grad, filter_jit
 from typedfilter._reading.fields import (
@@ -406,7 +406,7 @@ def test_a_flatten_function_that_wants_values_is_no_error():
 def test_a_field_with_an_unknown_name_is_not_known_to_be_an_array():
     @pytree_dataclass
     class Vague:
-        w: Int[Array, "n"]
+        w: Float[Array, "n"]
         x: Absent
 
     assert not is_array_only(Vague(X, X))

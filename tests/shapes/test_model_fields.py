@@ -140,15 +140,17 @@ def test_tracers_are_checked_by_their_shapes():
 def test_fields_that_are_no_arrays_are_checked_as_parameters_are():
     @pytree_dataclass
     class Config:
-        width: Static[int]
+        width: int
         rate: Traced[float]
         names: tuple[str, ...] = ()
+        note: Static[str] = ""
 
     Config(3, 0.1)
     Config(3, jnp.array(0.1), ("a",))
+    Config(3, 0.1, note=1)  # what is hashable may be static
     assert text(lambda: Config("3", 0.1)) == lines(
-        "Config(): argument `width` is a str, but Static[int] is expected",
-        "expected: Static[int]",
+        "Config(): argument `width` is a str, but int is expected",
+        "expected: int",
         "found: '3'",
         "fix: pass a value of this type, or correct the annotation",
     )

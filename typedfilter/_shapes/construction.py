@@ -67,6 +67,9 @@ class Construction:
     def __init__(self, cls: type) -> None:
         self._cls = cls
 
+    def __reduce__(self) -> tuple[Any, ...]:  # what was read of the class is read again elsewhere
+        return Construction, (self._cls,)
+
     @functools.cached_property
     def _hints(self) -> dict[str, Hint]:
         return field_hints(self._cls)

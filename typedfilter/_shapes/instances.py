@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Hashable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 import jax
@@ -16,12 +16,13 @@ import jax
 from typedfilter._declarations import Check
 from typedfilter._reading import dims, kinds
 from typedfilter._reading.fields import mapped_fields, may_bind, own_kinds
+from typedfilter._reading.hints import class_hints
 from typedfilter._reading.kinds import Kind, kind_of
 from typedfilter._shapes.standing import depths, holds_arrays
-from typedfilter._shapes.walk import Failure
 
 __all__ = ["Fields", "check_of", "choose_check", "fields_fit", "fields_made", "fields_of"]
 
+F = TypeVar("F")
 Kinds: TypeAlias = Mapping[str, Kind]
 _CHECK = "__typedfilter_check__"
 
@@ -101,17 +102,22 @@ def fields_of(cls: type, besides: Kinds) -> Fields:
 
 
 def fields_made(cls: type) -> Fields:
-    """All fields of a class that something can be told of, for whoever makes an instance."""
-    return Fields.of({name: kind for name, kind in own_kinds(cls).items() if kind.refuses})
+    """All fields of a class that something can be told of, for whoever makes an instance.
+
+    `Static` fields are left out: whatever is hashable can be one, and all that it decides is equality.
+    """
+    static = {name for name, hint in class_hints(cls).items() if hint.static_marker}
+    return Fields.of({n: kind for n, kind in own_kinds(cls).items() if kind.refuses and n not in static})
 
 
-def fields_fit(fields: Kinds, value: Any, attempt: Callable[[Kinds, int], Failure | None]) -> Failure | None:
+def fields_fit(fields: Kinds, value: Any, attempt: Callable[[Kinds, int], F | None]) -> F | None:
     """None where these fields of an instance fit, of one in a stack of instances, or of a tree of no arrays.
 
     Args:
         fields: that share names.
         value: the instance.
-        attempt: walks them, each array without so many axes in front; binds nothing where that fails.
+        attempt: walks them, each array without so many axes in front; binds nothing where that fails, and
+            says why.
     """
     held = {name: getattr(value, name) for name in fields if hasattr(value, name)}
     found = {name: _filled_in(fields[name], value, held) for name in held}

@@ -123,15 +123,18 @@ def run(
 
         inner = stack.inner_result(out, plan.levels, sizes, primals)
         bindings.arguments = arguments
-        letter = plan.signature.letter
-        own = letter is not None and letter.own_results
+        own = (letter := plan.signature.letter) is not None and letter.own_results
         stack.check_result(inner, plan.signature.returns, bindings, own)
-        for wrong_model in wrong_models:
-            raise wrong_model
+        _raise_first(wrong_models)
 
     # Shapes are asked for on no device, so there is no mesh either.
     with watching(plan.signature.subject.file), no_placement():
         how(body, *traced)
+
+
+def _raise_first(errors: Sequence[Exception]) -> None:
+    for error in errors:
+        raise error
 
 
 def _standing_for(leaf: Leaf, shape: Sequence[Size]) -> Any:
