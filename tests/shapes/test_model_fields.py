@@ -137,24 +137,25 @@ def test_tracers_are_checked_by_their_shapes():
     assert first_line(lambda: filter_eval_shape(make, W, jnp.ones(4))).startswith("Linear(): argument `bias`")
 
 
-def test_fields_that_are_no_arrays_are_checked_as_parameters_are():
+def test_what_can_name_no_dimension_is_left_to_type_checkers():
     @pytree_dataclass
     class Config:
-        width: int
+        width: Static[int]
         rate: Traced[float]
-        names: tuple[str, ...] = ()
-        note: Static[str] = ""
+        weight: Float[Array, "n"]
+        name: str = ""
 
-    Config(3, 0.1)
-    Config(3, jnp.array(0.1), ("a",))
-    Config(3, 0.1, note=1)  # what is hashable may be static
-    assert text(lambda: Config("3", 0.1)) == lines(
-        "Config(): argument `width` is a str, but int is expected",
-        "expected: int",
-        "found: '3'",
+    Config("3", "fast", B, 1)
+    assert "`weight` is f32[3,2]" in first_line(lambda: Config("3", "fast", W))
+
+
+def test_an_instance_of_another_class_is_no_layer():
+    assert text(lambda: Net(LINEAR, COUNTER, jnp.ones(()))) == lines(
+        "Net(): argument `readout` is a Counter, but Linear is expected",
+        "expected: Linear",
+        "found: a Counter",
         "fix: pass a value of this type, or correct the annotation",
     )
-    assert "argument `names[0]` is an int, but str is expected" in first_line(lambda: Config(3, 0.1, (1,)))
 
 
 def test_a_default_is_right_whatever_it_is():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import collections
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +12,15 @@ import pytest
 from jax import Array
 from jaxtyping import Float
 
-from typedfilter import ShapeError, filter_checkpoint, filter_grad, filter_jit, filter_make_jaxpr, filter_vmap
+from typedfilter import (
+    ShapeError,
+    StaticArgumentError,
+    filter_checkpoint,
+    filter_grad,
+    filter_jit,
+    filter_make_jaxpr,
+    filter_vmap,
+)
 
 
 def remat_of(fun, *args):
@@ -186,3 +197,36 @@ def test_an_object_that_is_changed_is_read_anew():
     assert f(config, jnp.float32(2)) == 2
     config.scale = 3.0
     assert f(config, jnp.float32(2)) == 6
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: {"a"},
+        lambda: bytearray(b"a"),
+        lambda: collections.deque(["a"]),
+        lambda: collections.Counter("a"),
+        lambda: np.array(["a"]),
+        lambda: ({"a"}, [{"a"}]),
+    ],
+    ids=["set", "bytearray", "deque", "counter", "strings", "nested"],
+)
+def test_what_callers_could_change_is_theirs_alone(make):
+    checkpointed = filter_checkpoint(lambda x: (x, make()))
+    first, second = checkpointed(X)[1], checkpointed(X)[1]
+    for one, other, new in zip(*map(jax.tree.leaves, (first, second, make())), strict=True):
+        assert one is not other
+        assert type(other) is type(new)
+        np.testing.assert_array_equal(other, new)
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [(lambda: (i for i in "a"), "a generator"), (lambda: iter([1]), "an iterator (list_iterator)")],
+)
+def test_what_can_be_used_once_is_refused(make, what):
+    checkpointed = filter_checkpoint(lambda x: (x, make()))
+    with pytest.raises(
+        StaticArgumentError, match=re.escape(f"the return value is {what}, which can be used once")
+    ):
+        checkpointed(X)

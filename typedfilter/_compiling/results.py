@@ -19,10 +19,10 @@ from typedfilter._compiling.packing import StaticPart, getter, pack
 from typedfilter._compiling.remembered import can_change, remember
 from typedfilter._compiling.tokens import Kept, Token
 from typedfilter._values.dictionaries import Step, follow
-from typedfilter._values.fresh import fresh, is_changeable, used_up
+from typedfilter._values.fresh import fresh, fresh_rest, is_changeable, refuse_used_up
 from typedfilter._values.leaves import is_array
 from typedfilter._values.split import Rest, split
-from typedfilter.errors import StaticArgumentError, TypedFilterError
+from typedfilter.errors import TypedFilterError
 
 __all__ = ["OpenResult", "Opened", "PackedResult", "Results", "open_output", "pack_output", "unpack_result"]
 
@@ -46,7 +46,7 @@ class _ResultRest:
     def join(self, arrays: Sequence[Any]) -> Any:
         rest = self.rest
         if self._changeable:
-            rest = Rest(rest.treedef, rest.taken_at, rest.others_at, list(map(fresh, rest.others)))
+            rest = fresh_rest(rest)
         out = rest.join(arrays)
         if self._models is None:
             self._models = list(_models_in(out, self.rest))
@@ -198,7 +198,7 @@ def pack_output(results: Results, tree: Any, function: str) -> Any:
     """
     arrays, rest = split(tree, lambda leaves: list(map(is_array, leaves)))
     for leaf in rest.others:
-        _refuse_used_up(leaf, function)
+        refuse_used_up(leaf, function)
     if not rest.others or _config.jax_disable_jit:  # then nobody flattens it
         return tree
     held = _ResultRest(rest)
@@ -213,7 +213,7 @@ def open_output(opened: Opened, results: Results, tree: Any, function: str) -> O
     def leaf(value: Any) -> Any:
         if is_array(value):
             return value
-        _refuse_used_up(value, function)
+        refuse_used_up(value, function)
         opened.had_static = True
         held = _StaticValue(value)
         token = Token(held)
@@ -221,19 +221,3 @@ def open_output(opened: Opened, results: Results, tree: Any, function: str) -> O
         return _StaticLeaf(token)
 
     return OpenResult(jax.tree_util.tree_map(leaf, tree))
-
-
-def _refuse_used_up(leaf: Any, function: str) -> None:
-    what = used_up(leaf)
-    if what is None:
-        return
-    if hasattr(type(leaf), "close"):
-        leaf.close()
-    raise StaticArgumentError(
-        f"is {what}, which can be used once, and a program returns it at every call",
-        function=function,
-        parameter="return",
-        expected="arrays, and values that stay what they are",
-        actual=what,
-        fix="return a list or a tuple of what it yields, and await outside of compiled functions",
-    )

@@ -19,7 +19,7 @@ import jax
 from typedfilter._looping.pieces import Piece, take_captured, take_result
 from typedfilter._placing.bodies import is_placing
 from typedfilter._shapes.switch import check_mode
-from typedfilter._values.fresh import fresh, is_changeable
+from typedfilter._values.fresh import fresh_rest
 from typedfilter._values.keys import exact_key
 from typedfilter._values.memory import Attached, weakly
 from typedfilter._values.split import Rest
@@ -163,9 +163,7 @@ class _Program:
     def __call__(self, leaves: list[Leaves]) -> Any:
         result = self.jitted(leaves)
         rest = self.rests[result.number]
-        if self.shared and any(map(is_changeable, rest.others)):  # each caller gets its own
-            rest = Rest(rest.treedef, rest.taken_at, rest.others_at, list(map(fresh, rest.others)))
-        return rest.join(result.arrays)
+        return (fresh_rest(rest) if self.shared else rest).join(result.arrays)  # each caller gets its own
 
 
 class _Result:

@@ -14,6 +14,7 @@ from jax.tree_util import tree_flatten
 
 from typedfilter._mapping.axes import BY_RULE, ruled, spread
 from typedfilter._reading.plan import Plan
+from typedfilter._values.fresh import refuse_late
 from typedfilter._values.leaves import is_array, is_array_like
 from typedfilter._values.text import brief
 from typedfilter.annotations import AxisSpec
@@ -33,6 +34,8 @@ def split_outputs(
         return leaves, [], (treedef, ["mapped"], [0], [])  # what most functions return
     axes = result_axes(plan, out_axes, out, leaves, differs)
     if not all(map(is_array, leaves)):
+        for leaf in leaves:
+            refuse_late(leaf, plan.function)
         leaves = list(map(_with_axis, leaves, axes, _is_meant(plan, out_axes, out)))
     if any(axes):
         _check_result_axes(plan, axes, leaves)

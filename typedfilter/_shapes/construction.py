@@ -21,7 +21,7 @@ from typedfilter._reading.fields import dims_of, field_hints
 from typedfilter._reading.hints import Hint
 from typedfilter._reading.roles import Differentiable
 from typedfilter._shapes.bindings import RunTime, in_own_scope
-from typedfilter._shapes.instances import Fields, check_of, fields_made
+from typedfilter._shapes.instances import Fields, check_of, fields_of
 from typedfilter._shapes.standing import holds_arrays
 from typedfilter._shapes.switch import Mode, check_mode, report
 from typedfilter._shapes.text import explain, explain_unbound
@@ -76,7 +76,8 @@ class Construction:
 
     @functools.cached_property
     def _fields(self) -> Fields:
-        return fields_made(self._cls)
+        # Apart from those that cross a body: what they remember to fit may lack what a new instance may not.
+        return Fields.of(fields_of(self._cls, {}).kinds)
 
     @functools.cached_property
     def _defaults(self) -> dict[str, Any]:

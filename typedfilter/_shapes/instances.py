@@ -16,11 +16,10 @@ import jax
 from typedfilter._declarations import Check
 from typedfilter._reading import dims, kinds
 from typedfilter._reading.fields import mapped_fields, may_bind, own_kinds
-from typedfilter._reading.hints import class_hints
 from typedfilter._reading.kinds import Kind, kind_of
 from typedfilter._shapes.standing import depths, holds_arrays
 
-__all__ = ["Fields", "check_of", "choose_check", "fields_fit", "fields_made", "fields_of"]
+__all__ = ["Fields", "check_of", "choose_check", "fields_fit", "fields_of"]
 
 F = TypeVar("F")
 Kinds: TypeAlias = Mapping[str, Kind]
@@ -99,15 +98,6 @@ def fields_of(cls: type, besides: Kinds) -> Fields:
         found = {name: kind for name, kind in own_kinds(cls).items() if may_bind(kind)}
         known = _crossing[cls] = Fields.of(found)
     return known
-
-
-def fields_made(cls: type) -> Fields:
-    """All fields of a class that something can be told of, for whoever makes an instance.
-
-    `Static` fields are left out: whatever is hashable can be one, and all that it decides is equality.
-    """
-    static = {name for name, hint in class_hints(cls).items() if hint.static_marker}
-    return Fields.of({n: kind for n, kind in own_kinds(cls).items() if kind.refuses and n not in static})
 
 
 def fields_fit(fields: Kinds, value: Any, attempt: Callable[[Kinds, int], F | None]) -> F | None:

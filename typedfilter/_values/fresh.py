@@ -10,11 +10,14 @@ import array
 import collections
 import types
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
-__all__ = ["fresh", "is_changeable", "used_up"]
+from typedfilter._values.split import Rest
+from typedfilter.errors import StaticArgumentError
+
+__all__ = ["fresh", "fresh_rest", "is_changeable", "refuse_late", "refuse_used_up", "used_up"]
 
 
 def is_changeable(leaf: Any) -> bool:
@@ -35,6 +38,39 @@ def used_up(leaf: Any) -> str | None:
             return name
     own = type(leaf).__module__ in ("builtins", "itertools")
     return f"an iterator ({type(leaf).__name__})" if own and isinstance(leaf, Iterator) else None
+
+
+def fresh_rest(rest: Rest) -> Rest:
+    """What was no array in a result, for one more caller."""
+    if not any(map(is_changeable, rest.others)):
+        return rest
+    return Rest(rest.treedef, rest.taken_at, rest.others_at, list(map(fresh, rest.others)))
+
+
+def refuse_used_up(leaf: Any, function: str) -> None:
+    """Raise `StaticArgumentError` where a leaf of a result could be used once only, after the trace."""
+    if used_up(leaf) is not None:
+        _refuse(leaf, function, "can be used once, and a program returns it at every call")
+
+
+def refuse_late(leaf: Any, function: str) -> None:
+    """Raise `StaticArgumentError` where a leaf of a result would run on once the trace is over."""
+    if isinstance(leaf, tuple(_ONCE)):
+        _refuse(leaf, function, "runs when the arrays that it was given are gone")
+
+
+def _refuse(leaf: Any, function: str, why: str) -> NoReturn:
+    if hasattr(type(leaf), "close"):
+        leaf.close()
+    what = used_up(leaf) or ""
+    raise StaticArgumentError(
+        f"is {what}, which {why}",
+        function=function,
+        parameter="return",
+        expected="arrays, and values that stay what they are",
+        actual=what,
+        fix="return a list or a tuple of what it yields, and await outside of compiled functions",
+    )
 
 
 def _namespace(value: types.SimpleNamespace) -> types.SimpleNamespace:

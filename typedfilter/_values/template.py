@@ -119,7 +119,9 @@ def same_static(one: Any, two: Any) -> bool:
     try:
         return exact_key(one) == exact_key(two)
     except TypeError:
-        return type(one) is type(two) and bool(one == two)
+        return type(one) is type(two) and bool(
+            np.all(one == two)
+        )  # arrays of objects are compared by element
 
 
 def _as_array(wanted: Any, leaf: Any) -> Any:

@@ -17,6 +17,7 @@ from typedfilter._declarations import Check, CheckpointKeywords, P, R, SameDecor
 from typedfilter._placing.bodies import is_placing
 from typedfilter._reading.plan import Plan
 from typedfilter._shapes.switch import check_mode
+from typedfilter._values.fresh import fresh_rest, refuse_used_up
 from typedfilter._values.keys import exact_key, stays_equal
 from typedfilter._values.split import Rest
 from typedfilter._wrapping.body import body_of
@@ -63,7 +64,9 @@ class Checkpoint(Transform):
                     found = programs.setdefault(key, found)
             lifted, run = found
             out = run(taken.arrays)
-            return lifted.out.join(out)
+            for leaf in lifted.out.others:
+                refuse_used_up(leaf, plan.function)
+            return fresh_rest(lifted.out).join(out)
 
         return call
 
