@@ -599,6 +599,7 @@ def test_a_reference_is_mapped_as_an_array_is(jitted):
     assert jnp.array_equal(ref[...], jnp.full((2, 3), 3.0))
 
 
+@pytest.mark.filterwarnings("ignore:Python iterable type:DeprecationWarning")
 def test_what_would_run_after_the_map_is_refused():
     async def later(x: Any) -> Any:
         return x
@@ -608,7 +609,7 @@ def test_what_would_run_after_the_map_is_refused():
         return (x * i for i in range(3))
 
     with pytest.raises(tf.StaticArgumentError) as e:
-        filter_vmap(later)(X)
+        filter_vmap(later)(X)  # type: ignore[unused-coroutine]  # there is none
     assert str(e.value).splitlines()[0] == (
         "later(): the return value is a coroutine (of an async def), "
         "which runs when the arrays that it was given are gone"
