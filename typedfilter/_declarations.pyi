@@ -28,7 +28,7 @@ from jax import Array, ShapeDtypeStruct
 from jax.extend.core import ClosedJaxpr
 from jax.sharding import AbstractMesh, Mesh, PartitionSpec, Sharding
 from jax.typing import ArrayLike
-from typing_extensions import TypeAliasType, TypeVar, TypeVarTuple, dataclass_transform
+from typing_extensions import TypeAliasType, TypeVar, TypeVarTuple, dataclass_transform, deprecated
 
 MYPY: Literal[False]
 
@@ -548,6 +548,16 @@ class CustomVjpFunction(ABC, Generic[T, P, Q, R]):
     @abstractmethod
     def def_bwd(self, rule: BwdRule[P2, S, T, Q, R], /) -> Callable[P2, S]:
         """Set the backward rule: `rule(residuals, grad_out, perturbed, diff, ...) -> grad_diff`."""
+
+    @abstractmethod
+    @deprecated("set the rules by def_fwd and def_bwd")
+    def defvjp(
+        self,
+        fwd: Callable[Concatenate[T, Q], tuple[R, Any]],
+        bwd: Callable[Concatenate[Any, Any, T, Q], T | None],
+        /,
+    ) -> None:
+        """Set both rules as older code does: `fwd(diff, ...)`, `bwd(residuals, grad_out, diff, ...)`."""
 
     # As in `Jitted`.
     @overload

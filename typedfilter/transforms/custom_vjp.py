@@ -6,12 +6,14 @@ Derived from `jax.custom_vjp` on the flat list of the arrays of a call, with sym
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Concatenate, overload
 
 import jax
 
 from typedfilter._declarations import Check, CustomVjpFunction, Open, Open1, Open2, P, R, T, VjpDecorator
+from typedfilter._differentiating.older import backward_rule, forward_rule
 from typedfilter._differentiating.outcome import Outcome
 from typedfilter._differentiating.rules import Function, Kind, Operands, Rules
 from typedfilter._differentiating.tangents import RETURNED, Beside
@@ -124,6 +126,26 @@ class CustomVjpWrapper(Wrapper):  # pyright: ignore[reportIncompatibleMethodOver
             The rule itself, so that this can be a decorator.
         """
         return self._define("def_bwd", rule)
+
+    def defvjp(self, fwd: Callable[..., Any], bwd: Callable[..., Any]) -> None:
+        """Set both rules as older code does: `fwd(vjp_arg, ...)` and `bwd(residuals, grad_out, vjp_arg, ...)`.
+
+        Neither is told what is differentiated, and `grad_out` has zeros for what is not; `bwd` returns the
+        gradient of the first argument alone.
+
+        Raises:
+            RuleError: a rule is not callable.
+        """
+        warnings.warn(
+            f"{self!r}.defvjp() is for older code: .def_fwd and .def_bwd set rules that know what is "
+            "differentiated, and so need not compute what is zero",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        for name, rule in (("def_fwd", fwd), ("def_bwd", bwd)):
+            self._define(name, rule)  # as it is, so that what is refused is what was passed
+        self._define("def_fwd", forward_rule(fwd))
+        self._define("def_bwd", backward_rule(bwd))
 
     def _define(self, name: str, rule: Callable[..., Any]) -> Callable[..., Any]:
         transform = self.transform
