@@ -28,7 +28,7 @@ from jax import Array, ShapeDtypeStruct
 from jax.extend.core import ClosedJaxpr
 from jax.sharding import AbstractMesh, Mesh, PartitionSpec, Sharding
 from jax.typing import ArrayLike
-from typing_extensions import TypeAliasType, TypeVar, TypeVarTuple, dataclass_transform, deprecated
+from typing_extensions import TypeAliasType, TypeVar, TypeVarTuple, dataclass_transform
 
 MYPY: Literal[False]
 
@@ -550,7 +550,6 @@ class CustomVjpFunction(ABC, Generic[T, P, Q, R]):
         """Set the backward rule: `rule(residuals, grad_out, perturbed, diff, ...) -> grad_diff`."""
 
     @abstractmethod
-    @deprecated("set the rules by def_fwd and def_bwd")
     def defvjp(
         self,
         fwd: Callable[Concatenate[T, Q], tuple[R, Any]],
