@@ -93,8 +93,8 @@ def itself(target: Any) -> Any:
     return target
 
 
-# typeguard 4 reads sources, and says of what it finds none of (a wrapper, an `__init__` that was written) that it
-# checks nothing; so it does of plain functions under jaxtyping's decorator, which is made for typeguard 2.
+# typeguard 4 reads sources, and says of what has none (a wrapper, a dataclass's `__init__`) that it checks
+# nothing; so it does of plain functions under jaxtyping's decorator, which is made for typeguard 2.
 UNSEEN = pytest.mark.filterwarnings("ignore:.* -- not typechecking ")
 # An `__init__` of one's own stands above only: dataclasses put theirs in the place of one below.
 BOTH_ORDERS = {

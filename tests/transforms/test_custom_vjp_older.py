@@ -69,7 +69,7 @@ def test_rules_that_are_set_at_once_work_compiled_and_mapped():
 
 def test_a_forward_rule_that_is_set_at_once_and_returns_no_pair_is_named():
     function = filter_custom_vjp(lambda x: x)
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="is for older code"):
         function.defvjp(lambda x: x, lambda residuals, grad, x: grad)
     with pytest.raises(ShapeError, match=r"def_fwd\(\): the return value is not a pair"):
         jax.grad(function)(1.0)
@@ -77,5 +77,8 @@ def test_a_forward_rule_that_is_set_at_once_and_returns_no_pair_is_named():
 
 def test_a_rule_that_is_set_at_once_and_not_callable_is_named():
     function: Any = filter_custom_vjp(three)
-    with pytest.warns(DeprecationWarning), pytest.raises(RuleError, match="gets a backward rule that is not"):
+    with (
+        pytest.warns(DeprecationWarning, match="is for older code"),
+        pytest.raises(RuleError, match="gets a backward rule that is not callable"),
+    ):
         function.defvjp(forward, None)

@@ -1,4 +1,4 @@
-"""Rules of reverse mode as older code wrote them: for `defvjp`, without `perturbed`, and without symbolic zeros.
+"""Rules of reverse mode as older code wrote them: for `defvjp`, without `perturbed` and symbolic zeros.
 
 Serves `filter_custom_vjp`, whose `def_fwd` and `def_bwd` get what this makes of such rules.
 """

@@ -128,7 +128,7 @@ class CustomVjpWrapper(Wrapper):  # pyright: ignore[reportIncompatibleMethodOver
         return self._define("def_bwd", rule)
 
     def defvjp(self, fwd: Callable[..., Any], bwd: Callable[..., Any]) -> None:
-        """Set both rules as older code does: `fwd(vjp_arg, ...)` and `bwd(residuals, grad_out, vjp_arg, ...)`.
+        """Set both rules as older code does: `fwd(vjp_arg, ...)`, `bwd(residuals, grad_out, vjp_arg, ...)`.
 
         Neither is told what is differentiated, and `grad_out` has zeros for what is not; `bwd` returns the
         gradient of the first argument alone.
