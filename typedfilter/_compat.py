@@ -15,6 +15,7 @@ from jax.sharding import PartitionSpec
 
 __all__ = [
     "DONATED_CALLS_CRASH",
+    "HOST_REPORTS",
     "NAMED_STATICS_ARE_EXACT",
     "SET_MESH",
     "UNBOUND_AXIS",
@@ -172,10 +173,14 @@ _ON_HOST = re.compile(r"CpuCallback error|callback failed|XlaRuntimeError: INTER
 _PLACE = re.compile(r'^  File "(.*)", line (\d+), in (.*)$', re.MULTILINE)
 
 
+HOST_REPORTS = (RuntimeError, ValueError)
+"""What JAX's report of an exception in a callback is: the second, where a program had run before."""
+
+
 def raised_on_host(error: BaseException) -> str | None:
     """What a callback raised and where, as JAX's report of it tells: "`f` at a.py:3 raised KeyError: 'x'"."""
     text = text_of(error)
-    if not isinstance(error, RuntimeError) or not _ON_HOST.search(text.partition("\n")[0]):
+    if not isinstance(error, HOST_REPORTS) or not _ON_HOST.search(text.partition("\n")[0]):
         return None
     places = _PLACE.findall(text)
     if not places:

@@ -559,3 +559,46 @@ def test_an_error_of_equinox_arrives_as_equinox_itself_would_raise_it():
     with pytest.raises(eqx.EquinoxRuntimeError) as caught:
         jax.block_until_ready(call(X))
     assert str(caught.value) == "too big:\nreally"
+
+
+class TooBig(Exception): ...
+
+
+def small(x):
+    if x.sum() > 5:
+        raise TooBig("seen on the host")
+    return np.asarray(x)
+
+
+REFUSING = {
+    "ours": (lambda x: filter_pure_callback(small, x, result_shape_dtypes=x), TooBig, "seen on the host"),
+    "equinox": (lambda x: eqx.error_if(x, x.sum() > 5, "too big"), eqx.EquinoxRuntimeError, "too big"),
+}
+
+
+@pytest.mark.parametrize("program", ["arrays", "pytree", "stages"])
+@pytest.mark.parametrize(("refuse", "error", "text"), REFUSING.values(), ids=list(REFUSING))
+def test_an_error_arrives_as_itself_from_a_program_that_has_run_before(refuse, error, text, program):
+    if program == "arrays":
+        call = filter_jit(lambda x: refuse(x))
+    elif program == "pytree":
+        jitted = filter_jit(lambda pair: refuse(pair[0]))
+        call = lambda x: jitted((x, "static"))
+    else:
+        call = filter_jit(lambda x: refuse(x)).lower(X).compile()
+    for _ in range(2):
+        assert jnp.array_equal(call(X), X)
+        with pytest.raises(error) as caught:
+            jax.block_until_ready(call(X + 5))
+        assert str(caught.value) == text
+
+
+def test_what_another_callback_raises_is_told_from_a_program_that_has_run_before():
+    call = filter_jit(lambda x: jax.pure_callback(small, x, x))
+    jax.block_until_ready(call(X))
+    with pytest.raises((RuntimeError, ValueError)) as caught:
+        jax.block_until_ready(call(X + 5))
+    line = small.__code__.co_firstlineno + 2
+    assert f"`small` at {__file__}:{line} raised" in str(getattr(caught.value, "__notes__", "")), vars(
+        caught.value
+    )

@@ -16,7 +16,7 @@ import jax
 
 from typedfilter._declarations import Check
 from typedfilter._differentiating.targets import can_differentiate
-from typedfilter._reading.plan import Argument, Param, Plan
+from typedfilter._reading.plan import Argument, Binding, Param, Plan
 from typedfilter._values.leaves import is_array
 from typedfilter._values.memory import weakly
 from typedfilter._values.split import Rest, split
@@ -25,13 +25,14 @@ from typedfilter._wrapping.body import body_for, body_of
 from typedfilter._wrapping.call import Call
 from typedfilter._wrapping.stack import rewind, unwind
 from typedfilter._wrapping.wrapper import Wrapper
-from typedfilter.errors import NoRuleError, RuleError
+from typedfilter.errors import NoRuleError, RuleError, ShapeError
 
 __all__ = [
     "Function",
     "Kind",
     "Operands",
     "Rules",
+    "first_by_position",
 ]
 
 
@@ -204,6 +205,32 @@ class Operands:
                 return name + jax.tree_util.keystr(inner).removeprefix(".__self__")
             start = end
         raise AssertionError("no such array")
+
+
+def first_by_position(plan: Plan, call: Call) -> Call:
+    """The arguments of a call, the first one by position, as rules get it.
+
+    Raises:
+        ShapeError: there is none.
+    """
+    first = plan.positionals[0] if plan.positionals else None
+    if call.args or first is None:
+        found: Call | None = call
+    elif first.name in call.kwargs and first.kind is not first.kind.POSITIONAL_ONLY:
+        others = {name: value for name, value in call.kwargs.items() if name != first.name}
+        found = Call((call.kwargs[first.name],), others)
+    elif first.default is not first.empty and plan.binding is Binding.FILLED:
+        found = Call((first.default,), call.kwargs)
+    else:
+        found = None
+    if found is None or not found.args:
+        raise ShapeError(
+            "is called without its first argument, which is what filter_custom_vjp differentiates",
+            function=plan.function,
+            expected="an argument by position",
+            fix="pass it by position",
+        )
+    return found
 
 
 def _inexact(tree: Any, param: Param | None) -> list[bool]:

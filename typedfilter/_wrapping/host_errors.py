@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Generator
 from typing import TypeVar
 
-from typedfilter._compat import equinox_error, text_of
+from typedfilter._compat import HOST_REPORTS, equinox_error, text_of
 from typedfilter._values.context import setting
 
 __all__ = ["asking", "is_received", "kept", "original", "receiving"]
@@ -86,7 +86,7 @@ def kept(run: Callable[[], T]) -> T:
 
 def original(report: BaseException) -> Exception | None:
     """The exception of a callback that `report` tells of, if it does; given away once."""
-    if not isinstance(report, RuntimeError):
+    if not isinstance(report, HOST_REPORTS):
         return None
     text = text_of(report)
     found = re.search(rf"\b{_NAME}(\d+)\b", text)

@@ -14,6 +14,7 @@ import jax.core
 from jax import Array, ShapeDtypeStruct
 from jax.sharding import Sharding
 
+from typedfilter._compat import HOST_REPORTS
 from typedfilter._declarations import T, VmapMethod
 from typedfilter._reading.callables import name_of
 from typedfilter._values.leaves import stands_for_array
@@ -135,7 +136,7 @@ def filter_pure_callback(
     try:
         with _raised.asking:  # it may run at once
             found = jax.pure_callback(host, results.structs, *arrays, sharding=sharding, vmap_method=method)
-    except RuntimeError as report:
+    except HOST_REPORTS as report:
         error = _raised.original(report)
         if error is None:
             raise

@@ -15,11 +15,11 @@ import jax
 from typedfilter._declarations import Check, CustomVjpFunction, Open, Open1, Open2, P, R, T, VjpDecorator
 from typedfilter._differentiating.older import backward_rule, forward_rule
 from typedfilter._differentiating.outcome import Outcome
-from typedfilter._differentiating.rules import Function, Kind, Operands, Rules
+from typedfilter._differentiating.rules import Function, Kind, Operands, Rules, first_by_position
 from typedfilter._differentiating.tangents import RETURNED, Beside
 from typedfilter._reading.conflicts import check_grad
 from typedfilter._reading.hidden import DIFFERENTIATION
-from typedfilter._reading.plan import Binding, Plan
+from typedfilter._reading.plan import Plan
 from typedfilter._values.carried import Carried, concrete, is_zero
 from typedfilter._values.text import brief
 from typedfilter._wrapping.call import Call
@@ -68,7 +68,7 @@ class CustomVjp(Transform):
 
         def call(*args: Any, **kwargs: Any) -> Any:
             fwd, bwd = self.rules.get(plan.function)
-            given = _first_by_position(plan, Call(args, kwargs))
+            given = first_by_position(plan, Call(args, kwargs))
             operands = Operands(plan, function.bound, given.args, given.kwargs, takes=1)
             outcome = Outcome(plan.function, lambda arrays: function(*operands.join(concrete(arrays))))
 
@@ -152,32 +152,6 @@ class CustomVjpWrapper(Wrapper):  # pyright: ignore[reportIncompatibleMethodOver
         assert isinstance(transform, CustomVjp)
         transform.rules.define(name, rule, getattr(self, "__name__", "function"))
         return rule
-
-
-def _first_by_position(plan: Plan, call: Call) -> Call:
-    """The arguments of a call, the first one by position, as rules get it.
-
-    Raises:
-        ShapeError: there is none.
-    """
-    first = plan.positionals[0] if plan.positionals else None
-    if call.args or first is None:
-        found: Call | None = call
-    elif first.name in call.kwargs and first.kind is not first.kind.POSITIONAL_ONLY:
-        others = {name: value for name, value in call.kwargs.items() if name != first.name}
-        found = Call((call.kwargs[first.name],), others)
-    elif first.default is not first.empty and plan.binding is Binding.FILLED:
-        found = Call((first.default,), call.kwargs)
-    else:
-        found = None
-    if found is None or not found.args:
-        raise ShapeError(
-            "is called without its first argument, which is what filter_custom_vjp differentiates",
-            function=plan.function,
-            expected="an argument by position",
-            fix="pass it by position",
-        )
-    return found
 
 
 def _perturbed(operands: Operands, flags: Sequence[bool]) -> Any:
