@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import pickle
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.extend
 import jax.numpy as jnp
@@ -20,6 +23,7 @@ from numpy.testing import assert_allclose
 
 import typedfilter as tf
 from typedfilter import Donate, Static, Traced, filter_grad, filter_jit, filter_value_and_grad, filter_vmap
+from typedfilter._compiling.ahead import Ahead
 from typedfilter._compiling.stages import site_of
 from typedfilter.pytree import pytree_dataclass
 
@@ -618,3 +622,162 @@ def test_a_donated_array_on_several_devices_is_refused_by_a_compiled_program():
         with pytest.raises(tf.DonationError, match="argument `x`"):
             program(x)
         program(new())
+
+
+# ------------------------------------------------------------- what a call of a compiled program looks at
+
+
+@pytest.fixture
+def compared(monkeypatch):
+    """How often the arguments of a call were bound and compared one by one."""
+    calls: list[int] = []
+    dynamic = Ahead.dynamic
+
+    def counted(*args, **kwargs):
+        calls.append(1)
+        return dynamic(*args, **kwargs)
+
+    monkeypatch.setattr(Ahead, "dynamic", counted)
+    return calls
+
+
+def names(x, *args, mode: Static[str] = "a", **kwargs):
+    return x * kwargs["scale"], args, mode
+
+
+AGAIN: dict[str, tuple[Any, list[tuple[tuple[Any, ...], dict[str, Any]]]]] = {
+    "a number": (by_type, [((X, 200 + 57), {}), ((X, int("257")), {}), ((X,), {"n": 257})]),
+    "a float": (by_type, [((X, 0.5), {}), ((X, float("0.5")), {})]),
+    "not a number": (by_type, [((X, float("nan")), {}), ((X, float("nan")), {})]),
+    "a tuple of numbers": (lambda x, t: x * t[1], [((X, (1, 2.0)), {}), ((X, (1, float("2"))), {})]),
+    "variadic": (names, [((X, 1, X), {"scale": X}), ((X, 1, X + 1), {"scale": X + 1, "mode": "a"})]),
+    "a frozen model": (lambda m, x: m(x), [((Model(X), X), {}), ((Model(X + 1), X), {})]),
+    "a dictionary": (split, [((TREE,), {}), ((dict(TREE),), {}), (({**TREE, "x": X + 1},), {})]),
+    "keys of other classes": (lambda t: t[1], [(({1: X, 2: "s"},), {}), (({1: X + 1, 2: "s"},), {})]),
+    "a stack": (filter_value_and_grad(lambda m, x: m(x).sum()), [((Model(X), X), {})]),
+}
+
+
+@pytest.mark.parametrize("kind", AGAIN)
+def test_arguments_that_are_static_as_before_are_not_bound_again(kind, compared):
+    fn, calls = AGAIN[kind]
+    args, kwargs = calls[0]
+    program = filter_jit(fn).lower(*args, **kwargs).compile()
+    program(*args, **kwargs)
+    compared.clear()  # of the first call it is learned of which classes the arguments are
+    for args, kwargs in calls:
+        assert same(program(*args, **kwargs), filter_jit(fn)(*args, **kwargs)) or kind == "not a number"
+    assert not compared
+
+
+def test_other_classes_of_arrays_are_taken_too():
+    f = filter_jit(lambda tree, x: (tree["x"] * x, tree["name"]))
+    program = f.lower({"x": S, "name": "n"}, S).compile()
+    host = np.arange(3.0, dtype="float32")
+    for x in (X, host, X, host):
+        for leaf in (X, host):
+            assert same(program({"x": leaf, "name": "n"}, x), (X * X, "n"))
+
+
+def test_a_number_in_the_place_of_an_array_is_refused_each_time():
+    one = jnp.float32(1)
+    program = filter_jit(lambda tree, x: tree["x"] * x).lower({"x": one, "name": "n"}, one).compile()
+    for _ in range(2):
+        assert program({"x": one, "name": "n"}, one) == 1
+        with pytest.raises(tf.StaticArgumentError, match="`x`"):
+            program({"x": one, "name": "n"}, 1.0)
+        with pytest.raises(tf.StaticArgumentError) as raised:
+            program({"x": 1.0, "name": "n"}, one)
+        assert str(raised.value) == (
+            "<lambda>(): argument `tree['x']` is static, and is not what the program was compiled for\n"
+            "  expected: an array f32[]\n"
+            "  found: float 1.0\n"
+            "  fix: lower and compile for this value too, or call the jitted function itself"
+        )
+
+
+@dataclasses.dataclass
+class Mutable:
+    value: int
+
+    def __hash__(self) -> int:
+        return hash(self.value)
+
+
+def test_an_object_that_was_changed_is_another_static_value():
+    value = Mutable(1)
+    program = filter_jit(lambda x, tree: x * tree["m"].value).lower(X, {"m": value, "x": X}).compile()
+    for _ in range(2):
+        assert same(program(X, {"m": value, "x": X}), X)
+    value.value = 2
+    with pytest.raises(tf.StaticArgumentError):
+        program(X, {"m": value, "x": X})
+
+
+# --------------------------------------------------------------------- programs that leave this process
+
+
+def models(w, act, scale):
+    def forward(model, x, n: Static[int] = 1):
+        return {"y": model["act"](model["w"] * x) * model["scale"] * n, "act": model["act"]}
+
+    return forward, {"w": w, "act": act, "scale": scale}
+
+
+LOADED = """
+import sys
+import jax, numpy as np
+from jax import export
+exported = export.deserialize(bytearray(open(sys.argv[1], "rb").read()))
+arrays = np.load(sys.argv[2])
+out = exported.call([arrays["scale"], arrays["w"]], arrays["x"])
+np.save(sys.argv[3], out[0] if isinstance(out, list) else out["y"])
+assert "typedfilter" not in sys.modules and "equinox" not in sys.modules
+"""
+
+
+def test_a_function_of_a_model_with_an_activation_is_exported_and_loaded_without_the_library(tmp_path):
+    forward, model = models(X + 1, jnp.tanh, jnp.float32(3))
+    f = filter_jit(forward)
+    (n,) = jax.export.symbolic_shape("n")
+    any_size = jax.ShapeDtypeStruct((n,), jnp.float32)
+    exported = export(f, platforms=["cpu", "tpu"])({**model, "w": any_size}, any_size, 2)
+    assert exported.in_tree == jax.tree.structure((([0, 0], 0), {}))
+    (tmp_path / "program").write_bytes(exported.serialize(vjp_order=1))
+    x = np.linspace(-1, 1, 5, dtype="float32")
+    w = np.arange(5, dtype="float32")
+    np.savez(tmp_path / "arrays.npz", w=w, scale=np.float32(3), x=x)
+    command = [sys.executable, "-c", LOADED, "program", "arrays.npz", "out.npy"]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=120)
+    assert_allclose(np.load(tmp_path / "out.npy"), np.tanh(w * x) * 6, rtol=1e-6)
+
+
+MIXED: dict[str, tuple[Any, tuple[Any, ...], Any]] = {
+    "a model": (filter_jit(lambda m, x: (m(x), m)), (Model(X), X), ([X], X)),
+    "an equinox model": (
+        filter_jit(lambda m, x: m(x)),
+        (eqx.nn.MLP(3, 3, 4, 1, key=jax.random.key(0)), X),
+        None,
+    ),
+    "a model that is the function": (filter_jit(Model(X)), (X,), ([X], X)),
+    "its method": (Model(X).apply, (X,), None),
+    "a partial of it": (filter_jit(functools.partial(Model.__call__, Model(X))), (X,), ([X], X)),
+    "a gradient": (filter_jit(filter_grad(lambda m, x: m(x).sum())), (Model(X), X), ([X], X)),
+    "a map": (filter_jit(filter_vmap(lambda m, x: m(x), in_axes=(None, 0))), (Model(X), X), ([X], X)),
+    "donated": (filter_jit(lambda m, x: m(x), donate="all-except-first"), (Model(X), X), ([X], X)),
+}
+
+
+@pytest.mark.parametrize("kind", MIXED)
+def test_what_is_exported_takes_the_arrays_of_a_mixed_tree_as_a_list(kind):
+    f, args, given = MIXED[kind]
+    if kind == "its method":
+        f, args, given = filter_jit(Model.__call__), (Model(X), *args), ([X], X)
+    if given is None:
+        given = (jax.tree.leaves(tf.filter(args[0], tf.is_array)), X)
+    exported = deserialize(export(f)(*args).serialize())
+    expected = f(*jax.tree.map(lambda leaf: leaf + 0 if tf.is_array(leaf) else leaf, args))
+    out = exported.call(*jax.tree.map(jnp.array, given))
+    arrays = [leaf for leaf in jax.tree.leaves(expected) if tf.is_array(leaf)]
+    for one, other in zip(jax.tree.leaves(out), arrays, strict=True):
+        assert_allclose(one, other, rtol=1e-6)

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 
+from typedfilter._compiling.again import quick_call
 from typedfilter._compiling.entry import Programs, watch_deleted
 from typedfilter._compiling.guards import ByPosition
-from typedfilter._compiling.modes import STATIC_MODES, Mode, Pattern
-from typedfilter._compiling.packing import Packed, getter, unpack
+from typedfilter._compiling.modes import STATIC_MODES, Mode, Pattern, Place
+from typedfilter._compiling.packing import Packed, unpack
 from typedfilter._compiling.tokens import Kept, Token
 from typedfilter._compiling.traced import opened
 from typedfilter._values.keys import exact_key, static_problem
 from typedfilter._values.leaves import is_array_or_struct
+from typedfilter._values.text import brief
 from typedfilter.errors import StaticArgumentError
 
 __all__ = ["Ahead"]
@@ -53,6 +55,13 @@ class Ahead:
         tokens = [value for value in (*positional, *keyword.values()) if type(value) is Token]
         contents = tuple([token.get() for token in tokens])
         return cls(engine, bound, engine.jit(pattern), pattern, positional, keyword, engine.kept, contents)
+
+    @property
+    def classes(self) -> frozenset[type]:
+        """Of the models that are packed: all classes but those of plain containers."""
+        packed = [value for value in (*self.args, *self.kwargs.values()) if type(value) is Packed]
+        found = {cls for value in packed for cls in _node_classes(value.rest().treedef)}
+        return frozenset(found - _PLAIN)
 
     @contextlib.contextmanager
     def explained(self) -> Generator[None]:
@@ -103,10 +112,19 @@ class Ahead:
     def compiled(self, stage: Any) -> Callable[..., Any]:
         """What a call of the compiled program enters: it looks at static arguments only."""
         engine = self.engine
+        positional, keyword = engine.converters(self.pattern)
+        converters = {**dict(positional), **dict(keyword)}
+        program = self._program(stage, converters)
+        names = self.jit.names if isinstance(self.jit, ByPosition) else None
+        before = _by_place(self.args, self.kwargs)
+        signature, by_type = engine.entered
+        known = quick_call(signature, by_type, self.pattern.by_place, converters, before, names)
 
         def first(key: Any, /, *args: Any, **kwargs: Any) -> Any:
             positional, keyword = self.dynamic(args, kwargs, whole=True)
-            table[key] = self._program(stage)
+            if known is not None:
+                known.learn(call, args, kwargs)
+            table[key] = program
             return stage(*positional, **keyword)
 
         def explain(error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -115,40 +133,30 @@ class Ahead:
                 raise better from None
 
         table = Programs(first)
-        call: Callable[..., Any] = engine.shim(table, explain)
+        call: Callable[..., Any] = engine.shim(table, explain, None if known is None else known.quick, stage)
         watch_deleted(call)
         return call
 
-    def _program(self, stage: Any) -> Callable[..., Any]:
-        """A call of the program with arguments of the same classes as before."""
+    def _program(self, stage: Any, converters: Mapping[Place, Callable[[Any], Any]]) -> Callable[..., Any]:
+        """A call of the program with arguments of the same classes as in a call before."""
         if set(self.pattern.modes) <= {Mode.TRACED} and not isinstance(self.jit, ByPosition):
             program: Callable[..., Any] = stage
             return program
-        engine = self.engine
-        fixed = [(i, v) for i, v in enumerate(self.args) if self.pattern.positional[i] is Mode.STATIC]
-        positional, keyword = engine.converters(self.pattern)
-        tokens = [(i, convert, _token(self.args[i])) for i, convert in positional]
-        named = [(name, convert, _token(self.kwargs[name])) for name, convert in keyword]
-        raw = [(name, self.kwargs[name]) for name, mode in self.pattern.keyword if mode is Mode.STATIC]
-
-        if not (tokens or named or raw or self.pattern.keyword or isinstance(self.jit, ByPosition)):
-            return self._static_only(stage, fixed)
+        before = _by_place(self.args, self.kwargs)
+        raw = [place for place, mode in self.pattern.by_place.items() if mode is Mode.STATIC]
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            same = len(args) == len(self.args) and len(kwargs) == len(self.kwargs)
-            converted, by_name = list(args), dict(kwargs)
-            same = same and all(_is_same(args[i], value) for i, value in fixed)
-            same = same and all(_is_same(kwargs.get(name), value) for name, value in raw)
+            given = _by_place(args, kwargs)
+            same = given.keys() == before.keys() and all(_is_same(given[at], before[at]) for at in raw)
             if same:
-                for i, convert, token in tokens:
-                    converted[i] = convert(args[i])
-                    same = same and _token(converted[i]) is token
-                for name, convert, token in named:
-                    by_name[name] = convert(kwargs[name]) if name in kwargs else None
-                    same = same and _token(by_name[name]) is token
-            moving, rest = (
-                self._moving(converted, by_name) if same else self.dynamic(args, kwargs, whole=True)
-            )
+                given |= {at: convert(given[at]) for at, convert in converters.items()}
+                same = all(_token(given[at]) is _token(before[at]) for at in converters)
+            if not same:
+                moving, rest = self.dynamic(args, kwargs, whole=True)
+            else:
+                moving, rest = self._moving(
+                    [given[i] for i in range(len(args))], {name: given[name] for name in kwargs}
+                )
             return stage(*moving, **rest)
 
         return call
@@ -170,20 +178,6 @@ class Ahead:
             fix="lower and compile for this value too, or call the jitted function itself",
         )
 
-    def _static_only(self, stage: Any, fixed: list[tuple[int, Any]]) -> Callable[..., Any]:
-        """A call by position in which static arguments are left out, and nothing is converted."""
-        count = len(self.args)
-        at, values = [i for i, _ in fixed], [value for _, value in fixed]
-        moving = getter([i for i in range(count) if i not in at])
-
-        def call(*args: Any) -> Any:
-            if len(args) == count and all(map(_is_same, map(args.__getitem__, at), values)):
-                return stage(*moving(args))
-            positional, keyword = self.dynamic(args, {}, whole=True)
-            return stage(*positional, **keyword)
-
-        return call
-
 
 def _same_static(old: tuple[Mode, Any], new: tuple[Mode, Any]) -> bool:
     (old_mode, old_value), (new_mode, new_value) = old, new
@@ -194,6 +188,12 @@ def _same_static(old: tuple[Mode, Any], new: tuple[Mode, Any]) -> bool:
     if old_mode is Mode.STATIC:
         return type(old_value) is type(new_value) and bool(old_value == new_value)
     return old_mode is Mode.TRACED or old_value is new_value
+
+
+def _by_place(args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[Place, Any]:
+    """Arguments by their position, or by their name."""
+    by_place: dict[Place, Any] = dict(enumerate(args))
+    return by_place | dict(kwargs)
 
 
 def _is_same(given: Any, value: Any) -> bool:
@@ -213,15 +213,27 @@ def _static_texts(old: tuple[Mode, Any], new: tuple[Mode, Any]) -> tuple[str, st
         for (old_path, old_leaf), (new_path, new_leaf) in paths:
             if old_path != new_path:
                 return "", f"a leaf at {old_path or 'the root'}", f"a leaf at {new_path or 'the root'}"
-            both_arrays = is_array_or_struct(old_leaf) and is_array_or_struct(new_leaf)
-            if (
-                not both_arrays
-                and static_problem(new_leaf) is None
-                and exact_key(old_leaf) != exact_key(new_leaf)
-            ):
-                return new_path, repr(old_leaf), repr(new_leaf)
+            arrays = is_array_or_struct(old_leaf), is_array_or_struct(new_leaf)
+            if arrays[0] != arrays[1] or (not arrays[0] and _is_other(old_leaf, new_leaf)):
+                return new_path, brief(old_leaf), brief(new_leaf)
         return "", str(old_value.rest().treedef), str(new_value.rest().treedef)
     return "", repr(unpack(old_value)), repr(unpack(new_value))
+
+
+def _is_other(old: Any, new: Any) -> bool:
+    return static_problem(new) is None and exact_key(old) != exact_key(new)
+
+
+_PLAIN = {tuple, list, dict, type(None)}
+
+
+def _node_classes(treedef: Any) -> Iterator[type]:
+    """The classes of the nodes of a tree."""
+    data = treedef.node_data()
+    if data is not None:
+        yield data[0]
+    for child in treedef.children():
+        yield from _node_classes(child)
 
 
 def _paths(packed: Packed) -> list[tuple[str, Any]]:

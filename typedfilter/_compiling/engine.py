@@ -21,7 +21,7 @@ import jax
 from typedfilter._compat import DONATED_CALLS_CRASH, says_needs_devices
 from typedfilter._compiling.donation import Caution, Quietly
 from typedfilter._compiling.effects import Donated
-from typedfilter._compiling.entry import Programs, watch_deleted, write_shim
+from typedfilter._compiling.entry import Programs, Quick, watch_deleted, write_shim
 from typedfilter._compiling.guards import ByPosition, NumpyGuard
 from typedfilter._compiling.modes import (
     STATIC_MODES,
@@ -144,21 +144,41 @@ class Engine:
         # The engine outlives its wrappers, and they hold this function: so it may hold the engine.
         return self.shim(self.table, self.explain)
 
-    def shim(self, table: Programs, explain: Callable[..., Any]) -> Callable[..., Any]:
-        """A function of the user's own signature that calls what a table has for its arguments.
+    @functools.cached_property
+    def entered(self) -> tuple[inspect.Signature, frozenset[str]]:
+        """The signature of what a call enters, and its parameters whose classes tell how they travel.
 
         Other transforms in between are to receive their arguments as the caller gives them: what is passed by
         name, and what is left to its default, is not mapped as a positional argument is.
         """
         signature = callables.ANYTHING if self.as_written else self.plan.signature
         looks = [*(param.name for param in self.plan.seen_by_class()), *self.left_out]
-        by_type = frozenset(signature.parameters if self.as_written else looks)
+        return signature, frozenset(signature.parameters if self.as_written else looks)
+
+    def shim(
+        self,
+        table: Programs,
+        explain: Callable[..., Any],
+        quick: Quick | None = None,
+        program: Any = None,
+    ) -> Callable[..., Any]:
+        """A function of the user's own signature that calls what a table has for its arguments.
+
+        Args:
+            table: the programs.
+            explain: raises a better error.
+            quick: what is tried before,
+            program: and enters this.
+        """
+        signature, by_type = self.entered
         call = write_shim(
             signature,
             by_type,
             not self.returns_arrays,
             self.left_out,
             self._guarded(signature) if DONATED_CALLS_CRASH else (),
+            quick,
+            quick=program,
             table=table,
             explain=explain,
             outside=outside,

@@ -7,6 +7,7 @@ same (keywords in their places, defaults filled in), and is some ten times cheap
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import itertools
@@ -19,7 +20,7 @@ import jax
 
 from typedfilter._wrapping.frames import GENERATED, hidden
 
-__all__ = ["NAME", "Programs", "watch_deleted", "write_shim"]
+__all__ = ["NAME", "Programs", "Quick", "watch_deleted", "write_shim"]
 
 Kind = inspect._ParameterKind
 NAME = "_typedfilter_call"
@@ -28,7 +29,7 @@ NAME = "_typedfilter_call"
 _TEMPLATE = """\
 def {name}({signature}):
     try:
-        try:{guard}
+        try:{guard}{quick}
             {finish}
         except {_}Exception as {_}error:
             {_}again = {_}explain({_}error, ({positional}), {{{keywords}}})
@@ -47,12 +48,47 @@ _GUARD = """
                 {_}arrays = {_}map({_}is, {_}map({_}type, {_}leaves), {_}repeat({_}array))
                 if True in {_}map({_}is_deleted, {_}compress({_}leaves, {_}arrays)):
                     raise {_}gone"""
+_QUICK = """
+            if {tests}:
+                return {_}quick({moving})"""
+_QUICK_PACKED = """
+            if {tests}:
+                {_}out = {_}quick({moving})
+                return {_}out if {_}type({_}out) is not {_}packed else {_}unpack({_}out)"""
 _FINISH = "return {_}table[{key}]({call})"
 # The program is held until its result is unpacked: the rest of that lives as long as the program does.
 _FINISH_PACKED = """\
 {_}program = {_}table[{key}]
             {_}out = {_}program({call})
             return {_}out if {_}type({_}out) is not {_}packed else {_}unpack({_}out)"""
+
+
+@dataclasses.dataclass
+class Quick:
+    """One program that is entered without a look into the table, where the arguments pass tests.
+
+    Attributes:
+        tests: texts of conditions, in which `{_}` stands before each of the names.
+        moving: the texts of the arguments that the program takes.
+        names: what the names stand for.
+    """
+
+    tests: tuple[str, ...]
+    moving: tuple[str, ...]
+    names: dict[str, Any]
+
+    def written(self, prefix: str, may_be_packed: bool) -> str:
+        """The lines of it."""
+        template = _QUICK_PACKED if may_be_packed else _QUICK
+        tests, moving = " and ".join(self.tests) or "True", ", ".join(self.moving)
+        lines = template.replace("{tests}", tests).replace("{moving}", moving)
+        return lines.replace("{_}", prefix)
+
+    @staticmethod
+    def set(shim: Callable[..., Any], name: str, value: Any) -> None:
+        """Let a name stand for something else, in a function of `write_shim`."""
+        names: dict[str, Any] = getattr(shim, "__globals__", {})
+        names[f"{_prefix(inspect.signature(shim).parameters)}{name}"] = value
 
 
 class Programs(dict[Any, Callable[..., Any]]):
@@ -78,6 +114,7 @@ def write_shim(
     may_be_packed: bool,
     omitted: Mapping[str, Any] | None = None,
     guarded: tuple[str, ...] = (),
+    quick: Quick | None = None,
     /,
     **names: Any,
 ) -> Callable[..., Any]:
@@ -89,6 +126,7 @@ def write_shim(
         may_be_packed: the result may be an instance of `packed`, and then has to be unpacked.
         omitted: what stands for a parameter that is left out, in the place of its default.
         guarded: the parameters whose arrays may be gone, once `watch_deleted` was called.
+        quick: what is tried first; `names` has the program as `quick`.
         names: `table` (`Programs`), `explain(error, args, kwargs)`, which raises a better error if there is
             one, or returns what to do instead of raising, `outside(error)`, through which every error goes,
             `packed`, and `unpack(result)`.
@@ -97,13 +135,15 @@ def write_shim(
     prefix = _prefix(signature.parameters)
     shape = tuple((p.name, p.kind, p.default is not p.empty) for p in parameters)
     namespace = {f"{prefix}{name}": value for name, value in names.items()}
-    namespace |= {f"{prefix}{own.__name__}": own for own in (type, map, Exception, BaseException)}
+    namespace |= {f"{prefix}{own.__name__}": own for own in (type, map, len, Exception, BaseException)}
     namespace |= {f"{prefix}{name}": value for name, value in _GUARDING.items() if guarded}
+    namespace |= {f"{prefix}{name}": value for name, value in (quick.names if quick else {}).items()}
     namespace["__name__"] = __name__  # by which tracebacks know whose frame it is
     namespace["__tracebackhide__"] = hidden
     defaults = {p.name: p.default for p in parameters if p.default is not p.empty} | dict(omitted or {})
     namespace |= {f"{prefix}default_{name}": default for name, default in defaults.items()}
-    exec(_compiled(_source(shape, by_type, may_be_packed, prefix, guarded)), namespace)
+    first = quick.written(prefix, may_be_packed) if quick else ""
+    exec(_compiled(_source(shape, by_type, may_be_packed, prefix, guarded, first)), namespace)
     shim: Callable[..., Any] = namespace.pop(NAME)
     return shim
 
@@ -148,6 +188,7 @@ def _source(
     may_be_packed: bool,
     prefix: str,
     guarded: tuple[str, ...],
+    quick: str,
 ) -> str:
     positional = [
         _star(name, kind) for name, kind, _ in parameters if kind not in (Kind.KEYWORD_ONLY, Kind.VAR_KEYWORD)
@@ -165,6 +206,7 @@ def _source(
             f"{name!r}: {name}" if kind is Kind.KEYWORD_ONLY else f"**{name}" for name, kind in keywords
         ),
         guard=_GUARD.format(_=prefix, donated=", ".join(guarded)) if guarded else "",
+        quick=quick,
         finish=(_FINISH_PACKED if may_be_packed else _FINISH).format(_=prefix, key=key, call=call),
     )
 

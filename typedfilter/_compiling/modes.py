@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 
@@ -27,6 +27,7 @@ __all__ = [
     "STATIC_MODES",
     "Mode",
     "Pattern",
+    "Place",
     "array_types",
     "is_left_out",
     "mode_of",
@@ -47,12 +48,21 @@ class Mode(enum.Enum):
 STATIC_MODES = (Mode.STATIC, Mode.KEYED)
 
 
+Place: TypeAlias = int | str
+"""Where an argument is passed: by position, or by name."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Pattern:
     """How the arguments of one call travel, by position and by name."""
 
     positional: tuple[Mode, ...]
     keyword: tuple[tuple[str, Mode], ...] = ()
+
+    @property
+    def by_place(self) -> dict[Place, Mode]:
+        """How each argument travels, by its position or its name."""
+        return {**dict(enumerate(self.positional)), **dict(self.keyword)}
 
     @property
     def modes(self) -> tuple[Mode, ...]:

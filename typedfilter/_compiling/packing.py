@@ -31,6 +31,7 @@ __all__ = [
     "Packed",
     "Packer",
     "every_type",
+    "exact_dict_keys",
     "getter",
     "pack",
     "taken_leaves",
@@ -246,6 +247,11 @@ class Packer:
         self._patience = patience
         self._to_go = patience  # calls with the structure of `_entry`, until trees are compared with it
         self._entry: Callable[[], _ByTypes | None] = lambda: None
+
+    @property
+    def remembers(self) -> bool:
+        """Whether frozen models are known again."""
+        return self._is_array_type is leaf_is_array_type
 
     def __call__(self, tree: Any) -> Packed:
         known = seen(id(tree))

@@ -24,7 +24,7 @@ from typedfilter._values.keys import Interned
 from typedfilter._values.leaves import leaf_is_array_type
 from typedfilter._values.memory import ByClass
 
-__all__ = ["Seen", "can_change", "forget_all", "remember", "seen"]
+__all__ = ["Seen", "can_change", "forget_all", "is_settled", "remember", "seen"]
 
 _LIMIT = 4096  # models that live at the same time; with more, all are forgotten and looked at again
 
@@ -116,10 +116,11 @@ def can_change(tree: Any) -> bool:
 
     A tree that is not a frozen dataclass itself counts as one that can: nothing refers to a tuple weakly.
     """
-    return not _refuses_changes(tree) or not _is_settled(tree)
+    return not _refuses_changes(tree) or not is_settled(tree)
 
 
-def _is_settled(node: Any) -> bool:
+def is_settled(node: Any) -> bool:
+    """Whether nothing in a tree can change, so that whoever holds it knows what it is made of."""
     cls = type(node)
     if node is None or (leaf_is_array_type(cls) is not False and isinstance(node, (jax.Array, np.ndarray))):
         return not isinstance(node, jax.core.Tracer)
@@ -128,7 +129,7 @@ def _is_settled(node: Any) -> bool:
     if not (issubclass(cls, tuple) or _refuses_changes(node)):
         return False
     children, aux = default_registry.flatten_one_level(node)
-    return all(map(_is_settled, children)) and (issubclass(cls, tuple) or _is_lasting_aux(node, aux))
+    return all(map(is_settled, children)) and (issubclass(cls, tuple) or _is_lasting_aux(node, aux))
 
 
 def _is_lasting_aux(node: Any, aux: Any) -> bool:

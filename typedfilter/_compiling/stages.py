@@ -223,32 +223,40 @@ class _Stage:
         self._stage = stage
 
     def __getattr__(self, name: str) -> Any:
-        return _shown(name, getattr(self._stage, name))
+        return _shown(name, getattr(self._stage, name), self._ahead.classes)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__.lower()} {self._ahead.engine.plan.function}>"
 
 
-def _shown(name: str, value: Any) -> Any:
+def _shown(name: str, value: Any, classes: frozenset[type]) -> Any:
     """What a stage of JAX's says, without what is private here."""
     if name in ("in_tree", "out_tree"):
-        return jax.tree_util.tree_structure(
-            _listed(jax.tree_util.tree_unflatten(value, range(value.num_leaves)))
-        )
-    return (
-        _listed(value) if name in ("args_info", "input_shardings", "input_formats") else unpack_result(value)
-    )
+        shown = jax.tree_util.tree_unflatten(value, range(value.num_leaves))
+        return jax.tree_util.tree_structure(_listed(shown, classes if name == "out_tree" else frozenset()))
+    return _listed(value) if name in _OF_ARGUMENTS else unpack_result(value)
 
 
-def _listed(tree: Any) -> Any:
-    """A tree with the arrays of what is packed as a list: so they can be pickled, and are found by number."""
+_OF_ARGUMENTS = ("args_info", "in_avals", "input_formats", "input_shardings")
+
+
+def _listed(tree: Any, classes: frozenset[type] = frozenset()) -> Any:
+    """A tree with the arrays of what is packed as a list: so they can be pickled, and are found by number.
+
+    Args:
+        tree: the tree.
+        classes: those of models that are packed as arguments. Where one is a result, it holds nothing but
+            arrays (a gradient, say), and is a list in the same way.
+    """
 
     def is_packed(node: Any) -> bool:
-        return type(node) in (Packed, PackedResult, OpenResult)
+        return type(node) in (Packed, PackedResult, OpenResult) or type(node) in classes
 
     def listed(node: Any) -> Any:
         if type(node) is OpenResult:
-            return node.tree
+            return _listed(node.tree, classes)
+        if type(node) in classes:
+            return jax.tree_util.tree_leaves(node)
         return list(node.arrays) if is_packed(node) else node
 
     return jax.tree_util.tree_map(listed, tree, is_leaf=is_packed)
@@ -267,7 +275,7 @@ def _of_jax(base: type) -> Callable[[type[S]], type[S]]:
 
 
 def _attribute(name: str, stage: Any) -> Any:
-    return _shown(name, getattr(stage._stage, name))
+    return _shown(name, getattr(stage._stage, name), stage._ahead.classes)
 
 
 @_of_jax(jax.stages.Traced)
