@@ -14,9 +14,10 @@ from typing import Any
 
 from typedfilter._compiling.entry import Quick
 from typedfilter._compiling.modes import STATIC_MODES, Mode, Place
-from typedfilter._compiling.packing import Packed, Packer, StaticPart, exact_dict_keys
+from typedfilter._compiling.packing import Packed, Packer, StaticPart
 from typedfilter._compiling.remembered import is_settled, seen
 from typedfilter._compiling.tokens import Token, strong
+from typedfilter._values.dictionaries import exact_dict_keys
 from typedfilter._values.keys import stays_equal
 
 __all__ = ["Learned", "quick_call"]

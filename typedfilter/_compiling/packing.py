@@ -31,7 +31,6 @@ __all__ = [
     "Packed",
     "Packer",
     "every_type",
-    "exact_dict_keys",
     "getter",
     "pack",
     "taken_leaves",
