@@ -31,7 +31,7 @@ def same_rest(part: StaticPart, pack: Packer) -> Callable[[Any], Packed | None]:
     The classes of leaves are learned from the first tree that is packed: a program may be compiled for
     structs. A closure, since this is called at each call of a program.
     """
-    token, layout, flatten = part.token, part.layout, part.treedef.flatten_up_to
+    token, layout, keys, flatten = part.token, part.layout, part.key[1], part.treedef.flatten_up_to
     take, take_others, exact, dicts = layout.take, layout.take_others, layout.exact, layout.dicts
     statics = tuple(map(strong, part.statics))
     known_again = False  # whether the trees of this program are frozen models
@@ -63,11 +63,8 @@ def same_rest(part: StaticPart, pack: Packer) -> Callable[[Any], Packed | None]:
         except Exception:  # a ValueError; or whatever the `repr` of a leaf raises
             return None
         others = take_others(leaves)
-        if (
-            tuple(map(type, leaves)) == types
-            and (all(map(operator.is_, others, statics)) or (exact and others == statics))
-            and (not dicts or exact_dict_keys(tree, dicts) == part.key[1])
-        ):
+        same = tuple(map(type, leaves)) == types and (not dicts or exact_dict_keys(tree, dicts) == keys)
+        if same and (all(map(operator.is_, others, statics)) or (exact and others == statics)):
             return Packed(take(leaves), token)
         return looked_at(tree)
 
