@@ -14,6 +14,7 @@ import jax
 from jax.sharding import PartitionSpec
 
 __all__ = [
+    "ABSTRACT_MESHES",
     "DONATED_CALLS_CRASH",
     "HOST_REPORTS",
     "NAMED_STATICS_ARE_EXACT",
@@ -30,6 +31,7 @@ __all__ = [
     "says_incompatible_mesh",
     "says_leak",
     "says_needs_devices",
+    "says_needs_mesh",
     "says_out_axes_none",
     "says_out_of_memory",
     "says_placed_otherwise",
@@ -45,6 +47,9 @@ NAMED_STATICS_ARE_EXACT = jax.__version_info__ >= (0, 9)
 """Whether `jax.jit` tells static arguments that are passed by name apart by their classes, too.
 
 Before, it did that by position only: `f(n=1)` and `f(n=True)` ran one program."""
+
+ABSTRACT_MESHES = hasattr(jax.sharding, "use_abstract_mesh")
+"""Whether a program can be traced under a mesh that has no devices."""
 
 SET_MESH = "jax.set_mesh" if hasattr(jax, "set_mesh") else "jax.sharding.use_mesh"
 """What sets the ambient mesh, for people."""
@@ -157,6 +162,18 @@ def says_placed_otherwise(error: BaseException) -> bool:
         "Layout passed to jit does not match",
     )
     return text_of(error).startswith(texts)
+
+
+def says_needs_mesh(error: BaseException) -> bool:
+    """Whether a mesh, or an axis of it, is missing that a `PartitionSpec` or `jax.shard_map` names."""
+    texts = (
+        "requires a non-empty mesh",
+        "when you are not under a mesh context",
+        "context mesh cannot be empty",
+        "is not found in mesh",
+        "must refer to an axis marked as manual",
+    )
+    return any(text in text_of(error) for text in texts)
 
 
 def says_spread_numpy(error: BaseException) -> bool:

@@ -10,6 +10,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import jax
 import pytest
 
 import typedfilter
@@ -591,3 +592,47 @@ def test_a_function_of_which_only_the_signature_is_written_is_skipped(folder, ca
     )
     status, (result,) = results_of(capsys, "stub.py")
     assert (status, result["status"], result["message"]) == (2, "skipped", "there is no body to check")
+
+
+# --------------------------------------------------------------------------------------------------- mesh
+
+MESHED = """
+    from jax.sharding import PartitionSpec
+    from jaxtyping import Array, Float
+    from typedfilter import filter_shard
+
+    def rows(x: Float[Array, "n"]) -> Float[Array, "n"]:
+        return filter_shard(x, PartitionSpec("data"))
+
+    def plain(x: Float[Array, "n"]) -> Float[Array, "n"]:
+        return x
+"""
+
+
+@pytest.mark.skipif(not hasattr(jax.sharding, "use_abstract_mesh"), reason="no public abstract meshes")
+def test_the_axes_of_a_mesh_are_said_by_the_settings_or_the_command_line(folder, capsys):
+    write(folder, "meshed.py", MESHED)
+    status, (result, _) = results_of(capsys, "meshed.py")
+    assert (status, result["status"]) == (0, "skipped")
+    status, (result, _) = results_of(capsys, "meshed.py", "--mesh", "data=4, model=2")
+    assert (result["status"], "data=4, model=2 (Auto" in result["message"]) == ("proved", True)
+    write(folder, "pyproject.toml", "[tool.typedfilter]\nmesh = {data = 2}\n")
+    _, (result, _) = results_of(capsys, "meshed.py")
+    assert (result["status"], "data=2 (Auto" in result["message"]) == ("proved", True)
+    _, (result, _) = results_of(capsys, "meshed.py", "--mesh", "model=2")
+    assert result["status"] == "skipped"
+
+
+@pytest.mark.parametrize("text", ["data", "data=", "data=0", "data=x", "=4", "data=4;model=2", ""])
+def test_a_mesh_that_is_not_understood_is_status_2(folder, capsys, text):
+    assert check(".", "--mesh", text) == 2
+    said = f"typedfilter check: --mesh {text!r} is not what a mesh looks like: --mesh data=4,model=2\n"
+    assert capsys.readouterr().err == said
+
+
+def test_a_mesh_in_the_settings_that_is_not_understood_is_status_2(folder, capsys):
+    write(folder, "pyproject.toml", "[tool.typedfilter]\nmesh = {data = 0}\n")
+    assert check(".") == 2
+    assert (
+        "not a table of sizes by the names of axes, such as {data = 4, model = 2}" in capsys.readouterr().err
+    )

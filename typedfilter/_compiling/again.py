@@ -31,7 +31,8 @@ def same_rest(part: StaticPart, pack: Packer) -> Callable[[Any], Packed | None]:
     The classes of leaves are learned from the first tree that is packed: a program may be compiled for
     structs. A closure, since this is called at each call of a program.
     """
-    token, layout, keys, flatten = part.token, part.layout, part.key[1], part.treedef.flatten_up_to
+    token, layout, flatten = part.token, part.layout, part.treedef.flatten_up_to
+    keys = part.key[1] if part.stays_equal else ()
     take, take_others, exact, dicts = layout.take, layout.take_others, layout.exact, layout.dicts
     statics = tuple(map(strong, part.statics))
     known_again = False  # whether the trees of this program are frozen models

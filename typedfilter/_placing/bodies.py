@@ -25,7 +25,15 @@ from typedfilter._values.context import setting
 from typedfilter._values.leaves import is_passed
 from typedfilter.errors import AnnotationError, ShapeError
 
-__all__ = ["is_placing", "no_placement", "placed", "placed_by_jit", "placement_is_off", "placing"]
+__all__ = [
+    "is_placing",
+    "no_placement",
+    "placed",
+    "placed_arguments",
+    "placed_by_jit",
+    "placement_is_off",
+    "placing",
+]
 
 _config: Any = jax.config  # whose flags no type checker sees
 _active: contextvars.ContextVar[bool | None] = contextvars.ContextVar("typedfilter_placing", default=None)
@@ -99,14 +107,22 @@ def _run(
     args: Sequence[Any],
     kwargs: dict[str, Any],
 ) -> Any:
+    args, kwargs = placed_arguments(placement, args, kwargs, told)
+    out = body(*args, **kwargs)
+    return _placed(placement.plan, "return", out, placement.of_result(), told.output is not None)
+
+
+def placed_arguments(
+    placement: Placement, args: Sequence[Any], kwargs: dict[str, Any], told: ForJit | None = None
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of a call, each where it is to be; but for what `jax.jit` was told already."""
     arguments = placement.plan.arguments(args, kwargs)
     said = placement.of_arguments(len(args), tuple(kwargs))
     values = [
-        _placed(placement.plan, name, value, one, name in told.placed)
+        _placed(placement.plan, name, value, one, told is not None and name in told.placed)
         for (name, _, value), one in zip(arguments, said, strict=True)
     ]
-    out = body(*values[: len(args)], **dict(zip(kwargs, values[len(args) :], strict=True)))
-    return _placed(placement.plan, "return", out, placement.of_result(), told.output is not None)
+    return tuple(values[: len(args)]), dict(zip(kwargs, values[len(args) :], strict=True))
 
 
 def _placed(plan: Plan, name: str, value: Any, said: Said, outside: bool) -> Any:

@@ -5,7 +5,7 @@ Whoever imports the package imports this: the machinery comes with the first che
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from typedfilter.check.report.report import Report
@@ -13,13 +13,15 @@ from typedfilter.check.report.report import Report
 T = TypeVar("T", bound=Callable[..., Any])
 
 
-def check_shapes(target: Any, /) -> Report:
+def check_shapes(target: Any, /, *, mesh: Mapping[str, int] | None = None) -> Report:
     """Prove the shapes of an annotated function, of the methods of a class, or of all functions of a module.
 
     Nothing is compiled and no array is made: the body is traced with symbolic sizes.
 
     Args:
         target: a function, transformed or not; a method; a class; a module.
+        mesh: the sizes of the axes of a mesh, by name: what needs one is traced under it, without devices.
+            Of a function whose annotations say how arrays are split it is proved that the result is.
 
     Returns:
         A report: its `status` is that of the function (the worst, of several), and it prints as text.
@@ -30,7 +32,9 @@ def check_shapes(target: Any, /) -> Report:
     from typedfilter.check.trials import judge
     from typedfilter.check.trials import subject as _subject
 
-    results = tuple(judge.judge(subject) for subject in _subject.subjects_of(target))
+    results = tuple(
+        judge.judge(subject, axes=tuple((mesh or {}).items())) for subject in _subject.subjects_of(target)
+    )
     if not results:
         raise TypeError(f"{target!r} is not a function that is written in Python, nor holds any")
     return Report(results)

@@ -44,6 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-keys", action="store_true", help="do not look for random keys that are used twice"
     )
     parser.add_argument(
+        "--mesh",
+        metavar="AXIS=SIZE,...",
+        help="the axes of the mesh that functions are traced under where they need one: data=4,model=2; by "
+        "default `mesh` of [tool.typedfilter]",
+    )
+    parser.add_argument(
         "--no-skipped", action="store_true", help="do not list what was skipped; count it only"
     )
     parser.add_argument(
@@ -61,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
     """Check, print the report on stdout, return the exit status."""
     try:
         settings = _settings.read(Path.cwd())
+        axes = settings.mesh if args.mesh is None else _settings.mesh_of(args.mesh)
     except _settings.SettingsError as error:
         print(f"typedfilter check: {error}", file=sys.stderr)
         return 2
@@ -81,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
             (*settings.ignore, *args.ignore),
             progress,
             settings.keys and not args.no_keys,
+            axes,
         )
     _print(report, args)
     return _status(report, args.strict or settings.strict, settings.judged)

@@ -92,7 +92,7 @@ class _Function(_Shown):
         from typedfilter.check.run import is_unjudged, judged
 
         with self.source.active():
-            result: Result = judged(self.subject, self.settings.ignore)
+            result: Result = judged(self.subject, self.settings.ignore, axes=self.settings.mesh)
         strictly = self.settings.strict and is_unjudged(result)
         if result.status == "skipped" and not strictly:
             pytest.skip(f"{result.message}{f'; {result.fix}' if result.fix else ''}")

@@ -16,6 +16,7 @@ from typedfilter.check import find
 from typedfilter.check.report.report import Report
 from typedfilter.check.report.results import Result, Unreadable
 from typedfilter.check.trials.judge import IGNORED, judge
+from typedfilter.check.trials.meshes import Axes
 from typedfilter.check.trials.subject import Subject
 
 Advance = Callable[[float, str], None]
@@ -28,6 +29,7 @@ def run(
     ignore: Iterable[str] = (),
     advance: Advance = lambda fraction, name: None,
     keys: bool = True,
+    axes: Axes = (),
 ) -> Report:
     """Judge everything in `targets`.
 
@@ -37,6 +39,7 @@ def run(
         ignore: patterns of functions that are listed as skipped.
         advance: told of the progress.
         keys: whether a random key that is used twice is a mistake.
+        axes: those of the mesh that functions are traced under where they need one.
     """
     results: list[Result] = []
     unreadable: list[Unreadable] = []
@@ -54,7 +57,7 @@ def run(
             for index, subject in enumerate(subjects):
                 advance((number + index / len(subjects)) / len(sources), subject.name)
                 with source.active():
-                    results.append(judged(subject, ignore, keys))
+                    results.append(judged(subject, ignore, keys, axes))
     return Report(tuple(results), tuple(unreadable))
 
 
@@ -81,12 +84,12 @@ def is_unjudged(result: Result) -> bool:
     )
 
 
-def judged(subject: Subject, ignore: Iterable[str], keys: bool = True) -> Result:
+def judged(subject: Subject, ignore: Iterable[str], keys: bool = True, axes: Axes = ()) -> Result:
     """The verdict on one function, unless the settings say to ignore it."""
     pattern = next((p for p in ignore if fnmatch.fnmatch(subject.name, p)), None)
     if pattern is None:
         try:
-            return judge(subject) if keys else judge(subject, keys=False)
+            return judge(subject, keys, axes)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a mistake in here must not hide the other verdicts, nor sys.exit()

@@ -27,6 +27,7 @@ class Settings:
         examples: modules with `@example_of(...)`, by their dotted names.
         judged: the least share of functions that must be judged, from 0 to 1.
         keys: whether a random key that is used twice is a mistake.
+        mesh: the axes of the mesh, with their sizes, that functions are traced under where they need one.
     """
 
     paths: tuple[str, ...] = ()
@@ -36,6 +37,7 @@ class Settings:
     examples: tuple[str, ...] = ()
     judged: float = 0.0
     keys: bool = True
+    mesh: tuple[tuple[str, int], ...] = ()
 
 
 def read(start: Path) -> Settings:
@@ -70,6 +72,7 @@ def _parsed(file: Path) -> Settings:
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
     if "paths" in values:
         values["paths"] = tuple(_from(file.parent, path) for path in values["paths"])
+    values["mesh"] = tuple(table.get("mesh", {}).items())
     folder = glob.escape(str(file.parent.resolve()))
     values["exclude"] = tuple(f"{folder}/{pattern}" for pattern in values.get("exclude", ()))
     return Settings(**values)
@@ -80,22 +83,43 @@ _KINDS = {
     "share": "a number from 0 to 1",
     "names": "the name of a module, or a list of them",
     "list": "a list of strings",
+    "mesh": "a table of sizes by the names of axes, such as {data = 4, model = 2}",
 }
 
 
 def _kind(key: str) -> str:
-    return {"strict": "flag", "keys": "flag", "judged": "share", "examples": "names"}.get(key, "list")
+    flags = {"strict": "flag", "keys": "flag"}
+    return (flags | {"judged": "share", "examples": "names", "mesh": "mesh"}).get(key, "list")
 
 
 def _is_right(key: str, value: Any) -> bool:
     kind = _kind(key)
     if kind == "flag":
         return isinstance(value, bool)
+    if kind == "mesh":
+        return isinstance(value, dict) and all(map(_is_size, value.values()))
     if kind == "share":
         return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
     if kind == "names" and isinstance(value, str):
         return True
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and value >= 1
+
+
+def mesh_of(text: str) -> tuple[tuple[str, int], ...]:
+    """The axes of a mesh, of a text such as `data=4,model=2`.
+
+    Raises:
+        SettingsError: it is another text.
+    """
+    pairs = [tuple(map(str.strip, part.split("="))) for part in text.split(",")]
+    sizes = {pair[0]: pair[1] for pair in pairs if len(pair) == 2 and pair[0] and pair[1].isdecimal()}
+    if len(sizes) != len(pairs) or not all(map(int, sizes.values())):
+        raise SettingsError(f"--mesh {text!r} is not what a mesh looks like: --mesh data=4,model=2")
+    return tuple((name, int(size)) for name, size in sizes.items())
 
 
 def _from(folder: Path, path: str) -> str:

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
+from typedfilter._compat import ABSTRACT_MESHES
 from typedfilter._reading.plan import Plan
 from typedfilter.check.inputs import classes, layout, types
 from typedfilter.check.inputs.place import Guess
@@ -18,6 +19,7 @@ from typedfilter.check.inputs.unmade import UnbuildableError
 from typedfilter.check.trials import trial
 from typedfilter.check.trials.keys import concern, reuse
 from typedfilter.check.trials.letters import letters_of, multiples
+from typedfilter.check.trials.meshes import Axes, How, Meshed, says_places
 from typedfilter.check.trials.subject import Subject
 from typedfilter.check.trials.verdict import Verdict, verdict_of
 from typedfilter.check.trials.watched import wrong_local
@@ -28,14 +30,59 @@ _MOST_LETTERS = 8
 _MOST_KEYED = 4  # cases that are asked for keys
 
 
-def verdict_on(subject: Subject, plan: Plan, keys: bool = True) -> Verdict:
+def verdict_on(subject: Subject, plan: Plan, keys: bool = True, axes: Axes = ()) -> Verdict:
     """What all readings together say; with `keys`, a random key that is used twice is a mistake, too.
+
+    Args:
+        subject: the function.
+        plan: what its signature says.
+        keys: whether random keys are looked at.
+        axes: those of the mesh that it is traced under where it needs one.
 
     Raises:
         UnbuildableError: a value can't be made, and no guess helps.
     """
-    verdict = _with_locals(_verdict_on(subject, plan))
+    verdict = _verdict_on(subject, plan)
+    if axes and ABSTRACT_MESHES:
+        verdict = _under_mesh(subject, plan, verdict, axes)
+    verdict = _with_locals(verdict)
     return _with_keys(verdict) if keys and verdict.status in _GOOD else verdict
+
+
+def _under_mesh(subject: Subject, plan: Plan, verdict: Verdict, axes: Axes) -> Verdict:
+    """The verdict under a mesh, where the function needs one or says how arrays are split."""
+    found: list[Verdict] = []
+    for how in _ways(subject, verdict, axes):
+        mesh = Meshed(axes, how)
+        try:
+            one = _verdict_on(dataclasses.replace(subject, mesh=mesh), plan)
+        except UnbuildableError:
+            continue
+        if one.status in _GOOD:
+            return dataclasses.replace(one, only="; ".join(filter(None, (mesh.text, one.only))))
+        found.append(one)
+    wrong = [one for one in found if one.status == "failed" and not _is_raised(one)]
+    if verdict.status in _GOOD:  # what only Explicit axes refuse is no mistake where axes are Auto
+        return wrong[0] if wrong else verdict
+    return next(iter([*wrong, *found]), verdict)
+
+
+def _ways(subject: Subject, verdict: Verdict, axes: Axes) -> tuple[How, ...]:
+    """How a function is to see the mesh, the likeliest first."""
+    split = not subject.layers and says_places(subject.root)
+    problem = verdict.decisive.problem if verdict.decisive is not None else None
+    if verdict.status in _GOOD:
+        return ("explicit",) if split else ()
+    if problem is not None and problem.unbound in dict(axes):
+        return ("manual",)
+    if problem is None or not problem.mesh:
+        return ()
+    return ("explicit", "auto") if split else ("auto", "explicit")
+
+
+def _is_raised(verdict: Verdict) -> bool:
+    problem = verdict.decisive.problem if verdict.decisive is not None else None
+    return problem is None or problem.kind == "trace"
 
 
 def _with_locals(verdict: Verdict) -> Verdict:

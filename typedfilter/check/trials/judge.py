@@ -18,6 +18,7 @@ from typedfilter.check.report import source
 from typedfilter.check.report.results import Result
 from typedfilter.check.trials.attempts import verdict_on
 from typedfilter.check.trials.excuses import Tried
+from typedfilter.check.trials.meshes import Axes
 from typedfilter.check.trials.subject import Subject
 from typedfilter.check.trials.verdict import Verdict
 from typedfilter.errors import AnnotationError
@@ -43,20 +44,26 @@ def is_annotated(subject: Subject) -> bool:
     return any(True for _ in types.arrays_in(returned))
 
 
-def judge(subject: Subject, keys: bool = True) -> Result:
+def judge(subject: Subject, keys: bool = True, axes: Axes = ()) -> Result:
     """The verdict on a function; with `keys`, on the random keys that it uses, too."""
-    return judged(subject, keys)[0]
+    return judged(subject, keys, axes)[0]
 
 
-def judged(subject: Subject, keys: bool = True) -> tuple[Result, Verdict | None]:
-    """The verdict on a function in words, and what was tried; None where nothing could be."""
+def judged(subject: Subject, keys: bool = True, axes: Axes = ()) -> tuple[Result, Verdict | None]:
+    """The verdict on a function in words, and what was tried; None where nothing could be.
+
+    Args:
+        subject: the function.
+        keys: whether the random keys that it uses are looked at.
+        axes: those of the mesh that it is traced under where it needs one.
+    """
     where = source.function_at(subject.file, subject.line, subject.root.__name__)
     base = Result(subject.name, subject.file, where.line if where else subject.line, "skipped", "")
     reason = _not_judged(subject, where)
     if reason:
         return dataclasses.replace(base, message=reason), None
     try:
-        verdict = verdict_on(subject, plan_of(subject.root), keys)
+        verdict = verdict_on(subject, plan_of(subject.root), keys, axes)
     except UnbuildableError as problem:
         return dataclasses.replace(base, message=problem.reason, fix=problem.fix), None
     except AnnotationError as error:
@@ -165,8 +172,10 @@ def _praise(verdict: Verdict) -> str:
 def _sizes_text(verdict: Verdict, done: Sequence[Tried]) -> str:
     if not any(tried.layout.names.varied for tried in done):
         return "its sizes are fixed"
+    mesh = done[0].signature.subject.mesh
     if all(tried.symbolic and not tried.refused for tried in done):
-        return "for all sizes"
+        many = mesh is not None and mesh.multiple > 1
+        return f"for all sizes that are multiples of {mesh.multiple}" if mesh and many else "for all sizes"
     # The case with the most trials says which sizes there were.
     inconclusive = [tried for tried in done if tried.good and not tried.symbolic] or list(done)
     most = max(inconclusive, key=lambda tried: len(tried.good))

@@ -16,7 +16,7 @@ from types import FunctionType, TracebackType
 
 import jax
 
-from typedfilter._compat import UNBOUND_AXIS
+from typedfilter._compat import UNBOUND_AXIS, says_needs_mesh
 from typedfilter._shapes.construction import WrongModelError
 from typedfilter._values.code import is_installed
 from typedfilter.check.report.results import Frame, Span
@@ -57,6 +57,7 @@ class Problem:
         unbound: the mapped axis that it needs to be inside of.
         lacking: the class whose instance lacks an attribute, and the name of that.
         needs: the module that could not be found.
+        mesh: it needs a mesh, or an axis of one.
         span: the annotation of a local that does not hold.
     """
 
@@ -76,6 +77,7 @@ class Problem:
     unbound: str = ""
     lacking: tuple[type, str] | None = None
     needs: str = ""
+    mesh: bool = False
     span: Span | None = None
 
     def is_like(self, other: Problem) -> bool:
@@ -100,7 +102,8 @@ def problem_of(error: BaseException, root: FunctionType) -> Problem:
         frames = traceback.extract_tb(error.__traceback__)
     users = [frame for frame in frames if is_users(frame.filename, file)]
     frame = Frame(users[-1].filename, users[-1].lineno or 0, users[-1].name) if users else None
-    if isinstance(error, TypedFilterError) and error.parameter and error.expected:
+    needs_mesh = _needs_mesh(error, users)
+    if isinstance(error, TypedFilterError) and error.parameter and error.expected and not needs_mesh:
         return _checked_inside(error, frame, root)
     raised_there = users[-1] if users and users[-1] is frames[-1] else None
     statement = None if raised_there is None else _statement_at(raised_there)
@@ -119,7 +122,19 @@ def problem_of(error: BaseException, root: FunctionType) -> Problem:
         unbound=unbound[1] if unbound else "",
         lacking=_lacking(error),
         needs=(error.name or "another module") if isinstance(error, ModuleNotFoundError) else "",
+        mesh=needs_mesh,
     )
+
+
+def _needs_mesh(error: BaseException, users: list[traceback.FrameSummary]) -> bool:
+    """Whether a function fails for no other reason than that there is no mesh, or one of other axes."""
+    if isinstance(error, TypedFilterError):
+        return "needs a mesh" in error.problem or "is no axis of the mesh" in error.problem
+    if says_needs_mesh(error):
+        return True
+    # What a function that looks at the mesh itself finds in an empty one.
+    looks = bool(users) and "_mesh()" in (users[-1].line or "")
+    return looks and isinstance(error, (LookupError, AttributeError, ValueError))
 
 
 def _checked_inside(error: TypedFilterError, frame: Frame | None, root: FunctionType) -> Problem:

@@ -18,6 +18,7 @@ import jax
 from typedfilter._reading.plan import plan_of
 from typedfilter._wrapping.effects import Result
 from typedfilter._wrapping.wrapper import BoundWrapper, Wrapper
+from typedfilter.check.trials.meshes import Meshed
 
 _INFINITE = 100
 
@@ -35,6 +36,7 @@ class Subject:
         kind: `function`, `method`, `property`, `constructor`, `static`, `class` or `bound`.
         traced: whether `jax.jit` is among what is around the root.
         receiver: what a bound method is bound to.
+        mesh: what it is traced under.
         opaque: what is around `call` and can't be followed; empty if nothing is.
     """
 
@@ -47,6 +49,7 @@ class Subject:
     traced: bool = False
     opaque: str = ""
     receiver: Any = None
+    mesh: Meshed | None = None
 
     @property
     def file(self) -> str:

@@ -19,7 +19,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from typedfilter._placing.bodies import no_placement
 from typedfilter._reading import dims
 from typedfilter._reading.dims import Bindings, Size
 from typedfilter._reading.forms import plain
@@ -34,6 +33,7 @@ from typedfilter.check.inputs.signature import Signature
 from typedfilter.check.inputs.unmade import UnbuildableError, watching
 from typedfilter.check.trials import compare, stack
 from typedfilter.check.trials.compare import MismatchError, StubError
+from typedfilter.check.trials.meshes import check_places, entered, with_places, within
 from typedfilter.check.trials.problem import is_users
 from typedfilter.check.trials.stack import Level
 
@@ -98,7 +98,7 @@ def run(
     """
     if stack.keeps_result(plan.levels):
         run(on_its_own(plan), sizes, how)
-    leaves = plan.layout.leaves
+    subject, leaves = plan.signature.subject, plan.layout.leaves
     shapes = [leaf.shape(sizes) for leaf in leaves]
     lifted = [stack.lifted(shape, i, plan.levels, sizes) for i, shape in enumerate(shapes)]
     structs = [_standing_for(leaf, shape) for leaf, shape in zip(leaves, lifted, strict=True)]
@@ -111,7 +111,7 @@ def run(
         arguments = _constructed(plan, tracers, bindings)
         args, kwargs = _as_call(plan.signature, arguments)
         with around(dataclasses.replace(bindings.copy(), arguments=arguments)), deferred() as wrong_models:
-            out = plan.signature.subject.call(*args, **kwargs)
+            out = _called(subject, args, kwargs)
 
         def primals(number: int) -> Mapping[str, Any]:
             inside = plan.levels[:number]
@@ -127,9 +127,8 @@ def run(
         stack.check_result(inner, plan.signature.returns, bindings, own)
         _raise_first(wrong_models)
 
-    # Shapes are asked for on no device, so there is no mesh either.
-    with watching(plan.signature.subject.file), no_placement():
-        how(body, *traced)
+    with watching(subject.file), entered(subject.mesh):
+        how(within(subject.mesh, body), *traced)
 
 
 def _raise_first(errors: Sequence[Exception]) -> None:

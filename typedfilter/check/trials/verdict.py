@@ -11,7 +11,9 @@ import dataclasses
 import itertools
 import types
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+from typedfilter._compat import ABSTRACT_MESHES
 from typedfilter._mapping.effects import Maps
 from typedfilter._reading.dims import Size
 from typedfilter.check.inputs import layout as _layout
@@ -111,6 +113,8 @@ def _failed_or_skipped(every: list[Tried], tried: Tried) -> Verdict:
         return Verdict("skipped", every, tried, reason, f"install {problem.needs} where this runs")
     if problem.unfinished:
         return Verdict("skipped", every, tried, "it raises NotImplementedError", "write its body")
+    if problem.mesh or (problem.unbound and "filter_shard_map" in subject.opaque):
+        return _without_mesh(every, tried, problem)
     if problem.unbound:
         reason = f"it is written for the inside of a mapped axis named `{problem.unbound}`"
         fix = f'check a function that maps it: filter_vmap(..., axis_name="{problem.unbound}")'
@@ -121,6 +125,20 @@ def _failed_or_skipped(every: list[Tried], tried: Tried) -> Verdict:
         fix = f"annotate `{name}` in the class `{cls.__name__}`, or make it a dataclass"
         return Verdict("skipped", every, tried, reason, fix)
     return Verdict("failed", every, tried)
+
+
+def _without_mesh(every: list[Tried], tried: Tried, problem: Problem) -> Verdict:
+    """That a function is not judged, as there is no mesh, or one without an axis that it names."""
+    if tried.signature.subject.mesh is not None:
+        reason = f"it needs another mesh: {problem.message}"
+    elif problem.unbound:
+        reason = f"it needs a mesh with the axis `{problem.unbound}`, and none is set"
+    else:
+        reason = "it needs a mesh, and none is set"
+    fix = "say its axes, as `mesh = {data = 4, model = 2}` of [tool.typedfilter] or --mesh data=4,model=2"
+    if not ABSTRACT_MESHES:
+        fix = "check it with a JAX that has jax.sharding.use_abstract_mesh"
+    return Verdict("skipped", every, tried, reason, fix)
 
 
 def _filled_in(signature: Signature) -> Iterator[type]:
@@ -218,7 +236,7 @@ def _try_case(signature: Signature, layout: Layout, thorough: bool) -> Tried:
         ):
             break
     if tried.refused and tried.problem is None:
-        for sizes in _sizes.pairs(names):
+        for sizes in (_divisible(names, given, signature) for given in _sizes.pairs(names)):
             if _trial_at(plan, sizes, root) is None:
                 tried.good.append(sizes)
     return tried
@@ -272,12 +290,22 @@ def with_mapped(names: _sizes.Names, plan: trial.Plan) -> _sizes.Names:
 def _sets(names: _sizes.Names, signature: Signature, thorough: bool) -> Iterator[Mapping[str, int]]:
     """Odd and even sizes, ones, equal ones, and those that the function mentions; the first three if thin."""
     sets = _sizes.concrete(names, numbers_of(signature) if thorough else ())
-    return sets if thorough else itertools.islice(sets, 3)
+    few = sets if thorough else itertools.islice(sets, 3)
+    return (_divisible(names, sizes, signature) for sizes in few)
+
+
+def _divisible(names: _sizes.Names, sizes: Mapping[str, Any], signature: Signature) -> Mapping[str, Any]:
+    """Sizes that every axis of the mesh divides: without a mesh, those that are given."""
+    mesh = signature.subject.mesh
+    if mesh is None or mesh.multiple == 1:
+        return sizes
+    varied = {name: sizes[name] * mesh.multiple for name in names.varied}
+    return names.complete({**dict(names.fixed), **varied})
 
 
 def _symbolic_trial(plan: trial.Plan, names: _sizes.Names, root: types.FunctionType) -> Problem | None:
     try:
-        sizes = _sizes.symbolic(names)
+        sizes = _divisible(names, _sizes.symbolic(names), plan.signature)
     except Exception as error:  # an expression that JAX can't represent
         without_locals(error)
         return Problem("symbols", str(error))
