@@ -36,6 +36,7 @@ from typedfilter.check.trials.compare import MismatchError, StubError
 from typedfilter.check.trials.meshes import check_places, entered, with_places, within
 from typedfilter.check.trials.problem import is_users
 from typedfilter.check.trials.stack import Level
+from typedfilter.check.trials.subject import Subject
 
 _EMPTY = inspect.Parameter.empty
 
@@ -134,6 +135,21 @@ def run(
 def _raise_first(errors: Sequence[Exception]) -> None:
     for error in errors:
         raise error
+
+
+def _called(subject: Subject, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The result of a call, of which it is seen that it is split as is annotated where nobody else splits it.
+
+    Raises:
+        MismatchError: it is not.
+        Exception: whatever the call raises.
+    """
+    if subject.layers or subject.kind == "constructor":
+        return subject.call(*args, **kwargs)
+    args, kwargs = with_places(subject.mesh, subject.root, args, kwargs)
+    out = subject.call(*args, **kwargs)
+    check_places(subject.mesh, subject.root, out)
+    return out
 
 
 def _standing_for(leaf: Leaf, shape: Sequence[Size]) -> Any:
