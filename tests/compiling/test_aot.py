@@ -691,7 +691,7 @@ def test_a_number_in_the_place_of_an_array_is_refused_each_time():
         assert str(raised.value) == (
             "<lambda>(): argument `tree['x']` is static, and is not what the program was compiled for\n"
             "  expected: an array f32[]\n"
-            "  found: float 1.0\n"
+            "  found: 1.0\n"
             "  fix: lower and compile for this value too, or call the jitted function itself"
         )
 

@@ -215,9 +215,13 @@ def _static_texts(old: tuple[Mode, Any], new: tuple[Mode, Any]) -> tuple[str, st
                 return "", f"a leaf at {old_path or 'the root'}", f"a leaf at {new_path or 'the root'}"
             arrays = is_array_or_struct(old_leaf), is_array_or_struct(new_leaf)
             if arrays[0] != arrays[1] or (not arrays[0] and _is_other(old_leaf, new_leaf)):
-                return new_path, brief(old_leaf), brief(new_leaf)
+                return new_path, _said(old_leaf), _said(new_leaf)
         return "", str(old_value.rest().treedef), str(new_value.rest().treedef)
     return "", repr(unpack(old_value)), repr(unpack(new_value))
+
+
+def _said(leaf: Any) -> str:
+    return brief(leaf) if is_array_or_struct(leaf) else repr(leaf)
 
 
 def _is_other(old: Any, new: Any) -> bool:
