@@ -17,6 +17,7 @@ import numpy as np
 
 from typedfilter._values.leaves import _is_inexact
 from typedfilter._values.trees import IsLeaf, flatten, is_leaf_def, not_a_prefix, same_structure, zip_trees
+from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter.errors import PytreeError
 
 __all__ = [
@@ -36,6 +37,7 @@ T = TypeVar("T")
 # --- filter and partition -----------------------------------------------------------------------------------
 
 
+@ends_at_caller
 def filter(
     pytree: T,
     filter_spec: Any,
@@ -63,6 +65,7 @@ def filter(
     return kept
 
 
+@ends_at_caller
 def partition(pytree: T, filter_spec: Any, replace: Any = None, is_leaf: IsLeaf = None) -> tuple[T, T]:
     """`pytree` in two: the leaves that `filter_spec` selects, and the others. `combine` undoes it.
 
@@ -127,6 +130,7 @@ def _select_below(
 # --- combine and apply_updates ------------------------------------------------------------------------------
 
 
+@ends_at_caller
 def combine(*pytrees: T, is_leaf: IsLeaf = None) -> T:
     """One pytree of several: at each place the first leaf that is not `None`. Undoes `partition`.
 
@@ -140,7 +144,7 @@ def combine(*pytrees: T, is_leaf: IsLeaf = None) -> T:
         PytreeError: the structures don't match, or there is no pytree.
     """
     if not pytrees:
-        raise PytreeError("needs at least one pytree", function="combine")
+        raise PytreeError("needs at least one pytree", function="combine", fix="pass the parts to combine")
     stop = _is_none if is_leaf is None else (lambda node: node is None or is_leaf(node))
     leaves, treedef = flatten(pytrees[0], is_leaf=stop)
     columns = [leaves, *(_leaves_at(treedef, pytree) for pytree in pytrees[1:])]
@@ -152,6 +156,7 @@ def combine(*pytrees: T, is_leaf: IsLeaf = None) -> T:
     return whole
 
 
+@ends_at_caller
 def apply_updates(model: T, updates: Any) -> T:
     """`model + updates`, leaf by leaf; where an update is `None` the leaf stays as it is.
 
@@ -202,6 +207,7 @@ def _add(values: Sequence[Any]) -> Any:
 # --- tree_equal ---------------------------------------------------------------------------------------------
 
 
+@ends_at_caller
 def tree_equal(*pytrees: Any, typematch: bool = False, rtol: Any = 0.0, atol: Any = 0.0) -> bool | jax.Array:
     """Whether all pytrees are equal: the same structure, equal leaves.
 
@@ -222,7 +228,7 @@ def tree_equal(*pytrees: Any, typematch: bool = False, rtol: Any = 0.0, atol: An
         PytreeError: there is no pytree.
     """
     if not pytrees:
-        raise PytreeError("needs at least one pytree", function="tree_equal")
+        raise PytreeError("needs at least one pytree", function="tree_equal", fix="pass those to compare")
     leaves, treedef = flatten(pytrees[0])
     outcome: bool | jax.Array = True
     for other in pytrees[1:]:

@@ -26,8 +26,9 @@ from typedfilter._shapes.construction import Construction
 from typedfilter._shapes.instances import check_of, choose_check
 from typedfilter._values.keys import Interned, intern, static_problem
 from typedfilter._values.shown import shown_by_default
-from typedfilter._values.text import meant
-from typedfilter._wrapping.frames import hidden, outside
+from typedfilter._values.text import brief
+from typedfilter._wrapping.frames import ends_at_caller, hidden, outside
+from typedfilter._wrapping.frozen import refuse_assignment, refuse_deletion
 from typedfilter.errors import AnnotationError, PytreeError, StaticArgumentError
 
 __all__ = ["is_pytree_dataclass", "pytree_dataclass"]
@@ -59,6 +60,7 @@ def pytree_dataclass(
 ) -> Callable[[type[T]], type[T]]: ...
 
 
+@ends_at_caller
 def pytree_dataclass(cls: Any = None, /, **options: Any) -> Any:
     """Make a class a frozen dataclass and a pytree.
 
@@ -104,6 +106,7 @@ def is_pytree_dataclass(cls: type) -> bool:
 # --- what the class gets ------------------------------------------------------------------------------------
 
 
+@ends_at_caller
 def _pytree_dataclass(options: dict[str, bool], check: Check, cls: type[T]) -> type[T]:
     own_repr = "__repr__" in vars(cls) or not options.get("repr", True)
     made: Any = dataclasses.dataclass(**options)(cls)
@@ -117,7 +120,7 @@ def _pytree_dataclass(options: dict[str, bool], check: Check, cls: type[T]) -> t
     setattr(made, HIDDEN, _Hidden(made, static, guard, cached=in_dict))
     choose_check(made, check)
     made.__init__ = guard.before(_checking(made, made.__init__, static, unsure))
-    made.__setattr__, made.__delattr__ = _refuse_assignment, _refuse_deletion
+    made.__setattr__, made.__delattr__ = refuse_assignment, refuse_deletion
     if made.__getstate__ is object.__getstate__:
         made.__getstate__ = _state_without_cache
     _register(made, [name for name in names if name not in static])
@@ -337,25 +340,6 @@ def _restore_one_by_one(instance: Any, attributes: dict[str, Any]) -> None:
         object.__setattr__(instance, name, value)
 
 
-# Python's own say no fix, and those of 3.11 for classes with slots raise a TypeError: their super() is the
-# class without slots.
-def _refuse_assignment(self: Any, name: str, value: Any) -> None:
-    names = [field.name for field in dataclasses.fields(self)]
-    if name not in names:
-        fix = meant(name, names) or f"declare it as a field of {name_of(type(self))}: `{name}: ...`"
-    elif name in vars(self) if hasattr(self, "__dict__") else hasattr(self, name):
-        fix = f"make a changed copy: dataclasses.replace(x, {name}=value)"
-    else:
-        fix = f"in an __init__ of your own, write object.__setattr__(self, {name!r}, value)"
-    raise dataclasses.FrozenInstanceError(f"cannot assign to field {name!r}\n  fix: {fix}")
-
-
-def _refuse_deletion(self: Any, name: str) -> None:
-    raise dataclasses.FrozenInstanceError(
-        f"cannot delete field {name!r}\n  fix: make a changed copy: dataclasses.replace(x, {name}=None)"
-    )
-
-
 def _state_without_cache(self: Any) -> Any:
     """For copy and pickle: whoever changes a copy's static fields must not find the old static part there."""
     state: Any = object.__getstate__(self)
@@ -374,6 +358,7 @@ def _check_static(cls: type, values: dict[str, Any]) -> None:
                 function=name_of(cls),
                 parameter=name,
                 expected=f"a hashable value, since the field is {show(class_hints(cls)[name].annotation)}",
+                actual=brief(value),
                 fix="drop Static from an array; of anything else pass what is hashable, a tuple for a list",
             )
 

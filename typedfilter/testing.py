@@ -49,8 +49,8 @@ def no_retrace() -> Generator[None]:
         raise found[0]
 
 
-@contextlib.contextmanager
-def max_traces(fn: Callable[..., Any], count: int) -> Generator[None]:
+@ends_at_caller
+def max_traces(fn: Callable[..., Any], count: int) -> contextlib.AbstractContextManager[None]:
     """Inside, the `filter_jit` function `fn` is traced `count` times at most, first traces included.
 
     Args:
@@ -64,6 +64,11 @@ def max_traces(fn: Callable[..., Any], count: int) -> Generator[None]:
     wrapper = fn.__func__ if isinstance(fn, BoundWrapper) else fn
     if not isinstance(wrapper, Wrapper) or not hasattr(wrapper, "lower"):
         raise TypeError(f"max_traces() takes a function that filter_jit returned, not {fn!r}")
+    return _counted(wrapper, count)
+
+
+@contextlib.contextmanager
+def _counted(wrapper: Wrapper, count: int) -> Generator[None]:
     engines = site_of(wrapper)[0]
     traced: list[History] = []
     found: list[Exception] = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 from typedfilter.annotations import AxisSpec, Marker, ScanSpec
 from typedfilter.errors import AnnotationError
@@ -39,11 +39,19 @@ class VmapAxis:
         AnnotationError: the axis is not an `int` or `None`, or what stands beside it is not one type.
     """
 
-    def __init__(self) -> None:
-        raise _no_instances("VmapAxis")
+    def __init__(self, *_: object) -> None:
+        try:
+            _no_instances("VmapAxis")
+        except AnnotationError as error:
+            error.__traceback__ = None
+            raise
 
     def __class_getitem__(cls, item: Any) -> Any:
-        return _annotated("VmapAxis", AxisSpec, item)
+        try:
+            return _annotated("VmapAxis", AxisSpec, item)
+        except AnnotationError as error:
+            error.__traceback__ = None  # ends at the line of whoever writes this
+            raise
 
 
 class ScanAxis:
@@ -57,18 +65,26 @@ class ScanAxis:
         AnnotationError: the axis is not an `int` or `None`, or what stands beside it is not one type.
     """
 
-    def __init__(self) -> None:
-        raise _no_instances("ScanAxis")
+    def __init__(self, *_: object) -> None:
+        try:
+            _no_instances("ScanAxis")
+        except AnnotationError as error:
+            error.__traceback__ = None
+            raise
 
     def __class_getitem__(cls, item: Any) -> Any:
-        return _annotated("ScanAxis", ScanSpec, item)
+        try:
+            return _annotated("ScanAxis", ScanSpec, item)
+        except AnnotationError as error:
+            error.__traceback__ = None
+            raise
 
 
 AXES: tuple[type, ...] = (VmapAxis, ScanAxis)
 
 
-def _no_instances(name: str) -> AnnotationError:
-    return AnnotationError("is an annotation and has no instances", function=name, fix=how_to_write(name))
+def _no_instances(name: str) -> NoReturn:
+    raise AnnotationError("is an annotation and has no instances", function=name, fix=how_to_write(name))
 
 
 def _annotated(name: str, spec: Callable[[int | None], Marker], item: Any) -> Any:
@@ -81,7 +97,7 @@ def _annotated(name: str, spec: Callable[[int | None], Marker], item: Any) -> An
             return Annotated[second, spec(first)]
         if _is_axis(second) and not _is_number(first):
             return Annotated[first, spec(second)]
-    text = ", ".join(map(repr, parts))
+    text = ", ".join(part.__qualname__ if isinstance(part, type) else repr(part) for part in parts)
     problem = "has no axis that is an int or None"
     if any(map(_is_axis, parts)):
         problem = "has no type" if len(parts) == 2 else "has more than one type"

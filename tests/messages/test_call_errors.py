@@ -595,7 +595,7 @@ def test_an_axis_annotation_that_is_none():
     fix = "  fix: write VmapAxis[1], VmapAxis[None], VmapAxis[1, T] or Annotated[T, VmapAxis[1]]"
     make: Any = VmapAxis
     check(tf.AnnotationError, lambda: make(), "VmapAxis(): is an annotation and has no instances", fix)
-    for item, shown in (("x", "'x'"), (True, "True"), ((Array, int), f"{Array!r}, {int!r}")):
+    for item, shown in (("x", "'x'"), (True, "True"), ((Array, int), f"{Array.__qualname__}, int")):
         check(
             tf.AnnotationError,
             lambda item=item: VmapAxis[item],
@@ -777,11 +777,10 @@ def test_axes_that_are_too_few_or_too_many():
 def test_axes_that_are_no_prefix():
     with pytest.raises(tf.VmapAxisError) as e:
         filter_vmap(mapped.__wrapped__, in_axes=({"a": 0},))({"b": X})
-    lines = str(e.value).splitlines()
-    assert lines[0].startswith("mapped(): argument `x` does not fit in_axes={'a': 0}: ")
-    assert lines[-3:] == [
-        "  expected: axes in a structure that is a prefix of the argument's",
-        "  found: PyTreeDef({'b': *})",
+    assert str(e.value).splitlines() == [
+        "mapped(): argument `x` does not fit in_axes={'a': 0}",
+        "  expected: axes in a structure like {'b': *}, or its upper levels",
+        "  found: {'a': 0}",
         "  fix: give one axis for all of it, or axes in its structure, in in_axes",
     ]
 
@@ -793,7 +792,7 @@ def test_what_is_no_axis():
         "mapped(): has in_axes=(0, '1'), of which '1' is no axis",
         "  expected: an int, None, a callable leaf -> int | None, or a pytree of these",
         "  found: str '1'",
-        "  fix: see the documentation of filter_vmap",
+        "  fix: pass in_axes=0 to filter_vmap, or an entry for each argument: in_axes=(0, None)",
     )
 
 
@@ -865,14 +864,15 @@ def test_a_result_that_has_no_such_axis():
 def test_out_axes_that_are_no_prefix():
     with pytest.raises(tf.VmapAxisError) as e:
         filter_vmap(mapped.__wrapped__, out_axes={"a": 0})(X)
-    assert str(e.value).startswith("mapped(): the return value does not fit out_axes={'a': 0}: ")
+    assert str(e.value).startswith("mapped(): the return value does not fit out_axes={'a': 0}\n")
 
 
 # ----------------------------------------------------------------------------------------------------- grad
 
 SCALAR = "  expected: a real floating-point scalar"
 REDUCE = "  fix: reduce it to a scalar: jax.numpy.sum or mean; for a derivative of an array use filter_jacrev"
-REAL = "  fix: return a floating-point number: the real part of a complex one, say"
+FLOAT = "  fix: return a floating-point number: result.astype(jax.numpy.float32)"
+REAL = "  fix: return a real number: result.real, or jax.numpy.abs(result)"
 
 
 def loss(x, y=2.0):
@@ -885,8 +885,8 @@ def test_a_loss_that_is_no_real_scalar(transform):
     for body, found, fix in [
         (lambda x: x * 2, "an array f32[3]", REDUCE),
         (lambda x: x.sum() * 1j, "an array c64[]", REAL),
-        (lambda x: x.sum().astype(int), "an array i32[]", REAL),
-        (lambda x: 1, "int 1", REAL),
+        (lambda x: x.sum().astype(int), "an array i32[]", FLOAT),
+        (lambda x: 1, "int 1", FLOAT),
         (lambda x: "s", "str 's'", REDUCE),
         (lambda x: None, "NoneType None", REDUCE),
     ]:

@@ -387,7 +387,7 @@ def test_nothing_to_step_through():
         "filter_scan finds no array with an axis to scan",
         "  expected: an array with an axis to scan",
         "  found: NoneType None",
-        "  fix: pass length=",
+        "  fix: pass length=, or an array with an axis, one that is not ScanAxis[None]",
     )
     check(
         lambda: filter_map(left, "s"),
@@ -395,7 +395,7 @@ def test_nothing_to_step_through():
         "filter_map finds no array with an axis to scan",
         "  expected: an array with an axis to scan",
         "  found: str 's'",
-        "  fix: pass an array; one that is not ScanAxis[None]",
+        "  fix: pass an array with an axis, one that is not ScanAxis[None]",
     )
 
 

@@ -98,7 +98,7 @@ def test_a_return_that_is_no_scalar():
         "square(): the return value is f32[3,3], but Float[Array, ''] needs a scalar",
         "expected: Float[Array, '']",
         "found: f32[3,3]",
-        "fix: return an array with 0 axes",
+        "fix: return a scalar",
     )
 
 
@@ -404,7 +404,7 @@ def test_a_key_of_a_typed_dictionary():
         "step(): argument `options[\"rate\"]` is f32[1], but Float[Array, ''] needs a scalar",
         "expected: Float[Array, '']",
         "found: f32[1]",
-        "fix: pass an array with 0 axes; under filter_vmap, annotate one example, without the mapped axis",
+        "fix: pass a scalar; under filter_vmap, annotate one example, without the mapped axis",
     )
 
 
@@ -554,8 +554,8 @@ def test_a_leaf_of_a_pytree():
 def test_a_pytree_of_another_structure():
     assert text(walk, {"a": f32(3)}, [f32(3)]) == lines(
         "walk(): argument `y` is a list of 1, but PyTree[Shaped[Array, 'n'], 'T'] "
-        "needs the tree structure T, bound by `x`",
-        "expected: PyTree[Shaped[Array, 'n'], 'T']",
+        "needs the tree structure T={'a': *}, bound by `x`; its own is [*]",
+        "expected: PyTree[Shaped[Array, 'n'], 'T'] with T={'a': *}",
         "found: a list of 1",
         "fix: pass a tree of that structure, or rename it in one of the annotations",
     )

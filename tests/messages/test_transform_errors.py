@@ -316,17 +316,17 @@ class TestShardings:
                 "filter_shard(): argument `x['a']` is to be split along 'rows', which is no axis of the mesh",
                 "  expected: axes among: d",
                 "  found: PartitionSpec(('rows', 'd'))",
-                "  fix: name an axis of the ambient mesh",
+                "  fix: name an axis of the mesh",
             )
 
     def test_too_few_dimensions(self):
         with set_mesh(MESH):
             check(
                 lambda: filter_shard({"a": X}, PartitionSpec("d", None)),
-                "filter_shard(): argument `x['a']` has 1 dimensions, "
+                "filter_shard(): argument `x['a']` has 1 dimension, "
                 "but PartitionSpec('d', None) is for 2 or more",
                 "  expected: at least 2 dimensions",
-                "  found: 1 dimensions",
+                "  found: 1 dimension",
                 "  fix: shorten the PartitionSpec: dimensions that it leaves out are not split",
             )
 
@@ -345,8 +345,8 @@ class TestShardings:
         with set_mesh(MESH):
             check(
                 lambda: filter_jit(f)(X),
-                "f(): the return value['a'] has 1 dimensions, but PartitionSpec('d', None) is for 2 or more",
+                "f(): the return value['a'] has 1 dimension, but PartitionSpec('d', None) is for 2 or more",
                 "  expected: at least 2 dimensions",
-                "  found: 1 dimensions",
+                "  found: 1 dimension",
                 "  fix: shorten the PartitionSpec: dimensions that it leaves out are not split",
             )

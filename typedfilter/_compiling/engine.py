@@ -55,7 +55,7 @@ from typedfilter._reading.plan import Binding, Param, Plan
 from typedfilter._reading.roles import Role
 from typedfilter._values.memory import weakly
 from typedfilter._wrapping import blame as _diagnose
-from typedfilter._wrapping.call import OMITTED
+from typedfilter._wrapping.call import OMITTED, bound_to
 from typedfilter._wrapping.frames import hidden, outside, place_of
 from typedfilter._wrapping.notes import note
 from typedfilter._wrapping.stack import Bind, Link
@@ -335,7 +335,7 @@ class Engine:
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Pattern, list[Any], dict[str, Any]]:
         """The pattern of a call that may hold `jax.ShapeDtypeStruct`s, and its arguments converted."""
-        given = self.plan.signature.bind(*args, **kwargs)
+        given = bound_to(self.plan, args, kwargs)
         if not self.as_written:  # as `call` does
             given.arguments = self.left_out | given.arguments
             given.apply_defaults()

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from typedfilter._values.text import brief
+from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter.errors import ShapeError
 
 __all__ = ["Optimiser", "optimiser"]
@@ -39,6 +40,7 @@ class Optimiser(Protocol):
         ...
 
 
+@ends_at_caller
 def optimiser(transformation: Transformation) -> Optimiser:
     """The same object, of which type checkers know that it optimises pytrees of any class.
 

@@ -38,7 +38,9 @@ def real_scalar(value: Any, plan: Plan, transform: str) -> Any:
     if isinstance(value, tuple):
         fix = "pass has_aux=True, so that only the first of the pair is differentiated"
     elif is_array_like(value) and jnp.shape(value) == ():
-        fix = "return a floating-point number: the real part of a complex one, say"
+        fix = "return a floating-point number: result.astype(jax.numpy.float32)"
+        if jnp.iscomplexobj(value):
+            fix = "return a real number: result.real, or jax.numpy.abs(result)"
     raise ShapeError(
         f"can't be differentiated by {transform}: it is {brief(value)}",
         function=plan.function,

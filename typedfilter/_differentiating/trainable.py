@@ -12,7 +12,9 @@ from typing import Any, Literal, overload
 from typedfilter._declarations import T
 from typedfilter._differentiating.targets import Targets, can_differentiate
 from typedfilter._reading.plan import Param, plan_of
+from typedfilter._values.text import brief
 from typedfilter._values.trees import flatten
+from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter.errors import PytreeError
 
 __all__ = ["trainable"]
@@ -22,6 +24,7 @@ __all__ = ["trainable"]
 def trainable(model: T, /, *, loss: Callable[..., Any] | None = None, mask: Literal[False] = False) -> T: ...
 @overload
 def trainable(model: Any, /, *, loss: Callable[..., Any] | None = None, mask: bool) -> Any: ...
+@ends_at_caller
 def trainable(model: Any, /, *, loss: Callable[..., Any] | None = None, mask: bool = False) -> Any:
     """The part of a model that `filter_grad` returns gradients for, with `None` for every other leaf.
 
@@ -56,7 +59,7 @@ def trainable(model: Any, /, *, loss: Callable[..., Any] | None = None, mask: bo
             function="trainable",
             parameter="model",
             expected=f"a tuple: ({names})",
-            actual=type(model).__name__ + (f" of {len(model)}" if isinstance(model, tuple) else ""),
+            actual=f"tuple of {len(model)}" if isinstance(model, tuple) else brief(model),
             fix="pass the arguments that are Diff, in their order: the gradient is such a tuple",
         )
     last = targets.params[-1]

@@ -142,7 +142,8 @@ def check_lengths(name: str, plan: Plan, piece: Piece, length: Any, tree: Any, o
                 fix="scan along axes of one length; what every step is to see whole is ScanAxis[None]",
             )
     if size is None:
-        fix = "pass length=" if name == "filter_scan" else "pass an array; one that is not ScanAxis[None]"
+        fix = "pass an array with an axis, one that is not ScanAxis[None]"
+        fix = f"pass length=, or {fix.removeprefix('pass ')}" if name == "filter_scan" else fix
         raise VmapAxisError(
             f"is given nothing to step through: {name} finds no array with an axis to scan",
             function=plan.function,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import tree_leaves
 
@@ -20,7 +21,7 @@ from typedfilter._reading.options import PerArgument
 from typedfilter._reading.plan import Argument, Param, Plan
 from typedfilter._reading.roles import Role
 from typedfilter._values.leaves import IfArray, is_array_or_ref
-from typedfilter._values.text import brief
+from typedfilter._values.text import brief, structure_text
 from typedfilter._wrapping.call import Call, Taken
 from typedfilter.errors import VmapAxisError
 
@@ -60,7 +61,7 @@ def check_axes(plan: Plan, option: str, axes: Any, transform: str) -> None:
                 function=plan.function,
                 expected="an int, None, a callable leaf -> int | None, or a pytree of these",
                 actual=brief(leaf),
-                fix=f"see the documentation of {transform}",
+                fix=f"pass {option}=0 to {transform}, or an entry for each argument: {option}=(0, None)",
             )
     if option == "in_axes":
         _per_argument(plan, axes).check()
@@ -274,13 +275,14 @@ def spread(plan: Plan, option: str, name: str, spec: Any, tree: Any) -> list[int
 
     try:
         jax.tree_util.tree_map(below, spec, tree, is_leaf=lambda node: node is None)
-    except ValueError as error:
+    except ValueError:
         raise VmapAxisError(
-            f"does not fit {option}={spec!r}: {error}",
+            f"does not fit {option}={spec!r}",
             function=plan.function,
             parameter=name,
-            expected="axes in a structure that is a prefix of the argument's",
-            actual=str(jax.tree_util.tree_structure(tree)),
+            expected=f"axes in a structure like {structure_text(jax.tree_util.tree_structure(tree))}, or its "
+            "upper levels",
+            actual=repr(spec),
             fix=f"give one axis for all of it, or axes in its structure, in {option}",
         ) from None
     return [_asked(plan, option, name, axis, leaf) if callable(axis) else axis for axis, leaf in pairs]
@@ -334,7 +336,7 @@ def _size_error(
                 parameter=str(leaf),
                 expected=f"at least {_dimensions(axis + 1 if axis >= 0 else -axis)}",
                 actual=brief(array),
-                fix="map another axis, or broadcast it: VmapAxis[None], or None in in_axes",
+                fix=_split(array) or "map another axis, or broadcast it: VmapAxis[None], or None in in_axes",
             )
         found = array.shape[axis]
         if size is None:
@@ -354,6 +356,13 @@ def _size_error(
         expected="at least one array with a mapped axis, or axis_size",
         fix="pass an array, map an axis of one, or give axis_size=",
     )
+
+
+def _split(array: Any) -> str:
+    """How one random key becomes one for each example; empty for any other array."""
+    if array.shape or not jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+        return ""
+    return "pass a key for each example: jax.random.split(key, size); or one for all: VmapAxis[None]"
 
 
 def _dimensions(count: int) -> str:

@@ -19,6 +19,7 @@ from typedfilter._declarations import PmapDonation
 from typedfilter._mapping.axes import Mapped
 from typedfilter._reading.plan import Plan
 from typedfilter._reading.text import show
+from typedfilter._values.text import among
 from typedfilter._wrapping.blame import donation_error
 from typedfilter.errors import AnnotationError, VmapAxisError
 
@@ -134,7 +135,7 @@ def check_options(plan: Plan, options: Any) -> None:
             function=plan.function,
             expected=" or ".join(map(repr, _DONATIONS)),
             actual=repr(options.donate),
-            fix="pass one of these, or annotate single arguments as Donate[...]",
+            fix=among(options.donate, _DONATIONS) + ", or annotate single arguments as Donate[...]",
         )
     if options.devices is not None and options.backend is not None:
         raise AnnotationError(

@@ -82,7 +82,7 @@ def check_blocks(plan: Plan, inputs: Any, outputs: Any, axis_names: frozenset[st
         in_specs(plan, inputs).check()
     if outputs == BY_ANNOTATION and not plan.returns.annotated:
         raise AnnotationError(
-            "returns what no annotation tells of, and how blocks are put together is not guessed",
+            "is told of by no annotation, and how blocks are put together is not guessed",
             function=plan.function,
             parameter="return",
             fix="annotate the result, Annotated[T, PartitionSpec('data')], or pass out_specs",
@@ -260,6 +260,12 @@ class Blocks:
 
     def _refuse(self, name: str) -> Callable[[str, Problem], ShapeError]:
         def refuse(path: str, problem: Problem) -> ShapeError:
+            # A rule may return what is a place elsewhere; here it is a spec that is wanted.
+            problem = {
+                **problem,
+                "expected": "a PartitionSpec",
+                "fix": "return a PartitionSpec from the rule",
+            }
             return ShapeError(function=self.plan.function, parameter=name + path, **problem)
 
         return refuse

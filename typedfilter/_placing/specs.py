@@ -15,7 +15,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from typedfilter._compat import SET_MESH, spec_entries
 from typedfilter._reading.text import spec_text
-from typedfilter._values.text import array_text
+from typedfilter._values.text import array_text, count_text, meant
 
 __all__ = [
     "Problem",
@@ -78,7 +78,7 @@ def spec_problem(spec: PartitionSpec, mesh: Any) -> Problem | None:
             "problem": f"is to be split along {missing[0]!r}, which is no axis of the mesh",
             "expected": "axes among: " + ", ".join(map(str, mesh.axis_names)),
             "actual": spec_text(spec),
-            "fix": "name an axis of the ambient mesh",
+            "fix": meant(str(missing[0]), list(map(str, mesh.axis_names))) or "name an axis of the mesh",
         }
     twice = [name for name, count in collections.Counter(names).items() if count > 1]
     if twice:
@@ -144,10 +144,11 @@ def _rank_problem(spec: PartitionSpec, array: Any) -> Problem | None:
     wanted = len(spec_entries(spec))
     if wanted <= array.ndim:
         return None
+    found = count_text(array.ndim, "dimension")
     return {
-        "problem": f"has {array.ndim} dimensions, but {spec_text(spec)} is for {wanted} or more",
-        "expected": f"at least {wanted} dimensions",
-        "actual": f"{array.ndim} dimensions",
+        "problem": f"has {found}, but {spec_text(spec)} is for {wanted} or more",
+        "expected": f"at least {count_text(wanted, 'dimension')}",
+        "actual": found,
         "fix": "shorten the PartitionSpec: dimensions that it leaves out are not split",
     }
 

@@ -26,6 +26,7 @@ __all__ = ["Scope", "Unknown", "annotations_of", "home_of", "meant"]
 
 _ATTRIBUTE = "<attribute>"  # not an identifier: no name in an annotation can be it
 _UNREADABLE = "correct the annotation; names that exist only for type checkers may be used, but not called"
+_NO_EXPRESSION = "correct the annotation: it is no expression of Python's"
 _OUTERMOST = "correct the annotation; a marker goes around all of it, as in Donate[Float[Array, 'n']]"
 
 
@@ -148,6 +149,7 @@ class Scope:
             found = f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"
             inside = isinstance(error, TypeError) and any(name in text for name in MARKER_NAMES)
             fix = _OUTERMOST if inside else _UNREADABLE
+            fix = _NO_EXPRESSION if isinstance(error, SyntaxError) else fix
             raise AnnotationError(problem, actual=found, fix=fix) from error
 
     def mentions(self, name: str) -> bool:

@@ -22,7 +22,7 @@ from typedfilter._reading.text import show
 from typedfilter._shapes.bindings import RunTime, Seen, again
 from typedfilter._shapes.standing import Standing
 from typedfilter._shapes.walk import Failure, Missing, Path
-from typedfilter._values.text import annotation_of, count_text, describe, meant
+from typedfilter._values.text import annotation_of, count_text, describe, meant, structure_text
 from typedfilter.errors import AnnotationError, ShapeError
 
 _NAME = re.compile(r"[A-Za-z_]\w*")
@@ -137,7 +137,7 @@ def _need_here(failure: Failure, binder: RunTime, shown: str) -> _Need:
         ):
             return dataclasses.replace(plain, needs=f"needs {count_text(len(items), 'element')}")
         case kinds.Tree(_, _, str() as structure):
-            return _structure_need(structure, binder.seen, name, shown)
+            return _structure_need(structure, failure, binder.seen, shown)
         case kinds.Class(_, cls) if type(value) is not cls and _full_name(type(value)) == _full_name(cls):
             fix = f"make it again: `{cls.__name__}` was defined anew since, as when a cell is run twice"
             return _Need("is expected as it is defined now", shown, fix)
@@ -186,7 +186,8 @@ def _rank_need(dims: tuple[Dim, ...], value: Any, name: str, shown: str) -> _Nee
     if value.ndim == least or (variadic and value.ndim > least):
         return None
     needs = "needs a scalar" if not dims else f"needs {'at least ' * variadic}{count_text(least, 'axis')}"
-    fix = f"{_verb(name)} an array with {'at least ' * variadic}{count_text(least, 'axis')}"
+    what = f"an array with {'at least ' * variadic}{count_text(least, 'axis')}" if dims else "a scalar"
+    fix = f"{_verb(name)} {what}"
     if abs(value.ndim - least) == 1:
         fix += "; under filter_vmap, annotate one example, without the mapped axis"
     return _Need(needs, shown, fix)
@@ -275,14 +276,24 @@ def _scalar_need(kind: kinds.Scalar, value: Any, name: str, shown: str, binder: 
     return _Need("is expected", shown, fix)
 
 
-def _structure_need(structure: str, seen: Seen, name: str, shown: str) -> _Need:
-    who = [_quoted(path) for path, cls, _ in seen if getattr(cls, "structure", None) == structure]
-    bound = f", bound by {who[0]}" if who else ""
+def _structure_need(structure: str, failure: Failure, seen: Seen, shown: str) -> _Need:
+    name = _name(failure.path)
+    binders = [(path, value) for path, cls, value in seen if getattr(cls, "structure", None) == structure]
+    bound, expected = "", shown
+    if binders:
+        path, value = binders[0]
+        own = _structure_of(failure.value)
+        bound = f"={_structure_of(value)}, bound by {_quoted(path)}; its own is {own}"
+        expected = f"{shown} with {structure}={_structure_of(value)}"
     return _Need(
         f"needs the tree structure {structure}{bound}",
-        shown,
+        expected,
         f"{_verb(name)} a tree of that structure, or rename it in one of the annotations",
     )
+
+
+def _structure_of(tree: Any) -> str:
+    return structure_text(jax.tree_util.tree_structure(tree))
 
 
 def _bindings(seen: Seen) -> dict[str, tuple[str, str]]:

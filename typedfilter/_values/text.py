@@ -153,6 +153,12 @@ def size_text(count: int) -> str:
     return f"{size:.1f} {unit}"
 
 
+def among(given: object, choices: Sequence[str]) -> str:
+    """For a fix: to pass one of some choices, and which one was meant, where that shows."""
+    slip = meant(str(given), list(choices))
+    return "pass one of these" + (f" ({slip})" if slip else "")
+
+
 def meant(name: str, names: list[str]) -> str:
     """`did you mean ...?`, where a name is nearly one of these; empty otherwise."""
     close = difflib.get_close_matches(name, names, 1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -19,10 +20,23 @@ from typedfilter._reading.roles import Role
 from typedfilter._values.leaves import is_array_like, is_passed
 from typedfilter._values.split import Rest, split, split_leaves
 
-__all__ = ["OMITTED", "Call", "Lifted", "Taken", "take_arrays", "without_omitted"]
+__all__ = ["OMITTED", "Call", "Lifted", "Taken", "bound_to", "take_arrays", "without_omitted"]
 
 Predicate = Callable[[Any], bool]
 Choose = Callable[[Argument, list[Any]], Sequence[bool]]
+
+
+def bound_to(plan: Plan, args: Sequence[Any], kwargs: Mapping[str, Any]) -> inspect.BoundArguments:
+    """The arguments of a call by parameter.
+
+    Raises:
+        TypeError: they don't fit; `inspect` does not say the name of the function.
+    """
+    try:
+        return plan.signature.bind(*args, **kwargs)
+    except TypeError as error:
+        takes = ", ".join(plan.signature.parameters) or "no arguments"
+        raise TypeError(f"{plan.function}(): {error}; it takes {takes}") from None
 
 
 @dataclasses.dataclass(slots=True)
@@ -64,7 +78,7 @@ class Call:
         Raises:
             TypeError: the arguments don't fit the parameters.
         """
-        bound = plan.signature.bind(*self.args, **self.kwargs)
+        bound = bound_to(plan, self.args, self.kwargs)
         if plan.binding is not Binding.FILLED:
             return self
         bound.apply_defaults()

@@ -20,7 +20,9 @@ import jax
 from typedfilter._reading.plan import Param, Plan, plan_of
 from typedfilter._values.leaves import said_by
 from typedfilter._values.text import describe, safe_repr, size_text, steps
+from typedfilter._wrapping.call import bound_to
 from typedfilter._wrapping.effects import Act, Effect, Effects, Given, Reason
+from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter._wrapping.stack import unwind
 from typedfilter._wrapping.wrapper import BoundWrapper, Transform, Wrapper
 from typedfilter.explain.call_path import path_of
@@ -164,6 +166,7 @@ class Explanation:
         return explanation_page(_head(self), parameters, leaves, [*_notes(self), *_constants(self)])
 
 
+@ends_at_caller
 def explain(fun: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Explanation:
     """What happens to every parameter of a (transformed) function, and why; nothing is run.
 
@@ -245,7 +248,7 @@ def _path(fun: Any, stages: Sequence[Stage], args: Any, kwargs: Any) -> tuple[st
 
 def _leaves(plan: Plan, stacks: Sequence[Sequence[Stage | Given]], call: Given) -> Iterator[LeafRow]:
     """Each leaf of a call, in the order of the parameters, with what each stack does to it."""
-    given = plan.signature.bind(*call.args, **call.kwargs).arguments
+    given = bound_to(plan, call.args, call.kwargs).arguments
     left = [param for param in plan.params if param.name not in given and not param.variadic]
     defaults = [(param, param.default) for param in left]
     params = [*map(plan.positional, range(len(call.args))), *map(plan.keyword, call.kwargs), *left]

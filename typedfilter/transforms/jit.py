@@ -36,6 +36,7 @@ from typedfilter._declarations import (
 from typedfilter._placing.shardings import Shardings, check_shardings
 from typedfilter._reading.conflicts import check_jit
 from typedfilter._reading.plan import Plan
+from typedfilter._values.text import among
 from typedfilter._wrapping.effects import Effects
 from typedfilter._wrapping.frames import ends_at_caller, holding
 from typedfilter._wrapping.wrapper import Wrapper
@@ -69,7 +70,7 @@ class Jit(Compiling):
                 function=plan.function,
                 expected=" or ".join(map(repr, _DONATIONS)),
                 actual=repr(self.donate),
-                fix="pass one of these, or annotate single arguments as Donate[...]",
+                fix=among(self.donate, _DONATIONS) + ", or annotate single arguments as Donate[...]",
             )
         check_jit(plan, self.donate)
         check_shardings(plan, self.in_shardings, self.out_shardings)

@@ -71,8 +71,8 @@ class Pmap(Compiling):
         check_size(plan, self.axis_size, self.name)
         check_axes(plan, "in_axes", self.in_axes, self.name)
         check_axes(plan, "out_axes", self.out_axes, self.name)
-        check_jit(plan, self.donate)
         check_options(plan, self)
+        check_jit(plan, self.donate)
 
     def effects(self, fn: Callable[..., Any], plan: Plan) -> Effects:
         return MapsOverDevices(self, plan, self.donated(fn))

@@ -141,6 +141,7 @@ class Pullback:
         self.pull: Any = pull
         self.static: _Pulling = static
 
+    @ends_at_caller
     def __call__(self, cotangent: Any) -> Any:
         """The cotangents of the arguments, a tuple."""
         treedef, slots, differentiated = self.static.out
