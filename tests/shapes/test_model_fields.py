@@ -215,8 +215,17 @@ def test_a_generic_base_says_what_its_fields_are():
     class Vector(Box[Float[Array, "n"]]):
         other: Float[Array, "n"]
 
+    @pytree_dataclass
+    class Labelled(Vector, Generic[T]):  # with a type variable of the same name that is not that of the base
+        label: T
+
+    @filter_jit
+    def body(labelled: Labelled[Float[Array, "k"]], x: Float[Array, "k"]) -> None: ...
+
     Box("anything")
     Vector(B, B)
+    body(Labelled(B, B, W[0]), W[0])
+    assert first_line(lambda: body(Labelled(B, B, B), W[0])).endswith("needs k=3, bound by `labelled.label`")
     assert first_line(lambda: Vector(B, jnp.ones(2))).endswith("needs n=3, bound by `value`")
     assert first_line(lambda: Vector(W, B)).startswith("Vector(): argument `value` is f32[3,2]")
 

@@ -21,6 +21,7 @@ from typedfilter._reading.dims import Dim
 from typedfilter._reading.forms import NOT_REQUIRED, REQUIRED, substituted
 from typedfilter._reading.hints import Hint, class_hints, refuse_lost_marker, role_of
 from typedfilter._reading.kinds import Class, Kind, kind_of
+from typedfilter._reading.names import annotations_of
 from typedfilter._reading.roles import Role
 from typedfilter._reading.text import show
 from typedfilter.annotations import AxisSpec, ScanSpec
@@ -196,20 +197,29 @@ def _attributes(node: Any) -> list[str]:
 
 def field_kinds(kind: Class) -> Mapping[str, Kind]:
     """The kinds of the annotated fields of a class, for `Model[T]` with its parameters filled in."""
-    hints = {} if kind.cls.__module__ in _WITHOUT_FIELDS else field_hints(kind.cls)
-    filled = _inherited_arguments(kind.cls) | _type_arguments(kind)
-    return {name: kind_of(substituted(hint.type, filled)) for name, hint in hints.items()}
+    filled = _type_arguments(kind)
+    return {name: kind_of(substituted(hint, filled)) for name, hint in _field_types(kind.cls).items()}
 
 
 def filled_kinds(kind: Class) -> Mapping[str, Kind]:
     """Those fields of `Model[A]` that A is a part of; their dimensions are named where `Model[A]` stands."""
     filled = _type_arguments(kind)
-    if not filled or kind.cls.__module__ in _WITHOUT_FIELDS:
+    if not filled:
         return {}
-    types = {
-        name: (hint.type, substituted(hint.type, filled)) for name, hint in field_hints(kind.cls).items()
-    }
+    types = {name: (hint, substituted(hint, filled)) for name, hint in _field_types(kind.cls).items()}
     return {name: kind_of(after) for name, (before, after) in types.items() if after is not before}
+
+
+def _field_types(cls: type) -> Mapping[str, Any]:
+    """The types of the annotated fields of a class; those of a base `Box[A]` with A filled in."""
+    if cls.__module__ in _WITHOUT_FIELDS:
+        return {}
+    filled = _inherited_arguments(cls)
+    types = {name: hint.type for name, hint in field_hints(cls).items()}
+    if not any(filled.values()):
+        return types
+    owners = {name: base for base in reversed(cls.__mro__) for name in annotations_of(base)}
+    return {name: substituted(hint, filled.get(owners.get(name, cls), {})) for name, hint in types.items()}
 
 
 def own_kinds(cls: type) -> Mapping[str, Kind]:
@@ -265,16 +275,17 @@ def _type_arguments(kind: Class) -> dict[Any, Any]:
     return dict(zip(getattr(kind.cls, "__parameters__", ()), kind.arguments, strict=False))
 
 
-def _inherited_arguments(cls: type) -> dict[Any, Any]:
-    """What the bases of a class, `Box[A]`, fill the type variables of theirs with."""
-    filled: dict[Any, Any] = {}
+def _inherited_arguments(cls: type) -> Mapping[type, Mapping[Any, Any]]:
+    """For each base of a class that is written `Box[A]`: what its type variables stand for."""
+    filled: dict[type, Mapping[Any, Any]] = {}
     for base in cls.__mro__:
         for written in vars(base).get("__orig_bases__", ()):
-            parameters = getattr(get_origin(written), "__parameters__", ())
-            for parameter, argument in zip(parameters, get_args(written), strict=False):
-                filled.setdefault(parameter, substituted(argument, filled))
-    own = getattr(cls, "__parameters__", ())
-    return {parameter: argument for parameter, argument in filled.items() if parameter not in own}
+            origin = get_origin(written)
+            parameters = getattr(origin, "__parameters__", ())
+            arguments = [substituted(argument, filled.get(base, {})) for argument in get_args(written)]
+            if isinstance(origin, type):
+                filled.setdefault(origin, dict(zip(parameters, arguments, strict=False)))
+    return filled
 
 
 _WITHOUT_FIELDS = ("builtins", "typing", "types", "collections.abc")
