@@ -146,7 +146,7 @@ def test_what_can_name_no_dimension_is_left_to_type_checkers():
         name: str = ""
 
     Config("3", "fast", B, 1)
-    assert "`weight` is f32[3,2]" in first_line(lambda: Config("3", "fast", W))
+    assert "`weight` is f32[]" in first_line(lambda: Config("3", "fast", B[0]))
 
 
 def test_an_instance_of_another_class_is_no_layer():
@@ -179,10 +179,10 @@ def test_what_a_post_init_or_a_factory_makes_is_checked_when_it_is_made():
         rest: list[Float[Array, "n"]] = dataclasses.field(default_factory=list)
 
         def __post_init__(self, n: int) -> None:
-            object.__setattr__(self, "weight", jnp.ones((n, n) if n > 5 else n))
+            object.__setattr__(self, "weight", jnp.ones(() if n > 5 else n))
 
     assert Layer(3, rest=[B]).weight.shape == (3,)
-    assert "`weight` is f32[7,7]" in first_line(lambda: Layer(7))
+    assert "`weight` is f32[]" in first_line(lambda: Layer(7))
     assert "`rest[1]` is f32[2]" in first_line(lambda: Layer(3, rest=[B, jnp.ones(2)]))
 
 
@@ -259,7 +259,7 @@ def test_a_name_that_is_defined_later_is_found_at_the_first_construction():
     globals()["Weight"] = Float[Array, "n"]
     try:
         Layer(B)
-        assert first_line(lambda: Layer(W)).startswith("Layer(): argument `weight` is f32[3,2], but")
+        assert first_line(lambda: Layer(B[0])).startswith("Layer(): argument `weight` is f32[], but")
     finally:
         del globals()["Weight"]
 
@@ -297,6 +297,13 @@ def test_a_model_of_a_stack_may_be_made_by_hand():
     stacked = Linear(jnp.stack([W, W]), jnp.stack([B, B]))
     assert filter_vmap(lambda layer: layer(jnp.ones(2)))(stacked).shape == (2, 3)
     assert "`weight` is f32[2,3,2]" in first_line(lambda: Linear(jnp.stack([W, W]), B))
+
+    @pytree_dataclass
+    class Scale:
+        factor: Float[Array, "n"]
+
+    assert filter_vmap(lambda scale: scale.factor.sum())(Scale(W)).shape == (3,)  # to be mapped over
+    assert "`factor` is f32[]" in first_line(lambda: Scale(B[0]))
 
 
 # ------------------------------------------------------------------------------------------------- switches

@@ -116,7 +116,7 @@ def in_own_scope(fields: Fields, value: Any, path: Path, *, made: bool = False) 
             with jaxtyping.jaxtyped("context"):
                 return _within(binder, attributes(found, value, path, binder))
 
-        if failure := fields_fit(fields.sharing, value, attempt):
+        if failure := fields_fit(fields.sharing, value, attempt, made=made):
             return failure
         fields.remember(key)
     binder = RunTime(**_IN_FIELDS, filtered=not made, shallow=made)

@@ -100,7 +100,9 @@ def fields_of(cls: type, besides: Kinds) -> Fields:
     return known
 
 
-def fields_fit(fields: Kinds, value: Any, attempt: Callable[[Kinds, int], F | None]) -> F | None:
+def fields_fit(
+    fields: Kinds, value: Any, attempt: Callable[[Kinds, int], F | None], *, made: bool = False
+) -> F | None:
     """None where these fields of an instance fit, of one in a stack of instances, or of a tree of no arrays.
 
     Args:
@@ -108,13 +110,15 @@ def fields_fit(fields: Kinds, value: Any, attempt: Callable[[Kinds, int], F | No
         value: the instance.
         attempt: walks them, each array without so many axes in front; binds nothing where that fails, and
             says why.
+        made: somebody makes it, to be mapped over perhaps: where one array alone has more axes, it may be a
+            stack too. Nobody maps over what has arrived in a body that is annotated with the class.
     """
     held = {name: getattr(value, name) for name in fields if hasattr(value, name)}
     found = {name: _filled_in(fields[name], value, held) for name in held}
     failure = attempt(found, 0)
     if failure is None or not holds_arrays(held.values()):
         return None
-    stack = depths(held.values(), 1 if mapped_fields(type(value)) else 2)
+    stack = depths(held.values(), 1 if made or mapped_fields(type(value)) else 2)
     return None if any(attempt(found, depth) is None for depth in stack) else failure
 
 
