@@ -30,6 +30,7 @@ from typedfilter.errors import AnnotationError
 __all__ = [
     "NO_MARK",
     "LeafMark",
+    "chosen_axes",
     "dims_of",
     "field_hints",
     "field_kinds",
@@ -40,7 +41,6 @@ __all__ = [
     "is_computed",
     "keys_of",
     "leaf_marks",
-    "mapped_fields",
     "may_bind",
     "may_hold_static",
     "own_kinds",
@@ -231,16 +231,17 @@ def own_kinds(cls: type) -> Mapping[str, Kind]:
     known = _own_kinds.get(cls)
     if known is None:
         found = field_kinds(Class(cls, cls, ()))
-        mapped = mapped_fields(cls)
+        mapped = {name for name, axis in chosen_axes(cls).items() if axis is not None}
         ordered = sorted(found.items(), key=lambda item: is_computed(item[1]))
         known = {name: kind for name, kind in ordered if name not in mapped}
         _own_kinds[cls] = known
     return known
 
 
-def mapped_fields(cls: type) -> list[str]:
-    """The fields that choose an axis to be mapped or scanned along."""
-    return [n for n, hint in class_hints(cls).items() if hint.axis is not None or hint.scan is not None]
+def chosen_axes(cls: type) -> Mapping[str, int | None]:
+    """The fields that choose an axis to be mapped or scanned along, or none."""
+    specs = {name: hint.axis or hint.scan for name, hint in class_hints(cls).items()}
+    return {name: spec.axis for name, spec in specs.items() if spec is not None}
 
 
 _own_kinds: WeakKeyDictionary[type, Mapping[str, Kind]] = WeakKeyDictionary()

@@ -15,7 +15,7 @@ import jax
 
 from typedfilter._declarations import Check
 from typedfilter._reading import dims, kinds
-from typedfilter._reading.fields import mapped_fields, may_bind, own_kinds
+from typedfilter._reading.fields import chosen_axes, may_bind, own_kinds
 from typedfilter._reading.kinds import Kind, kind_of
 from typedfilter._shapes.standing import depths, holds_arrays
 
@@ -118,8 +118,11 @@ def fields_fit(
     failure = attempt(found, 0)
     if failure is None or not holds_arrays(held.values()):
         return None
-    stack = depths(held.values(), 1 if made or mapped_fields(type(value)) else 2)
-    return None if any(attempt(found, depth) is None for depth in stack) else failure
+    chosen = chosen_axes(type(value))
+    mapped = {name: kind for name, kind in found.items() if name not in chosen}  # along the axis in front
+    alone = made or any(axis is not None for axis in chosen.values())
+    stack = depths((held[name] for name in mapped), 1 if alone else 2)
+    return None if any(attempt(mapped, depth) is None for depth in stack) else failure
 
 
 def _filled_in(kind: Kind, value: Any, held: Mapping[str, Any]) -> Kind:

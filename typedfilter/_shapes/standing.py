@@ -61,10 +61,13 @@ def holds_arrays(values: Iterable[Any]) -> bool:
 def depths(values: Iterable[Any], least: int) -> range:
     """How many axes in front may be those of a stack of models: as many as all arrays share.
 
+    A scalar has none: who maps over the stack passes it to each model.
+
     Args:
         least: how many arrays have to have them. One alone is no evidence.
     """
     shapes = [leaf.shape for leaf in jax.tree.leaves(list(values)) if stands_for_array(leaf)]
+    shapes = [shape for shape in shapes if shape]
     if len(shapes) < least:
         return range(0)
     shared = 0
