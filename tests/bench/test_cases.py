@@ -51,6 +51,8 @@ timed = pytest.mark.parametrize(
     "name",
     [
         "annotated",
+        "annotated-short",
+        "arrays",
         "flat",
         "tree",
         "module",
@@ -60,6 +62,7 @@ timed = pytest.mark.parametrize(
         "dataclass",
         "checks",
         "vmap",
+        "vmap-short",
         "vmap-checked",
         "grad",
         "grad-checked",
@@ -89,7 +92,8 @@ def test_a_row_says_our_time_in_terms_of_the_other(name: str):
 
 def test_the_targets_are_those_that_we_set():
     equinox = installed_equinox()
-    names = ("annotated", "flat", "tree", "dataclass", "checks", "vmap", "grad", "first-call")
+    names = ("annotated", "flat", "tree", "dataclass", "checks", "vmap", "grad", "first-call", "arrays")
+    names = (*names, "annotated-short", "vmap-short", "vmap-checked", "grad-checked")
     names = (*names, "module", "module-small", "module-fresh", "module-loop", "layers", "eager-scan")
     rows = [row for name in names for row in rows_of(name, equinox)]
     assert {(row.case, row.against): row.target for row in rows if row.target} == {
@@ -109,8 +113,15 @@ def test_the_targets_are_those_that_we_set():
         ("module-loop", "equinox.filter_jit"): 0.4,
         ("dataclass", "jax.jit"): 1.05,
         ("checks", "check=False"): 1.02,
-        ("vmap", "jax.vmap"): 1.15,
+        ("annotated-short", "jax.jit"): 1.05,
+        ("annotated-short", "equinox.filter_jit"): 0.14,
+        ("arrays", "jax.jit"): 1.05,
+        ("vmap", "jax.vmap"): 1.12,
+        ("vmap-short", "jax.vmap"): 1.12,
+        ("vmap-short", "equinox.filter_vmap"): 0.67,
+        ("vmap-checked", "jax.vmap"): 1.15,
         ("grad", "jax.grad"): 1.15,
+        ("grad-checked", "jax.grad"): 1.15,
         ("first-call", "jax.jit(jax.grad)"): 1.1,
         ("layers", "layers written out"): 0.1,
         ("eager-scan", "jax.lax.scan"): 1.0,
@@ -165,6 +176,24 @@ def test_what_stays_allocated_is_counted():
     assert 2 <= leaky.value <= 5
     assert leaky.met is False
     assert abs(clean.value) < 0.1
+
+
+def test_models_that_are_dropped_are_counted(monkeypatch: pytest.MonkeyPatch):
+    kept: list[object] = []
+    make = _process.python_module
+
+    def keeping(module: object) -> object:
+        kept.append(module)
+        return module
+
+    monkeypatch.setattr(_process, "python_module", lambda layers: keeping(make(layers)))
+    monkeypatch.setattr(_process, "_CALLS", 100)
+    *_, alive = CASES["memory-models"].run(Lab(Timer(), None, 1))
+    assert (alive.value, alive.target, alive.met) == (10, 0.0, False)
+    kept.clear()
+    monkeypatch.setattr(_process, "python_module", make)
+    *_, alive = CASES["memory-models"].run(Lab(Timer(), None, 1))
+    assert (alive.value, alive.met) == (0, True)
 
 
 def test_memory_that_the_system_does_not_tell_has_no_row(monkeypatch: pytest.MonkeyPatch):

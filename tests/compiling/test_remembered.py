@@ -189,6 +189,23 @@ def test_what_stands_in_a_numpy_array_is_read_at_the_call():
     assert flattenings(lambda: apply(model, X)) == 0
 
 
+def test_what_is_forced_upon_a_frozen_model_is_not_seen():
+    model = Frozen(X)
+    apply(model, X)
+    object.__setattr__(model, "w", X + 1)
+    np.testing.assert_allclose(apply(model, X), jnp.sin(X * X), rtol=1e-6)
+    np.testing.assert_allclose(apply(copy.copy(model), X), jnp.sin((X + 1) * X), rtol=1e-6)
+
+
+def test_one_model_passed_to_two_functions_is_taken_apart_once():
+    doubled = filter_jit(lambda model, x: 2 * model.activation(model.w * x))
+    model = Frozen(X)
+    apply(model, X)
+    doubled(model, X)
+    assert flattenings(lambda: (apply(model, X), doubled(model, X))) == 0
+    np.testing.assert_allclose(doubled(model, X), 2 * jnp.sin(X * X), rtol=1e-6)
+
+
 # --------------------------------------------------------------------------------- copies and other classes
 
 

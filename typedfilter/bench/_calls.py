@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float
+from jaxtyping import Float, PyTree
 
 from typedfilter import Static, Traced, filter_jit
 from typedfilter.bench._models import (
@@ -42,6 +42,29 @@ def _annotated(equinox: Any) -> dict[str, Call]:
         theirs = equinox.filter_jit(fn)
         contenders[EQUINOX] = lambda: theirs(x, y, 0.1, 2)
     return contenders
+
+
+def _short(equinox: Any) -> dict[str, Call]:
+    def fn(x: Float[Array, "b n"], y: Float[Array, "n"], n: Static[int]) -> Float[Array, "b n"]:
+        return x * n + y
+
+    x, y = jnp.ones((8, 4)), jnp.ones(4)
+    ours, by_hand = filter_jit(fn), jax.jit(fn, static_argnames="n")
+    contenders: dict[str, Call] = {OURS: lambda: ours(x, y, 2), JAX: lambda: by_hand(x, y, 2)}
+    if equinox is not None:
+        theirs = equinox.filter_jit(fn)
+        contenders[EQUINOX] = lambda: theirs(x, y, 2)
+    return contenders
+
+
+def _arrays(equinox: Any) -> dict[str, Call]:
+    def fn(tree: PyTree[Float[Array, "..."]], x: Float[Array, "b n"]) -> Float[Array, "b n"]:
+        return x + 1
+
+    x = jnp.ones((8, 4))
+    tree = [{"weight": jnp.ones((4, 4)), "bias": jnp.ones(4)} for _ in range(LEAVES // 2)]
+    ours, by_hand = filter_jit(fn), jax.jit(fn)
+    return {OURS: lambda: ours(tree, x), JAX: lambda: by_hand(tree, x)}
 
 
 def _flat(equinox: Any) -> dict[str, Call]:
@@ -106,6 +129,18 @@ CASES = (
         "compiled call of a function whose annotations say all",
         _annotated,
         {JAX: 1.05, EQUINOX: _TWICE_AS_FAST},
+    ),
+    of_calls(
+        "annotated-short",
+        "the same with two short arrays and a static value",
+        _short,
+        {JAX: 1.05, EQUINOX: 0.14},
+    ),
+    of_calls(
+        "arrays",
+        f'compiled call with `PyTree[Float[Array, "..."]]`: {LEAVES} arrays in a list of dictionaries',
+        _arrays,
+        {JAX: 1.05},
     ),
     of_calls(
         "flat", "compiled call with an array and an int, not annotated", _flat, {JAX: 1.25, EQUINOX: 0.2}

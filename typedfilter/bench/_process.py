@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from typedfilter import filter_jit
-from typedfilter.bench._models import mixed_tree
+from typedfilter.bench._models import mixed_tree, python_module
 from typedfilter.bench._rows import OURS, Case, Lab, Row
 
 __all__ = ["CASES"]
@@ -69,6 +70,32 @@ def _calls(lab: Lab) -> list[Row]:
     jitted, tree, x = filter_jit(fn), mixed_tree(16), jnp.ones(2)
     what = "each of 100,000 calls"
     return _left_over("memory-calls", what, lambda _: jitted(tree, x, 2), 100_000, target=0.0)
+
+
+_CALLS = 100_000
+
+
+def _models(lab: Lab) -> list[Row]:
+    """Models that are made, passed and dropped: 10,000 of them in 100,000 calls."""
+
+    def fn(model: Any, x: Any) -> Any:
+        return x * 2
+
+    jitted, x = filter_jit(fn), jnp.ones(2)
+    alive: dict[int, weakref.ref[Any]] = {}
+    now: list[Any] = []
+
+    def call(number: int) -> None:
+        if number % 10 == 0:
+            now[:] = [python_module(2)]
+            alive[number] = weakref.ref(now[0], lambda _: alive.pop(number, None))
+        jitted(now[0], x)
+
+    what = "each of 100,000 calls with 10,000 models made and dropped"
+    rows = _left_over("memory-models", what, call, _CALLS, target=0.0)
+    now.clear()
+    gc.collect()
+    return [*rows, Row("memory-models", "models that are alive after that", len(alive), "models", target=0.0)]
 
 
 def _wrappers(lab: Lab) -> list[Row]:
@@ -149,6 +176,7 @@ def _import_once(folder: str) -> list[float]:
 CASES = (
     Case("dispatch", "whether a call waits for its result", _dispatch),
     Case("memory-calls", "memory over 100,000 calls", _calls),
+    Case("memory-models", "memory over 100,000 calls with 10,000 models made and dropped", _models),
     Case("memory-wrappers", "memory over 10,000 wrappers made and dropped", _wrappers),
     Case("import", "import time", _import),
 )
