@@ -14,7 +14,7 @@ from typing import Any
 import jax
 
 from typedfilter._compiling.again import quick_call
-from typedfilter._compiling.entry import Programs, watch_deleted
+from typedfilter._compiling.entry import watch_deleted
 from typedfilter._compiling.guards import ByPosition
 from typedfilter._compiling.modes import STATIC_MODES, Mode, Pattern, Place
 from typedfilter._compiling.packing import Packed, unpack
@@ -132,8 +132,10 @@ class Ahead:
             if better is not None:
                 raise better from None
 
-        table = Programs(first)
-        call: Callable[..., Any] = engine.shim(table, explain, None if known is None else known.quick, stage)
+        table: dict[Any, Callable[..., Any]] = {}
+        call: Callable[..., Any] = engine.shim(
+            table, first, explain, None if known is None else known.quick, stage
+        )
         watch_deleted(call)
         return call
 

@@ -21,7 +21,7 @@ import jax
 from typedfilter._compat import DONATED_CALLS_CRASH, says_needs_devices
 from typedfilter._compiling.donation import Caution, Quietly
 from typedfilter._compiling.effects import Donated
-from typedfilter._compiling.entry import Programs, Quick, watch_deleted, write_shim
+from typedfilter._compiling.entry import Quick, watch_deleted, write_shim
 from typedfilter._compiling.guards import ByPosition, NumpyGuard
 from typedfilter._compiling.modes import (
     STATIC_MODES,
@@ -128,7 +128,7 @@ class Engine:
         )
         self.kept = Kept()
         self.caution = Caution()
-        self.table = Programs(self.first_call)
+        self.table: dict[Any, Callable[..., Any]] = {}
         self.jits: dict[tuple[Pattern, bool], Any] = {}
 
     def _packing(self) -> Callable[[Results, Any], Any]:
@@ -142,7 +142,7 @@ class Engine:
     def call(self) -> Callable[..., Any]:
         """What a call of the wrapper enters."""
         # The engine outlives its wrappers, and they hold this function: so it may hold the engine.
-        return self.shim(self.table, self.explain)
+        return self.shim(self.table, self.first_call, self.explain)
 
     @functools.cached_property
     def entered(self) -> tuple[inspect.Signature, frozenset[str]]:
@@ -157,7 +157,8 @@ class Engine:
 
     def shim(
         self,
-        table: Programs,
+        table: dict[Any, Callable[..., Any]],
+        first: Callable[..., Any],
         explain: Callable[..., Any],
         quick: Quick | None = None,
         program: Any = None,
@@ -165,7 +166,8 @@ class Engine:
         """A function of the user's own signature that calls what a table has for its arguments.
 
         Args:
-            table: the programs.
+            table: the programs,
+            first: and what is called with a key that has none yet, before the arguments.
             explain: raises a better error.
             quick: what is tried before,
             program: and enters this.
@@ -180,6 +182,7 @@ class Engine:
             quick,
             quick=program,
             table=table,
+            first=first,
             explain=explain,
             outside=outside,
             packed=PackedResult if self.opened is None else OpenResult,

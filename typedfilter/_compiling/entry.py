@@ -20,7 +20,7 @@ import jax
 
 from typedfilter._wrapping.frames import GENERATED, hidden
 
-__all__ = ["NAME", "Programs", "Quick", "watch_deleted", "write_shim"]
+__all__ = ["NAME", "Quick", "watch_deleted", "write_shim"]
 
 Kind = inspect._ParameterKind
 NAME = "_typedfilter_call"
@@ -55,11 +55,18 @@ _QUICK_PACKED = """
             if {tests}:
                 {_}out = {_}quick({moving})
                 return {_}out if {_}type({_}out) is not {_}packed else {_}unpack({_}out)"""
-_FINISH = "return {_}table[{key}]({call})"
+# A program that is not there yet is made when it is called: its errors are not those of the look-up. The
+# table is a plain dictionary, in which Python looks up fastest.
+_PROGRAM = """\
+try:
+                {_}program = {_}table[{key}]
+            except {_}KeyError:
+                {_}program = {_}partial({_}first, {key})
+            """
+_FINISH = "return {_}program({call})"
 # The program is held until its result is unpacked: the rest of that lives as long as the program does.
 _FINISH_PACKED = """\
-{_}program = {_}table[{key}]
-            {_}out = {_}program({call})
+{_}out = {_}program({call})
             return {_}out if {_}type({_}out) is not {_}packed else {_}unpack({_}out)"""
 
 
@@ -91,23 +98,6 @@ class Quick:
         names[f"{_prefix(inspect.signature(shim).parameters)}{name}"] = value
 
 
-class Programs(dict[Any, Callable[..., Any]]):
-    """What to call, by the classes of the arguments; what is not there yet is made when it is called.
-
-    So that a miss is no exception: that could not be told from one of the user's where another thread fills
-    the table at the same moment.
-    """
-
-    __slots__ = ("first",)
-
-    def __init__(self, first: Callable[..., Any]) -> None:
-        super().__init__()
-        self.first = first
-
-    def __missing__(self, key: Any) -> Callable[..., Any]:
-        return functools.partial(self.first, key)
-
-
 def write_shim(
     signature: inspect.Signature,
     by_type: frozenset[str],
@@ -127,15 +117,16 @@ def write_shim(
         omitted: what stands for a parameter that is left out, in the place of its default.
         guarded: the parameters whose arrays may be gone, once `watch_deleted` was called.
         quick: what is tried first; `names` has the program as `quick`.
-        names: `table` (`Programs`), `explain(error, args, kwargs)`, which raises a better error if there is
-            one, or returns what to do instead of raising, `outside(error)`, through which every error goes,
-            `packed`, and `unpack(result)`.
+        names: `table`, and `first(key, *args, **kwargs)`, which is called for a key that is not in it yet;
+            `explain(error, args, kwargs)`, which raises a better error if there is one, or returns what to
+            do instead of raising, `outside(error)`, through which every error goes, `packed`, and
+            `unpack(result)`.
     """
     parameters = list(signature.parameters.values())
     prefix = _prefix(signature.parameters)
     shape = tuple((p.name, p.kind, p.default is not p.empty) for p in parameters)
     namespace = {f"{prefix}{name}": value for name, value in names.items()}
-    namespace |= {f"{prefix}{own.__name__}": own for own in (type, map, len, Exception, BaseException)}
+    namespace |= {f"{prefix}{own.__name__}": own for own in _BUILTINS}
     namespace |= {f"{prefix}{name}": value for name, value in _GUARDING.items() if guarded}
     namespace |= {f"{prefix}{name}": value for name, value in (quick.names if quick else {}).items()}
     namespace["__name__"] = __name__  # by which tracebacks know whose frame it is
@@ -146,6 +137,9 @@ def write_shim(
     exec(_compiled(_source(shape, by_type, may_be_packed, prefix, guarded, first)), namespace)
     shim: Callable[..., Any] = namespace.pop(NAME)
     return shim
+
+
+_BUILTINS = (type, map, len, Exception, BaseException, KeyError, functools.partial)
 
 
 def _prefix(parameters: Iterable[str]) -> str:
@@ -207,7 +201,9 @@ def _source(
         ),
         guard=_GUARD.format(_=prefix, donated=", ".join(guarded)) if guarded else "",
         quick=quick,
-        finish=(_FINISH_PACKED if may_be_packed else _FINISH).format(_=prefix, key=key, call=call),
+        finish=(_PROGRAM + (_FINISH_PACKED if may_be_packed else _FINISH)).format(
+            _=prefix, key=key, call=call
+        ),
     )
 
 
