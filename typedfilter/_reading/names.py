@@ -128,7 +128,7 @@ class Scope:
             return self.used[name]
         if name in self._module:
             return self._module[name]
-        return getattr(builtins, name) if hasattr(builtins, name) else Unknown(name)
+        return vars(builtins).get(name) or Unknown(name)  # a falsy builtin is a keyword, and no name
 
     def evaluate(self, text: str) -> Any:
         """The object that `text` denotes, with a placeholder for each name that is not found.

@@ -174,7 +174,10 @@ def _from_namespace(path: Path) -> types.ModuleType:
 
 
 def _said(error: BaseException) -> str:
-    text = str(error).strip().splitlines()
+    try:
+        text = str(error).strip().splitlines()
+    except BaseException:  # an error of a user's class: its text is code, too
+        text = []
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
 
 
@@ -209,7 +212,7 @@ def sources_of(targets: Iterable[str], exclude: Iterable[str] = ()) -> Iterator[
 
 
 def _sources(target: str, exclude: tuple[str, ...]) -> Iterator[Source | Unreadable]:
-    name, _, only = target.partition("::")
+    name, _, only = (target, "", "") if Path(target).exists() else target.partition("::")
     only = only.replace("::", ".")
     path = Path(name)
     if path.is_dir():

@@ -53,11 +53,21 @@ def read(start: Path) -> Settings:
     return Settings()
 
 
-def _parsed(file: Path) -> Settings:
+def _table(file: Path) -> dict[str, Any]:
     try:
-        table = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get("typedfilter", {})
+        tool = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {})
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{file}: {error}") from error
+    except RecursionError as error:
+        raise SettingsError(f"{file}: its values are nested too deep to be read") from error
+    table = tool.get("typedfilter", {}) if isinstance(tool, dict) else {}
+    if not isinstance(table, dict):
+        raise SettingsError(f"{file}: [tool.typedfilter] is {table!r}, not a table of settings")
+    return table
+
+
+def _parsed(file: Path) -> Settings:
+    table = _table(file)
     known = {field.name for field in dataclasses.fields(Settings)}
     for key, value in table.items():
         if key not in known:
