@@ -1,7 +1,7 @@
-"""What calls of each kind leave behind, beside what `jax.jit` leaves: objects that live on, a call and after all.
+"""What calls of each kind leave behind, beside what those of `jax.jit` leave: objects that live on.
 
-`python tests/compiling/test_growth.py` prints the table of docs/performance.md: a hundred thousand calls of each
-kind, and fewer of those that compile.
+`python tests/compiling/test_growth.py` prints the table of docs/performance.md: a hundred thousand calls of
+each kind, and fewer of those that compile.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class Kind:
 
     Attributes:
         compiles: whether each step compiles a program.
-        shared: whether ours keeps that program with a function that lives on; JAX's goes with what was made anew.
+        shared: whether ours keeps that program with a function that lives on, and JAX's goes.
     """
 
     ours: Callable[[], Step]
@@ -182,7 +182,7 @@ KINDS = {
 
 @dataclasses.dataclass(frozen=True)
 class Left:
-    """What steps leave: objects of Python's, what the caller dropped, and that again once the function is gone."""
+    """What steps leave: objects of Python's, what the caller dropped, and that once the wrapper is gone."""
 
     objects: int
     dropped: int
