@@ -42,7 +42,7 @@ def test_an_annotation_that_is_a_string_is_evaluated_where_its_function_was_writ
     """As Python evaluates it: whoever writes code runs code."""
     executed.clear()
 
-    def f(x: note("here")) -> Any:  # type: ignore[valid-type]  # a call, as a string
+    def f(x: note("here")) -> Any:  # a call, as a string
         return x
 
     tf.filter_jit(f)
