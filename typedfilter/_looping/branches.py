@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from typedfilter._looping.mismatch import Found, differences, mismatch
+from typedfilter._looping.mismatch import Found, differences, mismatch, types_of
 from typedfilter._looping.pieces import Piece, take_traced
 from typedfilter._reading.plan import Plan
 from typedfilter._values.split import Rest
@@ -35,7 +36,7 @@ class Branches:
 
         def branch(leaves: list[Any]) -> list[Any]:
             piece = take_traced(body(*self.operands.rest.join(leaves)))
-            self.found[number] = piece
+            self.found[number] = dataclasses.replace(piece, leaves=types_of(piece.leaves))
             return piece.leaves
 
         return branch

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import jax
 from jax.tree_util import tree_flatten
 
-from typedfilter._looping.mismatch import Difference, Found, differences, mismatch
+from typedfilter._looping.mismatch import Difference, Found, differences, mismatch, types_of
 from typedfilter._looping.pieces import exact_keys_of_dicts, is_traced
 from typedfilter._reading.plan import Plan
 from typedfilter._values.split import Rest
@@ -54,7 +54,7 @@ class Carry:
         out = [leaf for at, leaf in enumerate(found) if at in self.taken] if same else []
         if not same or ((strict or _config.jax_disable_jit) and self._differ(leaves, out)):
             raise self._mismatch(self._between(leaves, new))
-        self.seen = leaves, out
+        self.seen = types_of(leaves), types_of(out)
         return out
 
     def _fits(self, at: int, old: Any, new: Any) -> bool:

@@ -20,7 +20,7 @@ from typedfilter._values.text import array_text, structure_text
 from typedfilter._values.trees import same_structure
 from typedfilter.errors import ShapeError
 
-__all__ = ["Difference", "Found", "differences", "mismatch"]
+__all__ = ["Difference", "Found", "differences", "mismatch", "types_of"]
 
 _NOTHING = object()
 
@@ -67,11 +67,18 @@ class _Traced:
 
     @classmethod
     def of(cls, leaf: Any) -> _Traced:
+        if isinstance(leaf, cls):
+            return leaf
         aval: Any = jax.typeof(leaf)
         return cls(aval.shape, aval.dtype, bool(getattr(aval, "weak_type", False)))
 
     def __str__(self) -> str:
         return array_text(self.dtype, self.shape) + (" (weakly typed)" if self.weak else "")
+
+
+def types_of(leaves: Sequence[Any]) -> list[Any]:
+    """What is remembered of leaves, in their place, for `Found.of`: tracers must not be, beyond their trace."""
+    return list(map(_Traced.of, leaves))
 
 
 @dataclasses.dataclass(frozen=True)
