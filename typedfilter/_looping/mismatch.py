@@ -77,7 +77,7 @@ class _Traced:
 
 
 def types_of(leaves: Sequence[Any]) -> list[Any]:
-    """What is remembered of leaves, in their place, for `Found.of`: tracers must not be, beyond their trace."""
+    """What is remembered of leaves, in their place, for `Found.of`: no tracer may be, beyond its trace."""
     return list(map(_Traced.of, leaves))
 
 
