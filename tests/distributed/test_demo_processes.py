@@ -25,6 +25,29 @@ def test_two_processes_train_one_model_and_show_two_mistakes(capsys):
     assert "argument `x` is a NumPy array of this process alone" in shown
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_where_one_process_is_killed_in_the_middle_the_others_are_ended(rank, capsys, monkeypatch):
+    started: list[subprocess.Popen[str]] = []
+    start = processes._start
+
+    def recorded(*arguments) -> subprocess.Popen[str]:
+        started.append(start(*arguments))
+        return started[-1]
+
+    def killed(workers, until):
+        time.sleep(4)  # wherever they are: they never end by themselves
+        started[rank].kill()
+        return watched(workers, until)
+
+    watched = processes._watched
+    monkeypatch.setattr(processes, "_start", recorded)
+    monkeypatch.setattr(processes, "_watched", killed)
+    assert processes.run(2, 1_000_000, limit=90) == 1
+    assert all(worker.poll() is not None for worker in started)
+    said = f"typedfilter demo: process {rank} was killed by SIGKILL; the others were ended"
+    assert capsys.readouterr().err.startswith(said)
+
+
 def sleeper(code: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", code]
     return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -23,6 +23,7 @@ from typedfilter import (
     ShapeError,
     explain,
     filter_checkpoint,
+    filter_eval_shape,
     filter_grad,
     filter_jit,
     filter_shard,
@@ -333,3 +334,38 @@ def test_filter_shard_is_allowed_where_nothing_may_be_sent_from_the_host():
     x = jax.device_put(X, ROWS)
     with jax.transfer_guard("disallow"):
         assert filter_shard({"x": x}, ROWS)["x"].sharding == ROWS
+
+
+# What is known before a call ----------------------------------------------------------------------------------
+
+
+@pytree_dataclass
+class Sharded:
+    weight: Annotated[Float[Array, "b n"], P("data")]
+    bias: Float[Array, "n"]
+    activation: Any = jnp.tanh
+
+
+def create():
+    return Sharded(jnp.ones((8, 4)), jnp.zeros(4))
+
+
+def annotated() -> Rows:
+    return jnp.ones((8, 4))
+
+
+@pytest.mark.parametrize("mesh", [AUTO, EXPLICIT], ids=["auto", "explicit"])
+def test_shapes_have_the_shardings_that_the_arrays_will_have(mesh):
+    with set_mesh(mesh):
+        for f in (filter_jit(create), filter_jit(annotated), filter_jit(lambda: jnp.ones((8, 4)), out_shardings=P("data"))):
+            arrays = f()
+            for shapes in (f.eval_shape(), filter_eval_shape(f), f.lower().out_info, f.trace().out_info):
+                told = jax.tree.leaves(shapes)
+                for struct, array in zip(told, jax.tree.leaves(arrays), strict=True):
+                    if not isinstance(array, jax.Array):
+                        assert struct is array
+                    elif struct.sharding is not None:
+                        assert struct.sharding.is_equivalent_to(array.sharding, array.ndim)
+                assert told[0].sharding.mesh == mesh
+                assert told[0].sharding.spec[0] == "data"
+    assert filter_eval_shape(create).weight.sharding is None  # nobody places what is not compiled

@@ -19,6 +19,7 @@ from typedfilter._compiling.effects import Donated
 from typedfilter._compiling.engine import Engine, JitOptions
 from typedfilter._compiling.packing import Packed
 from typedfilter._compiling.results import OpenResult, PackedResult, unpack_result
+from typedfilter._placing.abstract import with_shardings
 from typedfilter._reading.plan import Plan, plan_of, refuse_lost_markers
 from typedfilter._values.memory import Attached
 from typedfilter._wrapping.frames import ends_at_caller
@@ -201,7 +202,8 @@ class Stages:
     def eval_shape(self, /, *args: Any, **kwargs: Any) -> Any:
         ahead = self._prepare(args, kwargs)
         with ahead.explained():
-            return unpack_result(ahead.jit.eval_shape(*ahead.args, **ahead.kwargs))
+            result = unpack_result(ahead.jit.eval_shape(*ahead.args, **ahead.kwargs))
+            return with_shardings(ahead.engine.placement, result)
 
 
 def _prepared(wrapper: Wrapper, obj: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Ahead:
@@ -223,7 +225,7 @@ class _Stage:
         self._stage = stage
 
     def __getattr__(self, name: str) -> Any:
-        return _shown(name, getattr(self._stage, name), self._ahead.classes)
+        return _attribute(name, self)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__.lower()} {self._ahead.engine.plan.function}>"
@@ -275,7 +277,8 @@ def _of_jax(base: type) -> Callable[[type[S]], type[S]]:
 
 
 def _attribute(name: str, stage: Any) -> Any:
-    return _shown(name, getattr(stage._stage, name), stage._ahead.classes)
+    shown = _shown(name, getattr(stage._stage, name), stage._ahead.classes)
+    return with_shardings(stage._ahead.engine.placement, shown) if name == "out_info" else shown
 
 
 @_of_jax(jax.stages.Traced)

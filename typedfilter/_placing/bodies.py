@@ -33,6 +33,7 @@ __all__ = [
     "placed_by_jit",
     "placement_is_off",
     "placing",
+    "targets_of_result",
 ]
 
 _config: Any = jax.config  # whose flags no type checker sees
@@ -159,6 +160,13 @@ def _targets(
             **prefix_texts(said.places, value),
             fix="give one for all of it, or a pytree like its upper levels; None leaves a subtree alone",
         ) from None
+
+
+def targets_of_result(placement: Placement, out: Any) -> list[Any]:
+    """The place of each leaf of a result that was placed already; none where nothing is said."""
+    plan = placement.plan
+    found = _targets(plan, "return", out, placement.of_result(), lambda path, problem: ShapeError(**problem))
+    return found or [None] * len(jax.tree_util.tree_leaves(out))
 
 
 def _left_over(value: Any, targets: Sequence[Any], refuse: Callable[[str, Problem], ShapeError]) -> list[Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -76,9 +77,12 @@ def _refuse_failed(workers: Sequence[subprocess.Popen[str]]) -> None:
         if worker.poll():
             said = _read(worker.stderr).strip().splitlines()
             why = f": {said[-1]}" if said else ""
-            raise _EndedError(
-                f"process {rank} ended with code {worker.returncode}; the others were ended{why}"
-            )
+            raise _EndedError(f"process {rank} {_how(worker.returncode)}; the others were ended{why}")
+
+
+def _how(code: int) -> str:
+    """How a process ended, by its exit status."""
+    return f"ended with code {code}" if code > 0 else f"was killed by {signal.Signals(-code).name}"
 
 
 def _end(worker: subprocess.Popen[str]) -> None:

@@ -13,7 +13,9 @@ import jax
 from jax import Array, ShapeDtypeStruct
 
 from typedfilter._compiling.effects import TracesStructs
+from typedfilter._compiling.stages import JitWrapper, engine_of
 from typedfilter._declarations import AxisEnv, Check, JaxprMaker, MakeJaxprDecorator, Opaque, P, R
+from typedfilter._placing.abstract import with_shardings
 from typedfilter._reading.hidden import refuse_hidden
 from typedfilter._reading.plan import Plan, plan_of
 from typedfilter._shapes.check import checked
@@ -119,4 +121,5 @@ def filter_eval_shape(fun: Callable[..., Any], /, *args: Any, **kwargs: Any) -> 
     taken = take_arrays(plan, args, kwargs, stands_for_array)
     lifted = Lifted(checked(fun, plan, eager=True), taken)
     structs = jax.eval_shape(located(lifted, place_of(fun), plan.function), list(map(_for_jax, taken.arrays)))
-    return lifted.out.join(structs)
+    result = lifted.out.join(structs)
+    return with_shardings(engine_of(fun)[0].placement, result) if isinstance(fun, JitWrapper) else result

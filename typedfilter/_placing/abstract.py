@@ -1,0 +1,47 @@
+"""Results that are shapes only: where their arrays would be, if the program ran.
+
+JAX knows what it was told as `out_shardings`; what fields and rules say happens in the body, and leaves no
+trace in shapes but on Explicit axes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec, Sharding
+
+from typedfilter._compat import concrete_mesh
+from typedfilter._placing.bodies import targets_of_result
+from typedfilter._placing.shardings import Placement
+
+__all__ = ["with_shardings"]
+
+
+def with_shardings(placement: Placement, result: Any) -> Any:
+    """A result of structs, each with the sharding that its array will have; as it is where none is said."""
+    targets = targets_of_result(placement, result)
+    if not any(target is not None for target in targets):
+        return result
+    leaves, treedef = jax.tree_util.tree_flatten(result)
+    mesh = concrete_mesh()
+    return treedef.unflatten(
+        [_sharded(leaf, target, mesh) for leaf, target in zip(leaves, targets, strict=True)]
+    )
+
+
+def _has_devices(sharding: Any) -> bool:
+    """Whether a sharding says on which devices; that of a type on Explicit axes does not."""
+    return sharding is not None and not isinstance(getattr(sharding, "mesh", None), AbstractMesh)
+
+
+def _sharded(leaf: Any, target: Any, mesh: Any) -> Any:
+    if not isinstance(leaf, jax.ShapeDtypeStruct) or _has_devices(leaf.sharding):
+        return leaf
+    if target is None:  # as its type says
+        target = getattr(leaf.sharding, "spec", None)
+    if isinstance(target, PartitionSpec):
+        target = None if mesh is None else NamedSharding(mesh, target)
+    if not isinstance(target, Sharding):
+        return leaf
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=target, weak_type=leaf.weak_type)
