@@ -336,7 +336,7 @@ def test_filter_shard_is_allowed_where_nothing_may_be_sent_from_the_host():
         assert filter_shard({"x": x}, ROWS)["x"].sharding == ROWS
 
 
-# What is known before a call ----------------------------------------------------------------------------------
+# What is known before a call --------------------------------------------------------------------------------
 
 
 @pytree_dataclass
@@ -357,7 +357,8 @@ def annotated() -> Rows:
 @pytest.mark.parametrize("mesh", [AUTO, EXPLICIT], ids=["auto", "explicit"])
 def test_shapes_have_the_shardings_that_the_arrays_will_have(mesh):
     with set_mesh(mesh):
-        for f in (filter_jit(create), filter_jit(annotated), filter_jit(lambda: jnp.ones((8, 4)), out_shardings=P("data"))):
+        by_option = filter_jit(lambda: jnp.ones((8, 4)), out_shardings=P("data"))
+        for f in (filter_jit(create), filter_jit(annotated), by_option):
             arrays = f()
             for shapes in (f.eval_shape(), filter_eval_shape(f), f.lower().out_info, f.trace().out_info):
                 told = jax.tree.leaves(shapes)
@@ -369,3 +370,16 @@ def test_shapes_have_the_shardings_that_the_arrays_will_have(mesh):
                 assert told[0].sharding.mesh == mesh
                 assert told[0].sharding.spec[0] == "data"
     assert filter_eval_shape(create).weight.sharding is None  # nobody places what is not compiled
+
+
+def test_explain_says_which_fields_are_placed_and_which_are_moved_at_each_call():
+    columns = jax.device_put(X, NamedSharding(AUTO, P(None, "model")))
+    with set_mesh(AUTO):
+        f = filter_jit(lambda m: m)
+        there = str(explain(f, f(Sharded(X, jnp.zeros(4)))))
+        moved = str(explain(f, Sharded(columns, jnp.zeros(4))))
+    lines = [line for text in (there, moved) for line in text.splitlines() if "m.weight" in line]
+    assert [line.split("  ")[-1] for line in lines] == [
+        "traced, placed",
+        "traced, placed, moved at each call",
+    ]

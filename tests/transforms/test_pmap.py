@@ -429,3 +429,22 @@ def test_an_error_of_the_body_passes_unchanged():
 
 def test_its_repr_names_the_options():
     assert repr(filter_pmap(jnp.sin, axis_name="i")) == "filter_pmap(sin, axis_name='i')"
+
+
+def test_an_array_on_explicit_axes_is_refused_by_name():
+    mesh = jax.make_mesh((8,), ("x",), axis_types=(jax.sharding.AxisType.Explicit,))
+    rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("x"))
+    split = jax.device_put(jnp.arange(16.0).reshape(8, 2), rows)
+
+    def double(tree):
+        return tree["x"] * 2
+
+    with pytest.raises(ShapeError) as raised:
+        filter_pmap(double)({"x": split})
+    assert str(raised.value) == (
+        "double(): argument `tree['x']` is split over a mesh with Explicit axes, "
+        "and filter_pmap has axes of its own\n"
+        "  expected: an array on one device, or on a mesh with Auto axes\n"
+        "  found: an array on a mesh of x\n"
+        "  fix: use filter_shard_map, or filter_shard it to one device before"
+    )

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from inspect import Parameter
 from typing import Any
 
+import jax
+
 from typedfilter._compiling.modes import Mode, array_types, is_left_out, mode_of
 from typedfilter._compiling.packing import taken_leaves
+from typedfilter._placing.abstract import is_elsewhere
 from typedfilter._placing.places import places_text
 from typedfilter._placing.shardings import in_shardings
-from typedfilter._reading.fields import says_arrays_only
+from typedfilter._reading.fields import leaf_marks, says_arrays_only
 from typedfilter._reading.plan import POSITIONAL, Param, Plan
 from typedfilter._reading.roles import Role
 from typedfilter._values.leaves import stands_for_array, struct_of
@@ -134,7 +137,10 @@ class Traces(Effects):
     def given(self, call: Given) -> tuple[list[list[Effect]], Given]:
         masks = self.masks(call)
         donated = [self.donated(self.donated.bound + p if isinstance(p, int) else p) for p in call.places]
-        effects = [self.leaves(mask, donate) for mask, donate in zip(masks, donated, strict=True)]
+        effects = [
+            self.placed(value, self.leaves(mask, donate))
+            for value, mask, donate in zip(call.values, masks, donated, strict=True)
+        ]
         traced = [yes for mask in masks for yes in mask]
         return effects, call.map(lambda i, leaf: struct_of(leaf) if traced[i] else leaf)
 
@@ -150,6 +156,18 @@ class Traces(Effects):
         """For each argument, which of its leaves are traced."""
         given = zip(call.params(self.plan), call.values, strict=True)
         return [_traced(param, value) for param, value in given]
+
+    def placed(self, value: Any, effects: list[Effect]) -> list[Effect]:
+        """These effects on the leaves of an argument, with what the fields that hold them say of places."""
+        leaves, marks = jax.tree_util.tree_leaves(value), leaf_marks(value)
+        if len(leaves) != len(effects) or not any(mark.place is not None for mark in marks):
+            return effects
+        return [
+            effect
+            if mark.place is None
+            else dataclasses.replace(effect, placed=True, moved=is_elsewhere(leaf, mark.place))
+            for leaf, mark, effect in zip(leaves, marks, effects, strict=True)
+        ]
 
     def leaves(self, traced: Sequence[bool], donated: bool) -> list[Effect]:
         array, other = self.effect(Act.TRACED, donated=donated), self.effect(Act.STATIC)

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.core
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from typedfilter._compat import SET_MESH
 from typedfilter._declarations import PmapDonation
@@ -21,7 +21,7 @@ from typedfilter._reading.plan import Plan
 from typedfilter._reading.text import show
 from typedfilter._values.text import among
 from typedfilter._wrapping.blame import donation_error
-from typedfilter.errors import AnnotationError, VmapAxisError
+from typedfilter.errors import AnnotationError, ShapeError, VmapAxisError
 
 __all__ = ["axis_spec", "check_options", "first_devices", "moved_to", "refuse_deleted", "refuse_mesh"]
 
@@ -120,6 +120,26 @@ def moved_to(call: Mapped, mesh: Mesh) -> tuple[list[Any], dict[str, Any]]:
         lambda leaf: move(leaf, PartitionSpec()), (args, kwargs)
     )
     return moved
+
+
+def refuse_explicit(plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Refuse arrays whose types say how they are split: `jax.shard_map` over other axes takes none.
+
+    Raises:
+        ShapeError: there is one.
+    """
+    for name, _, value in plan.arguments(args, kwargs):
+        for path, leaf in jax.tree_util.tree_leaves_with_path(value):
+            mesh = getattr(getattr(leaf, "sharding", None), "mesh", None)
+            if mesh is not None and AxisType.Explicit in mesh.axis_types:
+                raise ShapeError(
+                    "is split over a mesh with Explicit axes, and filter_pmap has axes of its own",
+                    function=plan.function,
+                    parameter=name + jax.tree_util.keystr(path),
+                    expected="an array on one device, or on a mesh with Auto axes",
+                    actual=f"an array on a mesh of {', '.join(map(str, mesh.axis_names))}",
+                    fix="use filter_shard_map, or filter_shard it to one device before",
+                )
 
 
 def check_options(plan: Plan, options: Any) -> None:

@@ -15,7 +15,7 @@ from typedfilter._compat import concrete_mesh
 from typedfilter._placing.bodies import targets_of_result
 from typedfilter._placing.shardings import Placement
 
-__all__ = ["with_shardings"]
+__all__ = ["is_elsewhere", "with_shardings"]
 
 
 def with_shardings(placement: Placement, result: Any) -> Any:
@@ -28,6 +28,15 @@ def with_shardings(placement: Placement, result: Any) -> Any:
     return treedef.unflatten(
         [_sharded(leaf, target, mesh) for leaf, target in zip(leaves, targets, strict=True)]
     )
+
+
+def is_elsewhere(leaf: Any, place: Any) -> bool:
+    """Whether an array is committed to another place, so that a program has to move it."""
+    mesh = concrete_mesh() if isinstance(place, PartitionSpec) else None
+    place = NamedSharding(mesh, place) if mesh is not None else place
+    if not isinstance(place, Sharding) or not hasattr(leaf, "committed"):
+        return False
+    return bool(leaf.committed) and not leaf.sharding.is_equivalent_to(place, leaf.ndim)
 
 
 def _has_devices(sharding: Any) -> bool:

@@ -61,6 +61,7 @@ class Effect:
         act: what it does.
         axis: along which axis it maps.
         placed: whether it puts arrays where an option or an annotation says.
+        moved: whether an array is elsewhere, and is moved at each call.
         donated: whether it gives the buffers of arrays to the computation.
         first_kept: whether the first of several arguments (`*args`) is not donated.
         made_of: what a result consists of that the transform makes.
@@ -72,6 +73,7 @@ class Effect:
     reasons: tuple[Reason, ...] = ()
     axis: int | None = None
     placed: bool = False
+    moved: bool = False
     donated: bool = False
     first_kept: bool = False
     made_of: str = ""
@@ -81,7 +83,9 @@ class Effect:
         """The effect in a few words, without its causes."""
         text = {Act.MAPPED: f"axis {self.axis}", Act.MADE: self.made_of}.get(self.act, self.act.value)
         donated = ", donated except the first" if self.first_kept else ", donated"
-        return text + (", placed" if self.placed else "") + (donated if self.donated else "")
+        placed = ", placed" if self.placed else ""
+        moved = ", moved at each call" if self.moved else ""
+        return text + placed + moved + (donated if self.donated else "")
 
     @property
     def why(self) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 from typing_extensions import Unpack
 
-from typedfilter._compat import says_incompatible_devices
+from typedfilter._compat import says_incompatible_devices, says_needs_mesh
 from typedfilter._compiling.effects import Donated, Traces
 from typedfilter._compiling.engine import JitOptions
 from typedfilter._compiling.stages import Compiling
@@ -35,6 +35,7 @@ from typedfilter._mapping.devices import (
     first_devices,
     moved_to,
     refuse_deleted,
+    refuse_explicit,
     refuse_mesh,
 )
 from typedfilter._mapping.effects import Maps
@@ -97,7 +98,9 @@ class Pmap(Compiling):
                 refuse_deleted(plan, args, kwargs)
             try:
                 return run(*args, **kwargs)
-            except ValueError as error:
+            except (KeyError, ValueError) as error:
+                if isinstance(error, KeyError) or says_needs_mesh(error):
+                    refuse_explicit(plan, args, kwargs)
                 if not says_incompatible_devices(error):
                     raise
             mapped = map_arguments(plan, self.in_axes, args, kwargs, self.axis_size)
