@@ -25,9 +25,8 @@ def with_shardings(placement: Placement, result: Any) -> Any:
         return result
     leaves, treedef = jax.tree_util.tree_flatten(result)
     mesh = concrete_mesh()
-    return treedef.unflatten(
-        [_sharded(leaf, target, mesh) for leaf, target in zip(leaves, targets, strict=True)]
-    )
+    sharded = [_sharded(leaf, target, mesh) for leaf, target in zip(leaves, targets, strict=True)]
+    return jax.tree_util.tree_unflatten(treedef, sharded)
 
 
 def is_elsewhere(leaf: Any, place: Any) -> bool:
