@@ -233,7 +233,13 @@ def _match_each(
 
 
 def _expected_size(dim: Dim, axis: int, bindings: Bindings) -> Size:
-    text = interpolate(dim.text, bindings.arguments)
+    try:
+        text = interpolate(dim.text, bindings.arguments)
+    except Exception as error:  # whatever the braces raise: of `{shape[0]}` perhaps that `shape` is None
+        none = [name for name, value in bindings.arguments.items() if value is None and name in dim.text]
+        given = ", ".join(f"{name} is None" for name in none)
+        where = f" where {given}" if given else ""
+        raise DisagreementError(f"axis {axis}: `{dim.text}` can't be evaluated{where}: {error}") from error
     try:
         return evaluate(text, bindings.sizes)
     except NameError as error:

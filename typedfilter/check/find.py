@@ -101,6 +101,8 @@ class Source:
     def _is_own(self, name: str, module: types.ModuleType) -> bool:
         """Whether only files of the same folder, or of the same package, can mean a module by this name."""
         file = getattr(module, "__file__", None)
+        if file is None:  # a folder without an `__init__.py`, of which its parent knows where it is
+            file = next(iter(getattr(module, "__path__", ())), None)
         if self.path is None or file is None:
             return False
         root = _package_root(self.path)

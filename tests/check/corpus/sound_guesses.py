@@ -164,3 +164,45 @@ def mapped_keys(key: Key[Array, ""], x: Float[Array, "n m"]) -> Float[Array, "n 
 # proved
 def one_key_a_branch(key: Key[Array, ""], x: Float[Array, "n"], train: bool) -> Float[Array, "n"]:
     return jax.random.normal(key, x.shape) if train else jax.random.uniform(key, x.shape)
+
+
+class Declared(eqx.Module):
+    w: eqx.AbstractVar[Float[Array, "n"]]
+
+    # checked: with self a Weighted
+    def __call__(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
+        return x * self.w
+
+
+class Weighted(Declared):
+    w: Float[Array, "n"]
+
+
+class Series:
+    def __init__(self, length: int) -> None:
+        self.event_shape = (length,)
+
+    @property
+    def length(self) -> int:
+        return self.event_shape[0]
+
+    # checked: with self.length=3
+    def mean(self, x: Float[Array, "n"]) -> Float[Array, "3"]:
+        return jnp.ones(self.length) * x.mean()
+
+
+class Unhashable:
+    __hash__ = None
+
+    def __call__(self) -> None: ...
+
+
+class Styled:
+    support = Unhashable()
+
+    def __init__(self, style: str) -> None:
+        self.style = style
+
+    # checked: with self.style='text'
+    def apply(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
+        return x

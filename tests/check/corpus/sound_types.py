@@ -4,6 +4,7 @@ import enum
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Optional, Protocol, TypedDict, TypeVar, Union
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import (
@@ -306,3 +307,15 @@ def nothing(x: Float[Array, "n"]) -> None:
 # proved
 def no_return_annotation(x: Float[Array, "n"], y: Float[Array, "n"]):
     return x + y
+
+
+Part = TypeVar("Part", bound="Moved")
+
+
+# proved: for all sizes
+def moved(part: Part, x: Float[Array, "n"]) -> Float[Array, "n"]:
+    return part.shift + x
+
+
+class Moved(eqx.Module):
+    shift: Float[Array, "n"]

@@ -189,3 +189,13 @@ def gram_of_the_wrong_side(x: Float[Array, "n d"]) -> Float[Array, "d d"]:
 # failed: found: f32[n,1]
 def kept_the_axis(x: Float[Array, "n m"]) -> Float[Array, "n"]:
     return x.sum(axis=1, keepdims=True)
+
+
+# failed: `2N` in the annotation of `x` is no dimension: write `2*N`
+def joined_halves(x: Float[Array, "2N"]) -> Float[Array, "2N"]:
+    return x
+
+
+# failed: `{shape[0]}` can't be evaluated where shape is None: 'NoneType' object is not subscriptable
+def resized(x: Float[Array, "n"], shape: tuple[int] | None = None) -> Float[Array, "{shape[0]}"]:
+    return x if shape is None else jnp.zeros(shape)

@@ -268,7 +268,7 @@ def _of_class(cls: type, hint: Any, place: Place) -> Node:
     if shown is not None:
         return examples.node(shown, place)
     fields = _types.fields_of(hint)
-    if inspect.isabstract(cls):
+    if classes.lacks_parts(cls):
         if not fields:
             raise place.missing(f"is of type {cls.__name__} and has no default", "...")
         raise UnbuildableError(

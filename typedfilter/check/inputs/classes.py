@@ -31,6 +31,12 @@ def is_abstract(target: Any) -> bool:
     return bool(getattr(target, "__isabstractmethod__", False))
 
 
+def lacks_parts(cls: type) -> bool:
+    """Whether a class can have no instances: methods, or attributes of Equinox's, are only declared."""
+    declared = (getattr(cls, name, ()) for name in ("__abstractvars__", "__abstractclassvars__"))
+    return inspect.isabstract(cls) or any(declared)
+
+
 def is_stateless(cls: type) -> bool:
     """Whether calling the class without arguments says all of its instances."""
     own = {name: inspect.getattr_static(cls, name) for name in ("__init__", "__new__")}

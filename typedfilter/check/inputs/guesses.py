@@ -126,7 +126,7 @@ def _is_bare_callable(hint: Any) -> bool:
 def _subclass(hint: Any, place: Place, build: Callable[[Any, Place], Node]) -> Node | None:
     """An instance of a class of the same package that is not abstract."""
     cls = typing.get_origin(hint) or hint
-    if not isinstance(cls, type) or not (inspect.isabstract(cls) or _is_declared_only(cls)):
+    if not isinstance(cls, type) or not (classes.lacks_parts(cls) or _is_declared_only(cls)):
         return None
     assert place.guess is not None
     found = list(concrete(cls))
@@ -149,6 +149,6 @@ def concrete(cls: type) -> Sequence[type]:
         one = waiting.pop(0)
         waiting += one.__subclasses__()
         same = one.__module__.partition(".")[0] == package and "<locals>" not in one.__qualname__
-        if same and not inspect.isabstract(one) and one not in found:
+        if same and not classes.lacks_parts(one) and one not in found:
             found.append(one)
     return found

@@ -75,7 +75,9 @@ def layout_of(signature: Signature, case: Case) -> Layout:
         return _sizes.symbolic(_sizes.Names((name,)))[name]
 
     rest = signature.letter is not None and signature.letter.rest
-    arguments = make_arguments(signature, Maker(case, _Unsized, lambda stub: None, size=size))
+    numbers = signature.numbers
+    first = Maker(case, _Unsized, lambda stub: None, size=size, numbers=numbers)
+    arguments = make_arguments(signature, first)
     leaves: list[Leaf] = []
     results: list[Leaf] = []
     stubs: list[StubNode] = []
@@ -88,7 +90,7 @@ def layout_of(signature: Signature, case: Case) -> Layout:
         stubs.append(node)
         node.result.make(Maker(case, results.append, lambda inner: None, arguments=arguments))
 
-    maker = Maker(case, place, stub, arguments=arguments, used=used, size=size, rest=rest)
+    maker = Maker(case, place, stub, arguments=arguments, used=used, size=size, rest=rest, numbers=numbers)
     try:
         make_arguments(signature, maker)
     except Exception as error:  # whatever the braces of a dimension string raise
@@ -120,6 +122,7 @@ def _names(
     axes = [axis for leaf in leaves for axis in leaf.axes]
     computed = [axis for axis in axes if isinstance(axis, str) and not axis.isidentifier()]
     computed += [*_promised(signature.returns, arguments, free), *(other for _, other in equal)]
+    computed += [f"{n}-{least - 1}" for n, least in (letter.least if letter else ()) if n in free]
     known = tuple((n, s) for n, s in fixed.items() if n in free)
     return _sizes.Names(free, tuple(dict.fromkeys(computed)), known, equal)
 

@@ -20,7 +20,8 @@ def strings_for(name: str, functions: Iterable[Any]) -> tuple[str, ...]:
 
 
 def _in_function(function: Any, name: str) -> Iterator[str]:
-    tree = _tree(inspect.unwrap(function))
+    written = inspect.unwrap(function)
+    tree = _tree(written) if inspect.isfunction(written) else None
     for node in ast.walk(tree) if tree is not None else ():
         if isinstance(node, ast.Compare):
             sides = [node.left, *node.comparators]

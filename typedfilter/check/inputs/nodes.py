@@ -63,6 +63,9 @@ class Point:
     soft: str = ""
 
 
+NUMBERS = (0.5, 0.75, 0.875, 0.9375)
+
+
 @dataclasses.dataclass
 class Maker:
     """How nodes become values.
@@ -78,6 +81,7 @@ class Maker:
         floats: the number of each float that was made, by its label.
         made: the ints that were made up.
         whole: the same of each int that was made up.
+        numbers: what floats are tried as, each another one.
         rest: whether `...` means the same axes wherever it is written.
         size: the size that a name of a dimension stands for.
         notes: what the verdict depends on besides sizes: `k=3`.
@@ -95,6 +99,7 @@ class Maker:
     made: list[int] = dataclasses.field(default_factory=list[int])
     notes: list[str] = dataclasses.field(default_factory=list[str])
     size: Callable[[str], Any] = lambda name: 3
+    numbers: Sequence[float] = NUMBERS
     rest: bool = False
 
     def choose(self, point: Point) -> int:
@@ -265,6 +270,8 @@ class RecordNode:
                 f"no {self.cls.__name__} can be made of fields", "add an example"
             ) from error
         for name, value in made.items():
+            if isinstance(inspect.getattr_static(self.cls, name, None), property):
+                continue  # the class computes it
             object.__setattr__(instance, name, value)
             if is_unmade(value):
                 hook(instance, name)

@@ -20,6 +20,7 @@ from typedfilter._reading.received import NOTHING, Returned, returned_by
 from typedfilter._reading.roles import Role
 from typedfilter.check.inputs import build, classes, guesses
 from typedfilter.check.inputs.nodes import (
+    NUMBERS,
     ArrayNode,
     GivenNode,
     Node,
@@ -58,7 +59,11 @@ class Letter:
         text: the same in words: `where n_minus_1 = n-1`.
         fix: what to write.
         options: the chosen option of points, by key.
+        without: options of points that are not meant, by key.
         together: keys of points that are chosen alike.
+        absent: options that do not count in that: the None of an optional, by key.
+        least: the smallest size that a name is meant for.
+        numbers: what floats are tried as.
         equal: names that are another name, or an expression.
         rest: whether `...` means the same axes wherever it is written.
         own_results: whether the names in the fields of returned instances are their own.
@@ -67,15 +72,43 @@ class Letter:
     text: str
     fix: str
     options: tuple[tuple[str, int], ...] = ()
+    without: tuple[tuple[str, int], ...] = ()
     together: tuple[str, ...] = ()
+    absent: tuple[tuple[str, int], ...] = ()
+    least: tuple[tuple[str, int], ...] = ()
+    numbers: tuple[float, ...] = ()
     equal: tuple[tuple[str, str], ...] = ()
     rest: bool = False
     own_results: bool = False
 
+    def and_(self, other: Letter) -> Letter:
+        """What both take to hold."""
+        if self is AS_WRITTEN:
+            return other
+        both = {
+            field.name: getattr(self, field.name) + getattr(other, field.name)
+            for field in dataclasses.fields(self)
+            if field.type.startswith("tuple") and field.name not in ("together", "numbers")
+        }
+        return dataclasses.replace(
+            other,
+            text=", and ".join(filter(None, (self.text, other.text))),
+            fix="; ".join(dict.fromkeys(filter(None, (self.fix, other.fix)))),
+            together=other.together or self.together,
+            numbers=other.numbers or self.numbers,
+            rest=self.rest or other.rest,
+            own_results=self.own_results or other.own_results,
+            **both,
+        )
+
     def allows(self, case: Case) -> bool:
         """Whether a case is one of those that are meant."""
-        alike = {case.get(key, 0) for key in self.together}
-        return len(alike) <= 1 and all(case.get(key, 0) == option for key, option in self.options)
+        alike = {case.get(key, 0) for key in self.together if (key, case.get(key, 0)) not in self.absent}
+        meant = all(case.get(key, 0) == option for key, option in self.options)
+        return len(alike) <= 1 and meant and not any(case.get(key, 0) == out for key, out in self.without)
+
+
+AS_WRITTEN = Letter("", "")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +123,11 @@ class Signature:
     guess: Guess | None = None  # what is made up
     computes: Returned = NOTHING  # what an array in the result may stand for
     letter: Letter | None = None  # what is taken to hold beyond the annotations
+
+    @property
+    def numbers(self) -> tuple[float, ...]:
+        """What floats are tried as."""
+        return (self.letter.numbers if self.letter else ()) or NUMBERS
 
     @property
     def classes_apart(self) -> frozenset[type]:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import enum
 import functools
+import sys
 import typing
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, ForwardRef, TypeVar
 
 import jax
 import numpy as np
@@ -52,7 +53,7 @@ def alternatives(hint: Any) -> tuple[Any, ...]:
     """
     hint = plain(hint)
     if isinstance(hint, TypeVar):
-        choices = hint.__constraints__ or ((hint.__bound__,) if hint.__bound__ is not None else ())
+        choices = [_resolved(limit, hint) for limit in limits_of(hint)]
         return tuple(member for choice in choices for member in alternatives(choice)) or (hint,)
     if typing.get_origin(hint) not in UNIONS:
         return (hint,)
@@ -66,6 +67,22 @@ def alternatives(hint: Any) -> tuple[Any, ...]:
         spelled_again = [m for m in members if m in numbers and len(arrays) > 1]
         members = [m for m in members if m in traceable or (m not in arrays and m not in spelled_again)]
     return tuple(dict.fromkeys(members))
+
+
+def limits_of(variable: TypeVar) -> tuple[Any, ...]:
+    """The constraints of a type variable, or its bound."""
+    return variable.__constraints__ or ((variable.__bound__,) if variable.__bound__ is not None else ())
+
+
+def _resolved(limit: Any, variable: TypeVar) -> Any:
+    """A limit that is written in quotes, by the names of the module that made the variable."""
+    if not isinstance(limit, ForwardRef):
+        return limit
+    names = vars(sys.modules.get(variable.__module__, typing))
+    try:
+        return eval(limit.__forward_arg__, dict(names))
+    except Exception:  # a name that exists for type checkers only
+        return Any
 
 
 def takes_tracers(hint: Any) -> bool:

@@ -68,9 +68,6 @@ class ExampleNode:
         return self.function(**sizes) if maker.construct else None
 
 
-_FLOATS = (0.5, 0.75, 0.875, 0.9375)
-
-
 @dataclasses.dataclass(frozen=True)
 class FloatNode:
     """A number. It can decide a shape (`int((high - low) * 10)`): each is larger than the last."""
@@ -83,7 +80,7 @@ class FloatNode:
 
     def make(self, maker: Maker) -> Any:
         number = maker.floats.setdefault(self.label, len(maker.floats))
-        value = self.kind(_FLOATS[number] if number < len(_FLOATS) else number)
+        value = self.kind(maker.numbers[number] if number < len(maker.numbers) else number)
         maker.notes.append(f"{self.label}={value}")
         return value
 

@@ -14,8 +14,9 @@ from typedfilter._compat import ABSTRACT_MESHES
 from typedfilter._reading.plan import Plan
 from typedfilter.check.inputs import classes, layout, types
 from typedfilter.check.inputs.place import Guess
-from typedfilter.check.inputs.signature import Signature, colliding, signature_of
+from typedfilter.check.inputs.signature import AS_WRITTEN, Letter, Signature, colliding, signature_of
 from typedfilter.check.inputs.unmade import UnbuildableError
+from typedfilter.check.report.results import Frame
 from typedfilter.check.trials import trial
 from typedfilter.check.trials.keys import concern, reuse
 from typedfilter.check.trials.letters import letters_of, multiples
@@ -26,7 +27,9 @@ from typedfilter.check.trials.watched import wrong_local
 
 _GOOD = ("proved", "checked")
 _ROUNDS = 6
-_MOST_LETTERS = 8
+_MOST_LETTERS = 20
+_DEEPEST = 3  # readings that are needed together
+_SAME = 3  # times that a guess fails in the same way
 _MOST_KEYED = 4  # cases that are asked for keys
 
 
@@ -158,10 +161,9 @@ def _came_further(second: Verdict, first: Verdict) -> bool:
 
 
 def _as_meant(signatures: list[Signature], verdict: Verdict) -> Verdict | None:
-    """A good verdict under a reading that is not the letter's; None where there is none."""
-    if verdict.decisive is None:
-        return None
-    for number, letter in enumerate(letters_of(verdict.decisive)):
+    """A good verdict under a reading that is not the letter's, or under several; None where there is none."""
+    waiting: list[tuple[Letter, Verdict, int]] = [(AS_WRITTEN, verdict, 0)]
+    for number, (letter, before, depth) in enumerate(_readings(waiting)):
         if number >= _MOST_LETTERS:
             break
         try:
@@ -171,7 +173,21 @@ def _as_meant(signatures: list[Signature], verdict: Verdict) -> Verdict | None:
         if meant.status in _GOOD:
             fix = letter.fix or meant.fix
             return dataclasses.replace(meant, only=letter.text, fix=fix, by_letter=bool(letter.fix))
+        if meant.status == "failed" and depth < _DEEPEST and _is_another(meant, before):
+            waiting.append((letter, meant, depth))
     return None
+
+
+def _is_another(second: Verdict, first: Verdict) -> bool:
+    here, there = (tried.problem if tried else None for tried in (second.decisive, first.decisive))
+    return here is not None and there is not None and here.message != there.message
+
+
+def _readings(waiting: list[tuple[Letter, Verdict, int]]) -> Iterator[tuple[Letter, Verdict, int]]:
+    """The readings of each verdict that waits, each beyond those that it was reached with."""
+    for known, verdict, depth in waiting:  # it grows on the way
+        for letter in letters_of(verdict.decisive) if verdict.decisive is not None else ():
+            yield known.and_(letter), verdict, depth + 1
 
 
 # ------------------------------------------------------------------------------------------------ guesses
@@ -180,6 +196,7 @@ def _as_meant(signatures: list[Signature], verdict: Verdict) -> Verdict | None:
 def _guessed(subject: Subject, plan: Plan, examples: list[dict[str, Any]]) -> Verdict | None:
     """A good verdict with values that nobody said; None where no guess leads to one."""
     seen: set[tuple[Any, ...]] = set()
+    problems: list[tuple[str, Frame | None]] = []
     for guess in _guesses(subject, plan):
         try:
             signatures = [signature_of(subject, plan, e, guess=guess) for e in examples]
@@ -193,6 +210,11 @@ def _guessed(subject: Subject, plan: Plan, examples: list[dict[str, Any]]) -> Ve
         verdict = _in_blocks(signatures, verdict) or verdict
         if verdict.status in _GOOD:
             return dataclasses.replace(verdict, status="checked", guessed=True)
+        problem = verdict.decisive.problem if verdict.decisive else None
+        if problem is not None:
+            problems.append((problem.message, problem.frame))
+            if problems.count(problems[-1]) >= _SAME:
+                return None  # whatever is guessed makes no difference
     return None
 
 

@@ -5,12 +5,13 @@ How a verdict is reached is `verdict`'s; where a source line is, `report.source`
 
 from __future__ import annotations
 
+import ast
 import dataclasses
-import inspect
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from typedfilter._reading.plan import plan_of
+from typedfilter._reading.plan import Plan, plan_of
 from typedfilter.check.inputs import classes, layout, types
 from typedfilter.check.inputs.signature import of_class
 from typedfilter.check.inputs.unmade import UnbuildableError
@@ -63,12 +64,37 @@ def judged(subject: Subject, keys: bool = True, axes: Axes = ()) -> tuple[Result
     if reason:
         return dataclasses.replace(base, message=reason), None
     try:
-        verdict = verdict_on(subject, plan_of(subject.root), keys, axes)
+        plan = plan_of(subject.root)
+        misspelt = _misspelt(plan)
+        if misspelt:
+            return dataclasses.replace(base, status="failed", message=misspelt), None
+        verdict = verdict_on(subject, plan, keys, axes)
     except UnbuildableError as problem:
         return dataclasses.replace(base, message=problem.reason, fix=problem.fix), None
     except AnnotationError as error:
         return dataclasses.replace(base, status="failed", message=str(error)), None
     return _result(base, verdict, where), verdict
+
+
+def _misspelt(plan: Plan) -> str:
+    """What is wrong with a dimension that is no expression, as in `2N`; empty where all can be read."""
+    hints = [(f"`{p.name}`", p.hint.type) for p in plan.params] + [("the return value", plan.returns.type)]
+    for where, hint in hints:
+        for array in types.arrays_in(hint):
+            for dim in types.dims_of(array):
+                if dim.kind == "expression" and "{" not in dim.text and not _is_expression(dim.text):
+                    times = re.sub(r"(\d)\s*([A-Za-z_])", r"\1*\2", dim.text)
+                    fix = f": write `{times}`" if _is_expression(times) else ""
+                    return f"`{dim.text}` in the annotation of {where} is no dimension{fix}"
+    return ""
+
+
+def _is_expression(text: str) -> bool:
+    try:
+        ast.parse(text.strip(), mode="eval")
+    except SyntaxError:
+        return False
+    return True
 
 
 def _not_judged(subject: Subject, where: source.Function | None) -> str:
@@ -78,7 +104,7 @@ def _not_judged(subject: Subject, where: source.Function | None) -> str:
         return "abstract: there is no body to check"
     if where is not None and where.is_empty:
         return "there is no body to check"
-    if subject.kind == "constructor" and subject.cls is not None and inspect.isabstract(subject.cls):
+    if subject.kind == "constructor" and subject.cls is not None and classes.lacks_parts(subject.cls):
         return f"the class {subject.cls.__name__} is abstract: its subclasses are made"
     if subject.root.__code__.co_flags & _GENERATOR_OR_COROUTINE:
         return "a generator or coroutine: its body does not run when it is called"

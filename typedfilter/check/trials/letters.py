@@ -14,6 +14,7 @@ from typedfilter.check.inputs import layout as _layout
 from typedfilter.check.inputs.nodes import ArrayNode, Node, RecordNode, children
 from typedfilter.check.inputs.signature import Letter, Signature
 from typedfilter.check.trials.excuses import Tried
+from typedfilter.check.trials.less import less_of
 
 _NUMBERS = {"one": 1, "two": 2, "three": 3}
 _SPELLED = re.compile(
@@ -32,6 +33,7 @@ def letters_of(tried: Tried) -> Iterator[Letter]:
     yield from _together(signature)
     yield from _rest(signature)
     yield from _own_results(tried)
+    yield from less_of(tried)
 
 
 def _said(tried: Tried) -> str:
@@ -110,37 +112,45 @@ def _flat_fields(signature: Signature) -> Iterator[Letter]:
             (inside if owner else outside).add(name)
             owners.setdefault(name, owner.partition(".")[0])
     for name in sorted(inside - outside):
-        said = f"where *{name} of `{owners[name]}` has 0 axes"
-        fix = f"give the arguments the axes *{name} too, or keep the fields those of one example"
-        yield Letter(said, fix, options=((f"*{name}", 1),))
+        axes = f"*{name}" if name else "..."
+        said = f"where {axes if name else '`...`'} of `{owners[name]}` has 0 axes"
+        fix = f"give the arguments the axes {axes} too, or keep the fields those of one example"
+        yield Letter(said, fix, options=((axes, 1),))
 
 
 def _variadic(node: Node, owner: str) -> Iterator[tuple[str, str]]:
     if isinstance(node, ArrayNode):
-        yield from ((dim.text, owner) for dim in node.dims if dim.variadic and dim.text)
+        yield from ((dim.text, owner) for dim in node.dims if dim.variadic)
     for child in children(node):
         yield from _variadic(child, node.label if isinstance(node, RecordNode) else owner)
 
 
 def _together(signature: Signature) -> Iterator[Letter]:
     """Unions of which the same member is meant everywhere, and optionals that are all there or none."""
-    unions = [p for p in _layout.points_of(signature) if p.key.startswith("choice of ") and not p.soft]
     groups: dict[tuple[str, ...], list[str]] = {}
-    for point in unions:
+    absent: list[tuple[str, int]] = []
+    for point in _layout.points_of(signature):
         kinds = tuple(option.partition(": ")[2] for option in point.options)
+        if not point.key.startswith("choice of ") or point.soft or not all(kinds):
+            continue
+        members = kinds
+        if kinds[-1] == "None":
+            absent.append((point.key, len(kinds) - 1))
+            members = kinds[:-1]
         groups.setdefault(kinds, []).append(point.key)
-        if kinds[-1] == "None" and len(kinds) == 2:
-            groups.setdefault(("optional",), []).append(point.key)
-        elif all(kinds):
-            groups.setdefault((f"{len(kinds)} members",), []).append(point.key)
+        count = "optional" if len(members) == 1 else f"{len(members)} members"
+        groups.setdefault((count,), []).append(point.key)
     for kinds, keys in groups.items():
         if len(keys) > 1:
-            names = " and ".join(f"`{key.removeprefix('choice of ')}`" for key in keys)
-            said = (
-                "are given together or not at all" if kinds[-1] in ("optional", "None") else "are of one kind"
-            )
-            fix = "say it with a TypeVar or with overloads, or refuse the other combinations with a `raise`"
-            yield Letter(f"where {names} {said}", fix, together=tuple(keys))
+            yield _alike(kinds, tuple(keys), () if "None" in kinds else tuple(absent))
+
+
+def _alike(kinds: tuple[str, ...], keys: tuple[str, ...], absent: tuple[tuple[str, int], ...]) -> Letter:
+    names = " and ".join(f"`{key.removeprefix('choice of ')}`" for key in keys)
+    optional = kinds[-1] in ("optional", "None")
+    said = "are given together or not at all" if optional else "are of one kind"
+    fix = "say it with a TypeVar or with overloads, or refuse the other combinations with a `raise`"
+    return Letter(f"where {names} {said}", fix, together=keys, absent=() if optional else absent)
 
 
 def _rest(signature: Signature) -> Iterator[Letter]:

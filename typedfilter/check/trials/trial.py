@@ -202,7 +202,14 @@ def _arguments(
     def stub(node: StubNode) -> Any:
         return _stand_in(node, layout, bindings)
 
-    maker = Maker(layout.case, lambda leaf: next(leaves), stub, construct, layout.arguments)
+    maker = Maker(
+        layout.case,
+        lambda leaf: next(leaves),
+        stub,
+        construct,
+        layout.arguments,
+        numbers=signature.numbers,
+    )
     maker.size = lambda name: bindings.sizes.get(name, 2)
     return _layout.make_arguments(signature, maker)
 

@@ -31,6 +31,7 @@ from typedfilter.check.trials.problem import Problem, problem_of, without_locals
 from typedfilter.check.trials.refusals import is_of_what_it_made, narrowed, never_accepted
 from typedfilter.check.trials.relate import own_names, pinned, relate
 
+_MOST_GUESSED = 24  # cases of values that nobody said
 _REFUSALS = ("raise", "assert")  # a size that the function refuses in so many words is not a mistake
 
 
@@ -69,9 +70,11 @@ def verdict_of(signatures: Sequence[Signature]) -> Verdict:
     every: list[Tried] = []
     for signature in signatures:
         promised: set[frozenset[tuple[str, int]]] = set()
-        for layout in _layouts(signature):
+        guessed = signature.guess is not None and not signature.guess.constructor
+        for layout in itertools.islice(_layouts(signature), _MOST_GUESSED if guessed else None):
             choices = _layout.choices_of(layout)
-            tried = _try_case(signature, layout, thorough=choices not in promised)
+            known = every[-1].equal if every else ()
+            tried = _try_case(signature, layout, choices not in promised and not (guessed and every), known)
             promised.add(choices)
             every.append(tried)
             if tried.problem is not None and not may_be_excused(tried):
@@ -206,8 +209,13 @@ def _all_refused(every: list[Tried]) -> Verdict:
 # ------------------------------------------------------------------------------------------------- trials
 
 
-def _try_case(signature: Signature, layout: Layout, thorough: bool) -> Tried:
-    """Try one case with symbols, then with numbers; at fewer sizes where another case was tried at all."""
+def _try_case(
+    signature: Signature, layout: Layout, thorough: bool, known: tuple[tuple[str, str], ...]
+) -> Tried:
+    """Try one case with symbols, then with numbers; at fewer sizes where another case was tried at all.
+
+    `known` are the names that were equal in the case before: likely they are so in this one.
+    """
     tried = Tried(signature, layout)
     root = signature.subject.root
     try:
@@ -220,7 +228,7 @@ def _try_case(signature: Signature, layout: Layout, thorough: bool) -> Tried:
     names = with_mapped(layout.names, plan)
     symbolic = _symbolic_trial(plan, names, root)
     if symbolic is not None:
-        names, symbolic = _related(tried, plan, names, symbolic)
+        names, symbolic = _related(tried, plan, names, symbolic, known)
     tried.symbolic = symbolic is None
     if not names.free:
         _record(tried, {}, _trial_at(plan, {}, root) if symbolic and symbolic.kind == "symbols" else symbolic)
@@ -243,7 +251,11 @@ def _try_case(signature: Signature, layout: Layout, thorough: bool) -> Tried:
 
 
 def _related(
-    tried: Tried, plan: trial.Plan, names: _sizes.Names, problem: Problem
+    tried: Tried,
+    plan: trial.Plan,
+    names: _sizes.Names,
+    problem: Problem,
+    known: tuple[tuple[str, str], ...],
 ) -> tuple[_sizes.Names, Problem | None]:
     """What must be equal for a trace: sizes of instances, of arrays and layers that were made up."""
     signature, root = tried.signature, tried.signature.subject.root
@@ -256,6 +268,12 @@ def _related(
     guessed = signature.guess is not None and not signature.guess.constructor
     if guessed:
         own = {**own, **{name: (name, "") for name in names.free if name.startswith("_")}}
+    again = tuple((n, e) for n, e in known if n in own and n in names.free and e in names.free)
+    if again:
+        before = dataclasses.replace(names, equal=(*names.equal, *again))
+        if attempt(before) is None:
+            tried.equal = before.equal
+            return before, None
     if own:
         names, symbolic = relate(names, own, problem, attempt)
         tried.equal = names.equal
