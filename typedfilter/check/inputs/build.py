@@ -207,7 +207,7 @@ def _container(hint: Any, place: Place) -> Node | None:
     if _types.is_namedtuple(cls):
         fields = _types.fields_of(hint)
         items = [_field(cls, name, fields.get(name, Any), place) for name in cls._fields]
-        return SequenceNode(lambda values: cls(*values), tuple(items))
+        return SequenceNode(lambda values: cls(*values), tuple(items), cls)
     return None
 
 
@@ -380,7 +380,8 @@ def _instance(cls: type, fields: Mapping[str, Any], place: Place) -> Node:
                 ) from problem
             made.append((name, UnmadeNode(problem)))
     init = classes.init_fields(cls)
-    return RecordNode(place.label, cls, tuple(made), init, complete=dataclasses.is_dataclass(cls))
+    whole = dataclasses.is_dataclass(cls)
+    return RecordNode(place.label, cls, tuple(made), init, complete=whole, tracked=True)
 
 
 def _given_fields(cls: type) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from typedfilter._reading import dims as _dims
@@ -20,10 +20,14 @@ from typedfilter.check.inputs.nodes import (
     Leaf,
     Maker,
     Point,
+    RecordNode,
+    SequenceNode,
     StubNode,
+    walk,
 )
 from typedfilter.check.inputs.signature import Case, Signature
 from typedfilter.check.inputs.unmade import UnbuildableError
+from typedfilter.check.inputs.watch import field_key
 from typedfilter.check.trials import compare
 
 _PRODUCT = 256  # beyond this many combinations, only those that differ in one or two points are tried
@@ -42,6 +46,7 @@ class Layout:
         origins: where each name is seen first.
         notes: what a verdict depends on besides sizes: `k=3`.
         made: the whole numbers that were made up.
+        noted: the field that a note is of, as `Class.field`.
     """
 
     case: Case
@@ -52,6 +57,7 @@ class Layout:
     origins: Mapping[str, str]
     notes: tuple[str, ...] = ()
     made: tuple[int, ...] = ()
+    noted: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
 
 
 class _Unsized:
@@ -106,7 +112,7 @@ def layout_of(signature: Signature, case: Case) -> Layout:
         origins.setdefault(name, f"`{name}`")
     names = _names(signature, leaves, arguments, origins)
     notes, made = tuple(dict.fromkeys(maker.notes)), tuple(dict.fromkeys(maker.made))
-    return Layout(case, tuple(leaves), names, arguments, used, origins, notes, made)
+    return Layout(case, tuple(leaves), names, arguments, used, origins, notes, made, maker.noted)
 
 
 def _names(
@@ -204,6 +210,27 @@ def points_of(signature: Signature) -> list[Point]:
                 if old is None or len(old.options) < len(point.options):
                     found[point.key] = point
     return list(found.values())
+
+
+def fields_of(signature: Signature) -> frozenset[str]:
+    """The fields of which it is known whether anybody reads them, as `Class.field`."""
+    nodes = [node for p in signature.parameters if p.node is not None for node in walk(p.node)]
+    tracked = [n for n in nodes if isinstance(n, RecordNode) and n.tracked]
+    records = [(n.cls, name) for n in tracked for name, _ in n.fields]
+    tuples = [n.cls for n in nodes if isinstance(n, SequenceNode) and n.cls is not None]
+    records += [(cls, name) for cls in tuples for name in getattr(cls, "_fields", ())]
+    return frozenset(field_key(cls, name) for cls, name in records)
+
+
+def read_points(signature: Signature, read: Collection[str]) -> list[Point]:
+    """The points of a signature without the fields that nobody reads."""
+    unread = fields_of(signature).difference(read)
+    return [point for point in points_of(signature) if field_of(point) not in unread]
+
+
+def field_of(point: Point) -> str:
+    """The field that a choice is of, as `Class.field`; something else for other points."""
+    return point.key.partition(" of ")[2] if point.key.startswith(("choice of ", "text of ")) else ""
 
 
 def left_out(points: list[Point]) -> int:

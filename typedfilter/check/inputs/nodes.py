@@ -6,6 +6,7 @@ alternatives are tried. What an array leaf becomes (nothing, a tracer) is for th
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +16,8 @@ import jax
 
 from typedfilter._reading import dims as _dims
 from typedfilter._reading.dims import Dim, Size
-from typedfilter.check.inputs.unmade import UnbuildableError, Unmade, hook, is_unmade
+from typedfilter.check.inputs.unmade import UnbuildableError, Unmade, is_unmade
+from typedfilter.check.inputs.watch import field_key, hook
 
 Axis: TypeAlias = Any
 """The size of one axis: a number or a symbol, or the text of a name or of an expression over names."""
@@ -85,6 +87,7 @@ class Maker:
         rest: whether `...` means the same axes wherever it is written.
         size: the size that a name of a dimension stands for.
         notes: what the verdict depends on besides sizes: `k=3`.
+        noted: the field that a note is of, as `Class.field`.
     """
 
     case: Mapping[str, int]
@@ -98,6 +101,7 @@ class Maker:
     whole: dict[str, int] = dataclasses.field(default_factory=dict[str, int])
     made: list[int] = dataclasses.field(default_factory=list[int])
     notes: list[str] = dataclasses.field(default_factory=list[str])
+    noted: dict[str, str] = dataclasses.field(default_factory=dict[str, str])
     size: Callable[[str], Any] = lambda name: 3
     numbers: Sequence[float] = NUMBERS
     rest: bool = False
@@ -227,13 +231,40 @@ class SequenceNode:
 
     build: Callable[[list[Any]], Any]
     items: tuple[Node, ...]
+    cls: type | None = None  # of a named tuple
 
     def points(self) -> Iterator[Point]:
         for item in self.items:
             yield from item.points()
 
     def make(self, maker: Maker) -> Any:
-        return self.build([item.make(maker) for item in self.items])
+        names: tuple[str, ...] = getattr(self.cls, "_fields", ())
+        if self.cls is None or not names:
+            return self.build([item.make(maker) for item in self.items])
+        fields = tuple(zip(names, self.items, strict=True))
+        made = _made(self.cls, fields, maker)
+        instance = self.build(list(made.values()))
+        _watch(instance, fields, maker)
+        return instance
+
+
+def _made(cls: type, fields: tuple[tuple[str, Node], ...], maker: Maker) -> dict[str, Any]:
+    """The value of every field, with a remark on whose each note is."""
+    made: dict[str, Any] = {}
+    for name, node in fields:
+        before = len(maker.notes)
+        made[name] = node.make(maker)
+        for note in maker.notes[before:]:
+            maker.noted.setdefault(note, field_key(cls, name))
+    return made
+
+
+def _watch(instance: Any, fields: tuple[tuple[str, Node], ...], maker: Maker) -> None:
+    """See reads of the fields that could be something else."""
+    noted = set(maker.noted.values())
+    for name, node in fields:
+        if field_key(type(instance), name) in noted or next(iter(node.points()), None) is not None:
+            hook(instance, name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -247,6 +278,7 @@ class RecordNode:
         fields: of the instance, or the parameters of its constructor.
         call: which of them the constructor takes by name; None does not call it.
         complete: whether the fields are all that an instance has.
+        tracked: whether they are attributes, so that it can be told which are read.
     """
 
     label: str
@@ -254,15 +286,27 @@ class RecordNode:
     fields: tuple[tuple[str, Node], ...]
     call: tuple[str, ...] | None
     complete: bool = True
+    tracked: bool = False
 
     def points(self) -> Iterator[Point]:
         for _, node in self.fields:
             yield from node.points()
 
     def make(self, maker: Maker) -> Any:
-        made = {name: node.make(maker) for name, node in self.fields}
-        if maker.construct and self.call is not None:
-            return self._constructed(made)
+        made = _made(self.cls, self.fields, maker)
+        called = maker.construct and self.call is not None
+        instance = self._constructed(made) if called else self._filled(made)
+        for name, value in made.items():
+            if is_unmade(value):
+                hook(instance, name)
+        if self.tracked:
+            _watch(instance, self.fields, maker)
+        return instance
+
+    def _constructed(self, made: Mapping[str, Any]) -> Any:
+        return self.cls(**{name: made[name] for name in self.call or () if name in made})
+
+    def _filled(self, made: Mapping[str, Any]) -> Any:
         try:
             instance: Any = object.__new__(self.cls)
         except TypeError as error:  # it is laid out in C
@@ -270,18 +314,8 @@ class RecordNode:
                 f"no {self.cls.__name__} can be made of fields", "add an example"
             ) from error
         for name, value in made.items():
-            if isinstance(inspect.getattr_static(self.cls, name, None), property):
-                continue  # the class computes it
-            object.__setattr__(instance, name, value)
-            if is_unmade(value):
-                hook(instance, name)
-        return instance
-
-    def _constructed(self, made: Mapping[str, Any]) -> Any:
-        instance = self.cls(**{name: made[name] for name in self.call or () if name in made})
-        for name, value in made.items():
-            if is_unmade(value):
-                hook(instance, name)
+            with contextlib.suppress(AttributeError):  # the class computes it
+                object.__setattr__(instance, name, value)
         return instance
 
 

@@ -74,6 +74,7 @@ class Tried:
         refused: sizes that the function itself refused, and how.
         problem: what is wrong; `sizes` is where it shows.
         equal: names of instances that were taken to be equal to another name.
+        read: the fields that somebody read, in this case or in another one, as `Class.field`.
     """
 
     signature: Signature
@@ -86,6 +87,7 @@ class Tried:
     problem: Problem | None = None
     sizes: Mapping[str, int] = dataclasses.field(default_factory=dict[str, int])
     equal: tuple[tuple[str, str], ...] = ()
+    read: set[str] = dataclasses.field(default_factory=set[str])
 
     @property
     def name(self) -> str:

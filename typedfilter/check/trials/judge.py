@@ -160,12 +160,18 @@ def _case_text(tried: Tried) -> tuple[str, ...]:
     used = tried.layout.used
     points = [
         point
-        for point in layout.points_of(tried.signature)
+        for point in layout.read_points(tried.signature, tried.read)
         if used.get(point.key)
         or (point.key in used and point.key.startswith("choice of ") and not point.soft)
     ]
     chosen = (point.options[min(used[point.key], len(point.options) - 1)] for point in points)
-    return tuple(dict.fromkeys([*chosen, *tried.layout.notes]))
+    return tuple(dict.fromkeys([*chosen, *_notes(tried)]))
+
+
+def _notes(tried: Tried) -> list[str]:
+    """What was made up, but for fields that nobody has read."""
+    unread = layout.fields_of(tried.signature).difference(tried.read)
+    return [note for note in tried.layout.notes if tried.layout.noted.get(note) not in unread]
 
 
 def _praise(verdict: Verdict) -> str:
@@ -177,12 +183,12 @@ def _praise(verdict: Verdict) -> str:
     parts = [_sizes_text(verdict, done) + where]
     if verdict.only:
         parts.insert(0, verdict.only)
-    signatures = {id(tried.signature): tried.signature for tried in done}.values()
-    more = sum(layout.left_out(layout.points_of(signature)) for signature in signatures)
+    signatures = {id(tried.signature): tried for tried in done}.values()
+    more = sum(layout.left_out(layout.read_points(one.signature, one.read)) for one in signatures)
     if len(done) > 1:
         parts.append(f"in {len(done)} cases" + (f", {more} were left out" if more else ""))
     given = [f"{name}={size}" for tried in done for name, size in tried.signature.sizes]
-    notes = list(dict.fromkeys([*given, *(note for tried in done for note in tried.layout.notes)]))
+    notes = list(dict.fromkeys([*given, *(note for tried in done for note in _notes(tried))]))
     if notes:
         parts.append(f"with {', '.join(notes)}")
     refused = [refusal for tried in done for refusal in tried.refused]

@@ -30,7 +30,8 @@ from typedfilter.check.inputs import nodes as _nodes
 from typedfilter.check.inputs.layout import Layout
 from typedfilter.check.inputs.nodes import Leaf, Maker, StubNode
 from typedfilter.check.inputs.signature import Signature
-from typedfilter.check.inputs.unmade import UnbuildableError, watching
+from typedfilter.check.inputs.unmade import UnbuildableError
+from typedfilter.check.inputs.watch import watching
 from typedfilter.check.trials import compare, stack
 from typedfilter.check.trials.compare import MismatchError, StubError
 from typedfilter.check.trials.meshes import check_places, entered, with_places, within
@@ -43,11 +44,15 @@ _EMPTY = inspect.Parameter.empty
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """A case ready to be traced: its arrays, and the transforms that they go through."""
+    """A case ready to be traced: its arrays, and the transforms that they go through.
+
+    `read` are the fields that somebody has read in its trials, as `Class.field`.
+    """
 
     signature: Signature
     layout: Layout
     levels: tuple[Level, ...]
+    read: set[str] = dataclasses.field(default_factory=set[str])
 
 
 def planned(signature: Signature, layout: Layout) -> Plan:
@@ -128,7 +133,7 @@ def run(
         stack.check_result(inner, plan.signature.returns, bindings, own)
         _raise_first(wrong_models)
 
-    with watching(subject.file), entered(subject.mesh):
+    with watching(subject.file, plan.read), entered(subject.mesh):
         how(within(subject.mesh, body), *traced)
 
 

@@ -71,10 +71,12 @@ def verdict_of(signatures: Sequence[Signature]) -> Verdict:
     for signature in signatures:
         promised: set[frozenset[tuple[str, int]]] = set()
         guessed = signature.guess is not None and not signature.guess.constructor
-        for layout in itertools.islice(_layouts(signature), _MOST_GUESSED if guessed else None):
+        read: set[str] = set()
+        for layout in itertools.islice(_layouts(signature, read), _MOST_GUESSED if guessed else None):
             choices = _layout.choices_of(layout)
             known = every[-1].equal if every else ()
-            tried = _try_case(signature, layout, choices not in promised and not (guessed and every), known)
+            tried = Tried(signature, layout, read=read)
+            _try_case(tried, choices not in promised and not (guessed and every), known)
             promised.add(choices)
             every.append(tried)
             if tried.problem is not None and not may_be_excused(tried):
@@ -85,17 +87,25 @@ def verdict_of(signatures: Sequence[Signature]) -> Verdict:
     return _summed_up(every)
 
 
-def _layouts(signature: Signature) -> Iterator[Layout]:
-    """The layouts of all cases, without those that only differ in choices that were not asked for."""
+def _layouts(signature: Signature, read: set[str]) -> Iterator[Layout]:
+    """The layouts of all cases, without those that only differ in choices that were not asked for.
+
+    What nobody reads need not vary: `read` grows as cases are tried.
+    """
     seen: set[frozenset[tuple[str, int]]] = set()
-    for case in _layout.cases_of(_layout.points_of(signature)):
-        layout = _layout.layout_of(signature, case)
-        if signature.letter is not None and not signature.letter.allows(layout.case):
-            continue
-        key = frozenset(layout.used.items())
-        if key not in seen:
-            seen.add(key)
-            yield layout
+    known: frozenset[str] | None = None
+    while known is None or known != read:
+        known = frozenset(read)
+        for case in _layout.cases_of(_layout.read_points(signature, known)):
+            layout = _layout.layout_of(signature, case)
+            if signature.letter is not None and not signature.letter.allows(layout.case):
+                continue
+            key = frozenset(layout.used.items())
+            if key not in seen:
+                seen.add(key)
+                yield layout
+                if known != read:
+                    break
 
 
 def _failed_or_skipped(every: list[Tried], tried: Tried) -> Verdict:
@@ -191,7 +201,7 @@ def _narrow(every: list[Tried], done: list[Tried]) -> Verdict | None:
 
 
 def _is_sampled(tried: Tried) -> bool:
-    return _layout.left_out(_layout.points_of(tried.signature)) > 0
+    return _layout.left_out(_layout.read_points(tried.signature, tried.read)) > 0
 
 
 def _all_refused(every: list[Tried]) -> Verdict:
@@ -209,22 +219,20 @@ def _all_refused(every: list[Tried]) -> Verdict:
 # ------------------------------------------------------------------------------------------------- trials
 
 
-def _try_case(
-    signature: Signature, layout: Layout, thorough: bool, known: tuple[tuple[str, str], ...]
-) -> Tried:
+def _try_case(tried: Tried, thorough: bool, known: tuple[tuple[str, str], ...]) -> None:
     """Try one case with symbols, then with numbers; at fewer sizes where another case was tried at all.
 
     `known` are the names that were equal in the case before: likely they are so in this one.
     """
-    tried = Tried(signature, layout)
+    signature, layout = tried.signature, tried.layout
     root = signature.subject.root
     try:
-        plan = trial.planned(signature, layout)
+        plan = dataclasses.replace(trial.planned(signature, layout), read=tried.read)
     except (UnbuildableError, KeyboardInterrupt):
         raise
     except BaseException as error:  # the transforms refuse the arguments, or a constructor exits
         tried.problem = problem_of(error, root)
-        return tried
+        return
     names = with_mapped(layout.names, plan)
     symbolic = _symbolic_trial(plan, names, root)
     if symbolic is not None:
@@ -232,7 +240,7 @@ def _try_case(
     tried.symbolic = symbolic is None
     if not names.free:
         _record(tried, {}, _trial_at(plan, {}, root) if symbolic and symbolic.kind == "symbols" else symbolic)
-        return tried
+        return
     for sizes in _sets(names, signature, thorough or symbolic is not None):
         problem = _trial_at(plan, sizes, root)
         if problem is not None and symbolic is not None and symbolic.is_like(problem):
@@ -247,7 +255,6 @@ def _try_case(
         for sizes in (_divisible(names, given, signature) for given in _sizes.pairs(names)):
             if _trial_at(plan, sizes, root) is None:
                 tried.good.append(sizes)
-    return tried
 
 
 def _related(
