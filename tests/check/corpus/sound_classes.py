@@ -273,3 +273,12 @@ class Distribution(typing.Protocol):
 # proved
 def a_protocol_with_methods(d: Distribution, key: Key[Array, ""]) -> Float[Array, ""]:
     return d.scale * d.log_prob(d.sample(key) - d.mean)
+
+
+class Stretched:
+    def __init__(self, lengths: list[float] | float = 1.0) -> None:
+        self.lengths = jnp.asarray(lengths)
+
+    # proved: with instances as their constructors make them
+    def apply(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
+        return x / self.lengths

@@ -423,3 +423,34 @@ def test_a_name_that_the_axes_of_another_have_is_asked_to_be_changed():
         "the dimension `b_0` is called as the axes of `*b` are here",
         "rename one of them",
     )
+
+
+class Failing:
+    """A class whose constructor has a mistake of its own."""
+
+    def __init__(self, weight: Float[Array, "n"]) -> None:
+        self.weight = weight.no_such_method()
+
+    def apply(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
+        return x * self.weight
+
+
+def test_only_the_constructor_that_fails_is_blamed_for_it():
+    found = {result.function.rpartition(".")[2]: result for result in check_shapes(Failing)}
+    assert (found["__init__"].status, found["apply"].status) == ("failed", "skipped")
+    assert found["apply"].message.startswith("its arguments can't be made: AttributeError: ")
+
+
+def test_an_operator_of_another_package_is_guessed_to_be_square():
+    lx = pytest.importorskip("lineax")
+
+    def quadratic(matrix: lx.AbstractLinearOperator, x: Float[Array, "n"]) -> Float[Array, ""]:
+        return x @ matrix.mv(x)
+
+    quadratic.__annotations__["matrix"] = lx.AbstractLinearOperator
+    result = verdict(quadratic)
+    assert result.status == "checked"
+    assert result.guessed
+    assert result.message.startswith(
+        "with square matrices of floats; for all sizes where matrix_b = n, matrix_a = n"
+    )

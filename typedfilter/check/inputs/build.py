@@ -33,11 +33,11 @@ from typedfilter.check.inputs.nodes import (
     RecordNode,
     SequenceNode,
     StubNode,
-    TreeNode,
     UnmadeNode,
 )
 from typedfilter.check.inputs.place import EXAMPLE, Guess, Place, anonymous_stem, scope_of
 from typedfilter.check.inputs.protocols import protocol
+from typedfilter.check.inputs.trees import TreeNode
 from typedfilter.check.inputs.unmade import UnbuildableError
 from typedfilter.check.inputs.values import FloatNode
 
@@ -59,7 +59,9 @@ def parameter_node(
     return _or_default(Place(name, name, apart=apart, guess=guess), hint, default)
 
 
-def _or_default(place: Place, hint: Any, default: Any) -> Node:
+def _or_default(place: Place, hint: Any, default: Any, left_out: bool = False) -> Node:
+    if left_out and default is not inspect.Parameter.empty:
+        return _given(default, place, f"{place.label} its default")
     if default is not inspect.Parameter.empty and _decided_by_default(hint):
         return _given(default, place, f"{place.label}={default!r}")
     try:
@@ -325,7 +327,7 @@ def _by_constructor(cls: type, init: types.FunctionType, hint: Any, place: Place
             return wrapped
         if not fields:
             raise
-        if classes.is_of_others(cls):
+        if classes.is_laid_out_by_others(cls):
             raise place.missing(
                 f"is a {cls.__name__}, whose annotations do not say its shapes", "..."
             ) from problem
@@ -353,7 +355,7 @@ def _constructed(cls: type, init: types.FunctionType, place: Place) -> Node:
             made.append((param.name, _given_field(param.name, given, place)))
         elif param.kind not in _VARIADIC:
             at = dataclasses.replace(inner.at(f".{param.name}"), name=param.name)
-            made.append((param.name, _or_default(at, param.hint.type, param.default)))
+            made.append((param.name, _or_default(at, param.hint.type, param.default, place.leaves_out)))
     if not given.keys() <= dict(made).keys():
         raise UnbuildableError("the example names fields", "name parameters of the constructor")
     return RecordNode(place.label, cls, tuple(made), tuple(name for name, _ in made))

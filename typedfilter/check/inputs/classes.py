@@ -64,6 +64,12 @@ def is_of_others(cls: type) -> bool:
     return file is not None and is_installed(file)
 
 
+def is_laid_out_by_others(cls: type) -> bool:
+    """Whether a constructor of an installed package makes what an instance is, so that none can be filled."""
+    made = (base for base in cls.__mro__[:-1] if "__init__" in vars(base) and is_of_others(base))
+    return is_of_others(cls) or any(not dataclasses.is_dataclass(base) for base in made)
+
+
 def defaults(cls: type) -> dict[str, Any]:
     """The defaults of the annotated fields."""
     if not dataclasses.is_dataclass(cls):

@@ -335,48 +335,6 @@ class ChoiceNode:
         return self.options[maker.choose(self.point)].make(maker)
 
 
-# A leaf of each structure is the number under which its node is made.
-_STRUCTURES: tuple[Any, ...] = ((0, 1), 0, {"a": 0, "b": [1, 2]})
-_STRUCTURE_NAMES = ("a pair", "a single leaf", "a dictionary of three leaves")
-
-
-@dataclasses.dataclass(frozen=True)
-class TreeNode:
-    """`PyTree[leaf, "T"]`: leaves of one type in several structures; a composite name nests them."""
-
-    label: str
-    key: str
-    structure: str | None
-    leaf: Callable[[str], Node]
-
-    def points(self) -> Iterator[Point]:
-        for piece in self._pieces:
-            yield self._point(piece)
-        yield from self.leaf("0").points()
-
-    @property
-    def _pieces(self) -> tuple[str, ...]:
-        return tuple((self.structure or "").split()) or (f"of {self.key}",)
-
-    def _point(self, piece: str) -> Point:
-        key = f"of {self.key} around" if piece == "..." else piece
-        names = tuple(f"`{self.label}` {name}" for name in _STRUCTURE_NAMES)
-        return Point(f"structure {key}", names, soft="structure")
-
-    def skeleton(self, maker: Maker) -> Any:
-        """The tree of this case with a number for each leaf."""
-        tree: Any = 0
-        for piece in self._pieces:
-            inner = _STRUCTURES[maker.choose(self._point(piece))]
-            tree = jax.tree.map(lambda _, inner=inner: inner, tree)
-        return tree
-
-    def make(self, maker: Maker) -> Any:
-        skeleton = self.skeleton(maker)
-        made = [self.leaf(str(index)).make(maker) for index in range(len(jax.tree.leaves(skeleton)))]
-        return jax.tree.unflatten(jax.tree.structure(skeleton), made)
-
-
 @dataclasses.dataclass(frozen=True)
 class StubNode:
     """A stand-in for a callable: it checks its arguments, and returns what its annotation says.
@@ -414,11 +372,6 @@ class UnmadeNode:
         return Unmade(self.problem)
 
 
-def structure(chosen: int) -> Any:
-    """The tree structure that option of a structure name stands for."""
-    return jax.tree.structure(_STRUCTURES[chosen])
-
-
 def children(node: Node) -> Sequence[Node]:
     """The nodes inside a node."""
     if isinstance(node, SequenceNode):
@@ -427,9 +380,7 @@ def children(node: Node) -> Sequence[Node]:
         return [field for _, field in node.fields]
     if isinstance(node, ChoiceNode):
         return node.options
-    if isinstance(node, TreeNode):
-        return [node.leaf("0")]
-    inner: Node | None = getattr(node, "inner", None)  # of a node that only says more of another
+    inner: Node | None = getattr(node, "inner", None)  # of a node that says more of another
     return () if inner is None else [inner]
 
 

@@ -68,6 +68,11 @@ class Place:
         changes.setdefault("key", f"{self.key or self.label}{piece}")
         return dataclasses.replace(self, label=f"{self.label}{piece}", **changes)
 
+    @property
+    def leaves_out(self) -> bool:
+        """Whether parameters of constructors are left to their defaults: every other time."""
+        return self.guess is not None and (self.guess.constructor or self.guess.round % 2 == 0)
+
     def missing(self, what: str, value: str) -> UnbuildableError:
         """That a value of this place can't be made, and that an example helps."""
         where = f"field `{self.name}` of `{self.owner}`" if self.owner else f"`{self.label}`"

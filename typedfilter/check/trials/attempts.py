@@ -21,6 +21,7 @@ from typedfilter.check.trials import trial
 from typedfilter.check.trials.keys import concern, reuse
 from typedfilter.check.trials.letters import letters_of, multiples
 from typedfilter.check.trials.meshes import Axes, How, Meshed, says_places
+from typedfilter.check.trials.relate import own_names
 from typedfilter.check.trials.subject import Subject
 from typedfilter.check.trials.verdict import Verdict, verdict_of
 from typedfilter.check.trials.watched import wrong_local
@@ -200,6 +201,9 @@ def _guessed(subject: Subject, plan: Plan, examples: list[dict[str, Any]]) -> Ve
     for guess in _guesses(subject, plan):
         try:
             signatures = [signature_of(subject, plan, e, guess=guess) for e in examples]
+            apart = frozenset(label for one in signatures for label in colliding(one))
+            if apart:
+                signatures = [signature_of(subject, plan, e, apart, guess) for e in examples]
             key = (guess.fields, *(layout.layout_of(s, {}).notes for s in signatures))
             if key in seen:
                 continue
@@ -207,7 +211,7 @@ def _guessed(subject: Subject, plan: Plan, examples: list[dict[str, Any]]) -> Ve
             verdict = verdict_of(signatures)
         except UnbuildableError:
             continue
-        verdict = _in_blocks(signatures, verdict) or verdict
+        verdict = _square(signatures, verdict) or _in_blocks(signatures, verdict) or verdict
         if verdict.status in _GOOD:
             return dataclasses.replace(verdict, status="checked", guessed=True)
         problem = verdict.decisive.problem if verdict.decisive else None
@@ -216,6 +220,27 @@ def _guessed(subject: Subject, plan: Plan, examples: list[dict[str, Any]]) -> Ve
             if problems.count(problems[-1]) >= _SAME:
                 return None  # whatever is guessed makes no difference
     return None
+
+
+def _square(signatures: list[Signature], verdict: Verdict) -> Verdict | None:
+    """A good verdict where matrices of which nobody says the sizes are square: operators, covariances."""
+    if verdict.status != "failed" or verdict.decisive is None:
+        return None
+    names = verdict.decisive.layout.names.free
+    own = {name for one in signatures for name in own_names(names, one.apart)}
+    own |= {name for name in names if name.startswith("_")}
+    axes = [leaf.axes[-2:] for leaf in verdict.decisive.layout.leaves if len(leaf.axes) > 1]
+    equal = tuple(
+        dict.fromkeys((last, other) for other, last in axes if {last, other} <= own and last != other)
+    )
+    if not equal:
+        return None
+    letter = Letter("with square matrices of floats", "", equal=equal, without=(("dtype", 1),))
+    try:
+        meant = verdict_of([dataclasses.replace(s, letter=letter) for s in signatures])
+    except UnbuildableError:
+        return None
+    return dataclasses.replace(meant, only=letter.text) if meant.status in _GOOD else None
 
 
 def _in_blocks(signatures: list[Signature], verdict: Verdict) -> Verdict | None:
@@ -267,9 +292,6 @@ def _offered(params: Any) -> list[int]:
 
 
 def _has_constructor(subject: Subject, plan: Plan) -> bool:
-    """Whether an argument is of a class that can be made in two ways."""
+    """Whether an argument is of a class that somebody wrote a constructor for."""
     kinds = [subject.cls, *(p.hint.type for p in plan.params)]
-    return any(
-        isinstance(kind, type) and classes.written_constructor_of(kind) is not None and types.fields_of(kind)
-        for kind in kinds
-    )
+    return any(isinstance(kind, type) and classes.written_constructor_of(kind) is not None for kind in kinds)

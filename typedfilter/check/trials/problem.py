@@ -32,6 +32,7 @@ _VALUES_NEEDED = (
 # What a container that is shorter, or other, than the function thinks answers with.
 _STRUCTURAL = (LookupError, AttributeError, TypeError, ValueError)
 _MOST_LINES = 6
+REFUSALS = ("raise", "assert")  # a size that code refuses in so many words is not a mistake of its caller's
 _TRACER = re.compile(r"('?)\b\w*Tracer\b\1")  # what JAX calls an array while it traces is nobody's type
 
 

@@ -24,9 +24,8 @@ from typedfilter._reading.dims import Bindings, Size
 from typedfilter._reading.forms import plain
 from typedfilter._shapes.construction import deferred
 from typedfilter._shapes.switch import checking
-from typedfilter.check.inputs import build, types
+from typedfilter.check.inputs import build, trees, types
 from typedfilter.check.inputs import layout as _layout
-from typedfilter.check.inputs import nodes as _nodes
 from typedfilter.check.inputs.layout import Layout
 from typedfilter.check.inputs.nodes import Leaf, Maker, StubNode
 from typedfilter.check.inputs.signature import Signature
@@ -35,7 +34,7 @@ from typedfilter.check.inputs.watch import watching
 from typedfilter.check.trials import compare, stack
 from typedfilter.check.trials.compare import MismatchError, StubError
 from typedfilter.check.trials.meshes import check_places, entered, with_places, within
-from typedfilter.check.trials.problem import is_users
+from typedfilter.check.trials.problem import REFUSALS, is_users, problem_of
 from typedfilter.check.trials.stack import Level
 from typedfilter.check.trials.subject import Subject
 
@@ -197,7 +196,7 @@ def _bindings(plan: Plan, sizes: Mapping[str, Size], shapes: Sequence[Sequence[S
             bindings.members[key.removeprefix("type ")] = chosen
         name = key.removeprefix("structure ")
         if name != key and name.isidentifier():
-            bindings.structures[name] = _nodes.structure(chosen)
+            bindings.structures[name] = trees.structure(chosen)
     return bindings
 
 
@@ -223,17 +222,23 @@ def _constructed(plan: Plan, tracers: Sequence[Any], bindings: Bindings) -> dict
     """The arguments, made by the constructors of their classes; some fields hold what can't be made.
 
     Raises:
-        UnbuildableError: no code of the user's refuses them, so that the function is not to blame.
+        UnbuildableError: a constructor fails that is not under test, so that the function is not to blame.
     """
     try:
         with checking(False):
             return _arguments(plan.signature, plan.layout, iter(tracers), bindings)
     except Exception as error:
-        file = plan.signature.subject.file
-        if any(is_users(frame.filename, file) for frame in traceback.extract_tb(error.__traceback__)):
+        if isinstance(error, UnbuildableError) or _refuses(error, plan.signature.subject):
             raise
         reason = f"its arguments can't be made: {type(error).__name__}: {error}"
         raise UnbuildableError(reason, "add @typedfilter.check.example with what it takes") from error
+
+
+def _refuses(error: Exception, subject: Subject) -> bool:
+    """Whether code of the user's says in so many words that it does not take an argument."""
+    frames = traceback.extract_tb(error.__traceback__)
+    users = any(is_users(frame.filename, subject.file) for frame in frames)
+    return users and problem_of(error, subject.root).refusal in REFUSALS
 
 
 def _stand_in(node: StubNode, layout: Layout, outer: Bindings) -> Callable[..., Any]:

@@ -27,12 +27,11 @@ from typedfilter.check.report.results import Status
 from typedfilter.check.trials import trial
 from typedfilter.check.trials.excuses import Tried, has_better, is_excused, may_be_excused
 from typedfilter.check.trials.patience import OutOfTimeError, patience
-from typedfilter.check.trials.problem import Problem, problem_of, without_locals
+from typedfilter.check.trials.problem import REFUSALS, Problem, problem_of, without_locals
 from typedfilter.check.trials.refusals import is_of_what_it_made, narrowed, never_accepted
 from typedfilter.check.trials.relate import own_names, pinned, relate
 
 _MOST_GUESSED = 24  # cases of values that nobody said
-_REFUSALS = ("raise", "assert")  # a size that the function refuses in so many words is not a mistake
 
 
 _SAY_SO = "say so in the annotations (one name for what is equal), or add @typedfilter.check.example"
@@ -244,7 +243,7 @@ def _try_case(tried: Tried, thorough: bool, known: tuple[tuple[str, str], ...]) 
     for sizes in _sets(names, signature, thorough or symbolic is not None):
         problem = _trial_at(plan, sizes, root)
         if problem is not None and symbolic is not None and symbolic.is_like(problem):
-            problem = problem if problem.refusal in _REFUSALS or symbolic.inconclusive else symbolic
+            problem = problem if problem.refusal in REFUSALS or symbolic.inconclusive else symbolic
         _record(tried, sizes, problem)
         # What symbols show as well is there at all sizes; anything else perhaps at some only.
         if tried.problem is not None and (
@@ -275,6 +274,7 @@ def _related(
     guessed = signature.guess is not None and not signature.guess.constructor
     if guessed:
         own = {**own, **{name: (name, "") for name in names.free if name.startswith("_")}}
+    own = {name: owner for name, owner in own.items() if name in names.chosen}
     again = tuple((n, e) for n, e in known if n in own and n in names.free and e in names.free)
     if again:
         before = dataclasses.replace(names, equal=(*names.equal, *again))
@@ -295,7 +295,7 @@ def _record(tried: Tried, sizes: Mapping[str, int], problem: Problem | None) -> 
     """Note what a trial at these sizes said; the first problem stays."""
     if problem is None:
         tried.good.append(sizes)
-    elif problem.refusal in _REFUSALS and not problem.unfinished:
+    elif problem.refusal in REFUSALS and not problem.unfinished:
         tried.refused.append((sizes, problem))
     elif tried.problem is None:
         tried.problem, tried.sizes = problem, sizes
@@ -360,7 +360,7 @@ def _blamed_for_refusal(
     problem: Problem, plan: trial.Plan, sizes: Mapping[str, Size], root: types.FunctionType
 ) -> Problem:
     """A refusal below the function is a mistake of it where it made what was refused."""
-    if problem.refusal not in _REFUSALS or problem.unfinished or problem.frame is None:
+    if problem.refusal not in REFUSALS or problem.unfinished or problem.frame is None:
         return problem
     if problem.frame.function == root.__name__:
         return problem
