@@ -156,3 +156,9 @@ def ghosted(
     state: Float[Array, "v n"] | Float[Array, "v n m"], setup: Setup
 ) -> Float[Array, "v n+4"] | Float[Array, "v n+4 m+4"]:
     return jnp.pad(state, ((0, 0),) + ((2, 2),) * setup.dimensionality)
+
+
+# checked: where tril = rows_of_tril*(rows_of_tril+1)//2
+def symmetric(x: Float[Array, "tril"]) -> Float[Array, "r r"]:
+    rows = int((8 * x.shape[0] + 1) ** 0.5 - 1) // 2
+    return jnp.zeros((rows, rows)).at[jnp.tril_indices(rows)].set(x)

@@ -454,3 +454,14 @@ def test_an_operator_of_another_package_is_guessed_to_be_square():
     assert result.message.startswith(
         "with square matrices of floats; for all sizes where matrix_b = n, matrix_a = n"
     )
+
+
+def test_a_diagonal_of_another_package_has_the_size_that_the_function_needs():
+    lx = pytest.importorskip("lineax")
+
+    def solve(operator: lx.DiagonalLinearOperator, x: Float[Array, "n"]) -> Float[Array, "n"]:
+        return x / lx.diagonal(operator)
+
+    solve.__annotations__["operator"] = lx.DiagonalLinearOperator
+    result = verdict(solve)
+    assert (result.status, result.message) == ("proved", "for all sizes where _operator_diagonal_0 = n")

@@ -159,7 +159,9 @@ def _array(hint: Any, place: Place) -> Node:
             f"`{place.label}` is a {kind}, which can't be traced",
             "annotate with jax.Array, or with a union that has it",
         )
-    dtypes = _types.dtypes_to_try(hint)
+    # Of the numbers in an operator of another package nobody here says that they may be complex.
+    others = bool(place.inside) and classes.is_of_others(place.inside[-1])
+    dtypes = _types.dtypes_to_try(hint)[: 1 if others else None]
     if not dtypes:
         raise UnbuildableError(
             f"`{place.label}` has a dtype that JAX does not make here: {show(hint)}",
@@ -176,11 +178,22 @@ def _tree(hint: Any, place: Place) -> Node:
 
     structure = getattr(hint, "structure", None)
 
+    if structure is None and place.inside and classes.is_of_others(place.inside[-1]):
+        return _plain_leaf(node(leaf, place))  # nobody here says of which leaves
+
     def make_leaf(index: str) -> Node:
         return node(leaf, place.at(f"<{index}>", number=index, tree=structure or ""))
 
     make_leaf("0")
     return TreeNode(place.label, place.key or place.label, structure, make_leaf)
+
+
+def _plain_leaf(made: Node) -> Node:
+    """An array of one axis, where it may have any."""
+    dims = made.dims if isinstance(made, ArrayNode) else ()
+    if isinstance(made, ArrayNode) and len(dims) == 1 and dims[0].variadic and not dims[0].text:
+        return dataclasses.replace(made, dims=(_dims.Dim("", "anonymous"),))
+    return made
 
 
 def _stub(parameters: list[Any] | None, result: Any, place: Place) -> Node:

@@ -22,6 +22,7 @@ _SPELLED = re.compile(
 )
 _TIMES = re.compile(r"^(?P<times>two|twice|double|half)_?(?P<base>.+)$")
 _COMPUTED = re.compile(r"tril|triu|flat|packed|prev|next|total|prod|sum|padded|minus|plus", re.IGNORECASE)
+_TRIANGLE = re.compile(r"tril|triu|triang", re.IGNORECASE)
 _WHOLE_BLOCKS = re.compile(r"reshape|divi|split|rearrange|multiple|even", re.IGNORECASE)
 
 
@@ -29,6 +30,7 @@ def letters_of(tried: Tried) -> Iterator[Letter]:
     """Readings under which a function that failed in this case may be good, the likeliest first."""
     signature = tried.signature
     yield from _spelled(tried)
+    yield from _triangular(tried)
     yield from _flat_fields(signature)
     yield from _together(signature)
     yield from _rest(signature)
@@ -51,6 +53,13 @@ def _spelled(tried: Tried) -> Iterator[Letter]:
         if name not in equal and _COMPUTED.search(name):
             for text in _beside(name, _said(tried), free):
                 yield _equal({**equal, name: text})
+
+
+def _triangular(tried: Tried) -> Iterator[Letter]:
+    """Names of packed triangles, whose sizes are those of a matrix that no annotation mentions."""
+    for name in tried.layout.names.free:
+        if _TRIANGLE.search(name):
+            yield _equal({name: f"rows_of_{name}*(rows_of_{name}+1)//2"})
 
 
 def _equal(equal: dict[str, str]) -> Letter:

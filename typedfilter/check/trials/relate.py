@@ -25,10 +25,10 @@ Owned = Mapping[str, tuple[str, str]]
 def own_names(free: Iterable[str], apart: Iterable[str]) -> Owned:
     """The free names that belong to an instance which has names of its own."""
     scopes = sorted(map(scope_of, apart), key=len, reverse=True)
-    found = ((name, scope) for name in free for scope in scopes if name.startswith(f"{scope}_"))
+    found = ((name, scope) for name in free for scope in scopes if name.lstrip("_").startswith(f"{scope}_"))
     owned: dict[str, tuple[str, str]] = {}
     for name, scope in found:
-        owned.setdefault(name, (scope, name.removeprefix(f"{scope}_")))
+        owned.setdefault(name, (scope, name.lstrip("_").removeprefix(f"{scope}_")))
     return owned
 
 
