@@ -23,6 +23,7 @@ SPLIT = """
     for _ in range(2):
         agree(jitted(<tree>, <tree>), right)
     assert len(traces) == 1, "traced again for an equal tree"
+    assert tf.filter_jit(lambda tree: seen(tree))(<tree>) == expected("leaf", <tree>)[1]
     with jax.disable_jit():
         agree(jitted(<tree>, <tree>), right)
     agree(jax.tree.map(lambda leaf: leaf, tf.combine(*tf.partition(<tree>, tf.is_array))), <tree>)
@@ -68,7 +69,8 @@ HISTORIES = """
 CHANGED = """held = <value>
 agree(jitted(SHARED, held), f(SHARED, held))
 held.gain = <gain>
-agree(jitted(SHARED, held), f(SHARED, held))"""
+agree(jitted(SHARED, held), f(SHARED, held))
+agree(jitted(jnp.ones(4), <value>), f(jnp.ones(4), <value>))"""
 DEFINED_ANEW = """class Changeable:
     def __init__(self, gain): self.gain = gain
     def __eq__(self, other): return type(self) is type(other) and self.gain == other.gain
