@@ -313,7 +313,7 @@ def test_strict_can_be_a_setting(folder):
         ),
         (
             "[tool.typedfilter]\nzzz = []\n",
-            "has no setting `zzz`; it has examples, exclude, ignore, judged, keys, paths, strict",
+            "has no setting `zzz`; it has examples, exclude, ignore, judged, keys, mesh, paths, strict",
         ),
         (
             "[tool.typedfilter]\npaths = 'src'\n",
