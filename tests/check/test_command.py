@@ -117,7 +117,7 @@ def test_a_file_that_cannot_be_imported_is_status_2_with_its_traceback_and_hides
     folder, capsys, text, said
 ):
     write(folder, "a_good.py", GOOD)
-    write(folder, "b_broken.py", text)
+    write(folder, "b_broken.py", f"{text}\ndef annotated(x: int) -> int: ...\n")
     write(folder, "c_good.py", GOOD)
     assert check(".") == 2
     out = capsys.readouterr().out
@@ -340,7 +340,7 @@ def test_nothing_to_check_is_status_2(folder, capsys):
 
 def test_json_is_one_object_with_all_the_facts(folder, capsys):
     write(folder, "bad.py", BAD)
-    write(folder, "broken.py", "1 / 0\n")
+    write(folder, "broken.py", "1 / 0\ndef annotated(x: int) -> int: ...\n")
     capsys.readouterr()
     assert check("bad.py", "broken.py", "--format", "json") == 2
     found = json.loads(capsys.readouterr().out)
@@ -520,17 +520,17 @@ def test_a_body_that_exits_fails_and_the_rest_is_judged(folder, capsys):
     assert len(results) == 2
 
 
-def test_two_packages_of_one_name_are_both_judged_and_imported_once_each(folder, capsys):
+def test_two_packages_of_one_name_are_both_judged_and_imported_once_in_a_process(folder, capfd):
     for parent in ("one", "two"):
         write(folder, f"{parent}/same_of_check/__init__.py", f"print('imported {parent}')\n")
         write(folder, f"{parent}/same_of_check/helper.py", f"NAME = '{parent}'\n")
         part = GOOD + f"    from .helper import NAME\n    assert NAME == '{parent}'\n"
         write(folder, f"{parent}/same_of_check/a.py", part)
         write(folder, f"{parent}/same_of_check/b.py", part)
-    status, results = results_of(capsys, "one", "two")
+    status, results = results_of(capfd, "one", "two")
     assert (status, len(results)) == (0, 4)
-    check("one", "two")
-    assert [line for line in capsys.readouterr().err.splitlines() if line.startswith("imported")] == [
+    check("one", "two", "--jobs", "1", "--no-cache")
+    assert [line for line in capfd.readouterr().err.splitlines() if line.startswith("imported")] == [
         "imported one",
         "imported two",
     ]

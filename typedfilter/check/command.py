@@ -10,17 +10,20 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
+from typedfilter.check import apart
 from typedfilter.check import settings as _settings
+from typedfilter.check.cache import FOLDER, Cache
 from typedfilter.check.report import formats, text
 from typedfilter.check.report.progress import Progress
 from typedfilter.check.report.report import Report
 from typedfilter.check.report.results import share
 from typedfilter.check.run import examples_from, is_unjudged
 from typedfilter.check.run import run as run_targets
+from typedfilter.check.trials.meshes import Axes
 
 _FORMATS = ("text", "json", "github")
 
@@ -59,8 +62,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ignore", action="append", default=[], metavar="PATTERN", help="do not judge functions of this name"
     )
     parser.add_argument(
+        "-j", "--jobs", type=_count, metavar="N", help="so many processes (one a processor); 0: in this one"
+    )
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=120.0,
+        metavar="SECONDS",
+        help="how long a file may take to be imported, and a function to be judged (120)",
+    )
+    parser.add_argument(
+        "--no-cache", action="store_true", help="judge again what has not changed, and remember nothing"
+    )
+    parser.add_argument(
         "-q", "--quiet", action="store_true", help="print only what failed or was skipped, and the summary"
     )
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError("a number of processes, 0 or more")
+    return number
 
 
 def run(args: argparse.Namespace) -> int:
@@ -78,20 +101,34 @@ def run(args: argparse.Namespace) -> int:
         return 2
     with Progress() as progress, stdout_for_the_report():
         try:
-            examples_from(settings.examples)
-        except Exception as error:  # whatever the user's module does
-            print(f"typedfilter check: the examples can't be read: {error!r}", file=sys.stderr)
+            report = _report(targets, settings, args, axes, progress)
+        except apart.ExamplesError as error:
+            print(f"typedfilter check: {error}", file=sys.stderr)
             return 2
-        report = run_targets(
-            targets,
-            (*settings.exclude, *args.exclude),
-            (*settings.ignore, *args.ignore),
-            progress,
-            settings.keys and not args.no_keys,
-            axes,
-        )
     _print(report, args)
     return _status(report, args.strict or settings.strict, settings.judged)
+
+
+def _report(
+    targets: Sequence[str],
+    settings: _settings.Settings,
+    args: argparse.Namespace,
+    axes: Axes,
+    progress: Progress,
+) -> Report:
+    exclude, ignore = (*settings.exclude, *args.exclude), (*settings.ignore, *args.ignore)
+    keys = settings.keys and not args.no_keys
+    if args.jobs == 0:
+        try:
+            examples_from(settings.examples)
+        except Exception as error:  # whatever the user's module does
+            raise apart.ExamplesError(f"the examples can't be read: {error!r}") from error
+        return run_targets(targets, exclude, ignore, progress, keys, axes)
+    setup = apart.setup_of(settings.examples, ignore, keys, axes)
+    cached = not args.no_cache and not settings.examples  # a module with examples may be anywhere
+    cache = Cache(Path.cwd() / FOLDER if cached else None, (ignore, keys, axes))
+    jobs = apart.processes() if args.jobs is None else args.jobs
+    return apart.run(targets, exclude, setup, progress, jobs=jobs, patience=args.patience, cache=cache)
 
 
 def _status(report: Report, strict: bool, least: float) -> int:

@@ -7,6 +7,7 @@ have a `model.py`.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import dataclasses
 import fnmatch
@@ -16,10 +17,14 @@ import os
 import sys
 import traceback
 import types
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from importlib.machinery import ModuleSpec
 from pathlib import Path
+from typing import Any
 
+import jax
+
+from typedfilter.check import scripts
 from typedfilter.check.report.results import Unreadable
 from typedfilter.check.trials import judge
 from typedfilter.check.trials.subject import Subject, subjects_of
@@ -44,6 +49,10 @@ class Source:
     module: str = ""
     only: str = ""
     _own: dict[str, types.ModuleType] = dataclasses.field(default_factory=dict[str, types.ModuleType])
+    _flags: dict[str, Any] = dataclasses.field(default_factory=dict[str, Any])  # of JAX, that it has set
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Source, (self.target, self.path, self.module, self.only)  # modules stay where they are
 
     @property
     def key(self) -> tuple[object, str]:
@@ -52,9 +61,12 @@ class Source:
 
     def subjects(self) -> list[Subject] | Unreadable:
         """The functions to judge, in the order of their lines; or why there are none to be had."""
+        tree = None if self.path is None else scripts.tree_of(self.path)
+        if tree is not None and not self.only and not scripts.has_annotations(tree):
+            return []  # nothing of it is run
         try:
             with self.active():
-                module = self._imported()
+                module = self._imported(tree)
                 found = [s for s in subjects_of(module) if self._is_asked_for(s.name) and _is_to_be_judged(s)]
         except KeyboardInterrupt:
             raise
@@ -64,6 +76,10 @@ class Source:
             return Unreadable(self.target, f"there is no annotated function `{self.only}` in it")
         return sorted(found, key=lambda subject: (subject.line, subject.name))
 
+    def _is_script(self, tree: ast.Module) -> bool:
+        assert self.path is not None
+        return self.path.suffix == scripts.NOTEBOOK or scripts.is_script(tree)
+
     def _is_asked_for(self, name: str) -> bool:
         return not self.only or name == self.only or name.startswith(f"{self.only}.")
 
@@ -71,15 +87,16 @@ class Source:
     def active(self) -> Generator[None]:
         """With the file's folder on `sys.path`, and what it imported from there in `sys.modules`."""
         before, modules, folder = list(sys.path), dict(sys.modules), Path.cwd()
-        words, sys.argv = (
-            sys.argv,
-            [str(self.path or self.module)],
-        )  # a parser in the file reads no words of ours
+        flags = _set_flags(self._flags)
+        # A parser in the file reads no words of ours.
+        words, sys.argv = sys.argv, [str(self.path or self.module)]
         sys.path[:0] = [folder for folder in self._search() if folder not in sys.path]
         sys.modules.update(self._own)
         try:
             yield
         finally:
+            self._flags |= {name: jax.config.values[name] for name in _changed_flags(flags)}
+            _set_flags({name: flags[name] for name in _changed_flags(flags)})
             sys.path[:] = before
             sys.argv = words
             os.chdir(folder)
@@ -111,9 +128,13 @@ class Source:
         package = self.path.relative_to(root).parts[0]
         return name.partition(".")[0] == package and Path(file).resolve().is_relative_to(root / package)
 
-    def _imported(self) -> types.ModuleType:
+    def _imported(self, tree: ast.Module | None) -> types.ModuleType:
         if self.path is None:
             return importlib.import_module(self.module)
+        if tree is None and self.path.suffix == scripts.NOTEBOOK:
+            raise ImportError("it is no notebook")
+        if tree is not None and not _is_in_package(self.path) and self._is_script(tree):
+            return scripts.module_of(f"_typedfilter_{self.path.stem}", self.path, tree)
         root = _package_root(self.path)
         parts = list(self.path.relative_to(root).with_suffix("").parts)
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
@@ -125,6 +146,18 @@ class Source:
             if "relative import" not in str(error):
                 raise
             return _from_namespace(self.path)
+
+
+def _set_flags(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Set flags of JAX, and say what all were before."""
+    before = dict(jax.config.values)
+    for name, value in flags.items():
+        jax.config.update(name, value)
+    return before
+
+
+def _changed_flags(before: Mapping[str, Any]) -> list[str]:
+    return [name for name, value in jax.config.values.items() if before.get(name, value) is not value]
 
 
 def _is_to_be_judged(subject: Subject) -> bool:
@@ -186,7 +219,8 @@ def _said(error: BaseException) -> str:
 def _own_traceback(error: BaseException) -> str:
     """The traceback without the frames of this module and of the import system."""
     lines = traceback.TracebackException.from_exception(error)
-    kept = [f for f in lines.stack if f.filename != __file__ and "importlib" not in f.filename]
+    ours = (__file__, scripts.__file__)
+    kept = [f for f in lines.stack if f.filename not in ours and "importlib" not in f.filename]
     lines.stack = traceback.StackSummary.from_list(kept)
     return "".join(lines.format()).rstrip()
 
@@ -198,19 +232,22 @@ def sources_of(targets: Iterable[str], exclude: Iterable[str] = ()) -> Iterator[
     """What the targets (files, folders, dotted names, any with `::function`) name; each file once."""
     patterns = tuple(exclude)
     seen: set[tuple[object, str]] = set()
-    packages: dict[Path, dict[str, types.ModuleType]] = {}
+    packages: dict[Path, Source] = {}
     for target in targets:
         for source in _sources(target, patterns):
-            if isinstance(source, Source) and source.path is not None and _is_in_package(source.path):
-                source._own = packages.setdefault(_package_root(source.path), source._own)
-            key = (
-                (source.path or source.module, source.only)
-                if isinstance(source, Source)
-                else (source.target, "")
-            )
-            if key not in seen:
-                seen.add(key)
+            if isinstance(source, Unreadable):
                 yield source
+            elif source.key not in seen:
+                seen.add(source.key)
+                yield of_package(source, packages)
+
+
+def of_package(source: Source, packages: dict[Path, Source]) -> Source:
+    """The source, with the modules and the flags of its package that were there for others."""
+    if source.path is not None and _is_in_package(source.path):
+        first = packages.setdefault(_package_root(source.path), source)
+        source._own, source._flags = first._own, first._flags
+    return source
 
 
 def _sources(target: str, exclude: tuple[str, ...]) -> Iterator[Source | Unreadable]:

@@ -18,6 +18,7 @@ import jax
 from typedfilter._reading.plan import plan_of
 from typedfilter._wrapping.effects import Result
 from typedfilter._wrapping.wrapper import BoundWrapper, Wrapper
+from typedfilter.check.inputs.unmade import Unmade
 from typedfilter.check.trials.meshes import Meshed
 
 _INFINITE = 100
@@ -177,7 +178,7 @@ def _owner(target: Any) -> tuple[type | None, str]:
 def _in_module(module: types.ModuleType) -> Iterator[Subject]:
     seen: set[int] = set()
     for name, value in list(vars(module).items()):
-        if id(value) in seen:
+        if id(value) in seen or type(value) is Unmade:
             continue
         seen.add(id(value))
         if isinstance(value, type):

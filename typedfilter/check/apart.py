@@ -1,0 +1,276 @@
+"""A run over targets in processes of their own: side by side, and apart from the command.
+
+A file that ends its process, never returns from being imported, or takes all memory is told as that, and the
+rest is judged. What was judged before, and has not changed since, is not judged again.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterable
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from typedfilter.check import worker
+from typedfilter.check.cache import Cache
+from typedfilter.check.find import Source, sources_of
+from typedfilter.check.report.report import Report
+from typedfilter.check.report.results import Result, Unreadable
+from typedfilter.check.run import Advance
+from typedfilter.check.trials.meshes import Axes
+
+__all__ = ["ExamplesError", "run"]
+
+
+class ExamplesError(Exception):
+    """The modules with examples can't be read."""
+
+
+@dataclasses.dataclass
+class _File:
+    """One file, and what is known of it so far."""
+
+    number: int
+    source: Source
+    results: list[Result] = dataclasses.field(default_factory=list[Result])
+    unreadable: Unreadable | None = None
+    lost: list[Result] = dataclasses.field(default_factory=list[Result])  # of what ended the process
+    modules: tuple[str, ...] = ()
+
+
+class _Worker:
+    """One process, and what it is doing."""
+
+    def __init__(self, setup: worker.Setup) -> None:
+        self._setup = setup
+        self.file: _File | None = None
+        self.begun: worker.Begin | None = None
+        self.heard = time.monotonic()
+        self._start()
+
+    def _start(self) -> None:
+        context: Any = multiprocessing.get_context(_METHOD)
+        if _METHOD == "forkserver":
+            context.set_forkserver_preload([worker.__name__])
+        self.connection, theirs = context.Pipe()
+        self.process: BaseProcess = context.Process(
+            target=worker.work, args=(theirs, self._setup), daemon=True
+        )
+        self.process.start()
+        theirs.close()
+
+    def ask(self, question: Any) -> None:
+        """Put a question; the answer comes through the connection."""
+        self.heard = time.monotonic()
+        self.connection.send(question)
+
+    def answer(self, patience: float) -> Any:
+        """The next answer; what has happened, as text, where there is none to come."""
+        try:
+            if self.connection.poll(max(0.0, self.heard + patience - time.monotonic())):
+                self.heard = time.monotonic()
+                return self.connection.recv()
+        except (EOFError, OSError):
+            return self._ended()
+        return f"takes more than {patience:g} seconds"
+
+    def _ended(self) -> str:
+        self.process.join(5.0)
+        code = self.process.exitcode
+        if code is not None and code < 0:
+            return f"ends the process by {signal.Signals(-code).name}"
+        return "ends the process" if code is None else f"ends the process with status {code}"
+
+    def restart(self) -> None:
+        """Go on with another process."""
+        self.stop()
+        self.file = self.begun = None
+        self._start()
+        self.heard = time.monotonic()
+
+    def stop(self) -> None:
+        """End the process, whatever it does."""
+        self.process.kill()
+        self.process.join()
+        self.connection.close()
+
+
+# What every worker imports is imported once, where processes can be forked from one that has no threads.
+_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+
+
+def run(
+    targets: Iterable[str],
+    exclude: Iterable[str],
+    setup: worker.Setup,
+    advance: Advance,
+    *,
+    jobs: int,
+    patience: float,
+    cache: Cache,
+) -> Report:
+    """Judge everything in `targets`, in `jobs` processes.
+
+    Args:
+        targets: files, folders, dotted names, any of them with `::function`.
+        exclude: patterns of files to leave out of folders.
+        setup: what each process is told.
+        advance: told of the progress.
+        jobs: how many processes.
+        patience: so many seconds a file has to be imported, and a function to be judged.
+        cache: of earlier runs.
+
+    Raises:
+        ExamplesError: the examples can't be read.
+    """
+    workers: list[_Worker] = []
+    try:
+        found = _enumerated(workers, setup, targets, tuple(exclude), patience)
+        files = [_File(number, one) for number, one in enumerate(found) if isinstance(one, Source)]
+        waiting = collections.deque(file for file in files if not _is_cached(file, cache))
+        begun = [_Worker(setup) for _ in range(min(jobs, len(waiting)) - len(workers))]
+        workers += begun
+        for one in begun:
+            _expect_ready(one, patience)
+        _judge(workers, waiting, len(files), patience, advance)
+    finally:
+        for one in workers:
+            one.stop()
+    for file in files:
+        if file.unreadable is None and not file.lost:
+            cache.add(file.source, file.results, file.modules)
+    return _report(found, files)
+
+
+def _expect_ready(one: _Worker, patience: float) -> None:
+    answer = one.answer(patience + _START)
+    problem = answer.problem if isinstance(answer, worker.Ready) else f"importing the examples {answer}"
+    if problem:
+        raise ExamplesError(problem)
+
+
+_START = 120.0  # seconds that a process may take to begin, on a machine that has much to do
+
+
+def _enumerated(
+    workers: list[_Worker],
+    setup: worker.Setup,
+    targets: Iterable[str],
+    exclude: tuple[str, ...],
+    patience: float,
+) -> list[Source | Unreadable]:
+    """What the targets name, each file once. Packages are imported to be found: by a worker."""
+    found: dict[Any, Source | Unreadable] = {}
+    for target in targets:
+        if Path(target.partition("::")[0]).exists():
+            named: Iterable[Source | Unreadable] = sources_of([target], exclude)
+        else:
+            if not workers:
+                workers.append(_Worker(setup))
+                _expect_ready(workers[0], patience)
+            named = _named(workers[0], target, exclude, patience)
+        for source in named:
+            found.setdefault(source.key if isinstance(source, Source) else source, source)
+    return list(found.values())
+
+
+def _named(
+    one: _Worker, target: str, exclude: tuple[str, ...], patience: float
+) -> tuple[Source | Unreadable, ...]:
+    one.ask(worker.Enumerate(target, exclude))
+    answer = one.answer(patience)
+    if isinstance(answer, worker.Sources):
+        return answer.found
+    one.restart()
+    _expect_ready(one, patience)
+    return (Unreadable(target, f"can't be imported: it {answer}"),)
+
+
+def _is_cached(file: _File, cache: Cache) -> bool:
+    known = cache.get(file.source)
+    if known is None:
+        return False
+    file.results, file.modules = known
+    return True
+
+
+def _judge(
+    workers: list[_Worker], waiting: collections.deque[_File], count: int, patience: float, advance: Advance
+) -> None:
+    while True:
+        for one in workers:
+            if one.file is None and waiting:
+                one.file = waiting.popleft()
+                names = (result.function for result in (*one.file.results, *one.file.lost))
+                one.ask(worker.Judge(one.file.source, frozenset(names)))
+        busy = [one for one in workers if one.file is not None]
+        if not busy:
+            return
+        left = min(one.heard for one in busy) + patience - time.monotonic()
+        ready = wait([one.connection for one in busy], max(0.0, left))
+        for one in busy:
+            if one.connection in ready or time.monotonic() - one.heard > patience:
+                _hear(one, waiting, patience)
+                done = count - len(waiting) - sum(other.file is not None for other in workers)
+                advance(done / count, "" if one.file is None else one.file.source.target)
+
+
+def _hear(one: _Worker, waiting: collections.deque[_File], patience: float) -> None:
+    """One answer of a busy worker."""
+    file = one.file
+    assert file is not None
+    answer = one.answer(patience)
+    match answer:
+        case worker.Begin():
+            one.begun = answer
+        case Result():
+            file.results.append(answer)
+            one.begun = None
+        case worker.Done(unreadable, modules):
+            file.unreadable, file.modules = unreadable, modules
+            one.file = None
+        case _:
+            _lose(file, one.begun, str(answer))
+            if one.begun is not None:
+                waiting.appendleft(file)
+            one.restart()
+            _expect_ready(one, patience)
+
+
+def _lose(file: _File, begun: worker.Begin | None, what: str) -> None:
+    """Note what the process was doing when it was lost: importing the file, or judging a function."""
+    if begun is None:
+        file.unreadable = Unreadable(file.source.target, f"can't be imported: it {what}")
+        return
+    text = f"tracing it {what}"
+    file.lost.append(Result(begun.function, begun.file, begun.line, "skipped", text))
+
+
+def _report(found: list[Source | Unreadable], files: list[_File]) -> Report:
+    unreadable = [one for one in found if isinstance(one, Unreadable)]
+    unreadable += [file.unreadable for file in files if file.unreadable is not None]
+    results = [
+        result
+        for file in files
+        for result in sorted((*file.results, *file.lost), key=lambda one: (one.line, one.function))
+    ]
+    return Report(tuple(results), tuple(unreadable))
+
+
+def setup_of(examples: tuple[str, ...], ignore: Iterable[str], keys: bool, axes: Axes) -> worker.Setup:
+    """What workers are told, as things are in this process."""
+    return worker.Setup(str(Path.cwd()), tuple(sys.path), examples, tuple(ignore), keys, axes)
+
+
+def processes() -> int:
+    """How many processes this machine has processors for."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
