@@ -62,6 +62,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ignore", action="append", default=[], metavar="PATTERN", help="do not judge functions of this name"
     )
     parser.add_argument(
+        "-q", "--quiet", action="store_true", help="print only what failed or was skipped, and the summary"
+    )
+    _add_processes(parser)
+
+
+def _add_processes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "-j", "--jobs", type=_count, metavar="N", help="so many processes (one a processor); 0: in this one"
     )
     parser.add_argument(
@@ -73,9 +80,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--no-cache", action="store_true", help="judge again what has not changed, and remember nothing"
-    )
-    parser.add_argument(
-        "-q", "--quiet", action="store_true", help="print only what failed or was skipped, and the summary"
     )
 
 
