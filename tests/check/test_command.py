@@ -520,17 +520,17 @@ def test_a_body_that_exits_fails_and_the_rest_is_judged(folder, capsys):
     assert len(results) == 2
 
 
-def test_two_packages_of_one_name_are_both_judged_and_imported_once_in_a_process(folder, capfd):
+def test_two_packages_of_one_name_are_both_judged_and_imported_once_in_a_process(folder, capsys):
     for parent in ("one", "two"):
         write(folder, f"{parent}/same_of_check/__init__.py", f"print('imported {parent}')\n")
         write(folder, f"{parent}/same_of_check/helper.py", f"NAME = '{parent}'\n")
         part = GOOD + f"    from .helper import NAME\n    assert NAME == '{parent}'\n"
         write(folder, f"{parent}/same_of_check/a.py", part)
         write(folder, f"{parent}/same_of_check/b.py", part)
-    status, results = results_of(capfd, "one", "two")
+    status, results = results_of(capsys, "one", "two")
     assert (status, len(results)) == (0, 4)
-    check("one", "two", "--jobs", "1", "--no-cache")
-    assert [line for line in capfd.readouterr().err.splitlines() if line.startswith("imported")] == [
+    done = run_alone(folder, "one", "two", "--jobs", "1", "--no-cache")
+    assert [line for line in done.stderr.splitlines() if line.startswith("imported")] == [
         "imported one",
         "imported two",
     ]

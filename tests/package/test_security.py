@@ -175,14 +175,14 @@ def test_hostile_settings_are_data(kind: str, tmp_path: Path, monkeypatch: pytes
     assert "1 proved" in told.out or "pyproject.toml" in told.err
 
 
-def test_a_notebook_is_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_notebook_that_is_broken_is_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     notebook = tmp_path / "hostile.ipynb"
     cell = {"cell_type": "code", "source": ["!touch ran\n", "open('ran', 'w')"], "outputs": None}
     notebook.write_text(json.dumps({"cells": [cell, None, 1], "nbformat": "x"}))
     for command in ("check", "shapes"):
         assert main([command, str(notebook)]) == 2
         told = capsys.readouterr()
-        assert "hostile.ipynb is not a Python file" in told.out + told.err
+        assert "can't be imported: ImportError: it is no notebook" in told.out + told.err
     assert not (tmp_path / "ran").exists()
 
 
