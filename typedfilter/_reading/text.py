@@ -22,6 +22,7 @@ from typedfilter.annotations import AxisSpec, Marker, ScanSpec, T
 
 __all__ = ["WrittenSignature", "sharding_text", "show", "spec_text"]
 
+_ANY_SHAPE = (tuple[Any, ...], Any)  # of `NDArray`; the second one before NumPy 2.2
 _WELL_KNOWN: tuple[tuple[Any, str], ...] = (
     (inspect.Parameter.empty, ""),
     (type(None), "None"),
@@ -84,7 +85,7 @@ def _generic(annotation: Any, origin: Any) -> str:
         return _union(annotation, args)
     if origin is Literal:
         return f"Literal[{', '.join(map(repr, args))}]"
-    if origin is np.ndarray and len(args) == 2 and args[0] == tuple[Any, ...] and get_args(args[1]):
+    if origin is np.ndarray and len(args) == 2 and args[0] in _ANY_SHAPE and get_args(args[1]):
         return f"NDArray[{show(get_args(args[1])[0])}]"
     inside = ", ".join(map(show, args)) or "()"
     name = "Callable" if origin is collections.abc.Callable else _name(origin)
