@@ -21,14 +21,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
-from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, TypeAlias, TypedDict, overload
+from typing import Any, Concatenate, Generic, Literal, Protocol, TypeAlias, TypedDict, overload
 
 import numpy as np
 from jax import Array, ShapeDtypeStruct
 from jax.extend.core import ClosedJaxpr
 from jax.sharding import AbstractMesh, Mesh, PartitionSpec, Sharding
 from jax.typing import ArrayLike
-from typing_extensions import TypeAliasType, TypeVar, TypeVarTuple, dataclass_transform
+from typing_extensions import ParamSpec, TypeAliasType, TypeVar, TypeVarTuple, dataclass_transform
 
 MYPY: Literal[False]
 
@@ -61,6 +61,14 @@ F_co = TypeVar("F_co", bound=Callable[..., Any], covariant=True)
 
 class Opaque:
     """A type that nobody passes: only `Any`, `object` and free type variables accept it."""
+
+class OpaqueToo:
+    """The same again: a bound that does not meet that of another variable."""
+
+class OpaqueFunction(Opaque):
+    """A function that nobody passes."""
+
+    def __call__(self, opaque: Opaque, /) -> Opaque: ...
 
 class _Float(Protocol):
     """A Python float, which an `int` passes for: this method it has not."""
@@ -161,21 +169,15 @@ if _t.TYPE_CHECKING and 1:
     if not MYPY:
         Open1 = TypeAliasType("Open1", tuple[Opaque], type_params=(T, R))
         Open2 = TypeAliasType("Open2", tuple[Opaque, Opaque], type_params=(T, R))
-        Open3 = TypeAliasType("Open3", tuple[Opaque, Opaque, Opaque], type_params=(T, R))
 elif MYPY:
     from mypy_extensions import NamedArg
 
     Open1: TypeAlias = Callable[[T, NamedArg(Any, "_typedfilter_any")], R]
     Open2: TypeAlias = Callable[[T, Any, NamedArg(Any, "_typedfilter_any")], R]
-    Open3: TypeAlias = Callable[[T, Any, Any, NamedArg(Any, "_typedfilter_any")], R]
 else:
     Open1 = TypeAliasType("Open1", tuple[Opaque], type_params=(T, R))
     Open2 = TypeAliasType("Open2", tuple[Opaque, Opaque], type_params=(T, R))
-    Open3 = TypeAliasType("Open3", tuple[Opaque, Opaque, Opaque], type_params=(T, R))
 """`OpenN[T, R]`: a function with `**kwargs` that can be called with N arguments, the first of them a `T`."""
-
-AnyOpen: TypeAlias = Open1[Any, Any] | Open2[Any, Any] | Open3[Any, Any]
-"""Any of these."""
 
 class _Open(Protocol[T_contra, P, R_co]):  # pyright: ignore[reportInvalidTypeVarUse]  # it looks at the first overload only
     @overload
@@ -187,13 +189,31 @@ if _t.TYPE_CHECKING and 1:
     if not MYPY:
         Open: TypeAlias = _Open[T, P, R]
 elif MYPY:
-    Open = TypeAliasType("Open", Opaque, type_params=(T, P, R))  # never: there it is Open1 to Open3
+    Open = TypeAliasType("Open", Opaque, type_params=(T, P, R))  # never: there it is Open1 and Open2
 else:
     Open: TypeAlias = _Open[T, P, R]
 """`Open[T, P, R]`: a function with `**kwargs` and the parameters `T` and `P`."""
 
 Loose: TypeAlias = Callable[Concatenate[T, ...], R]
-"""A function of which only the first parameter is known."""
+"""A function of which only the first parameter is looked at.
+
+The last overload of what is about a first parameter, for mypy --strict: it refuses functions with `**kwargs`
+for `Concatenate[D, Q]`, since the first argument might be given by name and again among the others.
+"""
+
+class Loosened(ABC, Generic[T, R]):
+    """The derivative of a `Loose[T, ...]`, that returns an `R`.
+
+    Not a `Callable`: of a function that is `Any` mypy can't tell which overload holds, and takes what is
+    common to their results. Of two callables that is an untyped function, and --strict reports the call.
+    """
+
+    @abstractmethod
+    def __call__(self, first: T, /, *args: Any, **kwargs: Any) -> R: ...
+    @overload
+    def __get__(self, obj: None, owner: type, /) -> Loosened[T, R]: ...
+    @overload
+    def __get__(self, obj: T, owner: type | None = None, /) -> Callable[..., R]: ...
 
 Unsaid: TypeAlias = Callable[..., Opaque]
 """A function that doesn't say what it returns: only such a one may have `has_aux=` a variable."""
@@ -222,6 +242,16 @@ M = TypeVar("M", bound=Method)
 C = TypeVar("C", bound=ClassMethod)
 # What is no method, although it takes a `self`: what can be called with nothing (`*args`), and partials.
 N = TypeVar("N", bound=Callable[[], Any] | partial[Any])
+
+# Any other function, with its overloads. Not for pyright, which finds nothing in another call that is this.
+
+if _t.TYPE_CHECKING and 1:
+    if not MYPY:
+        Whole = TypeVar("Whole", bound=OpaqueFunction)
+elif MYPY:
+    Whole = TypeVar("Whole", bound=Callable[..., Any])
+else:
+    Whole = TypeVar("Whole", bound=Callable[..., Any])
 
 # filter_jit ---------------------------------------------------------------------------------------------
 
@@ -276,16 +306,12 @@ class Lowered(ABC, Generic[F_co]):
     def cost_analysis(self) -> Any:
         """An estimate of the cost before optimization, by name."""
 
-@attributes(init=False)
-class Jitted(ABC, Generic[F_co]):
-    """What `filter_jit` makes of a function of type `F`: called as `F` is, with the same result."""
+class Stages(ABC, Generic[F_co]):
+    """What a jitted function has beside its call."""
 
-    if _t.TYPE_CHECKING and 1:
-        __call__: F_co
-    else:
-        @property
-        def __call__(self) -> F_co: ...
-    __wrapped__: F_co
+    @property
+    def __wrapped__(self) -> F_co: ...
+
     __name__: str
     __qualname__: str
 
@@ -318,6 +344,34 @@ class Jitted(ABC, Generic[F_co]):
     @overload
     def __get__(self: K, obj: object, owner: type | None = None, /) -> K: ...
 
+# To mypy a protocol of nothing but `__call__`, although what it inherits is none: the common type of such a
+# class and a function is that of the function, as in a list of both. Only of a class with a ParamSpec it
+# believes that there are generic functions in it.
+
+if _t.TYPE_CHECKING and 1:
+    if not MYPY:
+        @attributes(init=False)
+        class Jitted(Stages[F_co]):
+            """What `filter_jit` makes of a function of type `F`: called as `F` is, with the same result."""
+
+            __call__: F_co
+            __wrapped__: F_co  # pyright: ignore[reportIncompatibleMethodOverride]  # a property to others
+
+elif MYPY:
+    Unused = ParamSpec("Unused", default=[])
+    class Jitted(Stages[F_co], Protocol[F_co, Unused]):  # type: ignore[misc]  # see above
+        @property
+        def __call__(self) -> F_co: ...
+
+else:
+    class Jitted(Stages[F_co]):
+        """What `filter_jit` makes of a function of type `F`: called as `F` is, with the same result."""
+
+        @property
+        def __call__(self) -> F_co: ...
+        @property
+        def __wrapped__(self) -> F_co: ...
+
 J = TypeVar("J", bound=Jitted[Callable[Concatenate[Opaque, ...], Any]])
 K = TypeVar("K", bound=Jitted[Any])
 
@@ -336,6 +390,8 @@ class JitDecorator(Protocol):
     def __call__(self, fun: M, /) -> M: ...
     @overload
     def __call__(self, fun: C, /) -> C: ...
+    @overload
+    def __call__(self, fun: Whole, /) -> Jitted[Whole]: ...
     @overload
     def __call__(  # pyright: ignore[reportOverlappingOverload]  # as in `filter_jit`
         self, fun: Callable[P, R], /
@@ -365,11 +421,7 @@ class GradDecorator(Protocol):
     @overload
     def __call__(self, fun: Fn[D, P, Q, Scalar], /) -> Derived[D, P, Q, D]: ...
     @overload
-    def __call__(self, fun: Open1[T, Scalar], /) -> Loose[T, T]: ...
-    @overload
-    def __call__(self, fun: Open2[T, Scalar], /) -> Loose[T, T]: ...
-    @overload
-    def __call__(self, fun: Open3[T, Scalar], /) -> Loose[T, T]: ...
+    def __call__(self, fun: Loose[T, Scalar], /) -> Loosened[T, T]: ...
 
 class GradAuxDecorator(Protocol):
     """`filter_grad(has_aux=True)`."""
@@ -377,11 +429,7 @@ class GradAuxDecorator(Protocol):
     @overload
     def __call__(self, fun: Fn[D, P, Q, tuple[Scalar, Aux]], /) -> Derived[D, P, Q, tuple[D, Aux]]: ...
     @overload
-    def __call__(self, fun: Open1[T, tuple[Scalar, Aux]], /) -> Loose[T, tuple[T, Aux]]: ...
-    @overload
-    def __call__(self, fun: Open2[T, tuple[Scalar, Aux]], /) -> Loose[T, tuple[T, Aux]]: ...
-    @overload
-    def __call__(self, fun: Open3[T, tuple[Scalar, Aux]], /) -> Loose[T, tuple[T, Aux]]: ...
+    def __call__(self, fun: Loose[T, tuple[Scalar, Aux]], /) -> Loosened[T, tuple[T, Aux]]: ...
 
 class ValueAndGradDecorator(Protocol):
     """`filter_value_and_grad()`."""
@@ -389,11 +437,7 @@ class ValueAndGradDecorator(Protocol):
     @overload
     def __call__(self, fun: Fn[D, P, Q, Value], /) -> Derived[D, P, Q, tuple[Value, D]]: ...
     @overload
-    def __call__(self, fun: Open1[T, Value], /) -> Loose[T, tuple[Value, T]]: ...
-    @overload
-    def __call__(self, fun: Open2[T, Value], /) -> Loose[T, tuple[Value, T]]: ...
-    @overload
-    def __call__(self, fun: Open3[T, Value], /) -> Loose[T, tuple[Value, T]]: ...
+    def __call__(self, fun: Loose[T, Value], /) -> Loosened[T, tuple[Value, T]]: ...
 
 class ValueAndGradAuxDecorator(Protocol):
     """`filter_value_and_grad(has_aux=True)`."""
@@ -403,11 +447,7 @@ class ValueAndGradAuxDecorator(Protocol):
         self, fun: Fn[D, P, Q, tuple[Value, Aux]], /
     ) -> Derived[D, P, Q, tuple[tuple[Value, Aux], D]]: ...
     @overload
-    def __call__(self, fun: Open1[T, tuple[Value, Aux]], /) -> Loose[T, tuple[tuple[Value, Aux], T]]: ...
-    @overload
-    def __call__(self, fun: Open2[T, tuple[Value, Aux]], /) -> Loose[T, tuple[tuple[Value, Aux], T]]: ...
-    @overload
-    def __call__(self, fun: Open3[T, tuple[Value, Aux]], /) -> Loose[T, tuple[tuple[Value, Aux], T]]: ...
+    def __call__(self, fun: Loose[T, tuple[Value, Aux]], /) -> Loosened[T, tuple[tuple[Value, Aux], T]]: ...
 
 class JacobianDecorator(Protocol):
     """`filter_jacfwd()`, `filter_jacrev()`.
@@ -423,7 +463,9 @@ class JacobianDecorator(Protocol):
     @overload
     def __call__(self, fun: Fn[D, P, Q, Any], /) -> Derived[D, P, Q, Any]: ...
     @overload
-    def __call__(self, fun: AnyOpen, /) -> Any: ...
+    def __call__(self, fun: Loose[A, R], /) -> Loosened[A, R]: ...
+    @overload
+    def __call__(self, fun: Loose[Any, Any], /) -> Any: ...
 
 class JacobianAuxDecorator(Protocol):
     """`filter_jacfwd(has_aux=True)`, `filter_jacrev(has_aux=True)`."""
@@ -435,7 +477,7 @@ class JacobianAuxDecorator(Protocol):
     @overload
     def __call__(self, fun: Fn[D, P, Q, tuple[Any, Aux]], /) -> Derived[D, P, Q, tuple[Any, Aux]]: ...
     @overload
-    def __call__(self, fun: AnyOpen, /) -> Any: ...
+    def __call__(self, fun: Loose[Any, tuple[Any, Any]], /) -> Any: ...
 
 class HessianDecorator(Protocol):
     """`filter_hessian()`. With respect to one array it has the structure of the result."""
@@ -445,7 +487,9 @@ class HessianDecorator(Protocol):
     @overload
     def __call__(self, fun: Fn[D, P, Q, Any], /) -> Derived[D, P, Q, Any]: ...
     @overload
-    def __call__(self, fun: AnyOpen, /) -> Any: ...
+    def __call__(self, fun: Loose[A, R], /) -> Loosened[A, R]: ...
+    @overload
+    def __call__(self, fun: Loose[Any, Any], /) -> Any: ...
 
 class HessianAuxDecorator(Protocol):
     """`filter_hessian(has_aux=True)`."""
@@ -455,7 +499,7 @@ class HessianAuxDecorator(Protocol):
     @overload
     def __call__(self, fun: Fn[D, P, Q, tuple[Any, Aux]], /) -> Derived[D, P, Q, tuple[Any, Aux]]: ...
     @overload
-    def __call__(self, fun: AnyOpen, /) -> Any: ...
+    def __call__(self, fun: Loose[Any, tuple[Any, Any]], /) -> Any: ...
 
 S_co = TypeVar("S_co", covariant=True)
 
@@ -475,10 +519,12 @@ class CustomJvpFunction(ABC, Generic[F_co, R]):
 
     if _t.TYPE_CHECKING and 1:
         __call__: F_co
+        __wrapped__: F_co
     else:
         @property
         def __call__(self) -> F_co: ...
-    __wrapped__: F_co
+        @property
+        def __wrapped__(self) -> F_co: ...
 
     @abstractmethod
     def def_jvp(self, rule: JvpRule[Q, S, R], /) -> Callable[Q, S]:
@@ -579,6 +625,8 @@ class VjpDecorator(Protocol):
     def __call__(self, fn: Open2[T, R], /) -> CustomVjpFunction[T, ..., ..., R]: ...
     @overload
     def __call__(self, fn: Callable[Concatenate[T, P], R], /) -> CustomVjpFunction[T, P, P, R]: ...
+    @overload
+    def __call__(self, fn: Loose[T, R], /) -> CustomVjpFunction[T, ..., ..., R]: ...
 
 # Mapping, checkpoints, closures, jaxprs -----------------------------------------------------------------
 
@@ -620,10 +668,32 @@ class CheckpointKeywords(TypedDict, total=False):
     policy: Callable[..., bool] | None
     check: Check
 
+# What a transform that keeps parameters and result returns: to pyright what it got, since it finds nothing in
+# a `Callable[P, R]` that is at once another's argument; to ty as well, where it can't name parameters, as
+# those of one of several functions. Not to mypy, which loses the type of a lambda that two overloads hold of.
+
+if _t.TYPE_CHECKING and 1:
+    if not MYPY:
+        Kept = TypeVar("Kept", bound=Callable[..., Any])
+        Mixed = TypeVar("Mixed", bound=OpaqueToo)
+elif MYPY:
+    Kept = TypeVar("Kept", bound=Opaque)
+    Mixed = TypeVar("Mixed", bound=OpaqueToo)
+else:
+    Kept = TypeVar("Kept", bound=Opaque)
+    Mixed = TypeVar("Mixed", bound=Callable[..., Any])
+
 class SameDecorator(Protocol):
     """A transform that keeps parameters and result: `filter_vmap(...)`, `filter_checkpoint(...)`."""
 
-    def __call__(self, fun: Callable[P, R], /) -> Callable[P, R]: ...
+    @overload
+    def __call__(self, fun: Kept, /) -> Kept: ...
+    @overload
+    def __call__(  # pyright: ignore[reportOverlappingOverload]  # see `Kept`
+        self, fun: Callable[P, R], /
+    ) -> Callable[P, R]: ...
+    @overload
+    def __call__(self, fun: Mixed, /) -> Mixed: ...
 
 class Converted(Protocol[P, R_co]):
     """A function with what it closed over as data."""

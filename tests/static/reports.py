@@ -12,7 +12,7 @@ from types import ModuleType
 HERE = Path(__file__).parent
 CHECKED = sorted(HERE.glob("check_*.py"))
 WITH_PLUGIN = [*CHECKED, HERE / "plugin_check.py"]
-COUNTED = [HERE / f"{name}.py" for name in ("programs", "models", "call_sites")]
+COUNTED = [HERE / f"{name}.py" for name in ("programs", "models", "call_sites", "usage")]
 
 # A file that every run must find wrong, in exactly these lines: a checker that reads nothing, or does not
 # find the package, would report something else.

@@ -36,38 +36,36 @@ reports = sibling("reports")
 table = sibling("table")
 CHECKED, WITH_PLUGIN, COUNTED = reports.CHECKED, reports.WITH_PLUGIN, reports.COUNTED
 
-# How many programs of `programs.py`, `models.py` and `call_sites.py` each checker must get right, at least.
+# How many programs of each counted file a checker must get right, at least.
 FLOORS = {
-    "mypy": (84, 63, 24),
-    "mypy, plugin": (86, 63, 24),
-    "pyright": (85, 62, 25),
-    "basedpyright": (85, 62, 25),
-    "pyrefly": (81, 60, 25),
-    "ty": (79, 61, 24),
-    "zuban": (82, 62, 24),
+    "mypy": (85, 63, 25, 79),
+    "mypy, plugin": (86, 63, 25, 80),
+    "pyright": (85, 62, 25, 78),
+    "basedpyright": (85, 62, 25, 78),
+    "pyrefly": (81, 60, 25, 77),
+    "ty": (80, 61, 25, 78),
+    "zuban": (83, 62, 24, 78),
 }
 
 # Good programs in which a checker reports more than a type that it doesn't know. The README says whose fault
 # it is. Nothing else may be added lightly: these are what people see.
+OF_SELF = {"kept_method_lower", "kept_plain_function_of_self_lowered"}  # a method keeps its own type
 FALSE_ALARMS = {
-    "mypy": {"kept_jit_overloaded_function", "kept_method_lower", "kept_custom_rule_with_keywords"},
-    "mypy, plugin": {"kept_custom_rule_with_keywords"},
-    "pyright": {"kept_method_lower", "kept_summed_loss"},
-    "basedpyright": {"kept_method_lower", "kept_summed_loss"},
-    "pyrefly": {
+    "mypy": OF_SELF | {"kept_gradient_by_its_keyword"},
+    "mypy, plugin": set(),
+    "pyright": OF_SELF | {"kept_summed_loss"},
+    "basedpyright": OF_SELF | {"kept_summed_loss"},
+    "pyrefly": OF_SELF
+    | {
         "kept_jit_lower",
         "kept_jit_compiled_result",
         "kept_jit_lower_of_shapes",
-        "kept_method_lower",
         "kept_compiled_ahead",
+        "kept_options_of_jit",
+        "kept_axes_of_annotations",
     },
-    "ty": {"kept_method_lower", "kept_branches", "kept_jit_in_a_loop"},
-    "zuban": {
-        "kept_jit_overloaded_function",
-        "kept_method_lower",
-        "kept_summed_loss",
-        "kept_custom_rule_with_keywords",
-    },
+    "ty": OF_SELF | {"kept_branches"},
+    "zuban": OF_SELF | {"kept_summed_loss", "kept_custom_rule_with_keywords", "kept_gradient_by_its_keyword"},
 }
 LOST = re.compile(
     r"assert.type|type-assertion|reveal|Expression is of type|does not match asserted", re.IGNORECASE

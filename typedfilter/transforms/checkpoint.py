@@ -13,7 +13,7 @@ from typing import Any, ClassVar, overload
 import jax
 from typing_extensions import Unpack
 
-from typedfilter._declarations import Check, CheckpointKeywords, P, R, SameDecorator
+from typedfilter._declarations import Check, CheckpointKeywords, Kept, Mixed, P, R, SameDecorator
 from typedfilter._placing.bodies import is_placing
 from typedfilter._reading.plan import Plan
 from typedfilter._shapes.switch import check_mode
@@ -99,7 +99,13 @@ def _may_change(value: Any) -> bool:
 
 
 @overload
-def filter_checkpoint(fun: Callable[P, R], /, **options: Unpack[CheckpointKeywords]) -> Callable[P, R]: ...
+def filter_checkpoint(fun: Kept, /, **options: Unpack[CheckpointKeywords]) -> Kept: ...
+@overload
+def filter_checkpoint(  # pyright: ignore[reportOverlappingOverload]  # see `Kept`
+    fun: Callable[P, R], /, **options: Unpack[CheckpointKeywords]
+) -> Callable[P, R]: ...
+@overload
+def filter_checkpoint(fun: Mixed, /, **options: Unpack[CheckpointKeywords]) -> Mixed: ...
 @overload
 def filter_checkpoint(**options: Unpack[CheckpointKeywords]) -> SameDecorator: ...
 @ends_at_caller

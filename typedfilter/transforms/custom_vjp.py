@@ -12,7 +12,18 @@ from typing import Any, ClassVar, Concatenate, overload
 
 import jax
 
-from typedfilter._declarations import Check, CustomVjpFunction, Open, Open1, Open2, P, R, T, VjpDecorator
+from typedfilter._declarations import (
+    Check,
+    CustomVjpFunction,
+    Loose,
+    Open,
+    Open1,
+    Open2,
+    P,
+    R,
+    T,
+    VjpDecorator,
+)
 from typedfilter._differentiating.older import backward_rule, forward_rule
 from typedfilter._differentiating.outcome import Outcome
 from typedfilter._differentiating.rules import Function, Kind, Operands, Rules, first_by_position
@@ -222,6 +233,8 @@ def filter_custom_vjp(fn: Open2[T, R], /, *, check: Check = True) -> CustomVjpFu
 def filter_custom_vjp(
     fn: Callable[Concatenate[T, P], R], /, *, check: Check = True
 ) -> CustomVjpFunction[T, P, P, R]: ...
+@overload
+def filter_custom_vjp(fn: Loose[T, R], /, *, check: Check = True) -> CustomVjpFunction[T, ..., ..., R]: ...
 @overload
 def filter_custom_vjp(*, check: Check = True) -> VjpDecorator: ...
 @ends_at_caller

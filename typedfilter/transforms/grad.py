@@ -23,10 +23,8 @@ from typedfilter._declarations import (
     GradDecorator,
     GradKeywords,
     Loose,
+    Loosened,
     NoAux,
-    Open1,
-    Open2,
-    Open3,
     P,
     Q,
     Scalar,
@@ -123,28 +121,12 @@ def filter_value_and_grad(
 ) -> Derived[D, P, Q, tuple[tuple[Value, Aux], D]]: ...
 @overload
 def filter_value_and_grad(
-    fun: Open1[T, Value], /, *, has_aux: NoAux = False, **options: Unpack[GradKeywords]
-) -> Loose[T, tuple[Value, T]]: ...
+    fun: Loose[T, Value], /, *, has_aux: NoAux = False, **options: Unpack[GradKeywords]
+) -> Loosened[T, tuple[Value, T]]: ...
 @overload
 def filter_value_and_grad(
-    fun: Open2[T, Value], /, *, has_aux: NoAux = False, **options: Unpack[GradKeywords]
-) -> Loose[T, tuple[Value, T]]: ...
-@overload
-def filter_value_and_grad(
-    fun: Open3[T, Value], /, *, has_aux: NoAux = False, **options: Unpack[GradKeywords]
-) -> Loose[T, tuple[Value, T]]: ...
-@overload
-def filter_value_and_grad(
-    fun: Open1[T, tuple[Value, Aux]], /, *, has_aux: WithAux, **options: Unpack[GradKeywords]
-) -> Loose[T, tuple[tuple[Value, Aux], T]]: ...
-@overload
-def filter_value_and_grad(
-    fun: Open2[T, tuple[Value, Aux]], /, *, has_aux: WithAux, **options: Unpack[GradKeywords]
-) -> Loose[T, tuple[tuple[Value, Aux], T]]: ...
-@overload
-def filter_value_and_grad(
-    fun: Open3[T, tuple[Value, Aux]], /, *, has_aux: WithAux, **options: Unpack[GradKeywords]
-) -> Loose[T, tuple[tuple[Value, Aux], T]]: ...
+    fun: Loose[T, tuple[Value, Aux]], /, *, has_aux: WithAux, **options: Unpack[GradKeywords]
+) -> Loosened[T, tuple[tuple[Value, Aux], T]]: ...
 @overload
 def filter_value_and_grad(fun: Unsaid, /, *, has_aux: bool, **options: Unpack[GradKeywords]) -> Any: ...
 @overload
@@ -185,28 +167,12 @@ def filter_grad(
 ) -> Derived[D, P, Q, tuple[D, Aux]]: ...
 @overload
 def filter_grad(
-    fun: Open1[T, Scalar], /, *, has_aux: NoAux = False, **options: Unpack[GradKeywords]
-) -> Loose[T, T]: ...
+    fun: Loose[T, Scalar], /, *, has_aux: NoAux = False, **options: Unpack[GradKeywords]
+) -> Loosened[T, T]: ...
 @overload
 def filter_grad(
-    fun: Open2[T, Scalar], /, *, has_aux: NoAux = False, **options: Unpack[GradKeywords]
-) -> Loose[T, T]: ...
-@overload
-def filter_grad(
-    fun: Open3[T, Scalar], /, *, has_aux: NoAux = False, **options: Unpack[GradKeywords]
-) -> Loose[T, T]: ...
-@overload
-def filter_grad(
-    fun: Open1[T, tuple[Scalar, Aux]], /, *, has_aux: WithAux, **options: Unpack[GradKeywords]
-) -> Loose[T, tuple[T, Aux]]: ...
-@overload
-def filter_grad(
-    fun: Open2[T, tuple[Scalar, Aux]], /, *, has_aux: WithAux, **options: Unpack[GradKeywords]
-) -> Loose[T, tuple[T, Aux]]: ...
-@overload
-def filter_grad(
-    fun: Open3[T, tuple[Scalar, Aux]], /, *, has_aux: WithAux, **options: Unpack[GradKeywords]
-) -> Loose[T, tuple[T, Aux]]: ...
+    fun: Loose[T, tuple[Scalar, Aux]], /, *, has_aux: WithAux, **options: Unpack[GradKeywords]
+) -> Loosened[T, tuple[T, Aux]]: ...
 @overload
 def filter_grad(fun: Unsaid, /, *, has_aux: bool, **options: Unpack[GradKeywords]) -> Any: ...
 @overload

@@ -32,6 +32,7 @@ from typedfilter._declarations import (
     OutShardings,
     P,
     R,
+    Whole,
 )
 from typedfilter._placing.shardings import Shardings, check_shardings
 from typedfilter._reading.conflicts import check_jit
@@ -135,6 +136,10 @@ def filter_jit(  # type: ignore[overload-overlap]  # a method without a required
 def filter_jit(fun: M, /, **options: Unpack[JitKeywords]) -> M: ...
 @overload
 def filter_jit(fun: C, /, **options: Unpack[JitKeywords]) -> C: ...
+@overload
+def filter_jit(  # type: ignore[overload-cannot-match]  # it leaves out the bounds of the others
+    fun: Whole, /, **options: Unpack[JitKeywords]
+) -> Jitted[Whole]: ...
 @overload
 def filter_jit(  # pyright: ignore[reportOverlappingOverload]  # it leaves out the bound of `N`
     fun: Callable[P, R], /, **options: Unpack[JitKeywords]

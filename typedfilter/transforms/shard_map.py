@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 from typing_extensions import Unpack
 
-from typedfilter._declarations import Check, P, R, SameDecorator, ShardMapKeywords
+from typedfilter._declarations import Check, Kept, Mixed, P, R, SameDecorator, ShardMapKeywords
 from typedfilter._mapping.blocks import MapsBlocks
 from typedfilter._placing.blocks import BY_ANNOTATION, Blocks, check_blocks
 from typedfilter._placing.moving import is_staging
@@ -141,7 +141,13 @@ def _not_compiled(plan: Plan) -> AnnotationError:
 
 
 @overload
-def filter_shard_map(fun: Callable[P, R], /, **options: Unpack[ShardMapKeywords]) -> Callable[P, R]: ...
+def filter_shard_map(fun: Kept, /, **options: Unpack[ShardMapKeywords]) -> Kept: ...
+@overload
+def filter_shard_map(  # pyright: ignore[reportOverlappingOverload]  # see `Kept`
+    fun: Callable[P, R], /, **options: Unpack[ShardMapKeywords]
+) -> Callable[P, R]: ...
+@overload
+def filter_shard_map(fun: Mixed, /, **options: Unpack[ShardMapKeywords]) -> Mixed: ...
 @overload
 def filter_shard_map(**options: Unpack[ShardMapKeywords]) -> SameDecorator: ...
 @ends_at_caller

@@ -15,7 +15,7 @@ import jax
 from typing_extensions import Unpack
 
 from typedfilter._compat import says_out_axes_none
-from typedfilter._declarations import Check, P, R, SameDecorator, VmapKeywords
+from typedfilter._declarations import Check, Kept, Mixed, P, R, SameDecorator, VmapKeywords
 from typedfilter._mapping.axes import (
     BY_RULE,
     check_axes,
@@ -113,7 +113,13 @@ def _unmapped(plan: Plan) -> VmapAxisError:
 
 
 @overload
-def filter_vmap(fun: Callable[P, R], /, **options: Unpack[VmapKeywords]) -> Callable[P, R]: ...
+def filter_vmap(fun: Kept, /, **options: Unpack[VmapKeywords]) -> Kept: ...
+@overload
+def filter_vmap(  # pyright: ignore[reportOverlappingOverload]  # see `Kept`
+    fun: Callable[P, R], /, **options: Unpack[VmapKeywords]
+) -> Callable[P, R]: ...
+@overload
+def filter_vmap(fun: Mixed, /, **options: Unpack[VmapKeywords]) -> Mixed: ...
 @overload
 def filter_vmap(**options: Unpack[VmapKeywords]) -> SameDecorator: ...
 @ends_at_caller
