@@ -201,6 +201,9 @@ The last overload of what is about a first parameter, for mypy --strict: it refu
 for `Concatenate[D, Q]`, since the first argument might be given by name and again among the others.
 """
 
+AnyOpen: TypeAlias = Loose[Any, Any]
+"""A function with a first parameter."""
+
 class Loosened(ABC, Generic[T, R]):
     """The derivative of a `Loose[T, ...]`, that returns an `R`.
 
@@ -463,8 +466,6 @@ class JacobianDecorator(Protocol):
     @overload
     def __call__(self, fun: Fn[D, P, Q, Any], /) -> Derived[D, P, Q, Any]: ...
     @overload
-    def __call__(self, fun: Loose[A, R], /) -> Loosened[A, R]: ...
-    @overload
     def __call__(self, fun: Loose[Any, Any], /) -> Any: ...
 
 class JacobianAuxDecorator(Protocol):
@@ -476,8 +477,6 @@ class JacobianAuxDecorator(Protocol):
     def __call__(self, fun: Fn[A, P, Q, tuple[R, Aux]], /) -> Derived[A, P, Q, tuple[R, Aux]]: ...
     @overload
     def __call__(self, fun: Fn[D, P, Q, tuple[Any, Aux]], /) -> Derived[D, P, Q, tuple[Any, Aux]]: ...
-    @overload
-    def __call__(self, fun: Loose[Any, tuple[Any, Any]], /) -> Any: ...
 
 class HessianDecorator(Protocol):
     """`filter_hessian()`. With respect to one array it has the structure of the result."""
@@ -486,8 +485,6 @@ class HessianDecorator(Protocol):
     def __call__(self, fun: Fn[A, P, Q, R], /) -> Derived[A, P, Q, R]: ...
     @overload
     def __call__(self, fun: Fn[D, P, Q, Any], /) -> Derived[D, P, Q, Any]: ...
-    @overload
-    def __call__(self, fun: Loose[A, R], /) -> Loosened[A, R]: ...
     @overload
     def __call__(self, fun: Loose[Any, Any], /) -> Any: ...
 
@@ -498,8 +495,6 @@ class HessianAuxDecorator(Protocol):
     def __call__(self, fun: Fn[A, P, Q, tuple[R, Aux]], /) -> Derived[A, P, Q, tuple[R, Aux]]: ...
     @overload
     def __call__(self, fun: Fn[D, P, Q, tuple[Any, Aux]], /) -> Derived[D, P, Q, tuple[Any, Aux]]: ...
-    @overload
-    def __call__(self, fun: Loose[Any, tuple[Any, Any]], /) -> Any: ...
 
 S_co = TypeVar("S_co", covariant=True)
 

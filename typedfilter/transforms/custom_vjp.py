@@ -12,18 +12,7 @@ from typing import Any, ClassVar, Concatenate, overload
 
 import jax
 
-from typedfilter._declarations import (
-    Check,
-    CustomVjpFunction,
-    Loose,
-    Open,
-    Open1,
-    Open2,
-    P,
-    R,
-    T,
-    VjpDecorator,
-)
+from typedfilter._declarations import Check, CustomVjpFunction, Loose, Open, Open1, P, R, T, VjpDecorator
 from typedfilter._differentiating.older import backward_rule, forward_rule
 from typedfilter._differentiating.outcome import Outcome
 from typedfilter._differentiating.rules import Function, Kind, Operands, Rules, first_by_position
@@ -227,8 +216,6 @@ def _pulled_back(
 def filter_custom_vjp(fn: Open[T, P, R], /, *, check: Check = True) -> CustomVjpFunction[T, P, ..., R]: ...
 @overload
 def filter_custom_vjp(fn: Open1[T, R], /, *, check: Check = True) -> CustomVjpFunction[T, ..., ..., R]: ...
-@overload
-def filter_custom_vjp(fn: Open2[T, R], /, *, check: Check = True) -> CustomVjpFunction[T, ..., ..., R]: ...
 @overload
 def filter_custom_vjp(
     fn: Callable[Concatenate[T, P], R], /, *, check: Check = True

@@ -17,6 +17,7 @@ from typing_extensions import Unpack
 
 from typedfilter._declarations import (
     A,
+    AnyOpen,
     Aux,
     Check,
     D,
@@ -28,8 +29,6 @@ from typedfilter._declarations import (
     HolomorphicKeywords,
     JacobianAuxDecorator,
     JacobianDecorator,
-    Loose,
-    Loosened,
     NoAux,
     P,
     Q,
@@ -145,18 +144,9 @@ def filter_jacfwd(
 def filter_jacfwd(
     fun: Fn[D, P, Q, tuple[Any, Aux]], /, has_aux: WithAux, **options: Unpack[HolomorphicKeywords]
 ) -> Derived[D, P, Q, tuple[Any, Aux]]: ...
+# The ignores of `AnyOpen`: mypy --strict calls no function with `**kwargs` by the overloads above.
 @overload
-def filter_jacfwd(
-    fun: Loose[A, R], /, has_aux: NoAux = False, **options: Unpack[HolomorphicKeywords]
-) -> Loosened[A, R]: ...
-@overload
-def filter_jacfwd(  # type: ignore[overload-cannot-match]  # mypy matches none with `**kwargs` above
-    fun: Loose[Any, Any], /, has_aux: NoAux = False, **options: Unpack[HolomorphicKeywords]
-) -> Any: ...
-@overload
-def filter_jacfwd(
-    fun: Loose[Any, tuple[Any, Any]], /, has_aux: WithAux, **options: Unpack[HolomorphicKeywords]
-) -> Any: ...
+def filter_jacfwd(fun: AnyOpen, /, has_aux: NoAux = False, **options: Unpack[HolomorphicKeywords]) -> Any: ...  # type: ignore[overload-cannot-match]
 @overload
 def filter_jacfwd(*, has_aux: NoAux = False, **options: Unpack[HolomorphicKeywords]) -> JacobianDecorator: ...
 @overload
@@ -218,7 +208,7 @@ def filter_jacrev(
     fun: Fn[D, P, Q, tuple[Any, Aux]], /, has_aux: WithAux, **options: Unpack[GradKeywords]
 ) -> Derived[D, P, Q, tuple[Any, Aux]]: ...
 @overload
-def filter_jacrev(fun: Loose[Any, Any], /, has_aux: bool = False, **options: Unpack[GradKeywords]) -> Any: ...
+def filter_jacrev(fun: AnyOpen, /, has_aux: NoAux = False, **options: Unpack[GradKeywords]) -> Any: ...  # type: ignore[overload-cannot-match]
 @overload
 def filter_jacrev(*, has_aux: NoAux = False, **options: Unpack[GradKeywords]) -> JacobianDecorator: ...
 @overload
@@ -276,16 +266,8 @@ def filter_hessian(
     fun: Fn[D, P, Q, tuple[Any, Aux]], /, has_aux: WithAux, **options: Unpack[HolomorphicKeywords]
 ) -> Derived[D, P, Q, tuple[Any, Aux]]: ...
 @overload
-def filter_hessian(
-    fun: Loose[A, R], /, has_aux: NoAux = False, **options: Unpack[HolomorphicKeywords]
-) -> Loosened[A, R]: ...
-@overload
-def filter_hessian(  # type: ignore[overload-cannot-match]  # mypy matches none with `**kwargs` above
-    fun: Loose[Any, Any], /, has_aux: NoAux = False, **options: Unpack[HolomorphicKeywords]
-) -> Any: ...
-@overload
-def filter_hessian(
-    fun: Loose[Any, tuple[Any, Any]], /, has_aux: WithAux, **options: Unpack[HolomorphicKeywords]
+def filter_hessian(  # type: ignore[overload-cannot-match]
+    fun: AnyOpen, /, has_aux: NoAux = False, **options: Unpack[HolomorphicKeywords]
 ) -> Any: ...
 @overload
 def filter_hessian(*, has_aux: NoAux = False, **options: Unpack[HolomorphicKeywords]) -> HessianDecorator: ...
