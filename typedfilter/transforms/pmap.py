@@ -21,17 +21,7 @@ from typedfilter._compat import says_incompatible_devices, says_needs_mesh
 from typedfilter._compiling.effects import Donated, Traces
 from typedfilter._compiling.engine import JitOptions
 from typedfilter._compiling.stages import Compiling
-from typedfilter._declarations import (
-    Check,
-    DeviceLike,
-    Kept,
-    Mixed,
-    P,
-    PmapDonation,
-    PmapKeywords,
-    R,
-    SameDecorator,
-)
+from typedfilter._declarations import Check, DeviceLike, P, PmapDonation, PmapKeywords, R, SameDecorator
 from typedfilter._mapping.axes import (
     BY_RULE,
     check_axes,
@@ -190,13 +180,7 @@ def _donating(mapped: Effect, traced: Effect) -> Effect:
 
 
 @overload
-def filter_pmap(fun: Kept, /, **options: Unpack[PmapKeywords]) -> Kept: ...
-@overload
-def filter_pmap(  # pyright: ignore[reportOverlappingOverload]  # see `Kept`
-    fun: Callable[P, R], /, **options: Unpack[PmapKeywords]
-) -> Callable[P, R]: ...
-@overload
-def filter_pmap(fun: Mixed, /, **options: Unpack[PmapKeywords]) -> Mixed: ...
+def filter_pmap(fun: Callable[P, R], /, **options: Unpack[PmapKeywords]) -> Callable[P, R]: ...
 @overload
 def filter_pmap(**options: Unpack[PmapKeywords]) -> SameDecorator: ...
 @ends_at_caller
