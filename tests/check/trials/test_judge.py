@@ -174,10 +174,10 @@ def test_an_internal_mistake_hides_no_other_verdict(monkeypatch, tmp_path):
     )
     judge = _run.judge
 
-    def broken(subject):
+    def broken(subject, *options):
         if subject.name == "a":
             raise RuntimeError("oh")
-        return judge(subject)
+        return judge(subject, *options)
 
     monkeypatch.setattr(_run, "judge", broken)
     report = _run.run([str(tmp_path / "two.py")])
