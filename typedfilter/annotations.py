@@ -132,5 +132,5 @@ NoDiff = Annotated[T, NoDiffMarker()]
 """`NoDiff[T]`: never differentiated; its gradient is `None`. On a field: frozen in every transform."""
 
 # For `help(Static)`: what an editor shows stands below each name, what a running Python shows in its marker.
-for _alias in (Static, Traced, Donate, Diff, NoDiff):
-    vars(_alias)["__doc__"] = type(_alias.__metadata__[0]).__doc__
+for _alias, _marker in zip((Static, Traced, Donate, Diff, NoDiff), ALIASES, strict=True):
+    vars(_alias)["__doc__"] = _marker.__doc__

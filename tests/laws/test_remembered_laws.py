@@ -70,8 +70,11 @@ ANNOTATIONS: list[tuple[Any, list[Any]]] = [
     (list[Model], [[one] for one in MODELS]),
     (Any, [1, "a", zeros(2)]),
 ]
-ARRAYS = [jnp.zeros(shape) for shape in [(), (1,), (2,), (3,), (2, 1), (2, 3), (3, 2), (1, 2, 3)]]
-ARRAYS += [jnp.zeros(2, int), np.zeros(2, np.float32), np.float32(1), jnp.int32(1)]
+SHAPES = [(), (1,), (2,), (3,), (2, 1), (2, 3), (3, 2), (1, 2, 3)]
+ARRAYS = [
+    *map(jnp.zeros, SHAPES),
+    *(jnp.zeros(2, int), np.zeros(2, np.float32), np.float32(1), jnp.int32(1)),
+]
 leaves = st.sampled_from([*ARRAYS, 1, True, 1.0, "a", "", None, jnp.sin, *MODELS, frozenset({1}), range(2)])
 trees = st.recursive(
     leaves,

@@ -58,7 +58,10 @@ def _short(equinox: Any) -> dict[str, Call]:
 
 
 def _arrays(equinox: Any) -> dict[str, Call]:
-    def fn(tree: PyTree[Float[Array, "..."]], x: Float[Array, "b n"]) -> Float[Array, "b n"]:
+    def fn(
+        tree: PyTree[Float[Array, "..."]],  # pyright: ignore[reportUnknownParameterType]  # jaxtyping is silent
+        x: Float[Array, "b n"],
+    ) -> Float[Array, "b n"]:
         return x + 1
 
     x = jnp.ones((8, 4))

@@ -87,12 +87,11 @@ def _write(file: Path, text: str) -> None:
 
 
 def _result(values: dict[str, Any]) -> Result:
-    span, frame = values.pop("span"), values.pop("frame")
-    return Result(
-        **values | {"case": tuple(values["case"])},
-        span=None if span is None else Span(**span),
-        frame=None if frame is None else Frame(**frame),
-    )
+    span, frame = values["span"], values["frame"]
+    values["case"] = tuple(values["case"])
+    values["span"] = None if span is None else Span(**span)
+    values["frame"] = None if frame is None else Frame(**frame)
+    return Result(**values)
 
 
 def _digest(file: str) -> str:

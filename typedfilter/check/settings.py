@@ -82,7 +82,7 @@ def _parsed(file: Path) -> Settings:
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
     if "paths" in values:
         values["paths"] = tuple(_from(file.parent, path) for path in values["paths"])
-    values["mesh"] = tuple(table.get("mesh", {}).items())
+    values["mesh"] = tuple(values.get("mesh", {}).items())
     folder = glob.escape(str(file.parent.resolve()))
     values["exclude"] = tuple(f"{folder}/{pattern}" for pattern in values.get("exclude", ()))
     return Settings(**values)

@@ -8,7 +8,7 @@ import pydoc
 import sys
 import textwrap
 from pathlib import Path
-from typing import Annotated, get_origin
+from typing import Annotated, Any, get_origin
 
 from typedfilter._values.text import meant
 
@@ -87,7 +87,7 @@ def _reference(name: str) -> str:
     return f"{name}{_signature(found)}\n\n{textwrap.indent(doc, '    ')}".rstrip()
 
 
-def _signature(found: object) -> str:
+def _signature(found: Any) -> str:
     import typedfilter
 
     if get_origin(found) is Annotated:  # a marker around any type

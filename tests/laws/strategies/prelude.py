@@ -184,7 +184,7 @@ def double(x: Any) -> Any:
 def is_array(leaf: Any) -> bool:
     """What is traced unless an annotation says otherwise: written independently of the library."""
     return isinstance(leaf, jax.Array | np.ndarray | np.generic) and (
-        jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
         or jnp.issubdtype(leaf.dtype, np.number)
         or leaf.dtype == bool
     )
@@ -221,7 +221,7 @@ def more(value: Any) -> Any:
 
 def data_of(leaf: Any) -> Any:
     leaf = jnp.asarray(leaf)
-    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         leaf = jax.random.key_data(leaf)
     return np.asarray(leaf).astype(np.complex128 if jnp.issubdtype(leaf.dtype, np.complexfloating) else float)
 
@@ -457,7 +457,7 @@ def total(tree: Any, *rest: Any) -> Any:
     """A number to which every number of the tree counts, each array otherwise."""
     found = jnp.float32(0)
     for i, leaf in enumerate(jax.tree.leaves((tree, rest))):
-        if is_array(leaf) and not jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        if is_array(leaf) and not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             leaf = jnp.asarray(leaf)
             leaf = jnp.real(leaf) + jnp.imag(leaf) if jnp.iscomplexobj(leaf) else leaf
             found = found + jnp.sum(jnp.sin(leaf.astype(jnp.float32))) * (i + 1)

@@ -92,9 +92,9 @@ def _layouts(signature: Signature, read: set[str]) -> Iterator[Layout]:
     What nobody reads need not vary: `read` grows as cases are tried.
     """
     seen: set[frozenset[tuple[str, int]]] = set()
-    known: frozenset[str] | None = None
+    known: set[str] | None = None
     while known is None or known != read:
-        known = frozenset(read)
+        known = set(read)
         for case in _layout.cases_of(_layout.read_points(signature, known)):
             layout = _layout.layout_of(signature, case)
             if signature.letter is not None and not signature.letter.allows(layout.case):
