@@ -305,6 +305,6 @@ def test_a_loss_of_several_needs_a_tuple():
         == """\
 trainable(): argument `model` is no tuple of what two is differentiated with respect to
   expected: a tuple: (a, b)
-  found: ArrayImpl
+  found: an array f32[16,3]
   fix: pass the arguments that are Diff, in their order: the gradient is such a tuple"""
     )

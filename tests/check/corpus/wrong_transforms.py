@@ -96,7 +96,7 @@ def inner_jacobian(x: Float[Array, "n"], w: Float[Array, "n m"]) -> Float[Array,
     return jax.jacfwd(lambda x: jnp.tanh(x @ w))(x)
 
 
-# failed: `.w` of the return value
+# failed: `.b` of the return value
 @filter_jit
 def step(params: Params, x: Float[Array, "b n"]) -> Params:
     grads = filter_grad(lambda p: jnp.mean(x @ p.w + p.b))(params)

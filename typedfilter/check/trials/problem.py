@@ -148,9 +148,14 @@ def _checked_inside(error: TypedFilterError, frame: Frame | None, root: Function
         # The check's own words say how names were bound at these sizes: the verdict says so itself.
         annotated = ", but " in error.problem
         what = "is not what is annotated" if annotated else error.problem
-        return Problem("return", f"the return value {what}", expected, found, "return")
+        place = _PLACE.search(error.problem) if annotated else None
+        where = f"{place[1]} of the return value" if place else "the return value"
+        return Problem("return", f"{where} {what}", expected, found, "return")
     text = str(error).splitlines()[0].removeprefix(f"{error.function}(): ")
     return Problem("argument", text, expected, found, error.parameter, frame)
+
+
+_PLACE = re.compile(r" at (`[^`]+`)")  # in a result
 
 
 def _without_symbols(expected: str) -> str:
