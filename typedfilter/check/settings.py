@@ -67,7 +67,7 @@ def _table(file: Path) -> dict[str, Any]:
 
 
 def _parsed(file: Path) -> Settings:
-    table = _table(file)
+    table: dict[str, Any] = _table(file)
     known = {field.name for field in dataclasses.fields(Settings)}
     for key, value in table.items():
         if key not in known:
