@@ -271,6 +271,8 @@ def jitted(draw: Any) -> Program:
     """A function of annotated parameters under `filter_jit`, called in some style."""
     style = draw(st.sampled_from(list(STYLES)))
     params = draw(params_of(UNMARKED if style == "wraps" else JIT))
+    if style == "wraps":  # of its own defaults a wrapper knows nothing: they are filled in below
+        params = [dataclasses.replace(param, default="") for param in params]
     positional, by_name = draw(calls_of(params))
     if not positional and style.startswith("partial"):
         style = "plain"
