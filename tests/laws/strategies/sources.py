@@ -86,7 +86,7 @@ FAMILIES = (
     ("Config(1)", "Config(True)", "Config(1.0)", "Config((1,))", "Config((True,))", "Config(1, (0.0,))"),
     ("Config(1, (-0.0,))", "Config(1, (0.0,))", "Config(Config(1))", "Config(Config(True))"),
     ("Liar(1)", "Liar('1')", "Liar(None)"),
-    ("Pair(1, 2)", "(1, 2)", "Pair(True, 2)", "Pair(1, 2.0)", "range(1, 3)", "slice(1, 2)"),
+    ("Pair(1, 2)", "(1, 2)", "Pair(True, 2)", "Pair(1, 2.0)", "range(1, 3)"),
     (*("decimal.Decimal('1.0')", "decimal.Decimal('1.00')", "decimal.Decimal('1')"), "fractions.Fraction(1)"),
     ("decimal.Decimal('0')", "decimal.Decimal('-0')", "decimal.Decimal('0E+3')", "fractions.Fraction(0)"),
     (
@@ -94,9 +94,6 @@ FAMILIES = (
         "range(1, 1)",
         "range(0, 3, 2)",
         "range(0, 4, 2)",
-        "slice(0)",
-        "slice(False)",
-        "slice(0, 0)",
     ),
     (
         "datetime.datetime(2020, 1, 1, 12, tzinfo=datetime.timezone.utc)",
