@@ -70,7 +70,7 @@ def test_an_opened_file_has_diagnostics_and_inlay_hints_until_it_is_closed(send,
         {"position": {"line": 4, "character": 17}, "label": "y: f32[m,n]", "paddingLeft": True},
         {"position": {"line": 5, "character": 12}, "label": "return: f32[m,n]", "paddingLeft": True},
     ]
-    path.write_text("import nope\n")
+    path.write_text("import nope\n\ndef f(x: int) -> int: ...\n")
     saved = send("textDocument/didSave", {"textDocument": document})["params"]["diagnostics"]
     assert [(one["range"]["end"], one["message"]) for one in saved] == [
         (

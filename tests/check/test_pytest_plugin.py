@@ -73,7 +73,7 @@ def test_items_can_be_chosen_by_name(folder):
 
 
 def test_a_file_that_cannot_be_imported_is_a_failure_and_hides_no_other(folder):
-    (folder / "broken.py").write_text("import no_such_module_anywhere\n")
+    (folder / "broken.py").write_text("import no_such_module_anywhere\n\ndef f(x: int) -> int: ...\n")
     done = run_pytest(folder, "--typedfilter-check", ".")
     assert "ModuleNotFoundError: No module named 'no_such_module_anywhere'" in done.stdout
     assert "2 failed, 1 passed, 1 skipped" in done.stdout

@@ -275,7 +275,7 @@ def test_combine_takes_nodes_whole_where_is_leaf_says_so():
 @pytest.mark.parametrize(
     ("trees", "text"),
     [
-        ((), "combine(): needs at least one pytree"),
+        ((), "combine(): needs at least one pytree\n  fix: pass the parts to combine"),
         (
             ((1, None), [1, 2]),
             (
@@ -420,7 +420,7 @@ def test_comparing_what_is_traced_gives_what_is_traced():
 def test_comparing_nothing_is_an_error():
     with pytest.raises(PytreeError) as e:
         tree_equal()
-    assert str(e.value) == "tree_equal(): needs at least one pytree"
+    assert str(e.value) == "tree_equal(): needs at least one pytree\n  fix: pass those to compare"
 
 
 def test_dataclasses_of_two_types_are_not_equal():

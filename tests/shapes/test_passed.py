@@ -75,8 +75,6 @@ def modelled(model: Model, f: Callable[[Array], Array], x: Float[Array, "n"] | N
 PASSING = {
     "arrays": (one, (shape(2), shape(2, 3)), {}),
     "containers": (nested, ({"a": [shape(2), shape(2)]}, (shape(1), [shape(2, 2)])), {"n": 4}),
-    "records": (batched, (Batch(shape(2), jnp.zeros(2, int)), shape(2)), {"flag": True}),
-    "objects": (modelled, (Model(), jnp.sin, None), {}),
 }
 
 

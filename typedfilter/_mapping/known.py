@@ -87,9 +87,12 @@ class KnownCalls:
         names = tuple(kwargs)
         try:
             leaves, treedef = tree_flatten((args, tuple(kwargs.values())))
+        except (TypeError, ValueError):  # JAX's about a node; better is said of each argument
+            return self._resolve(args, kwargs)
+        try:
             key = treedef, names, tuple(map(of_leaf, leaves))
             layout = self._layouts.get(key)
-        except Exception:  # somebody's node that can't be taken apart or compared
+        except Exception:  # somebody's node that can't be compared
             return self._resolve(args, kwargs)
         if layout is not None:
             return KnownCall(layout, leaves, treedef)

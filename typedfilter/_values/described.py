@@ -64,9 +64,10 @@ def is_told_leaf(leaf: Any) -> bool:
     cls = type(leaf)
     if cls in _NUMBERS:
         return True
+    if leaf_is_array_type(cls) is False or not is_permanent(cls):  # nothing is asked of anybody's object
+        return False
     sizes = getattr(leaf, "shape", None)
-    is_array = leaf_is_array_type(cls) is not False and is_permanent(cls)
-    return is_array and isinstance(sizes, tuple) and all(type(size) is int for size in sizes)
+    return isinstance(sizes, tuple) and all(type(size) is int for size in sizes)
 
 
 def _is_told_node(node: Any) -> bool:

@@ -26,7 +26,7 @@ def tree_of(path: Path) -> ast.Module | None:
     """The syntax of a file; None where it has none, which importing it will tell."""
     try:
         return ast.parse(_text(path), str(path))
-    except (OSError, SyntaxError, ValueError, KeyError, TypeError):
+    except (OSError, SyntaxError, ValueError, KeyError, TypeError, RecursionError, MemoryError):
         return None
 
 
