@@ -51,11 +51,11 @@ def test_a_file_that_ends_its_process_or_never_returns_is_told_and_hides_no_othe
     write(folder, "a.py", f"import os\nos._exit(0){ANNOTATED}")
     write(folder, "b.py", f"import time\ntime.sleep(1000){ANNOTATED}")
     write(folder, "c.py", GOOD)
-    status, report = found(capsys, "--patience", "5", ".")
+    status, report = found(capsys, "--patience", "10", ".")
     assert status == 2
     assert [(one["target"], one["message"]) for one in report["errors"]] == [
         ("a.py", "can't be imported: it ends the process with status 0"),
-        ("b.py", "can't be imported: it takes more than 5 seconds"),
+        ("b.py", "can't be imported: it takes more than 10 seconds"),
     ]
     assert verdicts(report) == {"good": ("proved", "for all sizes")}
 
