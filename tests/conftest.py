@@ -17,7 +17,14 @@ from hypothesis import settings
 # before them, with the versions of README's command; of exhaustive laws a fifth of the examples is enough.
 OTHER_VERSIONS = os.environ.get("TYPEDFILTER_TESTS") == "versions"
 ONCE = [
-    *("static", "bench", "check/test_pytest_plugin.py", "laws/test_faults.py"),
+    *(
+        "static",
+        "bench",
+        "check/test_pytest_plugin.py",
+        "check/test_apart.py",
+        "check/trials/test_planted.py",
+    ),
+    *("laws/test_faults.py", "package/test_security.py"),
     *("package/test_layout.py", "package/test_cli.py", "package/test_readme.py", "package/test_docs.py"),
 ]
 collect_ignore = ONCE if OTHER_VERSIONS else []
