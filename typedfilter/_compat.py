@@ -77,7 +77,10 @@ def concrete_mesh() -> Any:
     if hasattr(jax.sharding, "get_mesh"):
         mesh = jax.sharding.get_mesh()
         return None if mesh.empty else mesh
-    probe = jax.device_put(0, PartitionSpec())  # these releases say it in no other way
+    try:
+        probe = jax.device_put(0, PartitionSpec())  # these releases say it in no other way
+    except ValueError:  # there is none
+        return None
     return getattr(probe.sharding, "mesh", None)
 
 

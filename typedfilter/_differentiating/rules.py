@@ -17,10 +17,10 @@ import jax
 from typedfilter._declarations import Check
 from typedfilter._differentiating.targets import can_differentiate
 from typedfilter._reading.plan import Argument, Binding, Param, Plan
-from typedfilter._values.leaves import is_array
+from typedfilter._values.leaves import as_struct, is_array, is_passed
 from typedfilter._values.memory import weakly
 from typedfilter._values.split import Rest, split
-from typedfilter._values.text import brief
+from typedfilter._values.text import brief, struct_text
 from typedfilter._wrapping.body import body_for, body_of
 from typedfilter._wrapping.call import Call
 from typedfilter._wrapping.stack import rewind, unwind
@@ -166,6 +166,13 @@ class Operands:
         self.kinds += itertools.compress(kinds, chosen)
         return chosen
 
+    def release(self) -> list[Any]:
+        """The arrays, which are held no more: JAX keeps the rules for as long as what they were traced in."""
+        arrays, count = self.arrays, len(self.taken.arrays)
+        self.arrays = [as_struct(array) if is_passed(array) else array for array in arrays]
+        self.taken.arrays, self.within = self.arrays[:count], self.arrays[count:]
+        return arrays
+
     def join(self, arrays: Sequence[Any]) -> tuple[list[Any], dict[str, Any], tuple[Any, ...]]:
         """The positional and the keyword arguments and what is bound, with `arrays` in their places."""
         count = len(self.taken.arrays)
@@ -189,7 +196,7 @@ class Operands:
             function=self.plan.function,
             parameter=self._name(index),
             expected="an array that nothing is differentiated with respect to",
-            actual=f"a derivative with respect to {brief(self.arrays[index])}",
+            actual=f"a derivative with respect to {_text(self.arrays[index])}",
             fix=fix,
         )
 
@@ -205,6 +212,10 @@ class Operands:
                 return name + jax.tree_util.keystr(inner).removeprefix(".__self__")
             start = end
         raise AssertionError("no such array")
+
+
+def _text(value: Any) -> str:
+    return f"an array {struct_text(value)}" if isinstance(value, jax.ShapeDtypeStruct) else brief(value)
 
 
 def first_by_position(plan: Plan, call: Call) -> Call:

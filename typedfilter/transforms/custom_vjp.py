@@ -21,6 +21,7 @@ from typedfilter._reading.conflicts import check_grad
 from typedfilter._reading.hidden import DIFFERENTIATION
 from typedfilter._reading.plan import Plan
 from typedfilter._values.carried import Carried, concrete, is_zero
+from typedfilter._values.split import Rest
 from typedfilter._values.text import brief
 from typedfilter._wrapping.call import Call
 from typedfilter._wrapping.effects import Effects, PassesOn
@@ -70,6 +71,7 @@ class CustomVjp(Transform):
             fwd, bwd = self.rules.get(plan.function)
             given = first_by_position(plan, Call(args, kwargs))
             operands = Operands(plan, function.bound, given.args, given.kwargs, takes=1)
+            first, kinds = operands.first, tuple(operands.kinds)  # what JAX keeps of the rule holds no array
             outcome = Outcome(plan.function, lambda arrays: function(*operands.join(concrete(arrays))))
 
             def primal(*arrays: Any) -> Carried:
@@ -87,12 +89,12 @@ class CustomVjp(Transform):
                 return out, Carried.of((applied.residuals, perturbed, args_, kwargs_))
 
             def backward(saved: Carried, cotangent: Carried) -> tuple[Any, ...]:
-                return _pulled_back(bwd, operands, saved.concrete().join(), cotangent.concrete())
+                return _pulled_back(bwd, plan, first, kinds, saved.concrete().join(), cotangent.concrete())
 
             primal.__name__ = plan.function
             ruled = jax.custom_vjp(primal)
             ruled.defvjp(forward, backward, symbolic_zeros=True)
-            return ruled(*operands.arrays).join()
+            return ruled(*operands.release()).join()
 
         return call
 
@@ -193,23 +195,25 @@ class _Applied:
 
 
 def _pulled_back(
-    rule: Callable[..., Any], operands: Operands, saved: Any, cotangent: Carried
+    rule: Callable[..., Any],
+    plan: Plan,
+    rest: Rest,
+    kinds: Sequence[Kind],
+    saved: Any,
+    cotangent: Carried,
 ) -> tuple[Any, ...]:
     """The gradient of each array of a call, `None` for zero."""
     if saved is None:
-        return (None,) * len(operands.arrays)
+        return (None,) * len(kinds)
     residuals, perturbed, (first, *args), kwargs = saved
     grad_out = cotangent.rest.with_none([None if is_zero(one) else one for one in cotangent.arrays])
     found = rule(residuals, grad_out, perturbed, first, *args, **kwargs)
-    rest = operands.first
-    derived = {
-        place for place, kind in zip(rest.taken_at, operands.kinds, strict=False) if kind is Kind.DERIVED
-    }
-    owner = operands.plan.bind_names(1)[0]
-    beside = Beside(f"{operands.plan.function}.def_bwd", RETURNED, owner, "gradient", cast=True)
+    derived = {place for place, kind in zip(rest.taken_at, kinds, strict=False) if kind is Kind.DERIVED}
+    owner = plan.bind_names(1)[0]
+    beside = Beside(f"{plan.function}.def_bwd", RETURNED, owner, "gradient", cast=True)
     gradients = beside.leaves(first, found, [place in derived for place in range(rest.treedef.num_leaves)])
     of_first = [gradients[place] for place in rest.taken_at]
-    return *of_first, *[None] * (len(operands.arrays) - len(of_first))
+    return *of_first, *[None] * (len(kinds) - len(of_first))
 
 
 @overload

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import textwrap
+import warnings
 from typing import Any
 
 from strategies import prelude
@@ -27,7 +28,9 @@ class Program:
         names: dict[str, Any] = {**vars(prelude), "__name__": "program"}
         code = (_FUTURE if self.strings else "") + self.text
         try:
-            exec(compile(code, "<program>", "exec", dont_inherit=True), names)
+            with warnings.catch_warnings():  # some are marked to be donated of which nothing can be used
+                warnings.filterwarnings("ignore", "Some donated buffers were not usable")
+                exec(compile(code, "<program>", "exec", dont_inherit=True), names)
         except BaseException as error:
             error.add_note(f"The program, to be pasted into a file:\n\n{self.whole()}")
             raise
