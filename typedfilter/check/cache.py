@@ -115,5 +115,8 @@ def _is_installed(file: str) -> bool:
 
 @functools.cache
 def _versions() -> tuple[str, ...]:
-    found = {f"{one.name} {one.version}" for one in importlib.metadata.distributions()}
-    return sys.version, *sorted(found)
+    # With what was installed: a package that one works on is installed again and again under one version.
+    found = {
+        f"{one.name} {one.version} {one.read_text('RECORD')}" for one in importlib.metadata.distributions()
+    }
+    return sys.version, hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()
