@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -220,6 +223,20 @@ def test_other_settings_have_verdicts_of_their_own(project, capsys):
     run_counted(project, capsys)
     assert run_counted(project, capsys, "--ignore", "good") == (["skipped", "skipped"], 2)
     assert run_counted(project, capsys) == (["proved", "proved"], 0)
+
+
+def test_a_package_that_is_installed_again_under_one_version_is_another(project):
+    about = project / "site" / "thing-1.0.dist-info"
+    write(about, "METADATA", "Metadata-Version: 2.1\nName: thing\nVersion: 1.0\n")
+    log = project / "imports.txt"
+    command = [sys.executable, "-m", "typedfilter", "check", "--jobs", "1", "user.py"]
+    counts: list[int] = []
+    for record in ("thing.py,sha256=a,1", "thing.py,sha256=a,1", "thing.py,sha256=b,1"):
+        write(about, "RECORD", record)
+        log.write_text("")
+        subprocess.run(command, env={**os.environ, "PYTHONPATH": str(about.parent)}, cwd=project, check=True)
+        counts.append(len(log.read_text().splitlines()))
+    assert counts == [1, 0, 1]
 
 
 def test_a_cache_that_is_broken_or_cannot_be_written_is_left_alone(project, capsys):
