@@ -28,6 +28,12 @@ from typedfilter.check.trials import compare
 T = TypeVar("T")
 Numbers = TypeVar("Numbers", Float[Array, "n"], Int[Array, "n"])
 Bounded = TypeVar("Bounded", bound=Float[Array, "n"])
+Quoted = TypeVar("Quoted", bound="Later")
+Compared = TypeVar("Compared", bound="Sequence[Compared]")
+
+
+class Later:
+    """What a bound in quotes names, since it comes after it."""
 
 
 class Color(enum.Enum):
@@ -168,6 +174,8 @@ TABLE: list[tuple[Any, list[Any], list[Any]]] = [
     (T, [1, None, f32()], []),
     (Numbers, [f32(2), i32(2)], [f32(), "a"]),
     (Bounded, [f32(2)], [f32(), i32(2)]),
+    (Quoted, [Later()], [f32(), 1]),
+    (Compared, [[1], f32()], []),
     (NewType("Weights", Float[Array, "n"]), [f32(3)], [f32()]),
     (typing.Annotated[int, "note"], [1], ["a"]),
     (tuple[int, str], [(1, "a")], [(1,), ("a", 1), [1, "a"], (1, "a", 2)]),
@@ -238,7 +246,7 @@ def at_run_time(annotation: Any, value: Any, *, returned: bool = False) -> bool:
 
 def in_a_proof(annotation: Any, value: Any, *, returned: bool = False) -> bool:
     try:
-        compare.check(value, annotation, Bindings(returned=returned, numpy=not returned))
+        compare.check(value, kind_of(annotation), Bindings(returned=returned, numpy=not returned))
     except compare.MismatchError:
         return False
     return True

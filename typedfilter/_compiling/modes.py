@@ -150,7 +150,7 @@ def _may_hold_static(hint: Hint, value: Any) -> bool:
     """Whether arguments of this class may hold what a field keeps static, although they are `Traced`."""
     if not hint.is_open or jax.tree_util.all_leaves([value]):
         return False
-    return may_hold_static(hint.type, value)
+    return may_hold_static(hint.kind, value)
 
 
 def passed_by_name(mode: Mode) -> Mode:

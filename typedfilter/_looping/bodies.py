@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 from typedfilter._declarations import Check
-from typedfilter._reading.forms import UNIONS
+from typedfilter._reading import kinds
 from typedfilter._reading.hints import Hint, role_of
+from typedfilter._reading.kinds import Kind
 from typedfilter._reading.plan import Param, Plan, plan_of
 from typedfilter._reading.roles import Role
 from typedfilter._wrapping.body import body_for
@@ -42,18 +43,20 @@ def parameter(plan: Plan, index: int) -> Param | None:
 
 
 def _as_passed(hint: Hint) -> Hint:
-    if hint.static_marker or not holds_numbers(hint.type):
+    if hint.static_marker or not holds_numbers(hint.kind):
         return hint
     return dataclasses.replace(hint, role=Role.TRACED)
 
 
-def holds_numbers(kind: Any) -> bool:
+def holds_numbers(kind: Kind) -> bool:
     """Whether this is a number, or a container with nothing but numbers and arrays."""
-    if kind in (bool, int, float, complex):
-        return True
-    members = [arg for arg in get_args(kind) if arg is not ... and arg is not type(None)]
-    if get_origin(kind) is dict:
-        members = members[1:]
-    if get_origin(kind) is Literal or get_origin(kind) not in (tuple, list, dict, *UNIONS) or not members:
-        return False
-    return all(holds_numbers(member) or role_of(member) is Role.ARRAYS for member in members)
+    match kind:
+        case kinds.Scalar():
+            return True
+        case kinds.Tuple(_, members) | kinds.Union(_, members):
+            inside = tuple(member for member in members if member.hint is not type(None))
+        case kinds.Each(_, origin, item) | kinds.Mapping(_, origin, _, item) if origin in (tuple, list, dict):
+            inside = (item,)
+        case _:
+            return False
+    return bool(inside) and all(holds_numbers(one) or role_of(one) is Role.ARRAYS for one in inside)

@@ -45,7 +45,7 @@ class Loops(Effects):
         hint, reason = param.hint, Reason.of(param.hint)
         if is_static(param):
             return self.effect(Act.STATIC, reason)
-        known = hint.role is Role.ARRAYS or holds_numbers(hint.type)
+        known = hint.role is Role.ARRAYS or holds_numbers(hint.kind)
         if self._manner(self.plan.params.index(param)) is Manner.TRACED:
             return self.effect(Act.TRACED if known else Act.BY_LEAF, reason)
         if hint.scan is not None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Hashable, Sequence
-from typing import Any, Literal, get_origin
+from typing import Any
 
 from jax.tree_util import tree_leaves
 
+from typedfilter._reading import kinds
 from typedfilter._reading.fields import leaf_marks
 from typedfilter._reading.plan import Param
 from typedfilter._values.keys import exact_key
@@ -72,7 +73,7 @@ def is_traced(leaf: Any) -> bool:
 
 def is_static(param: Param | None) -> bool:
     """Whether an argument is static as a whole: `Static[...]` or `Literal[...]` is written."""
-    return param is not None and (param.hint.static_marker or get_origin(param.hint.type) is Literal)
+    return param is not None and (param.hint.static_marker or isinstance(param.hint.kind, kinds.Literal))
 
 
 def take_traced(tree: Any, *, static: bool = False) -> Piece:

@@ -15,7 +15,7 @@ import jax
 
 from typedfilter._reading import kinds
 from typedfilter._reading.hints import Hint
-from typedfilter._reading.kinds import Kind, kind_of
+from typedfilter._reading.kinds import Kind
 from typedfilter._reading.plan import Plan
 from typedfilter._reading.roles import Differentiable, Role
 from typedfilter._reading.text import show
@@ -178,4 +178,4 @@ def _first_of_pair(kind: Kind) -> Kind:
         case kinds.Tuple(_, (first, *_)) | kinds.Each(_, builtins.tuple, first):
             return first
         case _:
-            return kind_of(Any)
+            return kinds.ANYTHING

@@ -198,28 +198,33 @@ def _attributes(node: Any) -> list[str]:
 def field_kinds(kind: Class) -> Mapping[str, Kind]:
     """The kinds of the annotated fields of a class, for `Model[T]` with its parameters filled in."""
     filled = _type_arguments(kind)
-    return {name: kind_of(substituted(hint, filled)) for name, hint in _field_types(kind.cls).items()}
+    return {name: _filled_in(field, filled) for name, field in _kinds_of_fields(kind.cls).items()}
 
 
 def filled_kinds(kind: Class) -> Mapping[str, Kind]:
     """Those fields of `Model[A]` that A is a part of; their dimensions are named where `Model[A]` stands."""
-    filled = _type_arguments(kind)
-    if not filled:
+    if not _type_arguments(kind):
         return {}
-    types = {name: (hint, substituted(hint, filled)) for name, hint in _field_types(kind.cls).items()}
-    return {name: kind_of(after) for name, (before, after) in types.items() if after is not before}
+    written = _kinds_of_fields(kind.cls)
+    return {name: field for name, field in field_kinds(kind).items() if field is not written[name]}
 
 
-def _field_types(cls: type) -> Mapping[str, Any]:
-    """The types of the annotated fields of a class; those of a base `Box[A]` with A filled in."""
+def _kinds_of_fields(cls: type) -> Mapping[str, Kind]:
+    """The kinds of the annotated fields of a class; those of a base `Box[A]` with A filled in."""
     if cls.__module__ in _WITHOUT_FIELDS:
         return {}
     filled = _inherited_arguments(cls)
-    types = {name: hint.type for name, hint in field_hints(cls).items()}
+    found = {name: hint.kind for name, hint in field_hints(cls).items()}
     if not any(filled.values()):
-        return types
+        return found
     owners = {name: base for base in reversed(cls.__mro__) for name in annotations_of(base)}
-    return {name: substituted(hint, filled.get(owners.get(name, cls), {})) for name, hint in types.items()}
+    return {name: _filled_in(kind, filled.get(owners.get(name, cls), {})) for name, kind in found.items()}
+
+
+def _filled_in(kind: Kind, arguments: Mapping[Any, Any]) -> Kind:
+    """A kind with type variables replaced; the same where it has none of these."""
+    hint = substituted(kind.hint, arguments)
+    return kind if hint is kind.hint else kind_of(hint)
 
 
 def own_kinds(cls: type) -> Mapping[str, Kind]:
@@ -344,17 +349,17 @@ def _is_exactly(cls: Any, value: Any) -> bool:
     return cls is type(value) and bool(vars(cls).get("__final__", False))
 
 
-def may_hold_static(hint: Any, value: Any) -> bool:
+def may_hold_static(kind: Kind, value: Any) -> bool:
     """Whether a leaf of a value may be in a field marked `Static`, as far as annotations tell.
 
     Where they don't, it may. (A field that is a part of the tree's structure holds no leaf.)
 
     Args:
-        hint: the type, without markers, that the value is annotated with.
+        kind: what the value is annotated with.
         value: tells which fields of its class are children, and nothing else.
     """
     if type(value) in (list, tuple, dict) or value is None:
-        return _may_be_static(kind_of(hint))
+        return _may_be_static(kind)
     children = _fields_of(value)
     if children is None:
         return True
@@ -366,12 +371,12 @@ def _is_static_field(hint: Hint | None, child: Any) -> bool:
     if hint is None or hint.static_marker:
         return True
     if hint.role is Role.AUTO and _is_exactly(hint.type, child):
-        return may_hold_static(hint.type, child)
+        return may_hold_static(hint.kind, child)
     return _may_be_static(hint.kind)
 
 
 def _may_be_static(kind: Kind) -> bool:
-    if role_of(kind.hint) is not Role.AUTO:
+    if role_of(kind) is not Role.AUTO:
         return False
     match kind:
         case kinds.Each(_, origin, item) if origin in (list, tuple):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import inspect
 from collections.abc import Callable, Generator
 from typing import Any, ClassVar, NamedTuple, NoReturn, get_args, get_origin
@@ -17,7 +16,7 @@ from weakref import WeakKeyDictionary
 import typing_extensions
 
 from typedfilter._reading.forms import is_unpacked
-from typedfilter._reading.kinds import Kind, kind_of
+from typedfilter._reading.kinds import ANYTHING, Kind
 from typedfilter._reading.markers import PLACES, Metadata, Reader
 from typedfilter._reading.names import Scope, annotations_of, meant
 from typedfilter._reading.roles import Differentiable, Role, RoleTable, differentiable_if_traced, never_traced
@@ -42,7 +41,7 @@ class Hint:
     """What one annotation says."""
 
     annotation: Any  # as written (evaluated where possible), markers included: for messages
-    type: Any  # markers removed at every depth: what jaxtyping and beartype check; Any where unknown
+    kind: Kind = dataclasses.field(compare=False)  # the type without markers; `Any` where it is unknown
     role: Role = Role.AUTO
     why: str = "not annotated"  # for explain: 'annotated Static[int]', 'not annotated', 'name `X` not found'
     differentiable: Differentiable = Differentiable.BY_DTYPE
@@ -56,15 +55,15 @@ class Hint:
     unresolved: tuple[str, ...] = ()  # names that could not be found (yet)
     opaque: tuple[str, ...] = ()  # those of them behind which a marker may hide
 
-    @functools.cached_property
-    def kind(self) -> Kind:
-        """The type, read into a `Kind`: once, by whoever asks first."""
-        return kind_of(self.type)
+    @property
+    def type(self) -> Any:
+        """The type as typing writes it, markers removed at every depth."""
+        return self.kind.hint
 
     @property
     def is_open(self) -> bool:
         """Whether the annotation leaves to the class of an argument what of it are arrays."""
-        return self.role is Role.AUTO or (self.role is Role.TRACED and role_of(self.type) is Role.AUTO)
+        return self.role is Role.AUTO or (self.role is Role.TRACED and role_of(self.kind) is Role.AUTO)
 
     @property
     def annotated(self) -> bool:
@@ -79,7 +78,7 @@ class Hint:
         return self.donate or self.static_marker or traced or any(fact is not None for fact in others)
 
 
-UNANNOTATED = Hint(inspect.Parameter.empty, Any)
+UNANNOTATED = Hint(inspect.Parameter.empty, ANYTHING)
 
 
 def parse(annotation: Any, scope: Scope | None = None, *, returned: bool = False) -> Hint:
@@ -95,11 +94,10 @@ def parse(annotation: Any, scope: Scope | None = None, *, returned: bool = False
     if annotation is inspect.Parameter.empty:
         return UNANNOTATED
     reader = Reader(Scope() if scope is None else scope, annotation, returned)
-    kind, metadata = reader.read(reader.whole)
+    kind, metadata = reader.kind()
     if is_unpacked(reader.whole):
         _refuse_marked_members(reader)
-        kind = Any  # of all the arguments together; of each, nothing is known
-    role, differentiable = _table.classify(kind)
+    role, differentiable = _table.of(kind)
     markers = _Markers.of(metadata)
     if markers.traced:
         differentiable = differentiable_if_traced(kind, role, differentiable)
@@ -110,7 +108,7 @@ def parse(annotation: Any, scope: Scope | None = None, *, returned: bool = False
         role = Role.TRACED
     return Hint(
         annotation=reader.whole,
-        type=kind,
+        kind=kind,
         role=role,
         why=_why(reader, role, bool(metadata)),
         differentiable=differentiable,
@@ -196,11 +194,11 @@ class _Markers(NamedTuple):
 
 
 def _refuse_contradictions(
-    reader: Reader, markers: _Markers, role: Role, differentiable: Differentiable, kind: Any
+    reader: Reader, markers: _Markers, role: Role, differentiable: Differentiable, kind: Kind
 ) -> None:
     """Raise where the markers contradict one another or the type that they stand around."""
     refuse = reader.refuse
-    inner = show(kind)
+    inner = show(kind.hint)
     static = markers.static or (role is Role.STATIC and not markers.traced)
     what = "what is static" if markers.static else f"`{inner}`, which is static,"
     if markers.static and markers.traced:
@@ -304,7 +302,7 @@ def _field(annotation: Any, scope: Scope) -> Hint:
         unreadable = isinstance(annotation, str) and error.__cause__ is not None
         if not unreadable or any(name in annotation for name in MARKER_NAMES):
             raise
-        return Hint(annotation, Any, why="annotation can't be read")
+        return Hint(annotation, ANYTHING, why="annotation can't be read")
 
 
 def _is_class_variable(hint: Hint) -> bool:
@@ -312,9 +310,9 @@ def _is_class_variable(hint: Hint) -> bool:
     return annotation is ClassVar or annotation is dataclasses.KW_ONLY or get_origin(annotation) is ClassVar
 
 
-def role_of(kind: Any) -> Role:
+def role_of(kind: Kind) -> Role:
     """The role of a type without markers."""
-    return _table.classify(kind)[0]
+    return _table.of(kind)[0]
 
 
 @contextlib.contextmanager

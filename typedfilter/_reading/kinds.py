@@ -13,6 +13,7 @@ import collections.abc
 import dataclasses
 import functools
 import re
+import sys
 import types
 import typing
 from typing import Any, ForwardRef, TypeVar, get_args, get_origin
@@ -64,6 +65,12 @@ class Kind:
     hint: Any
 
     @property
+    def instance_class(self) -> type | None:
+        """The class that its values are instances of; None where there is no such class."""
+        origin = get_origin(self.hint) or self.hint
+        return origin if isinstance(origin, type) else None
+
+    @property
     def parts(self) -> tuple[Kind, ...]:
         """The kinds of what a value holds: elements, members of a union, leaves of a tree."""
         return ()
@@ -90,6 +97,9 @@ class Anything(Kind):
     @functools.cached_property
     def refuses(self) -> bool:
         return False
+
+
+ANYTHING = Anything(Any)
 
 
 class Opaque(Kind):
@@ -168,7 +178,9 @@ class Literal(Kind):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Members(Kind):
+class Union(Kind):
+    """`A | B`."""
+
     members: tuple[Kind, ...]
 
     @property
@@ -177,15 +189,26 @@ class _Members(Kind):
 
     @functools.cached_property
     def refuses(self) -> bool:
-        return bool(self.members) and all(member.refuses for member in self.members)
+        return all(member.refuses for member in self.members)
 
 
-class Union(_Members):
-    """`A | B`."""
-
-
-class Variable(_Members):
+class Variable(Kind):
     """A TypeVar; its members are its constraints, or its bound; none where it has neither."""
+
+    @functools.cached_property
+    def members(self) -> tuple[Kind, ...]:
+        """Read when they are asked for: a bound in quotes may name a class that comes later."""
+        bound = self.hint.__bound__
+        limits = self.hint.__constraints__ or (() if bound is None else (bound,))
+        return tuple(kind_of(_unquoted(limit, self.hint)) for limit in limits)
+
+    @property
+    def parts(self) -> tuple[Kind, ...]:
+        return self.members
+
+    @functools.cached_property
+    def refuses(self) -> bool:
+        return bool(self.members) and all(member.refuses for member in self.members)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -268,10 +291,10 @@ class Tree(Kind):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Callable(Kind):
-    """`Callable[[A], B]`; `parameters` are None for `...`, and for a bare `Callable`."""
+    """`Callable[[A], B]`; `parameters` are None for `...`, both are for a bare `Callable`."""
 
-    parameters: tuple[Any, ...] | None
-    result: Any
+    parameters: tuple[Kind, ...] | None
+    result: Kind | None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -324,8 +347,7 @@ def kind_of(hint: Any) -> Kind:
     if hint is Any or hint is object or isinstance(hint, str | ForwardRef):
         return Anything(hint)
     if isinstance(hint, TypeVar):
-        limits = hint.__constraints__ or ((hint.__bound__,) if hint.__bound__ is not None else ())
-        return Variable(hint, tuple(map(kind_of, limits)))
+        return Variable(hint)
     if origin in UNIONS:
         return Union(hint, tuple(map(kind_of, args)))
     if origin in LITERALS:
@@ -335,8 +357,20 @@ def kind_of(hint: Any) -> Kind:
     return _of_generic(hint, origin, args)
 
 
+def _unquoted(limit: Any, variable: TypeVar) -> Any:
+    """A limit of a type variable that is written in quotes, by the names of the module that made it."""
+    if not isinstance(limit, ForwardRef):
+        return limit
+    names = vars(sys.modules.get(variable.__module__, typing))
+    try:
+        found = eval(limit.__forward_arg__, dict(names))
+    except Exception:  # a name that exists for type checkers only
+        return Any
+    return Any if getattr(found, "__parameters__", ()) else found  # it may be limited by itself
+
+
 def _of_form(hint: Any) -> Kind:
-    return Callable(hint, None, Any) if hint is typing.Callable else Opaque(hint)
+    return Callable(hint, None, None) if hint is typing.Callable else Opaque(hint)
 
 
 def _of_class(cls: Any, args: tuple[Any, ...], hint: Any = None) -> Kind:
@@ -351,7 +385,7 @@ def _of_class(cls: Any, args: tuple[Any, ...], hint: Any = None) -> Kind:
     if cls is np.ndarray:
         return NumpyArray(hint, None)
     if cls is collections.abc.Callable:
-        return Callable(hint, None, Any)
+        return Callable(hint, None, None)
     if issubclass(cls, np.generic) or isinstance(cls, type(jax.numpy.float32)):
         return NumpyScalar(cls)
     record = typing_extensions.is_typeddict(cls) or (issubclass(cls, tuple) and hasattr(cls, "_fields"))
@@ -365,8 +399,7 @@ def _of_generic(hint: Any, origin: Any, args: tuple[Any, ...]) -> Kind:
         scalar = next(iter(get_args(args[1])), None) if len(args) == 2 else None
         return NumpyArray(hint, scalar)
     if origin is collections.abc.Callable:
-        parameters, result = args if len(args) == 2 else (..., Any)
-        return Callable(hint, tuple(parameters) if isinstance(parameters, list) else None, result)
+        return _of_callable(hint, args)
     if not isinstance(origin, type):
         return Opaque(hint)
     if origin.__module__ in _CONTAINER_MODULES and args:
@@ -377,6 +410,13 @@ def _of_generic(hint: Any, origin: Any, args: tuple[Any, ...]) -> Kind:
         if issubclass(origin, collections.abc.Iterable) and len(args) == 1:
             return Each(hint, origin, kind_of(args[0]))
     return _of_class(origin, args, hint)
+
+
+def _of_callable(hint: Any, args: tuple[Any, ...]) -> Kind:
+    if len(args) != 2:
+        return Callable(hint, None, None)
+    parameters = tuple(map(kind_of, args[0])) if isinstance(args[0], list) else None
+    return Callable(hint, parameters, kind_of(args[1]))
 
 
 def _of_tuple(hint: Any, args: tuple[Any, ...]) -> Kind:

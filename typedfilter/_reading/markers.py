@@ -22,6 +22,7 @@ from jax.sharding import PartitionSpec, Sharding
 
 from typedfilter import annotations as _annotations
 from typedfilter._reading.forms import ALIASES, LITERALS, QUALIFIERS, UNIONS, is_array_class, is_unpacked
+from typedfilter._reading.kinds import Kind, kind_of
 from typedfilter._reading.names import Scope, Unknown, home_of, meant
 from typedfilter._reading.text import show
 from typedfilter.annotations import MARKER_NAMES, AxisSpec, Marker, ScanSpec, StaticMarker
@@ -58,6 +59,12 @@ class Reader:
         self.scan_inside: ScanSpec | None = None  # of the second of a pair that is returned
         self.axes_inside: dict[int, AxisSpec] = {}  # of the elements of a tuple that is returned
         self.whole = self._evaluated(whole)
+
+    def kind(self) -> tuple[Kind, Metadata]:
+        """What the whole annotation says of a value, and the markers that stand around it."""
+        inner, found = self.read(self.whole)
+        # `*args: *Ts` says something of all the arguments together; of each, nothing is known.
+        return kind_of(Any if is_unpacked(self.whole) else inner), found
 
     def read(self, annotation: Any) -> tuple[Any, Metadata]:
         """The type without our markers, and the markers that stand around it."""

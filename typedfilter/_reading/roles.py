@@ -16,7 +16,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from typedfilter._reading import kinds
-from typedfilter._reading.kinds import Kind, kind_of
+from typedfilter._reading.kinds import Kind
 
 __all__ = ["Differentiable", "Role", "RoleTable", "differentiable_if_traced", "never_traced"]
 
@@ -53,11 +53,8 @@ class RoleTable:
         self._fields_of = fields_of
         self._under_way = threading.local()
 
-    def classify(self, hint: Any) -> _Classified:
-        """The row of the table that a type (without markers) is in."""
-        return self._of(kind_of(hint))
-
-    def _of(self, kind: Kind) -> _Classified:
+    def of(self, kind: Kind) -> _Classified:
+        """The row of the table that a type is in."""
         match kind:
             case kinds.Array():
                 known = _is_known_array(kind.array_type)
@@ -80,14 +77,14 @@ class RoleTable:
     def _of_container(self, kind: Kind) -> _Classified:
         match kind:
             case kinds.Tuple(_, items):
-                return _of_members([self._of(item) for item in items])
+                return _of_members([self.of(item) for item in items])
             case kinds.Each(_, origin, item) if origin in (tuple, list):
-                return _of_members([self._of(item)])
+                return _of_members([self.of(item)])
             case kinds.Mapping(_, origin, key, item) if origin is dict and key.hint is str:
                 # JAX finds entries by ==, which takes 1, 1.0 and True for one key. Strings are safe.
-                return _of_members([self._of(item)])
+                return _of_members([self.of(item)])
             case kinds.Tree(_, item) | kinds.Rest(_, item):
-                return _of_members([self._of(item)])
+                return _of_members([self.of(item)])
             case _:
                 return _BY_RULE
 
@@ -103,7 +100,7 @@ class RoleTable:
 
     def _of_union(self, members: tuple[Kind, ...]) -> _Classified:
         solid = [member for member in members if member.hint is not type(None)]
-        rows = [self._of(member) for member in solid]
+        rows = [self.of(member) for member in solid]
         roles = {role for role, _ in rows}
         if roles == {Role.ARRAYS, Role.STATIC} and _is_array_like(solid):
             arrays = [row for row, member in zip(rows, solid, strict=True) if isinstance(member, kinds.Array)]
@@ -112,11 +109,10 @@ class RoleTable:
             return roles.pop(), _common(verdict for _, verdict in rows)
         return _BY_RULE
 
-    def has_array_member(self, hint: Any) -> bool:
+    def has_array_member(self, kind: Kind) -> bool:
         """Whether this is a tuple that holds an array for certain."""
-        kind = kind_of(hint)
         is_tuple = isinstance(kind, kinds.Tuple) or (isinstance(kind, kinds.Each) and kind.origin is tuple)
-        return is_tuple and any(self._of(part)[0] is Role.ARRAYS for part in kind.parts)
+        return is_tuple and any(self.of(part)[0] is Role.ARRAYS for part in kind.parts)
 
 
 def _of_class(kind: kinds.Class) -> _Classified:
@@ -180,15 +176,11 @@ def _common(verdicts: Iterable[Differentiable]) -> Differentiable:
     return distinct.pop() if len(distinct) == 1 else Differentiable.BY_DTYPE
 
 
-def never_traced(hint: Any) -> bool:
+def never_traced(kind: Kind) -> bool:
     """Whether no value of this type can become an array, for certain."""
-    return _is_never_traced(kind_of(hint))
-
-
-def _is_never_traced(kind: Kind) -> bool:
     match kind:
         case kinds.Union(_, members):
-            return all(map(_is_never_traced, members))
+            return all(map(never_traced, members))
         case kinds.Literal(_, values):
             return any(isinstance(value, str | bytes | enum.Enum) for value in values)
         case kinds.Class(_, cls, ()):
@@ -197,8 +189,8 @@ def _is_never_traced(kind: Kind) -> bool:
             return False
 
 
-def differentiable_if_traced(kind: Any, role: Role, verdict: Differentiable) -> Differentiable:
+def differentiable_if_traced(kind: Kind, role: Role, verdict: Differentiable) -> Differentiable:
     """What `Traced[kind]` is, where `kind` alone is as given."""
-    if role is Role.ARRAYS or kind in (int, bool):  # an int is never a float; a float may be given as an int
-        return verdict
+    if role is Role.ARRAYS or kind.hint in (int, bool):
+        return verdict  # an int is never a float; a float may be given as an int
     return Differentiable.BY_DTYPE

@@ -57,7 +57,7 @@ def looks_at(kind: Kind, inside: frozenset[type] = frozenset()) -> Look:
             return Look.VALUE
         case kinds.Callable():
             return Look.CLASS
-        case kinds.Union(_, members) | kinds.Variable(_, members):
+        case kinds.Union(_, members) | kinds.Variable(members=members):
             return most(looks_at(member, inside) for member in members)
         case kinds.Record():
             return _of_record(kind, inside)

@@ -22,6 +22,7 @@ from typedfilter._declarations import Check
 from typedfilter._reading.callables import name_of, told
 from typedfilter._reading.hidden import refuse_hidden
 from typedfilter._reading.hints import Hint
+from typedfilter._reading.kinds import ANYTHING
 from typedfilter._reading.plan import Plan, plan_of
 from typedfilter._reading.text import WrittenSignature
 from typedfilter._reading.wrappers import is_wrapper
@@ -77,7 +78,7 @@ class Transform(abc.ABC):
 
     def plan(self, inner: Plan) -> Plan:
         """The plan of the transformed callable: the same parameters; what it returns is not known."""
-        return dataclasses.replace(inner, returns=Hint(Any, Any, why="the result of a transform"))
+        return dataclasses.replace(inner, returns=Hint(Any, ANYTHING, why="the result of a transform"))
 
     def signature(self, plan: Plan) -> inspect.Signature:
         """What the transformed callable shows: that of the function, less what no longer holds."""

@@ -19,6 +19,7 @@ import jax
 import numpy as np
 
 from typedfilter._reading.dims import Bindings
+from typedfilter._reading.kinds import Kind, kind_of
 from typedfilter._values.text import steps, subscript
 from typedfilter.check.inputs import types
 from typedfilter.check.trials import compare
@@ -206,11 +207,11 @@ class Recorder:
         name = statement.target.id
         if name not in frame.f_locals:
             return
-        hint = _hint(statement, frame)
-        if hint is None:
+        kind = _kind(statement, frame)
+        if kind is None:
             return
         try:
-            compare.check(frame.f_locals[name], hint, bindings)
+            compare.check(frame.f_locals[name], kind, bindings)
         except compare.MismatchError as error:
             if any(True for _ in compare._instances(frame.f_locals[name])):
                 return  # the names in the fields of an instance are its own
@@ -219,14 +220,15 @@ class Recorder:
                 self.wrong.append(found)
 
 
-def _hint(statement: ast.AnnAssign, frame: FrameType) -> Any:
-    """The annotation of a local, if it says a shape; Python itself evaluates none."""
+def _kind(statement: ast.AnnAssign, frame: FrameType) -> Kind | None:
+    """What the annotation of a local says, if it says a shape; Python itself evaluates none."""
     try:
         text = compile(ast.Expression(statement.annotation), frame.f_code.co_filename, "eval")
         hint = eval(text, frame.f_globals, dict(frame.f_locals))
         if isinstance(hint, str):  # quotes are common around what ruff takes for forward references
             hint = eval(hint, frame.f_globals, dict(frame.f_locals))
-        return hint if types.says_shape(hint) else None
+        kind = kind_of(hint)
+        return kind if types.says_shape(kind) else None
     except Exception:  # a name that only type checkers know, or a form that is none of ours
         return None
 
@@ -271,8 +273,7 @@ def _children(value: Any) -> Iterator[tuple[str, Any]]:
         yield from ((subscript(key), child) for key, child in value.items())
     elif isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
         yield from ((f"[{number}]", child) for number, child in enumerate(value))
-    elif types.fields_of(type(value)):
-        fields = types.fields_of(type(value))
+    elif fields := types.fields_of(kind_of(type(value))):
         yield from (
             (f".{name}", vars(value)[name]) for name in fields if name in getattr(value, "__dict__", ())
         )

@@ -319,3 +319,8 @@ def moved(part: Part, x: Float[Array, "n"]) -> Float[Array, "n"]:
 
 class Moved(eqx.Module):
     shift: Float[Array, "n"]
+
+
+# checked: in 3 cases
+def more_in_a_tuple(parts: tuple[int, *tuple[Float[Array, "n"], ...]]) -> Float[Array, "n"]:
+    return sum(parts[1:], jnp.zeros(()))

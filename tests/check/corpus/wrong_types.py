@@ -225,3 +225,8 @@ def variadic(*xs: Float[Array, "n"]) -> Float[Array, "_ n"]:
 # failed: the dtype is float32
 def strings(x: "Float[Array, 'n']") -> "Bool[Array, 'n']":
     return x
+
+
+# failed: found: f32[]
+def more_in_a_tuple(parts: tuple[Float[Array, "m"], *tuple[Float[Array, "n"], ...]]) -> Float[Array, "n"]:
+    return parts[1].sum()

@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 
+from typedfilter._reading.kinds import kind_of
 from typedfilter._values.code import is_installed
 from typedfilter.check.inputs import types as _types
 
@@ -73,7 +74,7 @@ def is_laid_out_by_others(cls: type) -> bool:
 def defaults(cls: type) -> dict[str, Any]:
     """The defaults of the annotated fields."""
     if not dataclasses.is_dataclass(cls):
-        return {name: getattr(cls, name) for name in _types.fields_of(cls) if hasattr(cls, name)}
+        return {name: getattr(cls, name) for name in _types.fields_of(kind_of(cls)) if hasattr(cls, name)}
     found: dict[str, Any] = {}
     for field in dataclasses.fields(cls):
         if field.default is not dataclasses.MISSING:
@@ -94,7 +95,7 @@ def _from_factory(factory: Callable[[], Any]) -> Any:
 def init_fields(cls: type) -> tuple[str, ...] | None:
     """The fields that the constructor takes by name; None where `dataclass` did not write it."""
     if not dataclasses.is_dataclass(cls):
-        return () if is_stateless(cls) and not _types.fields_of(cls) else None
+        return () if is_stateless(cls) and not _types.fields_of(kind_of(cls)) else None
     code = getattr(inspect.unwrap(cls.__init__), "__code__", None)
     if code is None or code.co_filename != "<string>":
         return None

@@ -6,19 +6,19 @@ names; knows nothing of trials.
 
 from __future__ import annotations
 
-import inspect
 import re
-import typing
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
 
+from typedfilter._reading import kinds
 from typedfilter._reading.dims import Dim
-from typedfilter._reading.forms import is_array_class, is_tree_class
+from typedfilter._reading.kinds import Kind, kind_of
 from typedfilter.check.inputs import classes, literals
 from typedfilter.check.inputs import types as _types
+from typedfilter.check.inputs.defaults import Build
 from typedfilter.check.inputs.nodes import (
     ArrayNode,
     ChoiceNode,
@@ -36,26 +36,27 @@ _AXIS = re.compile(r"(?:^|_)(?:axis|dim|idx|index|i|layer_idx|position|offset)$"
 _OTHER = "another"
 
 
-def guess(hint: Any, place: Place, build: Callable[[Any, Place], Node]) -> Node | None:
+def guess(kind: Kind, place: Place, build: Build) -> Node | None:
     """A value for a type that does not say enough; None where there is nothing to try."""
     assert place.guess is not None
-    if hint is int:
+    if kind.hint is int:
         return _whole(place)
-    if hint is str:
+    if kind.hint is str:
         return _text(place)
-    if hint is bytes:
+    if kind.hint is bytes:
         return _said(b"text", place)
     if "dtype" in place.name.lower():
         return _said(jax.numpy.float32, place, "float32")
-    if is_called_key(place.name) and (_is_bare_array(hint) or _may_be_anything(hint)):
+    bare = _is_bare_array(kind) or isinstance(kind, kinds.Variable)
+    if is_called_key(place.name) and (bare or isinstance(kind, kinds.Anything)):
         return array(place)
-    if _is_bare_array(hint) or isinstance(hint, TypeVar) or is_tree_class(hint):
+    if bare or isinstance(kind, kinds.Tree):
         # A field's shape is what the other methods make of it: nothing to guess from one.
         own = place.owner and not classes.is_of_others(place.inside[-1])
         return None if own else array(place)
-    if _is_bare_callable(hint):
+    if _is_bare_callable(kind):
         return GivenNode(_itself, place.label, f"{place.label} the identity")
-    return _subclass(hint, place, build)
+    return _subclass(kind, place, build)
 
 
 def _itself(value: Any, *others: Any, **named: Any) -> Any:
@@ -106,34 +107,30 @@ def array(place: Place) -> Node:
     return NotedNode(node, f"{place.label} of {rank} {'axis' if rank == 1 else 'axes'}")
 
 
-def _is_bare_array(hint: Any) -> bool:
-    return isinstance(hint, type) and not is_array_class(hint) and issubclass(hint, jax.Array)
+def _is_bare_array(kind: Kind) -> bool:
+    return isinstance(kind, kinds.Class) and issubclass(kind.cls, jax.Array)
 
 
-def _may_be_anything(hint: Any) -> bool:
-    return hint is Any or hint is object or hint is inspect.Parameter.empty or isinstance(hint, TypeVar)
+def _is_bare_callable(kind: Kind) -> bool:
+    """Whether this is `Callable`, or `Callable[..., Any]`."""
+    match kind:
+        case kinds.Callable(_, None, result):
+            return result is None or result.hint is Any
+        case _:
+            return False
 
 
-def _is_bare_callable(hint: Any) -> bool:
-    origin = typing.get_origin(Callable[..., Any])
-    bare = hint in (Callable, typing.Callable, origin)
-    if bare:
-        return True
-    parts = _types.callable_parts(hint)
-    return parts is not None and parts[0] is None and parts[1] is Any
-
-
-def _subclass(hint: Any, place: Place, build: Callable[[Any, Place], Node]) -> Node | None:
+def _subclass(kind: Kind, place: Place, build: Build) -> Node | None:
     """An instance of a class of the same package that is not abstract."""
-    cls = typing.get_origin(hint) or hint
-    if not isinstance(cls, type) or not (classes.lacks_parts(cls) or _is_declared_only(cls)):
+    cls = kind.instance_class
+    if cls is None or not (classes.lacks_parts(cls) or _is_declared_only(cls)):
         return None
     assert place.guess is not None
     found = list(concrete(cls))
     if not found:
         return None
     chosen = found[place.guess.round % len(found)]
-    return NotedNode(build(chosen, place), f"{place.label} a {chosen.__name__}")
+    return NotedNode(build(kind_of(chosen), place), f"{place.label} a {chosen.__name__}")
 
 
 def _is_declared_only(cls: type) -> bool:

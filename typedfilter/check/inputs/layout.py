@@ -13,6 +13,7 @@ from typing import Any
 
 from typedfilter._reading import dims as _dims
 from typedfilter._reading.dims import Bindings
+from typedfilter._reading.kinds import Kind
 from typedfilter.check.inputs import sizes as _sizes
 from typedfilter.check.inputs import types
 from typedfilter.check.inputs.nodes import (
@@ -166,7 +167,7 @@ def _check_spelling(leaves: list[Leaf]) -> None:
 
 def _is_bound_by(node: StubNode, name: str) -> bool:
     """Whether a stand-in learns the size of a name from its own arguments."""
-    dims = [d for hint in node.parameters or () for a in types.arrays_in(hint) for d in types.dims_of(a)]
+    dims = [dim for kind in node.parameters or () for array in types.arrays_in(kind) for dim in array.dims]
     stem = name.rpartition("_")[0]
     return any(dim.text == (stem if dim.variadic else name) for dim in dims if dim.kind == "named")
 
@@ -183,10 +184,10 @@ def _given_sizes(signature: Signature, arguments: Mapping[str, Any]) -> dict[str
     return {name: size for name, size in bindings.sizes.items() if isinstance(size, int)}
 
 
-def _promised(returns: Any, arguments: Mapping[str, Any], known: tuple[str, ...]) -> Iterator[str]:
+def _promised(returns: Kind, arguments: Mapping[str, Any], known: tuple[str, ...]) -> Iterator[str]:
     """The expressions of the return annotation: each promises an axis, so that it is at least 1."""
     for array in types.arrays_in(returns):
-        for dim in types.dims_of(array):
+        for dim in array.dims:
             if dim.kind != "expression":
                 continue
             try:

@@ -16,6 +16,7 @@ import jax
 
 from typedfilter._reading import dims as _dims
 from typedfilter._reading.dims import Dim, Size
+from typedfilter._reading.kinds import Kind
 from typedfilter.check.inputs.unmade import UnbuildableError, Unmade, is_unmade
 from typedfilter.check.inputs.watch import field_key, hook
 
@@ -340,14 +341,14 @@ class StubNode:
     """A stand-in for a callable: it checks its arguments, and returns what its annotation says.
 
     Attributes:
-        parameters: the annotation of each parameter; None takes anything.
+        parameters: the type of each parameter; None takes anything.
         result: makes the result.
         own_names: whether the names of its parameters are its own (a protocol's), not the signature's.
         signature: how it takes them; None: by position, without defaults.
     """
 
     label: str
-    parameters: tuple[Any, ...] | None
+    parameters: tuple[Kind, ...] | None
     result: Node
     own_names: bool = False
     signature: inspect.Signature | None = None

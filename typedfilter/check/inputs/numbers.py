@@ -46,10 +46,10 @@ def _some(numbers: list[int], most: int) -> list[int]:
 
 
 def _in_dimensions(signature: Signature) -> Iterator[int]:
-    hints = [parameter.type for parameter in signature.parameters]
-    for hint in (*hints, signature.returns):
-        for array in _types.arrays_in(hint):
-            for dim in _types.dims_of(array):
+    said = [parameter.type for parameter in signature.parameters]
+    for kind in (*said, signature.returns):
+        for array in _types.arrays_in(kind):
+            for dim in array.dims:
                 if dim.kind == "expression":
                     yield from map(int, re.findall(r"(?<![\w.])\d+(?![\w.])", dim.text))
 

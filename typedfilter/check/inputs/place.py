@@ -68,6 +68,11 @@ class Place:
         changes.setdefault("key", f"{self.key or self.label}{piece}")
         return dataclasses.replace(self, label=f"{self.label}{piece}", **changes)
 
+    def field(self, cls: type, name: str) -> Place:
+        """The place of a field of an instance of `cls` that is here."""
+        key = f"{cls.__qualname__}.{name}"
+        return self.at(f".{name}", name=name, key=key, owner=cls.__name__, inside=(*self.inside, cls))
+
     @property
     def leaves_out(self) -> bool:
         """Whether parameters of constructors are left to their defaults: every other time."""

@@ -15,6 +15,7 @@ import jax
 import typing_extensions
 
 from typedfilter._reading.hints import Hint
+from typedfilter._reading.kinds import ANYTHING, Kind, kind_of
 from typedfilter._reading.plan import Param, Plan
 from typedfilter._reading.received import NOTHING, Returned, returned_by
 from typedfilter._reading.roles import Role
@@ -46,8 +47,8 @@ class Parameter:
     """One parameter, with how to make it; without, it is left out."""
 
     name: str
-    kind: Any
-    type: Any
+    kind: Any  # inspect.Parameter.kind
+    type: Kind
     node: Node | None
 
 
@@ -117,7 +118,7 @@ class Signature:
 
     subject: Subject
     parameters: tuple[Parameter, ...]
-    returns: Any  # a type; Any where nothing is said
+    returns: Kind  # `Any` where nothing is said
     sizes: tuple[tuple[str, int], ...] = ()  # of dimensions, from an example
     apart: frozenset[str] = frozenset()  # instances that have dimension names of their own
     guess: Guess | None = None  # what is made up
@@ -165,8 +166,10 @@ def signature_of(
                 f"the example names `{name}`, which is no parameter of {plan.function}",
                 "correct the name; a dimension takes an int",
             )
-    constructor = subject.kind == "constructor"
-    returns = subject.cls if constructor else _type_of("the return", of_class(plan.returns, subject.cls))
+    if subject.kind == "constructor":
+        returns = kind_of(subject.cls)
+    else:
+        returns = _type_of("the return", of_class(plan.returns, subject.cls))
     return Signature(
         subject, tuple(parameters), returns, tuple(sizes.items()), apart, guess, returned_by(plan.params)
     )
@@ -174,7 +177,9 @@ def signature_of(
 
 def of_class(hint: Hint, cls: type | None) -> Hint:
     """`hint`, with the class for `Self`."""
-    return dataclasses.replace(hint, type=cls) if cls is not None and hint.annotation in _SELVES else hint
+    if cls is None or hint.annotation not in _SELVES:
+        return hint
+    return dataclasses.replace(hint, kind=kind_of(cls))
 
 
 def _of_class(param: Param, cls: type | None) -> Param:
@@ -183,12 +188,13 @@ def _of_class(param: Param, cls: type | None) -> Param:
 
 def _receiver(subject: Subject, param: Param, apart: frozenset[str], guess: Guess | None) -> Parameter:
     if subject.kind == "class":
-        return Parameter(param.name, param.kind, type, GivenNode(subject.cls))
+        return Parameter(param.name, param.kind, kind_of(type), GivenNode(subject.cls))
     if subject.kind == "bound":
-        kind = Any if isinstance(subject.receiver, type) else subject.cls
+        kind = kind_of(Any if isinstance(subject.receiver, type) else subject.cls)
         return Parameter(param.name, param.kind, kind, GivenNode(subject.receiver, param.name))
-    node = build.node(subject.cls, Place(param.name, param.name, apart=apart, guess=guess))
-    return Parameter(param.name, param.kind, subject.cls, node)
+    kind = kind_of(subject.cls)
+    node = build.node(kind, Place(param.name, param.name, apart=apart, guess=guess))
+    return Parameter(param.name, param.kind, kind, node)
 
 
 def _parameter(
@@ -198,20 +204,20 @@ def _parameter(
     if name in example:
         note = "" if jax.tree.leaves(example[name]) == [] else f"{name}={_short(example[name])}"
         node: Node | None = GivenNode(example[name], name, note)
-        return Parameter(name, param.kind, param.hint.type, node)
+        return Parameter(name, param.kind, param.hint.kind, node)
     if param.kind in _VARIADIC:
-        return Parameter(name, param.kind, param.hint.type, _variadic(param, apart, guess))
-    hint_type = _type_of(f"`{name}`", param.hint)
+        return Parameter(name, param.kind, param.hint.kind, _variadic(param, apart, guess))
+    kind = _type_of(f"`{name}`", param.hint)
     if not param.hint.annotated and param.default is _EMPTY:
         if guess is not None and guesses.is_called_key(name):
-            return Parameter(name, param.kind, Any, guesses.array(Place(name, name, guess=guess)))
+            return Parameter(name, param.kind, ANYTHING, guesses.array(Place(name, name, guess=guess)))
         raise UnbuildableError(
             f"`{name}` has no annotation", f"annotate it, or add @typedfilter.check.example({name}=...)"
         )
-    if param.hint.role is Role.TRACED and hint_type in _TRACED and param.default is _EMPTY:
-        return Parameter(name, param.kind, hint_type, GivenNode(_TRACED[hint_type], name))
-    node = build.parameter_node(name, hint_type, param.default, apart, guess)
-    return Parameter(name, param.kind, hint_type, node)
+    if param.hint.role is Role.TRACED and kind.hint in _TRACED and param.default is _EMPTY:
+        return Parameter(name, param.kind, kind, GivenNode(_TRACED[kind.hint], name))
+    node = build.parameter_node(name, kind, param.default, apart, guess)
+    return Parameter(name, param.kind, kind, node)
 
 
 def _short(value: Any) -> str:
@@ -226,18 +232,18 @@ def _variadic(param: Param, apart: frozenset[str], guess: Guess | None) -> Node 
     one: Any = param.hint.type
     many: Any = tuple[one, ...] if param.kind is _VARIADIC[0] else dict[str, one]
     try:
-        return build.node(many, Place(param.name, param.name, apart=apart, guess=guess))
+        return build.node(kind_of(many), Place(param.name, param.name, apart=apart, guess=guess))
     except UnbuildableError:
         return None
 
 
-def _type_of(where: str, hint: Hint) -> Any:
+def _type_of(where: str, hint: Hint) -> Kind:
     if hint.unresolved:
         raise UnbuildableError(
             f"the name `{hint.unresolved[0]}` in the annotation of {where} can't be found",
             "import it outside `if TYPE_CHECKING`",
         )
-    return hint.type
+    return hint.kind
 
 
 def colliding(signature: Signature) -> frozenset[str]:

@@ -5,97 +5,47 @@ Knows kinds of types; knows nothing of functions, values or sizes.
 
 from __future__ import annotations
 
-import enum
 import functools
-import sys
-import typing
 from collections.abc import Iterator, Mapping
-from typing import Any, ForwardRef, TypeVar
+from typing import Any
 
 import jax
 import numpy as np
 
 from typedfilter._reading import kinds
-from typedfilter._reading.dims import Dim
 from typedfilter._reading.fields import field_kinds
-from typedfilter._reading.forms import LITERALS, UNIONS, arguments_of, is_array_class, is_tree_class, plain
-from typedfilter._reading.kinds import Array, Class, kind_of
+from typedfilter._reading.kinds import Array, Class, Kind, kind_of
 
 _WIDE = frozenset({"float64", "int64", "uint64", "complex128"})
+_NUMBERS = (np.bool_, np.number, np.generic, bool, int, float, complex)
 
 
-def is_namedtuple(hint: Any) -> bool:
-    return isinstance(hint, type) and issubclass(hint, tuple) and hasattr(hint, "_fields")
-
-
-def is_enum(hint: Any) -> bool:
-    return isinstance(hint, type) and issubclass(hint, enum.Enum)
-
-
-def literal_values(hint: Any) -> tuple[Any, ...] | None:
-    """The values of a `Literal`; None for anything else."""
-    return arguments_of(hint) if typing.get_origin(hint) in LITERALS else None
-
-
-def callable_parts(hint: Any) -> tuple[list[Any] | None, Any] | None:
-    """Parameters (None for `...`) and result of `Callable[[A], B]`; None for anything else."""
-    kind = kind_of(hint)
-    if not isinstance(kind, kinds.Callable) or not arguments_of(kind.hint):
-        return None
-    return None if kind.parameters is None else list(kind.parameters), kind.result
-
-
-def alternatives(hint: Any) -> tuple[Any, ...]:
-    """The members of a union that a value under test can be; the hint alone where it is no union.
+def alternatives(kind: Kind) -> tuple[Kind, ...]:
+    """The members of a union that a value under test can be; the kind alone where it is no union.
 
     An array type that JAX can't trace, and a raw key beside a typed one, only say that the function takes
     older spellings of the same too.
     """
-    hint = plain(hint)
-    if isinstance(hint, TypeVar):
-        choices = [_resolved(limit, hint) for limit in limits_of(hint)]
-        return tuple(member for choice in choices for member in alternatives(choice)) or (hint,)
-    if typing.get_origin(hint) not in UNIONS:
-        return (hint,)
-    members = [member for part in arguments_of(hint) for member in alternatives(part)]
-    arrays = [member for member in members if is_array_class(member)]
-    traceable = [member for member in arrays if takes_tracers(member)]
-    if any(is_key(member) for member in traceable):
-        traceable = [member for member in traceable if is_key(member)]
-    if traceable:
-        numbers = (np.bool_, np.number, np.generic, bool, int, float, complex)
-        spelled_again = [m for m in members if m in numbers and len(arrays) > 1]
-        members = [m for m in members if m in traceable or (m not in arrays and m not in spelled_again)]
-    return tuple(dict.fromkeys(members))
+    match kind:
+        case kinds.Variable(members=members):
+            return tuple(one for member in members for one in alternatives(member)) or (kind,)
+        case kinds.Union(_, members):
+            found = [one for member in members for one in alternatives(member)]
+            return tuple({one.hint: one for one in _spelled_once(found)}.values())
+        case _:
+            return (kind,)
 
 
-def limits_of(variable: TypeVar) -> tuple[Any, ...]:
-    """The constraints of a type variable, or its bound."""
-    return variable.__constraints__ or ((variable.__bound__,) if variable.__bound__ is not None else ())
-
-
-def _resolved(limit: Any, variable: TypeVar) -> Any:
-    """A limit that is written in quotes, by the names of the module that made the variable."""
-    if not isinstance(limit, ForwardRef):
-        return limit
-    names = vars(sys.modules.get(variable.__module__, typing))
-    try:
-        return eval(limit.__forward_arg__, dict(names))
-    except Exception:  # a name that exists for type checkers only
-        return Any
-
-
-def takes_tracers(hint: Any) -> bool:
-    """Whether a tracer can be a value of the jaxtyping array `hint`."""
-    return Array(hint).takes_tracers
-
-
-def is_key(hint: Any) -> bool:
-    return is_array_class(hint) and Array(hint).is_key
-
-
-def dims_of(hint: Any) -> tuple[Dim, ...]:
-    return Array(hint).dims
+def _spelled_once(members: list[Kind]) -> list[Kind]:
+    arrays = [member for member in members if isinstance(member, Array)]
+    traceable = [member for member in arrays if member.takes_tracers]
+    if any(member.is_key for member in traceable):
+        traceable = [member for member in traceable if member.is_key]
+    if not traceable:
+        return members
+    again = [member for member in members if member.hint in _NUMBERS and len(arrays) > 1]
+    left_out = [member for member in (*arrays, *again) if member not in traceable]
+    return [member for member in members if member not in left_out]
 
 
 def dtype_text(dtype: Any) -> str:
@@ -109,25 +59,25 @@ def key_dtype() -> Any:
     return jax.eval_shape(jax.random.key, 0).dtype
 
 
-def dtypes_to_try(hint: Any) -> tuple[Any, ...]:
-    """A dtype of each family that `hint` allows; empty where JAX has none of them.
+def dtypes_to_try(kind: Array) -> tuple[Any, ...]:
+    """A dtype of each family that `kind` allows; empty where JAX has none of them.
 
     `Num`, `Real` and `Shaped` are tried as floats and as integers, `Inexact` as floats and complex: what
     their names are chosen for. Widths of one family behave alike.
     """
-    floats, ints, complexes = (Array(hint).allows(name) for name in ("float32", "int32", "complex64"))
+    floats, ints, complexes = map(kind.allows, ("float32", "int32", "complex64"))
     if floats and ints:
         return (np.dtype("float32"), np.dtype("int32"))
     if floats:
         return (np.dtype("float32"), np.dtype("complex64")) if complexes else (np.dtype("float32"),)
     if ints:
-        return tuple(np.dtype(name) for name in ("int32", "uint32") if Array(hint).allows(name))
+        return tuple(np.dtype(name) for name in ("int32", "uint32") if kind.allows(name))
     for name in ("complex64", "uint32", "bool"):
-        if Array(hint).allows(name):
+        if kind.allows(name):
             return (np.dtype(name),)
-    if Array(hint).allows("prng_key"):
+    if kind.allows("prng_key"):
         return (key_dtype(),)
-    names = [name for name in hint.dtypes if isinstance(name, str)]
+    names = [name for name in kind.hint.dtypes if isinstance(name, str)]
     wide = bool(jax.config.read("jax_enable_x64"))
     return tuple(d for name in names if (wide or name not in _WIDE) and (d := _dtype(name)) is not None)[:1]
 
@@ -139,48 +89,43 @@ def _dtype(name: str) -> Any:
         return None
 
 
-def children(hint: Any) -> Iterator[Any]:
-    """The types inside `hint`: of a container, a union, a tree, a callable, or the fields of a class."""
-    hint = plain(hint)
-    if isinstance(hint, TypeVar):
-        yield from (member for member in alternatives(hint) if member is not hint)
-    elif is_tree_class(hint):
-        if hasattr(hint, "leaftype"):
-            yield hint.leaftype
-    elif isinstance(hint, type) and not arguments_of(hint):
-        if not is_array_class(hint):
-            yield from fields_of(hint).values()
-    elif literal_values(hint) is None:
-        if isinstance(typing.get_origin(hint), type):
-            yield from fields_of(hint).values()
-        for argument in arguments_of(hint):
-            yield from argument if isinstance(argument, list) else (argument,)
+def children(kind: Kind) -> Iterator[Kind]:
+    """The kinds inside `kind`: of a container, a union, a tree, a callable, or the fields of a class."""
+    match kind:
+        case kinds.Variable():
+            yield from (member for member in alternatives(kind) if member is not kind)
+        case kinds.Class(_, _, arguments):
+            yield from fields_of(kind).values()
+            for argument in arguments:
+                yield from map(kind_of, argument if isinstance(argument, list) else (argument,))
+        case kinds.Callable(_, parameters, result):
+            yield from parameters or ()
+            yield from () if result is None else (result,)
+        case _:
+            yield from kind.parts
 
 
-def fields_of(hint: Any) -> Mapping[str, Any]:
+def fields_of(kind: Kind) -> Mapping[str, Kind]:
     """The annotated fields of a class (for `Model[T]`: with its parameters filled in); empty for others."""
-    kind = kind_of(hint)
-    return {name: one.hint for name, one in field_kinds(kind).items()} if isinstance(kind, Class) else {}
+    return field_kinds(kind) if isinstance(kind, Class) else {}
 
 
-def arrays_in(hint: Any, seen: frozenset[int] = frozenset()) -> Iterator[Any]:
-    """Every jaxtyping array that `hint` mentions, at any depth, the fields of classes included."""
-    hint = plain(hint)
-    if is_array_class(hint):
-        yield hint
-    elif id(hint) not in seen:
-        for child in children(hint):
-            yield from arrays_in(child, seen | {id(hint)})
+def arrays_in(kind: Kind, seen: frozenset[Any] = frozenset()) -> Iterator[Array]:
+    """Every jaxtyping array that `kind` mentions, at any depth, the fields of classes included."""
+    if isinstance(kind, Array):
+        yield kind
+    elif id(kind.hint) not in seen:
+        for child in children(kind):
+            yield from arrays_in(child, seen | {id(kind.hint)})
 
 
-def says_shape(hint: Any) -> bool:
+def says_shape(kind: Kind) -> bool:
     """Whether an annotation mentions an array itself, and not only in the fields of a class."""
-    hint = plain(hint)
-    if is_array_class(hint):
+    if isinstance(kind, Array):
         return True
-    if isinstance(hint, type) and not is_tree_class(hint):
+    if isinstance(kind, Class) and not kind.arguments:
         return False
-    return any(says_shape(child) for child in children(hint))
+    return any(says_shape(child) for child in children(kind))
 
 
 def is_protocol(cls: type) -> bool:

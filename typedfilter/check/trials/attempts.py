@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from typedfilter._compat import ABSTRACT_MESHES
+from typedfilter._reading.kinds import Class, kind_of
 from typedfilter._reading.plan import Plan
 from typedfilter.check.inputs import classes, layout, types
 from typedfilter.check.inputs.place import Guess
@@ -259,12 +260,13 @@ def _in_blocks(signatures: list[Signature], verdict: Verdict) -> Verdict | None:
 
 
 def _guesses(subject: Subject, plan: Plan) -> Iterator[Guess]:
-    hints = [*(p.hint.type for p in plan.params), plan.returns.type, *_fields(subject.cls)]
+    fields = types.fields_of(kind_of(subject.cls))  # of nothing, where there is no class
+    said = [*(p.hint.kind for p in plan.params), plan.returns.kind, *fields.values()]
     names = frozenset(
         word
-        for hint in hints
-        for array in types.arrays_in(hint)
-        for dim in types.dims_of(array)
+        for kind in said
+        for array in types.arrays_in(kind)
+        for dim in array.dims
         for word in dim.text.replace("{", " ").replace("}", " ").split()
     )
     functions = (subject.root, *_methods(subject.cls))
@@ -274,10 +276,6 @@ def _guesses(subject: Subject, plan: Plan) -> Iterator[Guess]:
     if _has_constructor(subject, plan):
         for number in range(3):
             yield Guess(number, names, offered, functions, fields=True)
-
-
-def _fields(cls: type | None) -> list[Any]:
-    return [] if cls is None else list(types.fields_of(cls).values())
 
 
 def _methods(cls: type | None) -> Iterator[Any]:
@@ -293,5 +291,5 @@ def _offered(params: Any) -> list[int]:
 
 def _has_constructor(subject: Subject, plan: Plan) -> bool:
     """Whether an argument is of a class that somebody wrote a constructor for."""
-    kinds = [subject.cls, *(p.hint.type for p in plan.params)]
-    return any(isinstance(kind, type) and classes.written_constructor_of(kind) is not None for kind in kinds)
+    said = [kind_of(subject.cls), *(p.hint.kind for p in plan.params)]
+    return any(isinstance(k, Class) and classes.written_constructor_of(k.cls) is not None for k in said)

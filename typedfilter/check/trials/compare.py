@@ -19,7 +19,6 @@ from jax import export
 from typedfilter._reading import dims, kinds
 from typedfilter._reading.dims import Bindings, DisagreementError
 from typedfilter._reading.fields import filled_kinds
-from typedfilter._reading.forms import is_array_class, plain
 from typedfilter._reading.kinds import Kind, kind_of
 from typedfilter._reading.text import show
 from typedfilter._shapes.instances import Fields, check_of, fields_fit, fields_of
@@ -74,13 +73,13 @@ def describe(value: Any) -> str:
     return f"a {name}"
 
 
-def check(value: Any, hint: Any, bindings: Bindings, path: str = "", leaf: str = "") -> None:
-    """Compare `value` with the type `hint`; bind the names that it is the first to mention.
+def check(value: Any, kind: Kind, bindings: Bindings, path: str = "", leaf: str = "") -> None:
+    """Compare `value` with a type; bind the names that it is the first to mention.
 
     Raises:
         MismatchError: at the first place where they disagree; nothing is bound then.
     """
-    failure = Symbols.of(bindings, leaf).attempt(kind_of(hint), value, (path,))
+    failure = Symbols.of(bindings, leaf).attempt(kind, value, (path,))
     if failure is not None:
         found = "nothing" if failure.value is Missing else describe(failure.value)
         raise MismatchError(
@@ -149,11 +148,11 @@ class Symbols(Binder):
 
     def members(self, kind: kinds.Variable) -> tuple[Kind, ...]:
         chosen = self.bindings.members.get(str(kind.hint))  # by an argument
-        return kind.members if chosen is None else (kind_of(types.alternatives(kind.hint)[chosen]),)
+        return kind.members if chosen is None else (types.alternatives(kind)[chosen],)
 
     def called(self, kind: kinds.Callable, value: Any, path: Path) -> Failure | None:
         if self.bindings.call is not None:
-            self.bindings.call(value, kind.hint, self.bindings, "".join(path))
+            self.bindings.call(value, kind, self.bindings, "".join(path))
         return None
 
     def instance(self, kind: kinds.Class, value: Any, path: Path) -> Failure | None:
@@ -186,7 +185,7 @@ def repeated_classes(value: Any) -> frozenset[type]:
     owners: dict[str, list[type]] = {}
     for instance in _instances(value):
         for name in {
-            d.text for h in _own_arrays(type(instance)) for d in types.dims_of(h) if d.kind == "named"
+            d.text for a in _own_arrays(kind_of(type(instance))) for d in a.dims if d.kind == "named"
         }:
             owners.setdefault(name, []).append(type(instance))
     return frozenset(cls for classes in owners.values() if len(classes) > 1 for cls in classes)
@@ -201,7 +200,7 @@ def _instances(value: Any) -> Iterator[Any]:
     elif isinstance(value, (jax.Array, np.ndarray, str)):
         return
     else:
-        fields = types.fields_of(type(value))
+        fields = types.fields_of(kind_of(type(value)))
         inner = [getattr(value, name) for name in fields if hasattr(value, name)]
         if fields:
             yield value
@@ -209,11 +208,10 @@ def _instances(value: Any) -> Iterator[Any]:
         yield from _instances(item)
 
 
-def _own_arrays(hint: Any) -> Iterator[Any]:
+def _own_arrays(kind: Kind) -> Iterator[kinds.Array]:
     """The arrays in the fields of a class, but not in those of a class that is in a field."""
-    for child in types.children(hint):
-        child = plain(child)
-        if is_array_class(child):
+    for child in types.children(kind):
+        if isinstance(child, kinds.Array):
             yield child
         elif not types.fields_of(child):
             yield from _own_arrays(child)

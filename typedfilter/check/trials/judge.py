@@ -38,10 +38,10 @@ def is_annotated(subject: Subject) -> bool:
         plan = plan_of(subject.root)
     except AnnotationError:
         return True  # what is wrong with it is to be reported
-    own = [p.hint.type for p in plan.params if p.hint.annotated]
-    if any(map(types.says_shape, (*own, plan.returns.type))):
+    own = [p.hint.kind for p in plan.params if p.hint.annotated]
+    if any(map(types.says_shape, (*own, plan.returns.kind))):
         return True
-    returned = of_class(plan.returns, subject.cls).type
+    returned = of_class(plan.returns, subject.cls).kind
     return any(True for _ in types.arrays_in(returned))
 
 
@@ -78,10 +78,10 @@ def judged(subject: Subject, keys: bool = True, axes: Axes = ()) -> tuple[Result
 
 def _misspelt(plan: Plan) -> str:
     """What is wrong with a dimension that is no expression, as in `2N`; empty where all can be read."""
-    hints = [(f"`{p.name}`", p.hint.type) for p in plan.params] + [("the return value", plan.returns.type)]
-    for where, hint in hints:
-        for array in types.arrays_in(hint):
-            for dim in types.dims_of(array):
+    said = [(f"`{p.name}`", p.hint.kind) for p in plan.params] + [("the return value", plan.returns.kind)]
+    for where, kind in said:
+        for array in types.arrays_in(kind):
+            for dim in array.dims:
                 if dim.kind == "expression" and "{" not in dim.text and not _is_expression(dim.text):
                     times = re.sub(r"(\d)\s*([A-Za-z_])", r"\1*\2", dim.text)
                     fix = f": write `{times}`" if _is_expression(times) else ""
@@ -194,7 +194,7 @@ def _praise(verdict: Verdict) -> str:
     refused = [refusal for tried in done for refusal in tried.refused]
     if refused:
         parts.append(f"it refuses {_one(refused[0][0])}: {refused[0][1].message}")
-    if first.returns is Any:
+    if first.returns.hint is Any:
         parts.append("there is no return annotation: only the trace was checked")
     if first.subject.opaque:
         parts.append(f"its body only: {first.subject.opaque} around it can't be followed")

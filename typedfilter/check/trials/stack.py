@@ -17,9 +17,9 @@ import jax
 from typedfilter._differentiating.effects import Differentiates
 from typedfilter._mapping.effects import Maps
 from typedfilter._mapping.results import result_axes
-from typedfilter._reading import dims
+from typedfilter._reading import dims, kinds
 from typedfilter._reading.dims import Size
-from typedfilter._reading.forms import arguments_of, plain
+from typedfilter._reading.kinds import Kind
 from typedfilter._reading.plan import plan_of
 from typedfilter._wrapping.effects import Effects, Given, Result
 from typedfilter._wrapping.wrapper import Wrapper
@@ -214,25 +214,25 @@ def _check_gradient(gradient: Any, primal: Any) -> None:
             raise MismatchError(where, f"a gradient {compare.describe(old)}", compare.describe(new))
 
 
-def check_result(value: Any, returns: Any, bindings: dims.Bindings, own: bool = False) -> None:
+def check_result(value: Any, returns: Kind, bindings: dims.Bindings, own: bool = False) -> None:
     """Compare what `inner_result` found with the return annotation.
 
     Args:
         value: the result.
-        returns: the annotation.
+        returns: what the annotation says.
         bindings: what the names stand for.
         own: whether the instances in the result have names of their own.
 
     Raises:
         MismatchError: they disagree.
     """
-    if value is UNKNOWN or returns is Any:
+    if value is UNKNOWN or returns.hint is Any:
         return
     bindings = dataclasses.replace(bindings, returned=True)
     if type(value) is tuple and len(value) == 2 and value[0] is UNKNOWN:
-        arguments = arguments_of(plain(returns))
-        if len(arguments) == 2:
-            compare.check(value[1], arguments[1], bindings, "[1]")
+        pair = returns.items_for(2) if isinstance(returns, kinds.Tuple) else None
+        if pair is not None:
+            compare.check(value[1], pair[1], bindings, "[1]")
         return
     try:
         compare.check(value, returns, bindings)

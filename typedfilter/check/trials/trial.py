@@ -21,7 +21,8 @@ import numpy as np
 
 from typedfilter._reading import dims
 from typedfilter._reading.dims import Bindings, Size
-from typedfilter._reading.forms import plain
+from typedfilter._reading.kinds import Callable as CallableKind
+from typedfilter._reading.kinds import Kind, Scalar
 from typedfilter._shapes.construction import deferred
 from typedfilter._shapes.switch import checking
 from typedfilter.check.inputs import build, trees, types
@@ -246,13 +247,13 @@ def _stand_in(node: StubNode, layout: Layout, outer: Bindings) -> Callable[..., 
 
     def stand_in(*args: Any, **kwargs: Any) -> Any:
         bindings = Bindings(arguments=outer.arguments) if node.own_names else outer.copy()
-        hints = node.parameters
-        for i, value in () if hints is None else _by_parameter(node, args, kwargs):
-            hint = hints[i] if hints else Any
-            if _is_number_for(value, hint):
+        kinds = node.parameters or ()
+        for i, value in () if node.parameters is None else _by_parameter(node, args, kwargs):
+            kind = kinds[i]
+            if _is_number_for(value, kind):
                 continue
             try:
-                compare.check(value, hint, bindings)
+                compare.check(value, kind, bindings)
             except MismatchError as error:
                 raise StubError(_stub_text(node, i, error)) from error
 
@@ -273,26 +274,25 @@ def _stand_in(node: StubNode, layout: Layout, outer: Bindings) -> Callable[..., 
 _NUMBERS: Mapping[Any, Any] = {int: jnp.integer, float: jnp.number, complex: jnp.number, bool: jnp.bool_}
 
 
-def _is_number_for(value: Any, hint: Any) -> bool:
+def _is_number_for(value: Any, kind: Kind) -> bool:
     """Whether it is an array without axes where a number is annotated: a counter of a scan, say."""
-    kind = _NUMBERS.get(plain(hint)) if isinstance(plain(hint), type) else None
+    dtype = _NUMBERS.get(kind.hint) if isinstance(kind, Scalar) else None
     return (
-        kind is not None
+        dtype is not None
         and isinstance(value, jax.Array)
         and value.ndim == 0
-        and jnp.issubdtype(value.dtype, kind)
+        and jnp.issubdtype(value.dtype, dtype)
     )
 
 
-def _call(layout: Layout, value: Any, hint: Any, bindings: Bindings, path: str) -> None:
+def _call(layout: Layout, value: Any, kind: CallableKind, bindings: Bindings, path: str) -> None:
     """Call what is annotated `Callable[[A], B]` with an A, if there is one, and see that a B comes out.
 
     Raises:
         MismatchError: none does.
         Exception: whatever it raises.
     """
-    parameters, result = types.callable_parts(hint) or (None, Any)
-    if parameters is None:
+    if kind.parameters is None or kind.result is None:
         return
     shapes = {name: shape for name, (_, shape) in bindings.ranks.items()}
 
@@ -304,11 +304,11 @@ def _call(layout: Layout, value: Any, hint: Any, bindings: Bindings, path: str) 
 
     maker = Maker(layout.case, place, stub, True, layout.arguments, ranks=shapes)
     try:
-        nodes = [build.parameter_node(f"argument_{i}", p, _EMPTY) for i, p in enumerate(parameters)]
+        nodes = [build.parameter_node(f"argument_{i}", p, _EMPTY) for i, p in enumerate(kind.parameters)]
         arguments = [node.make(maker) for node in nodes]
     except (UnbuildableError, KeyError, NameError):  # a type that says too little, a size that nobody knows
         return
-    compare.check(value(*arguments), result, bindings.copy(), f"{path}()")
+    compare.check(value(*arguments), kind.result, bindings.copy(), f"{path}()")
 
 
 def _by_parameter(

@@ -1,0 +1,48 @@
+"""What a default says of a parameter or a field whose annotation does not say enough.
+
+Knows kinds, places and nodes; how a value of a type is made is handed in.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from typedfilter._reading.kinds import Kind
+from typedfilter.check.inputs import types
+from typedfilter.check.inputs.nodes import GivenNode, Node
+from typedfilter.check.inputs.place import Place
+from typedfilter.check.inputs.unmade import UnbuildableError
+
+Build: TypeAlias = Callable[[Kind, Place], Node]
+"""How to make a value of a type, somewhere."""
+
+_EMPTY = inspect.Parameter.empty
+_BY_DEFAULT = (int, str, bytes, float, complex)
+
+
+def or_default(build: Build, place: Place, kind: Kind, default: Any, left_out: bool = False) -> Node:
+    """How to make a value that may be left out; with `left_out` it is, where it can be.
+
+    Raises:
+        UnbuildableError: its annotation does not say enough, and it has no default.
+    """
+    if left_out and default is not _EMPTY:
+        return given(default, place, f"{place.label} its default")
+    if default is not _EMPTY and kind.hint in _BY_DEFAULT:
+        return given(default, place, f"{place.label}={default!r}")
+    try:
+        return build(kind, place)
+    except UnbuildableError:
+        # A caller may leave a parameter out; a field that is None by default is filled in later.
+        optional = any(one.hint is type(None) for one in types.alternatives(kind))
+        taken = default is not None or not place.owner or optional
+        if default is _EMPTY or not taken:
+            raise
+        return given(default, place, f"{place.label} its default")
+
+
+def given(value: Any, place: Place, note: str = "") -> Node:
+    """A value that is there already."""
+    return GivenNode(value, place.label, note)
