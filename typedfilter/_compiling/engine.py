@@ -22,12 +22,13 @@ from typedfilter._compat import DONATED_CALLS_CRASH, says_needs_devices
 from typedfilter._compiling.donation import Caution, Quietly
 from typedfilter._compiling.effects import Donated
 from typedfilter._compiling.entry import Quick, watch_deleted, write_shim
-from typedfilter._compiling.guards import ByPosition, NumpyGuard
+from typedfilter._compiling.guards import ByPosition, Converter, NumpyGuard, converting
 from typedfilter._compiling.modes import (
     STATIC_MODES,
     Mode,
     Pattern,
     array_types,
+    is_beside_type,
     is_left_out,
     mode_of,
     passed_by_name,
@@ -51,14 +52,18 @@ from typedfilter._placing.faults import placement_error, sliced
 from typedfilter._placing.places import is_place
 from typedfilter._placing.shardings import ForJit, Placement, Shardings
 from typedfilter._reading import callables
-from typedfilter._reading.plan import Binding, Param, Plan
+from typedfilter._reading.hidden import MAPPING
+from typedfilter._reading.plan import Argument, Binding, Param, Plan
 from typedfilter._reading.roles import Role
+from typedfilter._shapes.switch import checking, raises, report
 from typedfilter._values.memory import weakly
 from typedfilter._wrapping import blame as _diagnose
 from typedfilter._wrapping.call import OMITTED, bound_to
 from typedfilter._wrapping.frames import hidden, outside, place_of
 from typedfilter._wrapping.notes import note
 from typedfilter._wrapping.stack import Bind, Link
+from typedfilter._wrapping.wrapper import Transform
+from typedfilter.errors import TypedFilterError
 
 __all__ = [
     "Engine",
@@ -115,9 +120,10 @@ class Engine:
         self.opened = Opened() if opens else None
         self.as_written = bool(links) or plan.binding is Binding.KEPT
         self.history = History(plan.function, place_of(root), options.max_traces)
+        self._root, self._links, self._bound_as = weakly(root), links, (named, itself)
         self._body_of = functools.partial(
             body,
-            weakly(root),
+            self._root,
             links,
             bound,
             plan,
@@ -213,8 +219,30 @@ class Engine:
         """How these arguments travel, filled into the places of the signature."""
         arguments = self.plan.arguments(args, kwargs)
         modes = [mode_of(param, value, structs) for _, param, value in arguments]
+        for argument in arguments:
+            if is_beside_type(argument.param, argument.value) and not (self._maps and argument.value.ndim):
+                self._tell_static(argument)
         by_name = dict(zip(kwargs, map(passed_by_name, modes[len(args) :]), strict=True))
         return Pattern(tuple(modes[: len(args)]), tuple(sorted(by_name.items(), key=operator.itemgetter(0))))
+
+    @functools.cached_property
+    def _maps(self) -> bool:
+        """Whether a map is in between: what is a number to the function is an array of them to a call."""
+        return any(isinstance(link, Transform) and link.reads >= MAPPING for link in self._links)
+
+    def _tell_static(self, argument: Argument) -> None:
+        """Report an array where what is annotated is static; where checks are off, it is traced."""
+        with checking(self.options.check):
+            error = _diagnose.static_array(self.plan, argument)
+            report(error, self._root(), (error.function, (argument.name,)))
+
+    @functools.cached_property
+    def by_rule(self) -> Engine | None:
+        """The engine of calls that don't fit what is annotated, where checks don't mind; itself has none."""
+        root, plan = self._root(), self.plan.by_rule
+        if root is None or plan is self.plan:
+            return None
+        return Engine(root, self._links, plan, self.bound, self.options, *self._bound_as)
 
     def program(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[..., Any]:
         """What to call with arguments of these classes from now on."""
@@ -232,7 +260,7 @@ class Engine:
         """`jitted`, called with arguments as the user gives them."""
         call: Callable[..., Any] = jitted
         if Mode.KEYED in pattern.modes or Mode.PACKED in pattern.modes:
-            call = functools.partial(_converting, call, *self.converters(pattern))
+            call = functools.partial(converting, call, *self.converters(pattern))
         if self.placement.says_something and jax.process_count() > 1:
             call = NumpyGuard(call, self.placement)
         return call
@@ -319,9 +347,25 @@ class Engine:
                 return lambda: self.call(*ready[0], **ready[1])
         better = self.better_error(error, args, kwargs)
         if better is not None:
-            raise better from None
+            loose = self._loosely(better, error, args, kwargs)
+            if loose is None:
+                raise better from None
+            return functools.partial(loose.call, *args, **kwargs)
         note(error, self.plan, "filter_jit", args, kwargs)
         return None
+
+    def _loosely(
+        self, better: Exception, error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Engine | None:
+        """What to call where checks don't mind, and what is wrong is wrong by an annotation alone."""
+        with checking(self.options.check):
+            loose = None if raises() else self.by_rule
+            if loose is None or not isinstance(better, TypedFilterError):
+                return None
+            if loose.better_error(error, args, kwargs) is not None:
+                return None
+            report(better, self._root(), (better.function, (better.parameter,)))
+        return loose
 
     def better_error(
         self, error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -371,12 +415,8 @@ class Engine:
         self.jits.clear()
         self.caution.pending = 0
         self.history.clear()
+        self.__dict__.pop("by_rule", None)
         self.kept = Kept()  # a call that runs just now has the old one
-
-
-# ------------------------------------------------------------------------------------------ one argument
-
-Converter = Callable[[Any], Any]
 
 
 def needs_no_devices(error: Exception) -> bool:
@@ -384,19 +424,3 @@ def needs_no_devices(error: Exception) -> bool:
     if not says_needs_devices(error):
         return False
     return placement_is_off() or not jax.sharding.get_abstract_mesh().empty
-
-
-def _converting(
-    call: Callable[..., Any],
-    positional: list[tuple[int, Converter]],
-    keyword: list[tuple[str, Converter]],
-    /,
-    *args: Any,
-    **kwargs: Any,
-) -> Any:
-    converted = list(args)
-    for i, convert in positional:
-        converted[i] = convert(converted[i])
-    for name, convert in keyword:
-        kwargs[name] = convert(kwargs[name])
-    return call(*converted, **kwargs)

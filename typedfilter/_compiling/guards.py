@@ -1,7 +1,8 @@
 """What stands between a call and `jax.jit` where that would do harm, or can't be called in this way.
 
 Where places of single leaves are a matter of the body, a NumPy array of each of several processes would lose
-its rows in silence; and with places, `jax.jit` takes no arguments by name.
+its rows in silence; with places, `jax.jit` takes no arguments by name; and what does not travel as it is has
+to be converted.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import numpy as np
 from typedfilter._placing.faults import numpy_error
 from typedfilter._placing.shardings import Placement
 
-__all__ = ["ByPosition", "NumpyGuard"]
+__all__ = ["ByPosition", "Converter", "NumpyGuard", "converting"]
+
+Converter = Callable[[Any], Any]
 
 
 class NumpyGuard:
@@ -62,3 +65,20 @@ class ByPosition:
     def clear_cache(self) -> None:
         """As `jax.jit`'s."""
         self._jit.clear_cache()
+
+
+def converting(
+    call: Callable[..., Any],
+    positional: list[tuple[int, Converter]],
+    keyword: list[tuple[str, Converter]],
+    /,
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
+    """`call`, after what these converters do to some of its arguments."""
+    converted = list(args)
+    for i, convert in positional:
+        converted[i] = convert(converted[i])
+    for name, convert in keyword:
+        kwargs[name] = convert(kwargs[name])
+    return call(*converted, **kwargs)

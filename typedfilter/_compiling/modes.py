@@ -11,6 +11,7 @@ import enum
 from typing import Any, TypeAlias
 
 import jax
+import numpy as np
 
 from typedfilter._compat import NAMED_STATICS_ARE_EXACT
 from typedfilter._compiling.packing import IsArrayType, every_type
@@ -29,6 +30,7 @@ __all__ = [
     "Pattern",
     "Place",
     "array_types",
+    "is_beside_type",
     "is_left_out",
     "mode_of",
     "passed_by_name",
@@ -111,6 +113,8 @@ def mode_of(param: Param | None, value: Any, structs: bool) -> Mode:
         return Mode.PACKED
     if role in (Role.ARRAYS, Role.TRACED):
         return Mode.TRACED
+    if is_beside_type(param, value):
+        return Mode.TRACED
     if role is Role.AUTO:
         is_array_type = struct_or_array_type if structs else leaf_is_array_type
         if value is None or is_array_type(cls) is not False or is_array_only(value):
@@ -118,6 +122,12 @@ def mode_of(param: Param | None, value: Any, structs: bool) -> Mode:
         if not jax.tree_util.all_leaves([value]):
             return Mode.PACKED
     return Mode.STATIC if is_raw(cls) else Mode.KEYED
+
+
+def is_beside_type(param: Param | None, value: Any) -> bool:
+    """Whether this is an array where a type is annotated whose values are static, such as `float`."""
+    stands = isinstance(value, jax.Array | np.ndarray | jax.ShapeDtypeStruct)
+    return stands and param is not None and param.hint.static_by_type
 
 
 def is_left_out(plan: Plan, param: Param, donated: bool) -> bool:

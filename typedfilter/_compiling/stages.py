@@ -209,7 +209,7 @@ class Stages:
 def _prepared(wrapper: Wrapper, obj: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Ahead:
     plan = plan_of(wrapper.__wrapped__)
     refuse_lost_markers(plan)  # a name that may hide none can still be defined before the first call
-    wrapper.transform.check_plan(plan)
+    wrapper.transform.accept(wrapper.__wrapped__, plan)
     engine, bound_args, bound_kwargs = engine_of(wrapper)
     return Ahead.of(engine, (bound_args + obj, bound_kwargs), args, kwargs)
 

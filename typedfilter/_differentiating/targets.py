@@ -16,7 +16,7 @@ import numpy as np
 
 from typedfilter._reading.fields import leaf_marks
 from typedfilter._reading.plan import Argument, Param, Plan
-from typedfilter._reading.roles import Differentiable, Role
+from typedfilter._reading.roles import Role
 from typedfilter._values.leaves import is_array, is_inexact_array, is_inexact_array_like
 from typedfilter._values.split import Rest
 from typedfilter._values.text import brief
@@ -211,8 +211,10 @@ def can_differentiate(
     """
     is_inexact = is_inexact_array_like if numbers else is_inexact_array
     if param is not None:
-        if param.hint.diff is False or param.hint.differentiable is Differentiable.NEVER:
+        if param.hint.diff is False or param.hint.static_marker:
             return [False] * len(leaves)
+        if param.hint.static_by_type:
+            is_inexact = is_inexact_array
         if param.hint.role in (Role.ARRAYS, Role.TRACED):
             is_inexact = is_inexact_array_like
     if not any(map(is_inexact_array_like, leaves)):

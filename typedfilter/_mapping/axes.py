@@ -223,13 +223,15 @@ def _leaf_axes(
     if param is not None and param.hint.axis is not None:
         axis = param.hint.axis.axis
         return _only_arrays(plan, name, [axis] * len(leaves), leaves, axis)
+    if param is not None and param.hint.static_marker:
+        return [None] * len(leaves)
     return _by_rule(Role.AUTO if param is None else param.hint.role, value, leaves, example)
 
 
 def _by_rule(role: Role, value: Any, leaves: Sequence[Any], example: bool) -> list[int | None]:
     """The axis of each leaf of an argument of which neither an option nor its annotation says an axis."""
-    if role is Role.STATIC:
-        return [None] * len(leaves)
+    if role is Role.STATIC:  # a number is broadcast, traced or not; an array of numbers is mapped
+        return [0 if is_array_or_ref(leaf) and leaf.ndim > 0 else None for leaf in leaves]
     axes = ruled(value, leaves)
     if any(axis == 0 and leaf.ndim == 0 for axis, leaf in zip(axes, leaves, strict=True)):
         return _without_numbers(role, value, leaves, axes, example)

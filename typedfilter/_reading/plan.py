@@ -209,6 +209,16 @@ def _is_global(annotation: Any) -> bool:
     return annotation is Any or annotation is ... or isinstance(annotation, plain)
 
 
+def _if_marked(hint: Hint) -> Hint:
+    return hint if hint.marked else UNANNOTATED
+
+
+def _by_rule(hint: Hint) -> Hint:
+    if hint.marked:
+        return hint
+    return dataclasses.replace(hint, role=UNANNOTATED.role, differentiable=UNANNOTATED.differentiable)
+
+
 POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -353,6 +363,19 @@ class Plan:
     def as_written(self) -> Plan:
         """This plan, of a callable to which a call is passed on as the caller wrote it."""
         return self if self.binding is Binding.KEPT else dataclasses.replace(self, binding=Binding.KEPT)
+
+    @functools.cached_property
+    def marked_only(self) -> Plan:
+        """This plan as if nothing was annotated but by markers."""
+        params = [dataclasses.replace(param, hint=_if_marked(param.hint)) for param in self.params]
+        return dataclasses.replace(self, params=tuple(params), returns=_if_marked(self.returns))
+
+    @functools.cached_property
+    def by_rule(self) -> Plan:
+        """This plan, where no marker says anything, with the rule for arguments without annotations."""
+        params = [dataclasses.replace(param, hint=_by_rule(param.hint)) for param in self.params]
+        found = dataclasses.replace(self, params=tuple(params), returns=_by_rule(self.returns))
+        return self if found == self else found
 
     def without_first(self) -> Plan:
         """The plan of a method when it is bound: without its first positional parameter, if it has one."""

@@ -22,7 +22,7 @@ from typedfilter._values.context import setting
 from typedfilter._values.memory import Attached
 from typedfilter.errors import CheckWarning, TypedFilterError
 
-__all__ = ["Mode", "check_mode", "checking", "report"]
+__all__ = ["Mode", "check_mode", "checking", "raises", "report"]
 
 
 class Mode(enum.Enum):
@@ -46,6 +46,11 @@ def check_mode() -> Mode:
     return Mode.WARN if wanted == "warn" else chosen
 
 
+def raises() -> bool:
+    """Whether what does not fit is an error just now."""
+    return check_mode() is Mode.RAISE
+
+
 @contextlib.contextmanager
 def checking(check: Check) -> Generator[None]:
     """Bodies inside are checked as this option says: those of the wrappers that are called there, too.
@@ -60,12 +65,15 @@ def checking(check: Check) -> Generator[None]:
 
 
 def report(error: TypedFilterError, fn: Callable[..., Any], place: object, *, mild: bool = False) -> None:
-    """Raise `error`; or say its text as a warning at the definition of `fn`, once for each place in it.
+    """Raise `error`; or say its text as a warning at the definition of `fn`, once for each place; or neither.
 
     Args:
         mild: it is a warning whatever the mode is.
     """
-    if check_mode() is not Mode.WARN and not mild:
+    mode = check_mode()
+    if mode is Mode.OFF:
+        return
+    if mode is not Mode.WARN and not mild:
         raise error
     inner = _function_in(fn)
     told = _told.of(inner)

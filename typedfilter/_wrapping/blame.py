@@ -16,7 +16,7 @@ import numpy as np
 from typedfilter._compat import tells_of_deleted, tells_of_donated_twice
 from typedfilter._reading.fields import is_array_only, leaf_marks
 from typedfilter._reading.hints import Hint
-from typedfilter._reading.plan import Plan
+from typedfilter._reading.plan import Argument, Plan
 from typedfilter._reading.roles import Role
 from typedfilter._reading.text import show
 from typedfilter._values.keys import static_problem
@@ -28,7 +28,7 @@ from typedfilter._wrapping.frames import hidden, outside
 from typedfilter._wrapping.notes import note
 from typedfilter.errors import DonationError, ShapeError, StaticArgumentError, TypedFilterError
 
-__all__ = ["better_error", "donation_error", "entered", "explain_deleted", "naming_deleted"]
+__all__ = ["better_error", "donation_error", "entered", "explain_deleted", "naming_deleted", "static_array"]
 
 __tracebackhide__ = hidden  # asked by pytest
 
@@ -163,14 +163,22 @@ def _leaf_fault(plan: Plan, name: str, hint: Hint, value: Any) -> TypedFilterErr
     return None
 
 
+def static_array(plan: Plan, argument: Argument) -> StaticArgumentError:
+    """An array where the annotation says what is static."""
+    why = "" if argument.param is None else argument.param.hint.why
+    return _static_problem(plan, argument.name, argument.value, f"static ({why})", "is an array")
+
+
 def _static_error(plan: Plan, name: str, value: Any, why: str) -> StaticArgumentError | None:
     problem = static_problem(value)
-    if problem is None:
-        return None
+    return None if problem is None else _static_problem(plan, name, value, why, problem)
+
+
+def _static_problem(plan: Plan, name: str, value: Any, why: str, problem: str) -> StaticArgumentError:
     fix = "pass a hashable value: a tuple for a list, a frozen dataclass for a mutable one"
-    if isinstance(value, (jax.Array, np.ndarray)):
+    if isinstance(value, (jax.Array, np.ndarray, jax.ShapeDtypeStruct)):
         fix = f"annotate it as an array ({array_annotation(value)}) or Traced[...], or pass a Python value"
-        if value.shape == () and not isinstance(value, jax.core.Tracer):
+        if value.shape == () and not isinstance(value, jax.core.Tracer | jax.ShapeDtypeStruct):
             fix += f": {name}.item()"
     return StaticArgumentError(
         f"is {why} but {problem}",

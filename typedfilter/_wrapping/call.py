@@ -214,7 +214,7 @@ class Lifted:
 def _passed(argument: Argument, leaves: list[Any], is_array: Predicate) -> list[bool]:
     """For each leaf of an argument, whether it is passed."""
     role = Role.AUTO if argument.param is None else argument.param.hint.role
-    if role is Role.STATIC:
+    if argument.param is not None and argument.param.hint.static_marker:
         return [False] * len(leaves)
     numbers = role in (Role.ARRAYS, Role.TRACED)
     return [

@@ -26,11 +26,13 @@ from typedfilter._reading.kinds import ANYTHING
 from typedfilter._reading.plan import Plan, plan_of
 from typedfilter._reading.text import WrittenSignature
 from typedfilter._reading.wrappers import is_wrapper
+from typedfilter._shapes.switch import checking, raises, report
 from typedfilter._values.keys import exact_key
 from typedfilter._values.trees import flatten
 from typedfilter._wrapping.blame import entered
 from typedfilter._wrapping.effects import Effects
 from typedfilter._wrapping.frames import ends_at_caller
+from typedfilter.errors import AnnotationError
 
 __all__ = ["BoundWrapper", "Transform", "Wrapper"]
 
@@ -75,6 +77,21 @@ class Transform(abc.ABC):
 
     def check_plan(self, plan: Plan) -> None:  # noqa: B027 (most transforms refuse nothing)
         """Raise `AnnotationError` where the plan contradicts this transform."""
+
+    def accept(self, fn: Callable[..., Any], plan: Plan) -> None:
+        """`check_plan`, of which what no marker says is a check as any other: it can be a warning, or off.
+
+        Raises:
+            AnnotationError: the plan contradicts this transform.
+        """
+        with checking(self.check):
+            try:
+                self.check_plan(plan)
+            except AnnotationError as error:
+                if raises():
+                    raise
+                self.check_plan(plan.marked_only)
+                report(error, fn, self.name)
 
     def plan(self, inner: Plan) -> Plan:
         """The plan of the transformed callable: the same parameters; what it returns is not known."""
@@ -173,7 +190,7 @@ class Wrapper:
             if isinstance(value, str):
                 self.__dict__[name] = value
         plan = plan_of(self.__wrapped__)
-        transform.check_plan(plan)
+        transform.accept(self.__wrapped__, plan)
         if not lent:
             refuse_hidden(self.__wrapped__, transform.name, transform.reads)
         self.__dict__["__signature__"] = _shown_signature(self, plan)
@@ -282,7 +299,7 @@ def _late(wrapper: Wrapper) -> Callable[..., Any]:
 def _late_call(wrapper: Wrapper, /, *args: Any, **kwargs: Any) -> Any:
     """The first call of a wrapper that could not be built before: of one with names defined later, say."""
     plan = plan_of(wrapper.__wrapped__, final=True)
-    wrapper.transform.check_plan(plan)
+    wrapper.transform.accept(wrapper.__wrapped__, plan)
     call = wrapper.transform.entry(wrapper, plan)
     wrapper.__dict__["__signature__"] = _shown_signature(wrapper, plan)
     wrapper.__call__ = call  # type: ignore[method-assign]  # a slot

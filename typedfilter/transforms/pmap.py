@@ -116,6 +116,7 @@ class OnDevices(Transform):
     """What of `filter_pmap` is compiled: the map over devices."""
 
     name: ClassVar[str] = "filter_pmap"
+    reads: ClassVar[frozenset[str]] = MAPPING
     in_axes: Any
     out_axes: Any
     axis_name: Hashable
