@@ -15,11 +15,13 @@ import jax.numpy as jnp
 
 from typedfilter._values.carried import is_zero
 from typedfilter._values.leaves import (
+    as_struct,
     is_array,
     is_array_like,
     is_float0,
     is_inexact_array,
     is_inexact_array_like,
+    is_number,
 )
 from typedfilter._values.text import array_text, brief
 from typedfilter._values.trees import flatten, is_leaf_def, same_structure
@@ -29,6 +31,8 @@ __all__ = [
     "RETURNED",
     "Beside",
     "Undifferentiated",
+    "slot_for",
+    "zeros_in",
 ]
 
 E = TypeVar("E", bound=TypedFilterError)
@@ -40,6 +44,22 @@ class Undifferentiated:
     """Stands for a leaf without a tangent in a tree of `jax.ShapeDtypeStruct`s."""
 
     text: str
+
+
+Slot = jax.ShapeDtypeStruct | Undifferentiated
+"""What a tangent of one leaf looks like, kept after the call that it belongs to."""
+
+
+def slot_for(leaf: Any) -> Slot:
+    """The slot of a leaf: also of a constant, whose tangent has no effect."""
+    if is_inexact_array(leaf) or is_number(leaf):
+        return as_struct(leaf)
+    return Undifferentiated(f"of type {type(leaf).__name__}")
+
+
+def zeros_in(slot: Any) -> jax.Array:
+    """The tangent that is left out."""
+    return jnp.zeros(slot.shape, slot.dtype)
 
 
 @dataclasses.dataclass(frozen=True)

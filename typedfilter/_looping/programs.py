@@ -18,11 +18,13 @@ import jax
 
 from typedfilter._looping.pieces import Piece, take_captured, take_result
 from typedfilter._placing.bodies import is_placing
+from typedfilter._reading.plan import Plan
 from typedfilter._shapes.switch import check_mode
 from typedfilter._values.fresh import fresh_rest
 from typedfilter._values.keys import exact_key
 from typedfilter._values.memory import Attached, weakly
 from typedfilter._values.split import Rest
+from typedfilter._wrapping.blame import naming_deleted
 from typedfilter._wrapping.stack import Link, rewind, unwind
 
 __all__ = ["Trace", "run"]
@@ -35,7 +37,11 @@ _MOST = 64  # programs that are kept for one body
 
 
 def run(
-    trace: Trace, bodies: Sequence[Callable[..., Any]], pieces: Sequence[Piece], options: Hashable = ()
+    trace: Trace,
+    bodies: Sequence[Callable[..., Any]],
+    pieces: Sequence[Piece],
+    options: Hashable,
+    called: tuple[Plan, tuple[Any, ...]],
 ) -> Any:
     """Run `trace` under `jax.jit`: at the first call for these bodies, structures, static parts and options.
 
@@ -44,12 +50,14 @@ def run(
         bodies: the user's functions.
         pieces: the arguments.
         options: what else decides what is traced.
+        called: the plan of the first body and what it is called with, whose names errors give.
     """
     functions = [_Function.of(body) for body in bodies]
     given = [function.bound for function in functions] + list(pieces)
     program = _program(trace, functions, given, options)
     leaves = [piece.leaves for piece in given]
-    return program(leaves)
+    with naming_deleted(*called, {}):
+        return program(leaves)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -17,7 +17,6 @@ from typedfilter._looping.branches import Branches
 from typedfilter._looping.pieces import Piece, is_static, take_given, take_traced
 from typedfilter._looping.programs import run
 from typedfilter._looping.types import R, Ts
-from typedfilter._wrapping.blame import naming_deleted
 from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter.errors import PytreeError
 
@@ -98,8 +97,8 @@ def _choose(
 ) -> Any:
     plans = [plan_of_body(function) for function in functions]
     static = [any(is_static(parameter(plan, i)) for plan in plans) for i in range(len(operands))]
-    with naming_deleted(plans[0], operands, {}):
-        return run(trace, functions, [take_traced(chosen), take_given(operands, static)], check)
+    pieces = [take_traced(chosen), take_given(operands, static)]
+    return run(trace, functions, pieces, check, (plans[0], operands))
 
 
 def _cond(bodies: Sequence[Callable[..., Any]], pieces: Sequence[Piece], check: Any) -> Any:

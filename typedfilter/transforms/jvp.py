@@ -13,14 +13,11 @@ import jax
 import jax.numpy as jnp
 
 from typedfilter._declarations import P, R, S, T, Ts, U, V
-from typedfilter._differentiating.dependent import Results, can_have_tangents, refuse_unplaced
+from typedfilter._differentiating.dependent import Results
+from typedfilter._differentiating.primals import Primals
 from typedfilter._differentiating.tangents import Beside
-from typedfilter._reading.hidden import DIFFERENTIATION, refuse_hidden
-from typedfilter._reading.plan import Plan, plan_of
-from typedfilter._shapes.check import checked
-from typedfilter._values.split import split
+from typedfilter._reading.callables import name_of
 from typedfilter._values.text import brief
-from typedfilter._wrapping.blame import naming_deleted
 from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter.errors import ShapeError
 
@@ -88,32 +85,28 @@ def filter_jvp(fn: Any, primals: Any, tangents: Any, **kwargs: Any) -> Any:
         ShapeError: a tangent does not fit its primal, or there can be none; `primals` or `tangents` is no
             tuple or list; an argument or the result is not what its annotation says.
     """
-    refuse_hidden(fn, "filter_jvp", DIFFERENTIATION)
-    plan = plan_of(fn, final=True)
-    _refuse_other_than_sequences(plan, primals, tangents)
+    _refuse_other_than_sequences(fn, primals, tangents)
     args = tuple(primals)
-    refuse_unplaced(plan, args, kwargs, "filter_jvp")
-    beside = Beside(plan.function, "tangents", "primals", "tangent", numbers=True)
-    directions = beside.leaves(args, tuple(tangents), can_have_tangents(plan, args))
+    at = Primals(fn, "filter_jvp", args, kwargs)
+    beside = Beside(at.plan.function, "tangents", "primals", "tangent", numbers=True)
+    directions = beside.leaves(args, tuple(tangents), at.can_have_tangents())
     along = [direction for direction in directions if direction is not None]
-    taken, rest = split(args, lambda _: [direction is not None for direction in directions])
-    body = checked(fn, plan, eager=True)
-    results = Results(lambda leaves: (body(*rest.join(leaves), **kwargs), None))
+    taken = at.take([direction is not None for direction in directions])
+    results = Results(lambda leaves: (at.body(leaves), None))
     if not taken:
-        out = body(*args, **kwargs)
+        out = at.body([])
         return out, jax.tree_util.tree_map(lambda _: None, out)
     values = [leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf) for leaf in taken]
-    with naming_deleted(plan, args, kwargs):
-        primal_out, tangent_out, others = jax.jvp(results, (0.0, values), (0.0, along), has_aux=True)
+    primal_out, tangent_out, others = at.run(jax.jvp, results, (0.0, values), (0.0, along))
     return results.joined(primal_out, others)[0], results.dependent.with_none(tangent_out)
 
 
-def _refuse_other_than_sequences(plan: Plan, primals: Any, tangents: Any) -> None:
+def _refuse_other_than_sequences(fn: Any, primals: Any, tangents: Any) -> None:
     for name, value in (("primals", primals), ("tangents", tangents)):
         if not isinstance(value, (tuple, list)):
             raise ShapeError(
                 "is not a tuple or list, with one entry for each argument",
-                function=plan.function,
+                function=name_of(fn),
                 parameter=name,
                 expected="a tuple or list",
                 actual=brief(value),
@@ -122,7 +115,7 @@ def _refuse_other_than_sequences(plan: Plan, primals: Any, tangents: Any) -> Non
     if len(primals) != len(tangents):
         raise ShapeError(
             f"has {_entries(tangents)}, but `primals` has {_entries(primals)}",
-            function=plan.function,
+            function=name_of(fn),
             parameter="tangents",
             expected=f"one entry for each argument, {len(primals)} in all",
             actual=_entries(tangents),

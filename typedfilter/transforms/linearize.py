@@ -13,16 +13,12 @@ import jax
 import jax.numpy as jnp
 
 from typedfilter._declarations import Aux, NoAux, R, Ts, WithAux
-from typedfilter._differentiating.dependent import Results, can_have_tangents, refuse_unplaced
-from typedfilter._differentiating.tangents import Beside, Undifferentiated
+from typedfilter._differentiating.dependent import Results
+from typedfilter._differentiating.primals import Primals
+from typedfilter._differentiating.tangents import Beside, Slot, slot_for, zeros_in
 from typedfilter._differentiating.targets import split_aux
-from typedfilter._reading.hidden import DIFFERENTIATION, refuse_hidden
-from typedfilter._reading.plan import plan_of
-from typedfilter._shapes.check import checked
-from typedfilter._values.leaves import as_struct, is_inexact_array, is_number
-from typedfilter._values.split import join_leaves, split
+from typedfilter._values.split import join_leaves
 from typedfilter._values.trees import Treedef
-from typedfilter._wrapping.blame import naming_deleted
 from typedfilter._wrapping.frames import ends_at_caller
 
 __all__ = ["filter_linearize"]
@@ -62,29 +58,20 @@ def filter_linearize(fn: Any, /, *primals: Any, has_aux: bool = False) -> Any:
             called).
         PytreeError: tangents have another structure than `primals` (when `jvp_fn` is called).
     """
-    refuse_hidden(fn, "filter_linearize", DIFFERENTIATION)
-    plan = plan_of(fn, final=True)
-    refuse_unplaced(plan, primals, {}, "filter_linearize")
-    mask = can_have_tangents(plan, primals)
-    taken, rest = split(primals, lambda _: mask)
-    body = checked(fn, plan, eager=True)
-    results = Results(lambda leaves: split_aux(body(*rest.join(leaves)), has_aux, plan, "filter_linearize"))
+    at = Primals(fn, "filter_linearize", primals, {})
+    mask = at.can_have_tangents()
+    taken = at.take(mask)
+    results = Results(lambda leaves: split_aux(at.body(leaves), has_aux, at.plan, "filter_linearize"))
     values = [leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf) for leaf in taken]
-    with naming_deleted(plan, primals, {}):
-        found, push, arrays = jax.linearize(results, 0.0, values, has_aux=True)
+    found, push, arrays = at.run(jax.linearize, results, 0.0, values)
     out, aux = results.joined(found, arrays)
-    leaves = rest.leaves(taken)
-    slots = tuple(map(_slot, leaves))
+    slots = tuple(map(slot_for, at.rest.leaves(taken)))
     how = results.dependent
-    static = _Pushing(plan.function, (rest.treedef, slots, tuple(mask)), (how.treedef, tuple(how.taken_at)))
+    static = _Pushing(
+        at.plan.function, (at.rest.treedef, slots, tuple(mask)), (how.treedef, tuple(how.taken_at))
+    )
     jvp_fn = LinearMap(push, static)
     return (out, jvp_fn, aux) if has_aux else (out, jvp_fn)
-
-
-def _slot(leaf: Any) -> jax.ShapeDtypeStruct | Undifferentiated:
-    if is_inexact_array(leaf) or is_number(leaf):  # also one that an annotation makes undifferentiated
-        return as_struct(leaf)
-    return Undifferentiated(f"of type {type(leaf).__name__}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +79,7 @@ class _Pushing:
     """What is static about a linear map: the arguments, and where its results stand."""
 
     function: str
-    primals: tuple[Treedef, tuple[jax.ShapeDtypeStruct | Undifferentiated, ...], tuple[bool, ...]]
+    primals: tuple[Treedef, tuple[Slot, ...], tuple[bool, ...]]
     out: tuple[Treedef, tuple[int, ...]]
 
 
@@ -113,7 +100,7 @@ class LinearMap:
         aligned = beside.leaves(treedef.unflatten(slots), tangents, mask)
         given = [one for one, yes in zip(aligned, mask, strict=True) if yes]
         wanted = [slot for slot, yes in zip(slots, mask, strict=True) if yes]
-        values = [_zeros(slot) if one is None else one for slot, one in zip(wanted, given, strict=True)]
+        values = [zeros_in(slot) if one is None else one for slot, one in zip(wanted, given, strict=True)]
         found = self.push(0.0, values)
         if None in given:
             depends = _depends(self.push, values, [one is not None for one in given])
@@ -131,10 +118,6 @@ jax.tree_util.register_pytree_with_keys(
     lambda static, children: LinearMap(next(iter(children)), static),
     lambda linear: ((linear.push,), linear.static),
 )
-
-
-def _zeros(slot: Any) -> jax.Array:
-    return jnp.zeros(slot.shape, slot.dtype)
 
 
 def _depends(push: Any, values: Sequence[jax.Array], given: Sequence[bool]) -> list[bool]:

@@ -23,7 +23,6 @@ from typedfilter._looping.programs import run
 from typedfilter._looping.types import C
 from typedfilter._reading.plan import Plan
 from typedfilter._values.text import brief
-from typedfilter._wrapping.blame import naming_deleted
 from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter.errors import ShapeError
 
@@ -65,8 +64,7 @@ def filter_while_loop(
     plan = plan_of_body(body_fun)
     static = is_static(parameter(plan, 0)) or is_static(parameter(plan_of_body(cond_fun), 0))
     start = take_traced(init_val, static=static)
-    with naming_deleted(plan, (init_val,), {}):
-        return run(_while_loop, [body_fun, cond_fun], [start], check)
+    return run(_while_loop, [body_fun, cond_fun], [start], check, (plan, (init_val,)))
 
 
 def _while_loop(bodies: Sequence[Callable[..., Any]], pieces: Sequence[Piece], check: Any) -> Any:
@@ -155,10 +153,9 @@ def filter_fori_loop(
     lower, upper = _known(lower), _known(upper)
     bounds = [lower, upper]
     counted = all(isinstance(bound, int | np.integer) for bound in bounds)
-    with naming_deleted(plan, (lower, init_val), {}):
-        if counted:
-            return run(_fori_loop, [body_fun], [start], (lower, upper, unroll, check))
-        return run(_fori_loop, [body_fun], [start, take_traced(bounds)], (None, None, unroll, check))
+    pieces = [start] if counted else [start, take_traced(bounds)]
+    known = (lower, upper) if counted else (None, None)
+    return run(_fori_loop, [body_fun], pieces, (*known, unroll, check), (plan, (lower, init_val)))
 
 
 def _fori_loop(bodies: Sequence[Callable[..., Any]], pieces: Sequence[Piece], options: Any) -> Any:

@@ -26,7 +26,6 @@ from typedfilter._looping.carry import Carry
 from typedfilter._looping.pieces import Piece
 from typedfilter._looping.programs import run
 from typedfilter._looping.types import X, Y
-from typedfilter._wrapping.blame import naming_deleted
 from typedfilter._wrapping.frames import ends_at_caller
 
 __all__ = ["filter_associative_scan", "filter_map"]
@@ -58,8 +57,7 @@ def filter_map(f: Callable[[X], Y], xs: X, *, batch_size: int | None = None, che
     plan = plan_of_body(f)
     scanned = take_scanned(xs, parameter(plan, 0))
     check_lengths("filter_map", plan, scanned, None, xs, "xs")
-    with naming_deleted(plan, (xs,), {}):
-        mapped: Y = run(_map, [f], [scanned], (batch_size, check))
+    mapped: Y = run(_map, [f], [scanned], (batch_size, check), (plan, (xs,)))
     return mapped
 
 
@@ -106,8 +104,7 @@ def filter_associative_scan(
     plan = plan_of_body(fn)
     taken = take_scanned(elems, parameter(plan, 0), axis)
     check_lengths("filter_associative_scan", plan, taken, None, elems, "elems")
-    with naming_deleted(plan, (elems,), {}):
-        combined: X = run(_associative_scan, [fn], [taken], (reverse, check))
+    combined: X = run(_associative_scan, [fn], [taken], (reverse, check), (plan, (elems,)))
     return combined
 
 

@@ -19,7 +19,6 @@ from typedfilter._looping.programs import run
 from typedfilter._looping.types import C, X, Y
 from typedfilter._reading.plan import Plan
 from typedfilter._values.text import brief
-from typedfilter._wrapping.blame import naming_deleted
 from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter.errors import ShapeError
 
@@ -91,8 +90,7 @@ def filter_scan(
     carry = take_traced(init, static=is_static(parameter(plan, 0)))
     scanned = take_scanned(xs, parameter(plan, 1))
     check_lengths("filter_scan", plan, scanned, length, xs, "xs")
-    with naming_deleted(plan, (init, xs), {}):
-        return run(_scan, [f], [carry, scanned], (length, reverse, unroll, check))
+    return run(_scan, [f], [carry, scanned], (length, reverse, unroll, check), (plan, (init, xs)))
 
 
 def _scan(bodies: Sequence[Callable[..., Any]], pieces: Sequence[Piece], options: Any) -> Any:

@@ -25,7 +25,6 @@ from typedfilter._shapes.check import checked
 from typedfilter._shapes.switch import checking
 from typedfilter._values.leaves import is_passed
 from typedfilter._values.split import Rest, split
-from typedfilter._wrapping.blame import naming_deleted
 from typedfilter._wrapping.call import take_arrays
 from typedfilter._wrapping.effects import Effects
 from typedfilter._wrapping.frames import ends_at_caller
@@ -64,8 +63,7 @@ class ShardMap(Transform):
             if donates and not is_staging():
                 raise _not_compiled(plan)
             blocks = Blocks.of(plan, self.in_specs, self.out_specs, self.mesh, self.axis_names)
-            with naming_deleted(plan, args, kwargs):
-                return _Call(self, blocks, fn, args, kwargs).run()
+            return _Call(self, blocks, fn, args, kwargs).run()
 
         return call
 

@@ -10,19 +10,14 @@ from collections.abc import Callable
 from typing import Any, Concatenate, overload
 
 import jax
-import jax.numpy as jnp
 
 from typedfilter._declarations import Aux, NoAux, P, R, S, T, Ts, U, WithAux
-from typedfilter._differentiating.dependent import can_have_tangents, refuse_unplaced
-from typedfilter._differentiating.tangents import Beside, Undifferentiated
+from typedfilter._differentiating.primals import Primals
+from typedfilter._differentiating.tangents import Beside, Slot, slot_for, zeros_in
 from typedfilter._differentiating.targets import split_aux
-from typedfilter._reading.hidden import DIFFERENTIATION, refuse_hidden
-from typedfilter._reading.plan import plan_of
-from typedfilter._shapes.check import checked
-from typedfilter._values.leaves import as_struct, is_array, is_inexact_array, is_number
+from typedfilter._values.leaves import is_array, is_inexact_array
 from typedfilter._values.split import Rest, join_leaves, split
 from typedfilter._values.trees import Treedef
-from typedfilter._wrapping.blame import naming_deleted
 from typedfilter._wrapping.frames import ends_at_caller
 
 __all__ = ["filter_vjp"]
@@ -88,39 +83,29 @@ def filter_vjp(fun: Any, /, *primals: Any, has_aux: bool = False, **kwargs: Any)
             called).
         PytreeError: a cotangent has another structure than the result (when `vjpfun` is called).
     """
-    refuse_hidden(fun, "filter_vjp", DIFFERENTIATION)
-    plan = plan_of(fun, final=True)
-    refuse_unplaced(plan, primals, kwargs, "filter_vjp")
-    body = checked(fun, plan, eager=True)
-    taken, rest = split(primals, lambda _: can_have_tangents(plan, primals, numbers=False))
+    at = Primals(fun, "filter_vjp", primals, kwargs)
+    primal_leaves = at.take(at.can_have_tangents(numbers=False))
     rests: list[tuple[Rest, Rest]] = []
 
     def flat(taken: list[Any]) -> tuple[list[Any], list[Any]]:
-        value, aux = split_aux(body(*rest.join(taken), **kwargs), has_aux, plan, "filter_vjp")
+        value, aux = split_aux(at.body(taken), has_aux, at.plan, "filter_vjp")
         found, out = split(value, lambda leaves: list(map(is_inexact_array, leaves)))
         arrays, others = split((out.others, aux), lambda leaves: list(map(is_array, leaves)))
         rests.append((out, others))
         return found, arrays
 
-    with naming_deleted(plan, primals, kwargs):
-        found, pull, arrays = jax.vjp(flat, taken, has_aux=True)
+    found, pull, arrays = at.run(jax.vjp, flat, primal_leaves)
     out, others = rests[-1]
     kept, aux = others.join(arrays)
     leaves = join_leaves(out.treedef.num_leaves, (out.taken_at, found), (out.others_at, kept))
     value = out.treedef.unflatten(leaves)
     static = _Pulling(
-        plan.function,
-        (out.treedef, tuple(map(_slot, leaves)), tuple(out.taken_at)),
-        (rest.treedef, tuple(rest.taken_at)),
+        at.plan.function,
+        (out.treedef, tuple(map(slot_for, leaves)), tuple(out.taken_at)),
+        (at.rest.treedef, tuple(at.rest.taken_at)),
     )
     vjpfun = Pullback(pull, static)
     return (value, vjpfun, aux) if has_aux else (value, vjpfun)
-
-
-def _slot(leaf: Any) -> jax.ShapeDtypeStruct | Undifferentiated:
-    if is_inexact_array(leaf) or is_number(leaf):  # whose cotangent has no effect, since it is a constant
-        return as_struct(leaf)
-    return Undifferentiated(f"of type {type(leaf).__name__}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +113,7 @@ class _Pulling:
     """What is static about a pullback: what cotangents look like, and the arguments."""
 
     function: str
-    out: tuple[Treedef, tuple[jax.ShapeDtypeStruct | Undifferentiated, ...], tuple[int, ...]]
+    out: tuple[Treedef, tuple[Slot, ...], tuple[int, ...]]
     primals: tuple[Treedef, tuple[int, ...]]
 
 
@@ -149,7 +134,7 @@ class Pullback:
         mask = [isinstance(slot, jax.ShapeDtypeStruct) for slot in slots]
         given = beside.leaves(treedef.unflatten(slots), cotangent, mask)
         wanted = [(slots[index], given[index]) for index in differentiated]
-        (found,) = self.pull([_zeros(slot) if one is None else one for slot, one in wanted])
+        (found,) = self.pull([zeros_in(slot) if one is None else one for slot, one in wanted])
         primals_def, taken_at = self.static.primals
         return primals_def.unflatten(join_leaves(primals_def.num_leaves, (taken_at, found)))
 
@@ -163,7 +148,3 @@ jax.tree_util.register_pytree_with_keys(
     lambda static, children: Pullback(next(iter(children)), static),
     lambda pullback: ((pullback.pull,), pullback.static),
 )
-
-
-def _zeros(slot: Any) -> jax.Array:
-    return jnp.zeros(slot.shape, slot.dtype)

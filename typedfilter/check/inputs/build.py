@@ -67,7 +67,7 @@ def _node(kind: Kind, place: Place) -> Node:
     if len(members) > 1:
         # A type variable stands for the same type wherever it is written.
         return _union(members, place, f"type {kind.hint}" if isinstance(kind, kinds.Variable) else "")
-    kind = members[0]
+    kind = next(iter(members))
     if kind.hint is type(None):
         return given(None, place)
     if (choices := _choices(kind)) is not None:
