@@ -13,10 +13,11 @@ from typedfilter._compiling.modes import Mode, array_types, is_left_out, mode_of
 from typedfilter._compiling.packing import taken_leaves
 from typedfilter._placing.abstract import is_elsewhere
 from typedfilter._placing.places import places_text
-from typedfilter._placing.shardings import in_shardings
-from typedfilter._reading.fields import leaf_marks, says_arrays_only
+from typedfilter._placing.shardings import Said, by_annotation, in_shardings
+from typedfilter._reading.fields import says_arrays_only
 from typedfilter._reading.plan import POSITIONAL, Param, Plan
 from typedfilter._reading.roles import Role
+from typedfilter._reading.within import is_structure
 from typedfilter._values.leaves import stands_for_array, struct_of
 from typedfilter._values.trees import flatten
 from typedfilter._wrapping.call import take_arrays
@@ -138,8 +139,10 @@ class Traces(Effects):
         masks = self.masks(call)
         donated = [self.donated(self.donated.bound + p if isinstance(p, int) else p) for p in call.places]
         effects = [
-            self.placed(value, self.leaves(mask, donate))
-            for value, mask, donate in zip(call.values, masks, donated, strict=True)
+            self.placed(param, value, self.leaves(mask, donate))
+            for param, value, mask, donate in zip(
+                call.params(self.plan), call.values, masks, donated, strict=True
+            )
         ]
         traced = [yes for mask in masks for yes in mask]
         return effects, call.map(lambda i, leaf: struct_of(leaf) if traced[i] else leaf)
@@ -157,16 +160,18 @@ class Traces(Effects):
         given = zip(call.params(self.plan), call.values, strict=True)
         return [_traced(param, value) for param, value in given]
 
-    def placed(self, value: Any, effects: list[Effect]) -> list[Effect]:
-        """These effects on the leaves of an argument, with what the fields that hold them say of places."""
-        leaves, marks = jax.tree_util.tree_leaves(value), leaf_marks(value)
-        if len(leaves) != len(effects) or not any(mark.place is not None for mark in marks):
+    def placed(self, param: Param | None, value: Any, effects: list[Effect]) -> list[Effect]:
+        """These effects on the leaves of an argument, with what is said of the places of some of them."""
+        said = Said() if param is None or not is_structure(param.hint.sharding) else by_annotation(param.hint)
+        leaves = jax.tree_util.tree_leaves(value)
+        places = said.of_leaves(self.plan, "" if param is None else param.name, value)
+        if len(leaves) != len(effects) or not any(place is not None for place in places):
             return effects
         return [
             effect
-            if mark.place is None
-            else dataclasses.replace(effect, placed=True, moved=is_elsewhere(leaf, mark.place))
-            for leaf, mark, effect in zip(leaves, marks, effects, strict=True)
+            if place is None or effect.act is Act.STATIC
+            else dataclasses.replace(effect, placed=True, moved=is_elsewhere(leaf, place))
+            for leaf, place, effect in zip(leaves, places, effects, strict=True)
         ]
 
     def leaves(self, traced: Sequence[bool], donated: bool) -> list[Effect]:

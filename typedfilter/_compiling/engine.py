@@ -261,7 +261,7 @@ class Engine:
         call: Callable[..., Any] = jitted
         if Mode.KEYED in pattern.modes or Mode.PACKED in pattern.modes:
             call = functools.partial(converting, call, *self.converters(pattern))
-        if self.placement.says_something and jax.process_count() > 1:
+        if jax.process_count() > 1:  # fields may say a place, too
             call = NumpyGuard(call, self.placement)
         return call
 

@@ -9,8 +9,11 @@ from jax.sharding import PartitionSpec
 
 from typedfilter._placing.blocks import BY_ANNOTATION, in_specs, spec_words
 from typedfilter._placing.places import places_text
+from typedfilter._placing.shardings import Said, by_annotation
+from typedfilter._reading.hints import UNANNOTATED
 from typedfilter._reading.plan import Param, Plan
 from typedfilter._reading.roles import Role
+from typedfilter._reading.within import is_structure
 from typedfilter._values.leaves import stands_for_array
 from typedfilter._wrapping.call import take_arrays
 from typedfilter._wrapping.effects import Act, Effect, Effects, Given, Reason, Result, reasons_of
@@ -52,16 +55,25 @@ class MapsBlocks(Effects):
         masks = take_arrays(self.plan, call.args, call.kwargs, stands_for_array).masks
         params = call.params(self.plan)
         effects = []
-        for param, mask in zip(params, masks, strict=True):
-            array = self.effect(Act.TRACED) if param is None else self.parameter(param)
-            array = self._blocks(PartitionSpec()) if array.act is Act.BY_LEAF else array
-            effects.append([array if taken else self.effect(Act.STATIC) for taken in mask])
+        for param, value, mask in zip(params, call.values, masks, strict=True):
+            name = "" if param is None else param.name
+            option = None if param is None else in_specs(self.plan, self.inputs).of(param)
+            hint = UNANNOTATED if param is None else param.hint
+            said = by_annotation(hint) if option is None else Said(option, "in_specs")
+            specs = said.of_leaves(self.plan, name, value)
+            arrays = [self._blocks(PartitionSpec() if spec is None else spec) for spec in specs]
+            effects.append(
+                [
+                    array if taken else self.effect(Act.STATIC)
+                    for array, taken in zip(arrays, mask, strict=True)
+                ]
+            )
         return effects, call
 
     def default(self, param: Param, value: Any, innermost: bool) -> list[Effect]:
         return self.each(Act.STATIC, value)
 
     def _blocks(self, spec: Any, *reasons: Reason) -> Effect:
-        if jax.tree_util.all_leaves([spec]):
+        if jax.tree_util.all_leaves([spec]) and not is_structure(spec):
             return self.effect(Act.MADE, *reasons, made_of=spec_words(spec))
         return self.effect(Act.BY_LEAF, *reasons)

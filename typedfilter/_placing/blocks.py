@@ -14,13 +14,16 @@ import jax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from typedfilter._compat import SET_MESH, spec_entries, varying_axes
-from typedfilter._placing.places import NoPrefixError, is_place, places_text, prefix_texts, spread_places
+from typedfilter._placing.places import is_place, places_text
+from typedfilter._placing.shardings import Said, by_annotation
 from typedfilter._placing.specs import Problem, axes_of, spec_fit_problem, spec_problem
-from typedfilter._reading.fields import leaf_marks
+from typedfilter._reading.fields import has_places, leaf_marks
+from typedfilter._reading.hints import UNANNOTATED, Hint
 from typedfilter._reading.options import PerArgument
 from typedfilter._reading.plan import Plan
 from typedfilter._reading.roles import Role
 from typedfilter._reading.text import spec_text
+from typedfilter._reading.within import every_place, is_structure
 from typedfilter._values.leaves import is_passed
 from typedfilter._values.text import array_text, brief
 from typedfilter.errors import AnnotationError, ShapeError
@@ -88,15 +91,15 @@ def check_blocks(plan: Plan, inputs: Any, outputs: Any, axis_names: frozenset[st
             fix="annotate the result, Annotated[T, PartitionSpec('data')], or pass out_specs",
         )
     hints = [*((param.name, param.hint.sharding) for param in plan.params), ("return", plan.returns.sharding)]
-    for name, spec in hints:
-        if spec is not None and not isinstance(spec, PartitionSpec):
+    for name, spec in [(name, spec) for name, places in hints for spec in every_place(places)]:
+        if not isinstance(spec, PartitionSpec):
             raise AnnotationError(
                 f"has the place {places_text(spec)}, and filter_shard_map takes specs",
                 function=plan.function,
                 parameter=name,
                 fix="write a PartitionSpec, and pass the mesh as mesh=",
             )
-        left = [] if spec is None or not axis_names else sorted(set(axes_of(spec)) - axis_names)
+        left = [] if not axis_names else sorted(set(axes_of(spec)) - axis_names)
         if left:
             raise _left_to_compiler(plan, name, spec, left[0], axis_names)
 
@@ -168,7 +171,7 @@ class Blocks:
         options = in_specs(self.plan, self.inputs).of_call(len(args), tuple(kwargs))
         specs: list[Any] = []
         for argument, option, mask in zip(self.plan.arguments(args, kwargs), options, masks, strict=True):
-            hint = None if argument.param is None else argument.param.hint.sharding
+            hint = UNANNOTATED if argument.param is None else argument.param.hint
             targets = self.of_value(argument.name, argument.value, option, hint, "in_specs")
             leaves = jax.tree_util.tree_leaves_with_path(argument.value)
             for (path, leaf), target, taken in zip(leaves, targets, mask, strict=True):
@@ -190,25 +193,15 @@ class Blocks:
             for (path, leaf), mark in zip(found, marks, strict=True)
         ]
 
-    def of_value(self, name: str, value: Any, option: Any, hint: Any, called: str) -> list[Any]:
+    def of_value(self, name: str, value: Any, option: Any, hint: Hint, called: str) -> list[Any]:
         """The spec of each leaf of an argument or result; `None` where nothing is said."""
-        if option is not None:
-            try:
-                return spread_places(option, value, self._refuse(name))
-            except NoPrefixError:
-                raise ShapeError(
-                    f"has a structure that its entry in {called} is no prefix of",
-                    function=self.plan.function,
-                    parameter=name,
-                    **prefix_texts(option, value),
-                    fix="give one for all of it, or a pytree like its upper levels",
-                ) from None
-        return [hint if mark.place is None else mark.place for mark in leaf_marks(value)]
+        said = by_annotation(hint) if option is None else Said(option, called)
+        return said.of_leaves(self.plan, name, value, self._refuse(name))
 
     def of_result(self, out: Any) -> list[Any]:
         """The spec of each leaf of a result."""
         option = None if self.outputs == BY_ANNOTATION else self.outputs
-        found = self.of_value("return", out, option, self.plan.returns.sharding, "out_specs")
+        found = self.of_value("return", out, option, self.plan.returns, "out_specs")
         return [PartitionSpec() if spec is None else spec for spec in found]
 
     def by_rule(self, leaf: Any) -> PartitionSpec:
@@ -277,7 +270,8 @@ class Blocks:
             hint = self.plan.returns
             if hint.sharding is None and hint.role is not Role.ARRAYS:
                 return None
-            return PartitionSpec() if hint.sharding is None else hint.sharding
+            open_parts = is_structure(hint.sharding) or has_places(hint.kind)
+            return None if open_parts else PartitionSpec() if hint.sharding is None else hint.sharding
         return self.outputs if isinstance(self.outputs, PartitionSpec) else None
 
     def check_replicated(self, out: Any, specs: Sequence[Any]) -> None:

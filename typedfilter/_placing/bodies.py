@@ -16,11 +16,10 @@ import jax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from typedfilter._placing.moving import is_staging, place_leaves
-from typedfilter._placing.places import NoPrefixError, prefix_texts, spread_places
 from typedfilter._placing.shardings import ForJit, Placement, Said
 from typedfilter._placing.specs import Problem, fit_problem, mesh_problem
-from typedfilter._reading.fields import leaf_marks
 from typedfilter._reading.plan import Plan
+from typedfilter._reading.within import every_place
 from typedfilter._values.context import setting
 from typedfilter._values.leaves import is_passed
 from typedfilter.errors import AnnotationError, ShapeError
@@ -132,8 +131,8 @@ def _placed(plan: Plan, name: str, value: Any, said: Said, outside: bool) -> Any
     def refuse(path: str, problem: Problem) -> ShapeError:
         return ShapeError(function=plan.function, parameter=name + path, **problem)
 
-    if said.places is not None and not said.option:
-        problem = mesh_problem(said.places)
+    for place in () if said.option else every_place(said.places):
+        problem = mesh_problem(place)
         if problem is not None:
             raise AnnotationError(function=plan.function, parameter=name, **problem)
     targets = _targets(plan, name, value, said, refuse)
@@ -148,25 +147,13 @@ def _targets(
     plan: Plan, name: str, value: Any, said: Said, refuse: Callable[[str, Problem], ShapeError]
 ) -> list[Any]:
     """The place of each leaf."""
-    if said.places is None:
-        return [] if isinstance(value, jax.Array) else [mark.place for mark in leaf_marks(value)]
-    try:
-        return spread_places(said.places, value, refuse)
-    except NoPrefixError:
-        raise ShapeError(
-            f"has a structure that its entry in {said.option} is no prefix of",
-            function=plan.function,
-            parameter=name,
-            **prefix_texts(said.places, value),
-            fix="give one for all of it, or a pytree like its upper levels; None leaves a subtree alone",
-        ) from None
+    return said.of_leaves(plan, name, value, refuse)
 
 
 def targets_of_result(placement: Placement, out: Any) -> list[Any]:
     """The place of each leaf of a result that was placed already; none where nothing is said."""
     plan = placement.plan
-    found = _targets(plan, "return", out, placement.of_result(), lambda path, problem: ShapeError(**problem))
-    return found or [None] * len(jax.tree_util.tree_leaves(out))
+    return _targets(plan, "return", out, placement.of_result(), lambda path, problem: ShapeError(**problem))
 
 
 def _left_over(value: Any, targets: Sequence[Any], refuse: Callable[[str, Problem], ShapeError]) -> list[Any]:

@@ -6,6 +6,7 @@ the user's own, and passes unchanged.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -22,17 +23,15 @@ from typedfilter._compat import (
     says_spread_numpy,
 )
 from typedfilter._placing.places import (
-    NoPrefixError,
     devices_of,
     devices_text,
     for_jax,
     places_text,
-    prefix_texts,
-    spread_places,
 )
 from typedfilter._placing.shardings import Placement, Said
 from typedfilter._placing.specs import fit_problem, mesh_problem
 from typedfilter._reading.text import sharding_text
+from typedfilter._reading.within import every_place
 from typedfilter._values.leaves import is_array_or_struct
 from typedfilter._values.text import array_text
 from typedfilter.errors import AnnotationError, ShapeError, TypedFilterError
@@ -68,10 +67,14 @@ def _values(
         yield name, value, one
 
 
+def _all_places(said: Said) -> list[Any]:
+    return jax.tree_util.tree_leaves(said.places) if said.option else list(every_place(said.places))
+
+
 def _leaves(value: Any, said: Said) -> Iterator[tuple[str, Any, Any]]:
     """Each leaf with its path and its place."""
     found = jax.tree_util.tree_leaves_with_path(value)
-    for (path, leaf), target in zip(found, spread_places(said.places, value), strict=True):
+    for (path, leaf), target in zip(found, said.spread(value), strict=True):
         yield jax.tree_util.keystr(path), leaf, target
 
 
@@ -80,25 +83,23 @@ def _misfit(placement: Placement, args: Sequence[Any], kwargs: Mapping[str, Any]
     function = placement.plan.function
     for name, value, said in _values(placement, args, kwargs):
         cls = ShapeError if said.option else AnnotationError
-        problem = None if said.option else mesh_problem(said.places)
-        if problem is not None:
-            return cls(function=function, parameter=name, **problem)
+        for place in () if said.option else every_place(said.places):
+            problem = mesh_problem(place)
+            if problem is not None:
+                return cls(function=function, parameter=name, **problem)
         try:
-            for path, leaf, target in _leaves(value, said):
-                problem = fit_problem(target, leaf, even=True) if is_array_or_struct(leaf) else None
-                if problem is not None:
-                    return ShapeError(function=function, parameter=name + path, **problem)
-        except NoPrefixError:
-            return ShapeError(
-                f"has a structure that its entry in {said.option} is no prefix of",
-                function=function,
-                parameter=name,
-                **prefix_texts(said.places, value),
-                fix="give one for all of it, or a pytree like its upper levels; None leaves a subtree alone",
-            )
+            targets = said.of_leaves(placement.plan, name, value)
+        except ShapeError as error:
+            return error
+        leaves = jax.tree_util.tree_leaves_with_path(value)
+        for (path, leaf), target in zip(leaves, targets, strict=True):
+            problem = fit_problem(target, leaf, even=True) if is_array_or_struct(leaf) else None
+            if problem is not None:
+                where = name + jax.tree_util.keystr(path)
+                return ShapeError(function=function, parameter=where, **problem)
     result = placement.of_result()
     cls = ShapeError if result.option else AnnotationError
-    for target in jax.tree_util.tree_leaves(result.places):
+    for target in _all_places(result):
         problem = mesh_problem(target)
         if problem is not None:
             return cls(function=function, parameter="return", **problem)
@@ -252,8 +253,8 @@ def _everywhere(
     placement: Placement, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> Iterator[tuple[Any, ...]]:
     said = [*placement.of_arguments(len(args), tuple(kwargs)), placement.of_result()]
-    for leaf in jax.tree_util.tree_leaves([one.places for one in said]):
-        devices = devices_of(leaf)
+    for place in itertools.chain.from_iterable(map(_all_places, said)):
+        devices = devices_of(place)
         if devices is not None:
             yield devices
 

@@ -15,6 +15,7 @@ from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec, Sharding, S
 from typedfilter._placing.specs import Problem
 from typedfilter._reading.markers import PLACES
 from typedfilter._reading.text import sharding_text, spec_text
+from typedfilter._reading.within import Each, Maybe
 from typedfilter._values.leaves import is_array_or_struct, is_passed
 from typedfilter._values.text import brief, structure_text
 
@@ -69,6 +70,10 @@ class _Shown:
             self.text = sharding_text(place)
         elif not isinstance(place, PLACES) and callable(place):
             self.text = getattr(place, "__qualname__", None) or repr(place)
+        elif isinstance(place, Each):
+            self.text = f"[{places_text(place.places)}, ...]"
+        elif isinstance(place, Maybe):
+            self.text = places_text(place.places)
 
     def __repr__(self) -> str:
         return self.text
@@ -96,8 +101,9 @@ def _is_rule(node: Any) -> bool:
 
 
 def has_rules(places: Any) -> bool:
-    """Whether a pytree of places leaves some of them to a rule."""
-    return any(map(_is_rule, jax.tree_util.tree_leaves(places, is_leaf=is_place)))
+    """Whether a pytree of places leaves some of them to a rule, or to what a value turns out to hold."""
+    leaves = jax.tree_util.tree_leaves(places, is_leaf=is_place)
+    return any(_is_rule(leaf) or isinstance(leaf, Each | Maybe) for leaf in leaves)
 
 
 def no_place(places: Any) -> tuple[str, Problem] | None:

@@ -11,21 +11,45 @@ import dataclasses
 import functools
 import itertools
 import types
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from typedfilter._compat import spec_entries
-from typedfilter._placing.places import for_jax, has_rules, is_place, no_place, places_text
+from typedfilter._placing.places import (
+    NoPrefixError,
+    for_jax,
+    has_rules,
+    is_place,
+    no_place,
+    places_text,
+    prefix_texts,
+    spread_places,
+)
+from typedfilter._placing.specs import Problem
+from typedfilter._reading.fields import LeafMark, has_places, leaf_marks
+from typedfilter._reading.hints import UNANNOTATED, Hint
 from typedfilter._reading.options import PerArgument
 from typedfilter._reading.plan import Plan
 from typedfilter._reading.roles import Role
+from typedfilter._reading.text import show
+from typedfilter._reading.within import NoPartsError, is_structure
+from typedfilter._values.text import describe
 from typedfilter._values.trees import Treedef
-from typedfilter.errors import AnnotationError
+from typedfilter.errors import AnnotationError, ShapeError
 
-__all__ = ["ForJit", "Placement", "Said", "Shardings", "check_shardings", "in_shardings", "is_wrapped"]
+__all__ = [
+    "ForJit",
+    "Placement",
+    "Said",
+    "Shardings",
+    "by_annotation",
+    "check_shardings",
+    "in_shardings",
+    "is_wrapped",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,18 +96,75 @@ class Said:
     Attributes:
         places: a pytree of places and rules; `None` where nothing is said.
         option: which option says it; empty for an annotation.
+        fields: whether fields may say otherwise of their own arrays: not of an option.
+        written: the annotation, for messages.
     """
 
     places: Any = None
     option: str = ""
+    fields: bool = False
+    written: Any = None
+
+    def spread(self, value: Any, refuse: Callable[[str, Problem], Exception] | None = None) -> list[Any]:
+        """The place of each leaf of a value: as the option says; else the innermost field, or the annotation.
+
+        Raises:
+            NoPrefixError: what is said has another structure.
+        """
+        if self.option:
+            return spread_places(self.places, value, refuse)
+        if isinstance(value, jax.Array) and not is_structure(self.places):
+            return [self.places]
+        try:
+            return [mark.place for mark in leaf_marks(value, LeafMark(place=self.places))]
+        except NoPartsError:
+            raise NoPrefixError from None
+
+    def of_leaves(
+        self, plan: Plan, name: str, value: Any, refuse: Callable[[str, Problem], Exception] | None = None
+    ) -> list[Any]:
+        """As `spread`, of an argument or the result of a function.
+
+        Raises:
+            ShapeError: what is said has another structure.
+        """
+        try:
+            return self.spread(value, refuse)
+        except NoPrefixError:
+            raise self._misfit(plan, name, value) from None
+
+    def _misfit(self, plan: Plan, name: str, value: Any) -> ShapeError:
+        """The error for a value whose structure is another one than `spread` needs."""
+        if self.option:
+            return ShapeError(
+                f"has a structure that its entry in {self.option} is no prefix of",
+                function=plan.function,
+                parameter=name,
+                **prefix_texts(self.places, value),
+                fix="give one for all of it, or a pytree like its upper levels; None leaves a subtree alone",
+            )
+        return ShapeError(
+            f"is {describe(value)}, but its annotation says of the parts of another type where they are",
+            function=plan.function,
+            parameter=name,
+            expected=show(self.written),
+            actual=describe(value),
+            fix=f"{'return' if name == 'return' else 'pass'} a value of this type, or correct the annotation",
+        )
 
     @property
     def for_jit(self) -> bool:
         """Whether it can be said to `jax.jit`, which knows neither rules nor what is unconstrained."""
-        if self.places is None or has_rules(self.places):
+        if self.places is None or self.fields or has_rules(self.places):
             return False
         leaves = jax.tree_util.tree_leaves(self.places, is_leaf=is_place)
         return not any(map(_is_free, leaves))
+
+
+def by_annotation(hint: Hint) -> Said:
+    """What an annotation says, and the fields of what is annotated."""
+    fields = hint.sharding is not None and has_places(hint.kind)
+    return Said(hint.sharding, fields=fields, written=hint.annotation)
 
 
 def _is_free(place: Any) -> bool:
@@ -139,12 +220,12 @@ class Placement:
     def of_arguments(self, count: int, names: Sequence[str]) -> list[Said]:
         """What is said of each argument of a call: of `count` by position, then of those by name."""
         params = [param for _, param in self.plan.layout(count, tuple(names))]
-        hints = [param.hint.sharding if param is not None and self.annotated else None for param in params]
+        hints = [param.hint if param is not None and self.annotated else UNANNOTATED for param in params]
         given: list[Any] = [None] * len(params)
         if self.options is not None:
             given[self.bound :] = self.options.of_arguments(self.plan, self.bound, count, names)
         return [
-            Said(hint) if places is None else Said(places, "in_shardings")
+            by_annotation(hint) if places is None else Said(places, "in_shardings")
             for places, hint in zip(given, hints, strict=True)
         ]
 
@@ -153,7 +234,7 @@ class Placement:
         places = None if self.options is None else self.options.of_result()
         if places is not None:
             return Said(places, "out_shardings")
-        return Said(self.plan.returns.sharding if self.annotated else None)
+        return by_annotation(self.plan.returns) if self.annotated else Said()
 
     def for_jit(
         self, count: int, names: Sequence[str], whole: Sequence[bool], traced: Sequence[bool]

@@ -24,6 +24,7 @@ from typedfilter._reading.kinds import Class, Kind, kind_of
 from typedfilter._reading.names import annotations_of
 from typedfilter._reading.roles import Role
 from typedfilter._reading.text import show
+from typedfilter._reading.within import is_structure, spread_within
 from typedfilter.annotations import AxisSpec, ScanSpec
 from typedfilter.errors import AnnotationError
 
@@ -37,6 +38,7 @@ __all__ = [
     "filled_kinds",
     "has_marks",
     "has_models",
+    "has_places",
     "is_array_only",
     "is_computed",
     "keys_of",
@@ -120,8 +122,8 @@ def _marked_fields(cls: type) -> dict[str, Hint]:
     return known
 
 
-def leaf_marks(tree: Any) -> list[LeafMark]:
-    """The mark of each leaf of `jax.tree.leaves(tree)`, in that order.
+def leaf_marks(tree: Any, around: LeafMark = NO_MARK) -> list[LeafMark]:
+    """The mark of each leaf of `jax.tree.leaves(tree)`, in that order; `around` is that of the whole.
 
     Raises:
         AnnotationError: a class in the tree has a field whose annotation contradicts itself.
@@ -135,11 +137,24 @@ def leaf_marks(tree: Any) -> list[LeafMark]:
     leaves, _ = tree_flatten(tree, is_leaf=look)
     classes.difference_update(map(type, leaves))
     if not any(map(has_marks, classes)):
-        return [NO_MARK] * len(leaves)
-    return list(_marks_below(tree, NO_MARK))
+        return [around] * len(leaves) if not is_structure(around.place) else _spread(tree, around)
+    return list(_marks_below(tree, around))
+
+
+def _spread(tree: Any, mark: LeafMark) -> list[LeafMark]:
+    """The mark of each leaf, where that of the whole has the places of its parts."""
+    inner = leaf_marks(tree, dataclasses.replace(mark, place=None))
+    places = spread_within(mark.place, tree)
+    return [
+        dataclasses.replace(one, place=place) if one.place is None else one
+        for one, place in zip(inner, places, strict=True)
+    ]
 
 
 def _marks_below(node: Any, mark: LeafMark) -> Iterator[LeafMark]:
+    if is_structure(mark.place):
+        yield from _spread(node, mark)
+        return
     children = _children(node)
     if children is None:
         yield mark
@@ -275,6 +290,17 @@ def has_models(kind: Kind) -> bool:
 def _has_fields(cls: type) -> bool:
     plain = cls.__module__ in _WITHOUT_FIELDS or issubclass(cls, jax.Array | np.dtype | enum.Enum)
     return not plain
+
+
+def has_places(kind: Kind, seen: tuple[type, ...] = ()) -> bool:
+    """Whether there may be instances in a value whose fields say where their arrays are."""
+    classes = {one.cls for one in kind.every if isinstance(one, Class | kinds.Record)}
+    return any(
+        hint.sharding is not None or has_places(hint.kind, (*seen, cls))
+        for cls in classes
+        if cls not in seen and _has_fields(cls)
+        for hint in field_hints(cls).values()
+    )
 
 
 def _type_arguments(kind: Class) -> dict[Any, Any]:

@@ -16,11 +16,12 @@ from weakref import WeakKeyDictionary
 import typing_extensions
 
 from typedfilter._reading.forms import is_unpacked
-from typedfilter._reading.kinds import ANYTHING, Kind
+from typedfilter._reading.kinds import ANYTHING, Kind, kind_of
 from typedfilter._reading.markers import PLACES, Metadata, Reader
 from typedfilter._reading.names import Scope, annotations_of, meant
 from typedfilter._reading.roles import Differentiable, Role, RoleTable, differentiable_if_traced, never_traced
 from typedfilter._reading.text import show
+from typedfilter._reading.within import Placed
 from typedfilter.annotations import (
     MARKER_NAMES,
     AxisSpec,
@@ -51,7 +52,7 @@ class Hint:
     axes: tuple[tuple[int, AxisSpec], ...] = ()  # likewise, on elements of a tuple that is returned
     scan: ScanSpec | None = None  # where ScanAxis was written
     diff: bool | None = None  # True: Diff, False: NoDiff
-    sharding: Any = None  # a place: a PartitionSpec, a Sharding, a Format or a device
+    sharding: Any = None  # a PartitionSpec, a Sharding, a Format or a device; or those of parts: see `within`
     unresolved: tuple[str, ...] = ()  # names that could not be found (yet)
     opaque: tuple[str, ...] = ()  # those of them behind which a marker may hide
 
@@ -103,9 +104,9 @@ def parse(annotation: Any, scope: Scope | None = None, *, returned: bool = False
     if annotation is inspect.Parameter.empty:
         return UNANNOTATED
     reader = Reader(Scope() if scope is None else scope, annotation, returned)
-    kind, metadata = reader.kind()
     if is_unpacked(reader.whole):
         _refuse_marked_members(reader)
+    kind, metadata = reader.kind()
     role, differentiable = _table.of(kind)
     markers = _Markers.of(metadata)
     if markers.traced:
@@ -127,7 +128,7 @@ def parse(annotation: Any, scope: Scope | None = None, *, returned: bool = False
         axes=tuple(reader.axes_inside.items()),
         scan=markers.scans[0] if markers.scans else reader.scan_inside,
         diff=True if markers.diff else False if markers.nodiff else None,
-        sharding=markers.shardings[0] if markers.shardings else None,
+        sharding=_places_of(markers.shardings[0]) if markers.shardings else None,
         unresolved=tuple(reader.unresolved),
         opaque=tuple(reader.opaque),
     )
@@ -189,7 +190,7 @@ class _Markers(NamedTuple):
         kinds = {type(item) for item in metadata}
         axes = tuple(dict.fromkeys(item for item in metadata if isinstance(item, AxisSpec)))
         scans = tuple(dict.fromkeys(item for item in metadata if isinstance(item, ScanSpec)))
-        shardings = tuple(dict.fromkeys(item for item in metadata if isinstance(item, PLACES)))
+        shardings = tuple(dict.fromkeys(item for item in metadata if isinstance(item, (Placed, *PLACES))))
         return cls(
             static=StaticMarker in kinds,
             traced=TracedMarker in kinds,
@@ -231,11 +232,24 @@ def _refuse_contradictions(
         refuse(f"it scans axes {axes} at once", "keep one ScanAxis")
     if markers.static and markers.scans and markers.scans[0].axis is not None:
         refuse(f"{what} has no axis to scan", "drop ScanAxis, or write ScanAxis[None]")
-    if len(markers.shardings) > 1:
-        refuse("it has two shardings", "keep one PartitionSpec")
-    if static and markers.shardings:
-        refuse(f"{what} is not on any device", "drop the PartitionSpec")
+    _refuse_places(reader, markers, static, what)
     _refuse_undifferentiable(refuse, markers, static, differentiable, what, inner)
+
+
+def _refuse_places(reader: Reader, markers: _Markers, static: bool, what: str) -> None:
+    if len(markers.shardings) > 1:
+        reader.refuse("it has two shardings", "keep one PartitionSpec")
+    if static and markers.shardings:
+        reader.refuse(f"{what} is not on any device", "drop the PartitionSpec")
+    for inside in reader.placed_inside:
+        if role_of(kind_of(inside)) is Role.STATIC and not markers.traced:
+            reader.refuse(
+                f"`{show(inside)}`, which is static, is not on any device", "drop the PartitionSpec"
+            )
+
+
+def _places_of(item: Any) -> Any:
+    return item.places if isinstance(item, Placed) else item
 
 
 def _refuse_marked_members(reader: Reader) -> None:

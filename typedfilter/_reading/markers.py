@@ -1,7 +1,8 @@
 """Takes one annotation apart: the type that the checkers see, and the markers around it.
 
 Knows the forms that typing has (aliases, strings, unions, `Annotated`, ...); knows nothing of what a
-marker means. Its one rule: a marker counts around a whole annotation, and anywhere else it is an error.
+marker means. Its one rule: a marker counts around a whole annotation, and anywhere else it is an error; but
+for places, which the elements of a container may have.
 """
 
 from __future__ import annotations
@@ -21,10 +22,19 @@ from jax.experimental.layout import Format
 from jax.sharding import PartitionSpec, Sharding
 
 from typedfilter import annotations as _annotations
-from typedfilter._reading.forms import ALIASES, LITERALS, QUALIFIERS, UNIONS, is_array_class, is_unpacked
+from typedfilter._reading.forms import (
+    ALIASES,
+    LITERALS,
+    QUALIFIERS,
+    UNIONS,
+    is_array_class,
+    is_tree_class,
+    is_unpacked,
+)
 from typedfilter._reading.kinds import Kind, kind_of
-from typedfilter._reading.names import Scope, Unknown, home_of, meant
+from typedfilter._reading.names import Scope, Unknown, annotations_of, home_of, meant
 from typedfilter._reading.text import show
+from typedfilter._reading.within import Maybe, Placed, is_structure, of_container
 from typedfilter.annotations import MARKER_NAMES, AxisSpec, Marker, ScanSpec, StaticMarker
 from typedfilter.errors import AnnotationError
 from typedfilter.vmap_axis import AXES, how_to_write
@@ -40,6 +50,7 @@ _OUTERMOST = (
     "put the marker around the whole annotation, as in Donate[list[Array]]; or make it an argument of its own"
 )
 
+_AROUND = "put the place around the whole annotation, or make what it is about an argument of its own"
 _THEIR_STATIC = (
     "__jax_dataclasses_static_field__",
 )  # in `jax_dataclasses.Static`, which need not be installed
@@ -58,6 +69,7 @@ class Reader:
         self._returned = returned  # until a type with arguments is met
         self.scan_inside: ScanSpec | None = None  # of the second of a pair that is returned
         self.axes_inside: dict[int, AxisSpec] = {}  # of the elements of a tuple that is returned
+        self.placed_inside: list[Any] = []  # the types of what has a place inside of a container
         self.whole = self._evaluated(whole)
 
     def kind(self) -> tuple[Kind, Metadata]:
@@ -85,9 +97,13 @@ class Reader:
             return self._annotated(annotation)
         if origin in UNIONS:
             return self._union(annotation)
-        return self._bare(annotation) if origin in (None, *LITERALS) else self._generic(
-            annotation, origin
-        ), ()
+        if origin not in (None, *LITERALS):
+            return self._generic(annotation, origin)
+        if is_tree_class(annotation) and hasattr(annotation, "leaftype"):
+            return self._pytree(annotation)
+        if typing_extensions.is_typeddict(annotation):
+            return annotation, self._keys(annotation)
+        return self._bare(annotation), ()
 
     def refuse(self, reason: str, fix: str) -> typing.NoReturn:
         """Raise for the annotation as a whole."""
@@ -147,8 +163,6 @@ class Reader:
             self.refuse("a place alone says nothing of a type", f"write Annotated[T, {show(annotation)}]")
         if is_array_class(annotation):
             return self._array(annotation)
-        if isinstance(annotation, type(jaxtyping.PyTree)) and hasattr(annotation, "leaftype"):
-            return self._pytree(annotation)
         if isinstance(annotation, TypeVar):
             for limit in (annotation.__bound__, *annotation.__constraints__):
                 self._inside(limit)
@@ -164,12 +178,48 @@ class Reader:
         self._unknown(annotation.array_type)
         return annotation.dtype[Any, annotation.dim_str]
 
-    def _pytree(self, annotation: Any) -> Any:
-        leaf = self._inside(annotation.leaftype)
+    def _pytree(self, annotation: Any) -> tuple[Any, Metadata]:
+        leaf, places = self._member(annotation.leaftype)
+        if is_structure(places):
+            self.refuse("the leaves of a PyTree are in one place each", _AROUND)
+        found = () if places is None else (places,)
         if leaf is annotation.leaftype:
-            return annotation
+            return annotation, found
         structure = annotation.structure
-        return jaxtyping.PyTree[leaf] if structure is None else jaxtyping.PyTree[leaf, structure]
+        tree = jaxtyping.PyTree[leaf] if structure is None else jaxtyping.PyTree[leaf, structure]
+        return tree, found
+
+    def _keys(self, record: Any) -> Metadata:
+        """The places of the keys of a TypedDict, which have no other markers."""
+        if record in self._reading:
+            return ()
+        self._reading.add(record)
+        scope = Scope.of_class(record)
+        places = {name: self._key(record, name, scope, one) for name, one in annotations_of(record).items()}
+        self._reading.remove(record)
+        if all(place is None for place in places.values()):
+            return ()
+        whole = record.__total__ and not record.__optional_keys__
+        return (Placed(places if whole else Maybe(places)),)
+
+    def _key(self, record: Any, name: str, scope: Scope, annotation: Any) -> Any:
+        try:
+            reader = Reader(scope, annotation)
+            reader._reading = self._reading
+            kind, found = reader.read(reader.whole)
+        except AnnotationError as error:
+            if error.__cause__ is not None:  # somebody else's prose
+                return None
+            raise
+        marks = [item for item in found if isinstance(item, Marker) and not isinstance(item, StaticMarker)]
+        if marks:
+            raise AnnotationError(
+                f"is annotated {show(reader.whole)}, but of a TypedDict a key has no marker but a place",
+                function=record.__qualname__.rpartition("<locals>.")[2],
+                parameter=name,
+                fix="make it a parameter of its own, or a field of a pytree_dataclass",
+            )
+        return self._one_place(kind, found)
 
     def _annotated(self, annotation: Any) -> tuple[Any, Metadata]:
         if annotation.__origin__ is _annotations.T:
@@ -213,11 +263,12 @@ class Reader:
             fix = "put the marker around the whole union, as in Donate[A | B]"
             self.refuse("a marker on one member of a union can't be honoured", fix)
         kinds = tuple(part[0] for part in parts)
+        found = tuple(map(_perhaps, marked[0])) if marked else ()
         if all(new is old for new, old in zip(kinds, members, strict=True)):
-            return annotation, ()
-        return Union[kinds], marked[0] if marked else ()  # noqa: UP007 (the members are not known here)
+            return annotation, found
+        return Union[kinds], found  # noqa: UP007 (the members are not known here)
 
-    def _generic(self, annotation: Any, origin: Any) -> Any:
+    def _generic(self, annotation: Any, origin: Any) -> tuple[Any, Metadata]:
         old = getattr(annotation, "__args__", ())  # typing.Callable and typing.List alone have none
         returned = self._returned and origin is tuple and ... not in old
         self._returned = False
@@ -225,11 +276,15 @@ class Reader:
             for arg in old:  # a string may be dimensions, as in Float[Array, "b n"], unless a marker is in it
                 if not isinstance(arg, str) or any(name in arg for name in MARKER_NAMES):
                     self._inside(arg)
-            return self._unknown(origin, subscripted=True)
-        if returned:
-            new = tuple(self._element(arg, i, len(old)) for i, arg in enumerate(old))
-        else:
-            new = tuple(self._inside(arg) for arg in old)
+            return self._unknown(origin, subscripted=True), ()
+        members = [
+            self._element(arg, i, len(old)) if returned else self._member(arg) for i, arg in enumerate(old)
+        ]
+        new = tuple(kind for kind, _ in members)
+        found = self._of_container(origin, old, [places for _, places in members])
+        return self._rebuilt(annotation, origin, old, new), found
+
+    def _rebuilt(self, annotation: Any, origin: Any, old: tuple[Any, ...], new: tuple[Any, ...]) -> Any:
         if all(before is after for before, after in zip(old, new, strict=True)):
             return annotation
         if hasattr(annotation, "copy_with"):
@@ -239,28 +294,59 @@ class Reader:
         rebuilt = types.GenericAlias(origin, new)
         return next(iter(rebuilt)) if is_unpacked(annotation) else rebuilt
 
-    def _element(self, annotation: Any, index: int, count: int) -> Any:
-        """One element of a tuple that is returned: it may say where the mapped axis goes.
+    def _of_container(self, origin: Any, old: tuple[Any, ...], places: list[Any]) -> Metadata:
+        if all(place is None for place in places):
+            return ()
+        fixed = origin is tuple and ... not in old and not any(map(is_unpacked, old))
+        found = of_container(origin, places, fixed)
+        if found is None:
+            self.refuse(f"a place inside of {show(origin)}[...] can't be honoured", _AROUND)
+        return (Placed(found),) if is_structure(found) else (found,)
+
+    def _element(self, annotation: Any, index: int, count: int) -> tuple[Any, Any]:
+        """One element of a tuple that is returned, and its place: it may say where the mapped axis goes.
 
         The second of a pair is, of a scan, the result of one step, and may say along which it is stacked.
         """
         kind, found = self.read(annotation)
-        only = found[0] if len(found) == 1 else None
+        rest = [item for item in found if not isinstance(item, (Placed, *PLACES))]
+        only = rest[0] if len(rest) == 1 else None
         if isinstance(only, AxisSpec):
             self.axes_inside[index] = only
         elif isinstance(only, ScanSpec) and (index, count) == (1, 2):
             self.scan_inside = only
         else:
-            return self._inside(annotation)
-        return kind
+            return self._member(annotation)
+        return kind, self._one_place(kind, [item for item in found if item is not only])
+
+    def _member(self, annotation: Any) -> tuple[Any, Any]:
+        """The type of what stands inside of another, and its place."""
+        if annotation is None or annotation is ...:
+            return annotation, None
+        kind, found = self.read(annotation)
+        if any(not isinstance(item, (Placed, *PLACES)) for item in found):
+            self.refuse("a marker inside of another type can't be honoured", _OUTERMOST)
+        return kind, self._one_place(kind, found)
+
+    def _one_place(self, kind: Any, found: collections.abc.Sequence[Any]) -> Any:
+        places = list(dict.fromkeys(item for item in found if isinstance(item, (Placed, *PLACES))))
+        if len(places) > 1:
+            self.refuse("it has two shardings", "keep one PartitionSpec")
+        if not places:
+            return None
+        self.placed_inside.append(kind)
+        return places[0].places if isinstance(places[0], Placed) else places[0]
 
     def _inside(self, annotation: Any) -> Any:
-        if annotation is None or annotation is ...:
-            return annotation
-        kind, found = self.read(annotation)
-        if found:
+        kind, places = self._member(annotation)
+        if places is not None:
             self.refuse("a marker inside of another type can't be honoured", _OUTERMOST)
         return kind
+
+
+def _perhaps(item: Any) -> Any:
+    """A marker of what may be `None`."""
+    return Placed(Maybe(item.places)) if isinstance(item, Placed) and is_structure(item.places) else item
 
 
 def _is_static_elsewhere(item: object) -> bool:

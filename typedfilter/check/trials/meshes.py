@@ -16,9 +16,8 @@ from jax.sharding import AbstractMesh, AxisType, PartitionSpec
 
 from typedfilter._compat import spec_entries
 from typedfilter._placing.bodies import no_placement, placed_arguments
-from typedfilter._placing.places import spread_places
 from typedfilter._placing.shardings import Placement
-from typedfilter._placing.specs import Problem, entry_axes
+from typedfilter._placing.specs import entry_axes
 from typedfilter._reading.plan import plan_of
 from typedfilter._reading.text import spec_text
 from typedfilter.check.trials.compare import MismatchError
@@ -107,11 +106,9 @@ def check_places(meshed: Meshed | None, root: Any, out: Any) -> None:
     """
     if meshed is None or meshed.how != "explicit":
         return
-    places = Placement.of(root, plan_of(root)).of_result().places
-    if places is None:
-        return
+    places = Placement.of(root, plan_of(root)).of_result().spread(out)
     leaves = jax.tree_util.tree_flatten_with_path(out)[0]
-    for (path, leaf), place in zip(leaves, spread_places(places, out, _refuse), strict=True):
+    for (path, leaf), place in zip(leaves, places, strict=True):
         found = jax.typeof(leaf).sharding.spec if isinstance(leaf, jax.Array) else None
         if isinstance(place, PartitionSpec) and found is not None and _split(place) != _split(found):
             where = jax.tree_util.keystr(path)
@@ -124,8 +121,3 @@ def _split(spec: PartitionSpec) -> list[list[str]]:
     while split and not split[-1]:
         split.pop()
     return split
-
-
-def _refuse(path: str, problem: Problem) -> Exception:
-    expected = problem.get("expected", "")
-    return MismatchError(path, expected, problem.get("actual", ""), problem.get("problem", ""))
