@@ -2,6 +2,7 @@
 
 import abc
 from collections.abc import Callable
+from typing import Literal, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
@@ -206,3 +207,112 @@ class Styled:
     # checked: with self.style='text'
     def apply(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
         return x
+
+
+# checked: at (n=32
+def in_blocks_of_its_own(x: Float[Array, "n m"], size: Literal[32, 64]) -> Float[Array, "n m"]:
+    return _in_blocks(x.T, size).T
+
+
+def _in_blocks(x, size):
+    if x.shape[-1] % size:
+        raise ValueError("whole blocks")
+    return x.reshape(*x.shape[:-1], -1, size).reshape(x.shape)
+
+
+def _matrix_at(matrix, function, time):
+    if function is not None:
+        return function(time)
+    if matrix is None:
+        raise ValueError("a matrix or a function")
+    return matrix
+
+
+# checked: in 4 cases
+def filtered(
+    matrix: Float[Array, "k k"] | None,
+    x: Float[Array, "t k"],
+    function: Callable[[Int[Array, ""]], Float[Array, "k k"]] | None = None,
+) -> Float[Array, "k"]:
+    def step(state, time):
+        return _matrix_at(matrix, function, time) @ state, None
+
+    return jax.lax.scan(step, x[0], jnp.arange(x.shape[0]))[0]
+
+
+class Settings(eqx.Module):
+    mesh: jax.sharding.Mesh
+    places: dict[str, str] = eqx.field(default_factory=dict, static=True)
+
+    # checked: self.mesh a mesh of one device
+    def placed(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
+        names = jax.sharding.PartitionSpec(self.places.get("n"))
+        return jax.lax.with_sharding_constraint(x, jax.sharding.NamedSharding(self.mesh, names))
+
+
+class Properties(NamedTuple):
+    trainable: bool = True
+
+
+class Parameters(NamedTuple):
+    weights: Properties | Float[Array, "d n"]
+    count: int
+
+
+# checked: where params.weights: Float[Array, 'd n']
+def mean_of(params: Parameters, x: Float[Array, "n"]) -> Float[Array, "d"]:
+    return params.weights @ x / params.count
+
+
+# checked: where cols = 3*groups
+def in_groups(
+    x: Float[Array, "rows cols"], scales: Float[Array, "rows groups"], size: int
+) -> Float[Array, "rows cols"]:
+    return x * jnp.repeat(scales, size, axis=1)
+
+
+# checked: groups = blocks_of_cols
+def in_groups_of(
+    x: Float[Array, "rows cols"], scales: Float[Array, "rows groups"], size: int
+) -> Float[Array, "rows cols"]:
+    return (x.reshape(x.shape[0], x.shape[1] // size, size) * scales[..., None]).reshape(x.shape)
+
+
+class Base(eqx.Module):
+    @abc.abstractmethod
+    def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]: ...
+
+
+class Wide(Base):
+    count: int
+    inner: Base
+
+    def __call__(self, x):
+        return self.inner(x) * self.count
+
+
+class Narrow(Base):
+    scale: Float[Array, ""]
+
+    def __call__(self, x):
+        return x * self.scale
+
+
+T = TypeVar("T", bound=Base)
+
+
+# checked: model a Narrow
+def by_the_simplest_subclass(model: T, x: Float[Array, "n"]) -> Float[Array, "n"]:
+    return model(x)
+
+
+class Loose:
+    """`options` may be left out, and nobody says what it is."""
+
+    # proved: for all sizes
+    def __init__(self, scale: Float[Array, "n"], options=None):
+        self.scale = scale if options is None else options(scale)
+
+    # proved: for all sizes
+    def __call__(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
+        return x * self.scale

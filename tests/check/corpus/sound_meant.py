@@ -1,5 +1,6 @@
 """Functions that are right as they are meant, and not to the letter: the verdict says how they were read."""
 
+import dataclasses
 from typing import NamedTuple
 
 import equinox as eqx
@@ -162,3 +163,13 @@ def ghosted(
 def symmetric(x: Float[Array, "tril"]) -> Float[Array, "r r"]:
     rows = int((8 * x.shape[0] + 1) ** 0.5 - 1) // 2
     return jnp.zeros((rows, rows)).at[jnp.tril_indices(rows)].set(x)
+
+
+@dataclasses.dataclass(frozen=True)
+class Signs:
+    incoming: Float[Array, "in_channels"]
+    outgoing: Float[Array, "out_channels"]
+
+    # proved: where source = in_channels of `self`
+    def __call__(self, x: Float[Array, "source"]) -> Float[Array, "source"]:
+        return x * self.incoming

@@ -52,11 +52,14 @@ def node(kind: Kind, place: Place) -> Node:
     Raises:
         UnbuildableError: the type does not say enough, and there is nothing to guess.
     """
-    try:
+    if place.guess is None or place.guess.constructor:
         return _node(kind, place)
+    members = _types.alternatives(kind)
+    meant = members[0] if len(members) == 1 else kind
+    try:
+        return _node(kind, place.without_guesses if guesses.has_others(meant) else place)
     except UnbuildableError:
-        known = place.guess is not None and not place.guess.constructor
-        guess = guesses.guess(kind, place, node) if known else None
+        guess = guesses.guess(meant, place, node)
         if guess is None:
             raise
         return guess
@@ -88,7 +91,9 @@ def _node(kind: Kind, place: Place) -> Node:
 def _union(members: tuple[Kind, ...], place: Place, key: str = "") -> Node:
     options: list[tuple[str, Node]] = []
     problems: list[UnbuildableError] = []
-    for member in members:
+    for member in sorted(
+        members, key=lambda member: not isinstance(member, kinds.Array)
+    ):  # arrays: the usual
         try:
             options.append((f"{place.label}: {show(member.hint)}", node(member, place)))
         except UnbuildableError as problem:

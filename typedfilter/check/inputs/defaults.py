@@ -32,14 +32,15 @@ def or_default(build: Build, place: Place, kind: Kind, default: Any, left_out: b
         return given(default, place, f"{place.label} its default")
     if default is not _EMPTY and kind.hint in _BY_DEFAULT:
         return given(default, place, f"{place.label}={default!r}")
-    try:
+    if default is _EMPTY:
         return build(kind, place)
+    try:
+        return build(kind, place.without_guesses)  # what somebody wrote is better than what is made up
     except UnbuildableError:
         # A caller may leave a parameter out; a field that is None by default is filled in later.
-        optional = any(one.hint is type(None) for one in types.alternatives(kind))
-        taken = default is not None or not place.owner or optional
-        if default is _EMPTY or not taken:
-            raise
+        optional = kind.hint is Any or any(one.hint is type(None) for one in types.alternatives(kind))
+        if default is None and place.owner and not optional:
+            return build(kind, place)
         return given(default, place, f"{place.label} its default")
 
 

@@ -6,6 +6,8 @@ names; knows nothing of trials.
 
 from __future__ import annotations
 
+import functools
+import inspect
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -27,6 +29,7 @@ from typedfilter.check.inputs.nodes import (
     Point,
 )
 from typedfilter.check.inputs.place import Place, anonymous_stem
+from typedfilter.check.inputs.unmade import UnbuildableError
 from typedfilter.check.inputs.values import IntNode, NotedNode, SizeNode
 
 _RANKS = (1, 2, 0, 3)
@@ -34,6 +37,7 @@ _KEY = re.compile(r"(?:^|_)(?:key|rng|prng|prngkey|seed_key)(?:_?\d+)?(?:$|_(?!w
 _KEYS = re.compile(r"(?:^|_)(?:keys|rngs)$", re.IGNORECASE)
 _AXIS = re.compile(r"(?:^|_)(?:axis|dim|idx|index|i|layer_idx|position|offset)$")
 _OTHER = "another"
+_MANY = 100  # more than any constructor needs
 
 
 def guess(kind: Kind, place: Place, build: Build) -> Node | None:
@@ -42,7 +46,7 @@ def guess(kind: Kind, place: Place, build: Build) -> Node | None:
     if kind.hint is int:
         return _whole(place)
     if kind.hint is str:
-        return _text(place)
+        return _said("float32", place) if "dtype" in place.name.lower() else _text(place)
     if kind.hint is bytes:
         return _said(b"text", place)
     if "dtype" in place.name.lower():
@@ -54,9 +58,16 @@ def guess(kind: Kind, place: Place, build: Build) -> Node | None:
         # A field's shape is what the other methods make of it: nothing to guess from one.
         own = place.owner and not classes.is_of_others(place.inside[-1])
         return None if own else array(place)
+    if kind.hint is jax.sharding.Mesh:
+        return GivenNode(_one_device(), place.label, f"{place.label} a mesh of one device")
     if _is_bare_callable(kind):
         return GivenNode(_itself, place.label, f"{place.label} the identity")
     return _subclass(kind, place, build)
+
+
+@functools.cache
+def _one_device() -> jax.sharding.Mesh:
+    return jax.sharding.Mesh(np.array(jax.devices()[:1]), ("data",))
 
 
 def _itself(value: Any, *others: Any, **named: Any) -> Any:
@@ -121,16 +132,35 @@ def _is_bare_callable(kind: Kind) -> bool:
 
 
 def _subclass(kind: Kind, place: Place, build: Build) -> Node | None:
-    """An instance of a class of the same package that is not abstract."""
+    """An instance of a class of the same package that is not abstract: of the simplest first."""
     cls = kind.instance_class
-    if cls is None or not (classes.lacks_parts(cls) or _is_declared_only(cls)):
+    if cls is None or not (classes.lacks_parts(cls) or _is_declared_only(cls) or has_others(kind)):
         return None
     assert place.guess is not None
-    found = list(concrete(cls))
-    if not found:
-        return None
-    chosen = found[place.guess.round % len(found)]
-    return NotedNode(build(kind_of(chosen), place), f"{place.label} a {chosen.__name__}")
+    found = sorted((one for one in concrete(cls) if one not in place.inside), key=_needs)
+    first = place.guess.round % len(found) if found and not place.inside else 0
+    for chosen in (*found[first:], *found[:first]):
+        try:
+            return NotedNode(build(kind_of(chosen), place), f"{place.label} a {chosen.__name__}")
+        except UnbuildableError:
+            continue
+    return None
+
+
+def has_others(kind: Kind) -> bool:
+    """Whether a class of another package has subclasses there: of which it is only the general case."""
+    cls = kind.instance_class
+    return cls is not None and classes.is_of_others(cls) and bool(concrete(cls))
+
+
+def _needs(cls: type) -> int:
+    """How much a constructor wants to know that no annotation says: what is neither array nor default."""
+    try:
+        params = list(inspect.signature(cls).parameters.values())
+    except (TypeError, ValueError):
+        return _MANY
+    hints = [p.annotation for p in params if p.default is inspect.Parameter.empty]
+    return sum(1 if "Array" in str(hint) else 3 for hint in hints)
 
 
 def _is_declared_only(cls: type) -> bool:

@@ -74,6 +74,12 @@ class Place:
         return self.at(f".{name}", name=name, key=key, owner=cls.__name__, inside=(*self.inside, cls))
 
     @property
+    def without_guesses(self) -> Place:
+        """The same place, where nothing is made up."""
+        guessed = self.guess is not None and not self.guess.constructor
+        return dataclasses.replace(self, guess=None) if guessed else self
+
+    @property
     def leaves_out(self) -> bool:
         """Whether parameters of constructors are left to their defaults: every other time."""
         return self.guess is not None and (self.guess.constructor or self.guess.round % 2 == 0)

@@ -7,6 +7,7 @@ made is tried with guesses. Only the first can fail: nobody is blamed for a gues
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,7 +21,7 @@ from typedfilter.check.inputs.unmade import UnbuildableError
 from typedfilter.check.report.results import Frame
 from typedfilter.check.trials import trial
 from typedfilter.check.trials.keys import concern, reuse
-from typedfilter.check.trials.letters import letters_of, multiples
+from typedfilter.check.trials.letters import letters_of, supposed, unrelated
 from typedfilter.check.trials.meshes import Axes, How, Meshed, says_places
 from typedfilter.check.trials.relate import own_names
 from typedfilter.check.trials.subject import Subject
@@ -32,6 +33,7 @@ _ROUNDS = 6
 _MOST_LETTERS = 20
 _DEEPEST = 3  # readings that are needed together
 _SAME = 3  # times that a guess fails in the same way
+_MOST_SUPPOSED = 8  # beside one guess
 _MOST_KEYED = 4  # cases that are asked for keys
 
 
@@ -139,7 +141,17 @@ def _to_the_letter(subject: Subject, plan: Plan, examples: list[dict[str, Any]])
             return second
         if second.status == "failed" and _came_further(second, verdict):
             verdict = second
-    return _as_constructed(subject, plan, examples) or _as_meant(signatures, verdict) or verdict
+    return _as_constructed(subject, plan, examples) or _as_meant(signatures, verdict) or _related(verdict)
+
+
+def _related(verdict: Verdict) -> Verdict:
+    """The verdict, unless all that is wrong is that nobody says how a size of an instance is related."""
+    problem = verdict.decisive.problem if verdict.decisive is not None else None
+    if verdict.decisive is None or problem is None or problem.kind != "trace":
+        return verdict
+    reason = unrelated(verdict.decisive)
+    fix = "give what is equal one name, or refuse other sizes with a `raise`"
+    return Verdict("skipped", verdict.tried, verdict.decisive, reason, fix) if reason else verdict
 
 
 def _as_constructed(subject: Subject, plan: Plan, examples: list[dict[str, Any]]) -> Verdict | None:
@@ -212,7 +224,7 @@ def _guessed(subject: Subject, plan: Plan, examples: list[dict[str, Any]]) -> Ve
             verdict = verdict_of(signatures)
         except UnbuildableError:
             continue
-        verdict = _square(signatures, verdict) or _in_blocks(signatures, verdict) or verdict
+        verdict = _supposed(signatures, verdict)
         if verdict.status in _GOOD:
             return dataclasses.replace(verdict, status="checked", guessed=True)
         problem = verdict.decisive.problem if verdict.decisive else None
@@ -244,18 +256,36 @@ def _square(signatures: list[Signature], verdict: Verdict) -> Verdict | None:
     return dataclasses.replace(meant, only=letter.text) if meant.status in _GOOD else None
 
 
-def _in_blocks(signatures: list[Signature], verdict: Verdict) -> Verdict | None:
-    """A good verdict where a size is a multiple of a number that was made up: of heads, of groups."""
+def _supposed(signatures: list[Signature], verdict: Verdict) -> Verdict:
+    """A good verdict where what is supposed beside the guesses holds; the given one where nothing helps."""
+    square = _square(signatures, verdict)
+    if square is not None:
+        return square
+    left = itertools.count(_MOST_SUPPOSED, -1)
+    return _beside_guesses(signatures, AS_WRITTEN, verdict, left) or verdict
+
+
+def _beside_guesses(
+    signatures: list[Signature], known: Letter, verdict: Verdict, left: Iterator[int]
+) -> Verdict | None:
+    """A good verdict where one more thing is supposed, or two; None where there is none among so many."""
     if verdict.status != "failed" or verdict.decisive is None:
         return None
     counts = [number for number in verdict.decisive.layout.made if number > 1]
-    for letter in multiples(verdict.decisive, counts[:2]):
+    for letter in supposed(verdict.decisive, counts[:2]):
+        if next(left) <= 0:
+            break
+        both = known.and_(letter)
         try:
-            meant = verdict_of([dataclasses.replace(s, letter=letter) for s in signatures])
+            meant = verdict_of([dataclasses.replace(s, letter=both) for s in signatures])
         except UnbuildableError:
             continue
         if meant.status in _GOOD:
-            return dataclasses.replace(meant, only=letter.text)
+            return dataclasses.replace(meant, only=both.text)
+        further = known is AS_WRITTEN and _is_another(meant, verdict)
+        deeper = _beside_guesses(signatures, both, meant, left) if further else None
+        if deeper is not None:
+            return deeper
     return None
 
 

@@ -34,6 +34,7 @@ def letters_of(tried: Tried) -> Iterator[Letter]:
     yield from _flat_fields(signature)
     yield from _together(signature)
     yield from _rest(signature)
+    yield from _named_otherwise(tried)
     yield from _own_results(tried)
     yield from less_of(tried)
 
@@ -134,6 +135,51 @@ def _variadic(node: Node, owner: str) -> Iterator[tuple[str, str]]:
         yield from _variadic(child, node.label if isinstance(node, RecordNode) else owner)
 
 
+def _named_otherwise(tried: Tried) -> Iterator[Letter]:
+    """Sizes that the fields of an instance have another name for than the signature: `in` and `source`."""
+    known = dict(tried.layout.names.equal)
+    for name, other, owner in _strangers(tried):
+        if name not in known and other not in known.values():
+            text = f"where {name} = {other} of `{owner}`"
+            yield Letter(text, "give both the same name", equal=((name, other),))
+
+
+def unrelated(tried: Tried) -> str:
+    """What nobody relates, and a failure is due to: a name of the signature to one of an instance."""
+    pair = next(_strangers(tried), None)
+    return f"no annotation relates {pair[0]} to {pair[1]} of `{pair[2]}`" if pair else ""
+
+
+def _strangers(tried: Tried) -> Iterator[tuple[str, str, str]]:
+    """Names of the signature and of fields, of which an error sets one beside the other; and whose field."""
+    fields: dict[str, set[str]] = {}
+    for parameter in tried.signature.parameters:
+        for name, owner in _names(parameter.node, "") if parameter.node is not None else ():
+            fields.setdefault(owner, set()).add(name)
+    own = fields.pop("", set())
+    sizes = {str(size): name for name, size in tried.sizes.items()}
+    facing = [tuple(sizes.get(axis, axis) for axis in pair) for pair in _facing(_said(tried))]
+    for owner, names in fields.items():
+        if not names & own:  # whoever shares one name means the others, too
+            for name, other in facing:
+                if name in own and other in names:
+                    yield name, other, owner
+
+
+def _facing(text: str) -> Iterator[tuple[str, str]]:
+    """The axes that stand in one place of two shapes that an error sets side by side, and differ."""
+    for one, other in itertools.permutations(_shapes(text), 2):
+        yield from ((a, b) for a, b in zip(reversed(one), reversed(other), strict=False) if a != b)
+
+
+def _names(node: Node, owner: str) -> Iterator[tuple[str, str]]:
+    """The names of axes in a node, each with the instance whose field has it."""
+    if isinstance(node, ArrayNode):
+        yield from ((dim.text, owner) for dim in node.dims if dim.kind == "named" and not dim.variadic)
+    for child in children(node):
+        yield from _names(child, node.label if isinstance(node, RecordNode) else owner)
+
+
 def _together(signature: Signature) -> Iterator[Letter]:
     """Unions of which the same member is meant everywhere, and optionals that are all there or none."""
     groups: dict[tuple[str, ...], list[str]] = {}
@@ -199,13 +245,37 @@ def _is_permuted(expected: str, found: str) -> bool:
     return bool(moved) or len(names) != len(axes)
 
 
-def multiples(tried: Tried, counts: Sequence[int]) -> Iterator[Letter]:
-    """Sizes that come in whole blocks, where the function can't be traced with others."""
-    problem = tried.problem
-    if problem is None or problem.kind != "trace" or not _WHOLE_BLOCKS.search(problem.message):
+def supposed(tried: Tried, counts: Sequence[int]) -> Iterator[Letter]:
+    """What may hold beside values that were made up: nobody said anything that it could contradict.
+
+    Args:
+        tried: the case that failed.
+        counts: numbers that were made up: of groups, of heads.
+    """
+    yield from _first_kinds(tried)
+    names, said = tried.layout.names, _said(tried)
+    known = dict(names.equal)
+    for name in names.varied:
+        for text in _beside(name, said, names.free):
+            if name not in known:
+                yield _equal({name: text})
+    for name, block in dict.fromkeys(_facing(said)):
+        if block.startswith("blocks_of_") and name in names.varied and block not in known.get(name, ""):
+            yield _equal({name: block})
+    if tried.problem is None or tried.problem.kind != "trace" or not _WHOLE_BLOCKS.search(said):
         return
-    for name in tried.layout.names.varied:
-        for count in counts:
+    for count in counts:
+        for name in (name for name in reversed(names.varied) if not name.startswith("blocks_of_")):
             block = f"blocks_of_{name}"
-            fix = f"write {count}*k for {name}, or refuse other sizes with a `raise`"
-            yield Letter(f"where {name} is a multiple of {count}", fix, equal=((name, f"{count}*{block}"),))
+            yield Letter(f"where {name} is a multiple of {count}", "", equal=((name, f"{count}*{block}"),))
+
+
+def _first_kinds(tried: Tried) -> Iterator[Letter]:
+    """The first member of each union, where another one fails."""
+    used = tried.layout.used
+    points = [p for p in _layout.points_of(tried.signature) if p.key.startswith("choice of ") and not p.soft]
+    others = [p for p in points if used.get(p.key) and ": " in p.options[0]]
+    if others:
+        said = " and ".join(p.options[0] for p in others)
+        options = tuple((p.key, 0) for p in points if ": " in p.options[0])
+        yield Letter(f"where {said}", "", options=options)

@@ -11,6 +11,7 @@ import functools
 import linecache
 import re
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from types import FunctionType, TracebackType
 
@@ -48,6 +49,7 @@ class Problem:
         parameter: whose annotation does not hold; `return`, or empty where none is to blame.
         frame: the innermost line of the user's code, where something raised.
         refusal: how the function itself refused, if it did: `raise`, `assert`, `structure`.
+        made: a helper refused what the function had made, and not what it was given.
         plainly: of which it is the plain consequence: the `length` of a list, the `keys` of a dictionary, the
             `structure` of a tree.
         value: it asked for the value of an array.
@@ -69,6 +71,7 @@ class Problem:
     parameter: str = ""
     frame: Frame | None = None
     refusal: str = ""
+    made: bool = False
     plainly: frozenset[str] = frozenset()
     value: bool = False
     foreign: bool = False
@@ -86,6 +89,16 @@ class Problem:
         here, there = self.frame, other.frame
         same_place = (here and (here.file, here.line)) == (there and (there.file, there.line))
         return (self.kind, self.parameter) == (other.kind, other.parameter) and same_place
+
+    def with_names(self, names: Mapping[str, str]) -> Problem:
+        """The same, with the names of sizes for the numbers that stand for them."""
+
+        def named(text: str) -> str:
+            return re.sub(r"(?<![\w.])\d+(?![\w.])", lambda number: names.get(number[0], number[0]), text)
+
+        return dataclasses.replace(
+            self, message=named(self.message), expected=named(self.expected), found=named(self.found)
+        )
 
 
 def problem_of(error: BaseException, root: FunctionType) -> Problem:

@@ -6,11 +6,13 @@ own arguments, unchanged. Knows frames and values; knows nothing of annotations.
 
 from __future__ import annotations
 
+import ast
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import CodeType, FrameType, FunctionType, TracebackType
 from typing import Any
 
+from typedfilter.check.report import source
 from typedfilter.check.trials.excuses import Tried
 from typedfilter.check.trials.problem import is_users
 
@@ -22,7 +24,8 @@ class Calls:
 
     def __init__(self, file: str) -> None:
         self.file = file
-        self.arrays: dict[int, list[Any]] = {}  # by the identity of a frame, which is kept alive
+        # By the identity of a frame, which is kept alive; and by parameter.
+        self.arrays: dict[int, dict[str, list[Any]]] = {}
         self._frames: list[FrameType] = []
 
     def look(self, frame: FrameType, event: str, argument: Any) -> None:
@@ -31,8 +34,8 @@ class Calls:
             self._frames.append(frame)
             count = frame.f_code.co_argcount + frame.f_code.co_kwonlyargcount
             names = frame.f_code.co_varnames[: count + 2]
-            given = [frame.f_locals[name] for name in names if name in frame.f_locals]
-            self.arrays[id(frame)] = list(_arrays(given, 0))
+            given = {name: frame.f_locals[name] for name in names if name in frame.f_locals}
+            self.arrays[id(frame)] = {name: list(_arrays(value, 0)) for name, value in given.items()}
 
 
 def _arrays(value: Any, depth: int) -> Iterator[Any]:
@@ -73,22 +76,57 @@ def is_of_what_it_made(root: FunctionType, again: Callable[[], None]) -> bool:
 
 def _is_derived(tb: TracebackType | None, code: CodeType, calls: Calls) -> bool:
     frames = list(_frames(tb))
-    own = [i for i, frame in enumerate(frames) if frame.f_code is code]
+    own = [i for i, (frame, _) in enumerate(frames) if frame.f_code is code]
     if not own:
         return False
     inside = set(_codes(code))
-    below = next((i for i in range(own[-1] + 1, len(frames)) if frames[i].f_code not in inside), None)
-    if below is None or not is_users(frames[below].f_code.co_filename, calls.file):
+    below = next((i for i in range(own[-1] + 1, len(frames)) if frames[i][0].f_code not in inside), None)
+    if below is None or not is_users(frames[below][0].f_code.co_filename, calls.file):
         return False  # the function itself refuses, or a transform stands between: whose arrays is not known
-    given = calls.arrays.get(id(frames[own[-1]]), [])
+    given = _all(calls.arrays.get(id(frames[own[-1]][0]), {}))
     known, shapes = {id(x) for x in given}, {(tuple(x.shape), str(x.dtype)) for x in given}
-    handed = calls.arrays.get(id(frames[below]), [])
-    return any(id(x) not in known and (tuple(x.shape), str(x.dtype)) not in shapes for x in handed)
+    handed = calls.arrays.get(id(frames[below][0]), {})
+    asked = _decisive(*frames[below]) if below == len(frames) - 1 else set[str]()
+    decisive = {name: arrays for name, arrays in handed.items() if name in asked} if asked else handed
+    return any(id(x) not in known and (tuple(x.shape), str(x.dtype)) not in shapes for x in _all(decisive))
 
 
-def _frames(tb: TracebackType | None) -> Iterator[FrameType]:
+def _all(arrays: Mapping[str, list[Any]]) -> list[Any]:
+    return [array for some in arrays.values() for array in some]
+
+
+def _decisive(frame: FrameType, line: int) -> set[str]:
+    """The names that decide whether a function refuses on this line; none where its source is not there."""
+    code = frame.f_code
+    found = source.function_at(code.co_filename, code.co_firstlineno, code.co_name)
+    before = (
+        [node for node in ast.walk(found.node) if getattr(node, "lineno", line + 1) <= line] if found else []
+    )
+    names: set[str] = set()
+    for node in before:
+        if isinstance(node, (ast.If, ast.IfExp, ast.While, ast.Assert)):
+            names |= _names(node.test)
+        elif isinstance(node, ast.Match):
+            names |= _names(node.subject)
+    known: set[str] = set()
+    while names and names != known:
+        known = set(names)
+        for node in before:
+            if isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.NamedExpr)) and node.value:
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                names |= _names(node.value) if any(names & _names(target) for target in targets) else set()
+            elif isinstance(node, (ast.For, ast.comprehension)) and names & _names(node.target):
+                names |= _names(node.iter)
+    return names
+
+
+def _names(node: ast.AST) -> set[str]:
+    return {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
+
+
+def _frames(tb: TracebackType | None) -> Iterator[tuple[FrameType, int]]:
     while tb is not None:
-        yield tb.tb_frame
+        yield tb.tb_frame, tb.tb_lineno
         tb = tb.tb_next
 
 

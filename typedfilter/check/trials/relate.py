@@ -33,7 +33,11 @@ def own_names(free: Iterable[str], apart: Iterable[str]) -> Owned:
 
 
 def relate(
-    names: Names, own: Owned, problem: Problem, attempt: Callable[[Names], Problem | None]
+    names: Names,
+    own: Owned,
+    problem: Problem,
+    attempt: Callable[[Names], Problem | None],
+    most: int = _MOST_GUESSES,
 ) -> tuple[Names, Problem | None]:
     """Find which names must be equal to others.
 
@@ -42,13 +46,14 @@ def relate(
         own: the names that may be taken to be another; those of the signature itself never are.
         problem: what is wrong when nothing is equal.
         attempt: a trial with these names.
+        most: so many trials.
 
     Returns:
         The names with what is equal, and None; or those that came furthest, and what is wrong with them.
     """
     stack = [(names, problem)]
     furthest = stack[0]
-    for _ in range(_MOST_GUESSES):
+    for _ in range(most):
         if not stack:
             break
         known, error = stack.pop()
@@ -81,7 +86,7 @@ def pinned(
         The names with what is pinned, and None; or the given ones, and what was wrong with them.
     """
     known, error = names, problem
-    for _ in range(_MOST_PINS):
+    for _ in range(min(_MOST_PINS, (len(names.varied) + 1) // 2)):  # else nothing would be left to vary
         pin = next(iter(_pins(error, known, made)), None)
         if pin is None:
             break

@@ -32,6 +32,7 @@ from typedfilter.check.trials.refusals import is_of_what_it_made, narrowed, neve
 from typedfilter.check.trials.relate import own_names, pinned, relate
 
 _MOST_GUESSED = 24  # cases of values that nobody said
+_FEW = 12  # equalities that are tried with numbers
 
 
 _SAY_SO = "say so in the annotations (one name for what is equal), or add @typedfilter.check.example"
@@ -239,6 +240,7 @@ def _try_case(tried: Tried, thorough: bool, known: tuple[tuple[str, str], ...]) 
     tried.symbolic = symbolic is None
     if not names.free:
         _record(tried, {}, _trial_at(plan, {}, root) if symbolic and symbolic.kind == "symbols" else symbolic)
+        _blame_for_refused(tried)
         return
     for sizes in _sets(names, signature, thorough or symbolic is not None):
         problem = _trial_at(plan, sizes, root)
@@ -254,6 +256,17 @@ def _try_case(tried: Tried, thorough: bool, known: tuple[tuple[str, str], ...]) 
         for sizes in (_divisible(names, given, signature) for given in _sizes.pairs(names)):
             if _trial_at(plan, sizes, root) is None:
                 tried.good.append(sizes)
+        _blame_for_refused(tried)
+
+
+def _blame_for_refused(tried: Tried) -> None:
+    """What a helper refuses of what the function made is its mistake, unless all is well at other sizes.
+
+    Sizes that are equal, or 1, show nothing: there a mistake is none.
+    """
+    made = next(((sizes, problem) for sizes, problem in tried.refused if problem.made), None)
+    if made is not None and (not tried.good or narrowed([tried])):
+        tried.sizes, tried.problem = made
 
 
 def _related(
@@ -284,11 +297,32 @@ def _related(
     if own:
         names, symbolic = relate(names, own, problem, attempt)
         tried.equal = names.equal
+    if symbolic is not None and own:
+        names = _related_by_numbers(plan, names, own, root)
+        tried.equal = names.equal
+        symbolic = attempt(names)
     if symbolic is not None and guessed:
         given = len(names.fixed)
         names, symbolic = pinned(names, symbolic, tried.layout.made, attempt)
         tried.equal = (*tried.equal, *((name, str(size)) for name, size in names.fixed[given:]))
     return names, symbolic
+
+
+def _related_by_numbers(
+    plan: trial.Plan, names: _sizes.Names, own: Mapping[str, tuple[str, str]], root: types.FunctionType
+) -> _sizes.Names:
+    """What must be equal, where symbols don't get far enough to say so; the given names if nothing helps."""
+
+    def attempt(guess: _sizes.Names) -> Problem | None:
+        sizes = next(_sizes.concrete(guess), None)
+        problem = _trial_at(plan, sizes, root) if sizes is not None else Problem("symbols", "")
+        return problem and problem.with_names({str(sizes[name]): name for name in guess.varied if sizes})
+
+    problem = attempt(names)
+    if problem is None or problem.refusal == "structure":
+        return names
+    found, left = relate(names, own, problem, attempt, most=_FEW)
+    return names if left is not None else found
 
 
 def _record(tried: Tried, sizes: Mapping[str, int], problem: Problem | None) -> None:
@@ -359,10 +393,10 @@ def _trial_at(plan: trial.Plan, sizes: Mapping[str, Size], root: types.FunctionT
 def _blamed_for_refusal(
     problem: Problem, plan: trial.Plan, sizes: Mapping[str, Size], root: types.FunctionType
 ) -> Problem:
-    """A refusal below the function is a mistake of it where it made what was refused."""
+    """A refusal below the function, with a remark on whether it made what was refused."""
     if problem.refusal not in REFUSALS or problem.unfinished or problem.frame is None:
         return problem
     if problem.frame.function == root.__name__:
         return problem
     made = is_of_what_it_made(root, lambda: trial.run(plan, sizes))
-    return dataclasses.replace(problem, refusal="") if made else problem
+    return dataclasses.replace(problem, made=made)
