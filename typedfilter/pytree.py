@@ -19,6 +19,7 @@ from typing_extensions import dataclass_transform
 
 from typedfilter._declarations import Check
 from typedfilter._reading.callables import name_of
+from typedfilter._reading.fields import HIDDEN, is_pytree_dataclass
 from typedfilter._reading.hints import Hint, class_hints
 from typedfilter._reading.roles import Role
 from typedfilter._reading.text import show
@@ -31,11 +32,10 @@ from typedfilter._wrapping.frames import ends_at_caller, hidden, outside
 from typedfilter._wrapping.frozen import refuse_assignment, refuse_deletion
 from typedfilter.errors import AnnotationError, PytreeError, StaticArgumentError
 
-__all__ = ["is_pytree_dataclass", "pytree_dataclass"]
+__all__ = ["pytree_dataclass"]
 
 __tracebackhide__ = hidden  # asked by pytest
 T = TypeVar("T")
-HIDDEN = "__typedfilter_static__"  # the hidden meta field
 
 
 @overload
@@ -96,11 +96,6 @@ def pytree_dataclass(cls: Any = None, /, **options: Any) -> Any:
 
 
 _REPLACE = "drop the option; dataclasses.replace(x, field=value) makes a changed copy"
-
-
-def is_pytree_dataclass(cls: type) -> bool:
-    """Whether exactly this class was decorated with `pytree_dataclass`."""
-    return HIDDEN in vars(cls)
 
 
 # --- what the class gets ------------------------------------------------------------------------------------

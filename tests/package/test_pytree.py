@@ -18,10 +18,11 @@ import pytest
 from jax import Array
 from jaxtyping import Float
 
+from typedfilter._reading.fields import HIDDEN, is_pytree_dataclass
 from typedfilter._values import keys as _keys
 from typedfilter.annotations import NoDiff, Static
 from typedfilter.errors import AnnotationError, PytreeError, StaticArgumentError
-from typedfilter.pytree import HIDDEN, is_pytree_dataclass, pytree_dataclass
+from typedfilter.pytree import pytree_dataclass
 from typedfilter.vmap_axis import VmapAxis
 
 T = TypeVar("T")

@@ -277,17 +277,21 @@ class Solved(equinox.Module):
     ("value", "expected"),
     [
         (Layer(X), True),
-        (Holder(Layer(X), [], None, {}, 1.0), False),  # its layers may be of subclasses
+        (Holder(Layer(X), [], None, {}, 1.0), True),
+        (Holder(Layer(X), [Layer(X)], None, {"a": Layer(X)}, 1.0), True),
         (HoldsSealed(Sealed(X), 1.0), True),
         (ByNumber({1: X}), False),
         (equinox.nn.Linear(1, 1, key=jax.random.key(0)), True),
         (Loose(X), False),
+        (Loose({"a": Open(X)}), True),
+        (Loose({1: Open(X)}), False),  # which JAX takes for {True: Open(X)}
         (HoldsLoose(Loose(X)), False),
         (Counted(1), False),
-        (Chain(X, None), False),
+        (Chain(X, Chain(X, None)), True),
         (Open(X), True),
         (Wider(X), False),
-        (HoldsOpen(Open(X)), False),  # its value may be a Wider
+        (HoldsOpen(Open(X)), True),
+        (HoldsOpen(Wider(X)), False),
         (Unregistered(X), False),
         (Output(X), False),
         (Solved(X), False),  # asked of the instance: nobody makes a Solver to learn about it

@@ -26,11 +26,11 @@ from typedfilter._compiling.guards import ByPosition, Converter, NumpyGuard, con
 from typedfilter._compiling.modes import (
     STATIC_MODES,
     Mode,
+    Models,
     Pattern,
     array_types,
     is_beside_type,
     is_left_out,
-    mode_of,
     passed_by_name,
 )
 from typedfilter._compiling.packing import Packer, pack
@@ -133,6 +133,7 @@ class Engine:
             self.history,
         )
         self.kept = Kept()
+        self.models = Models()
         self.caution = Caution()
         self.table: dict[Any, Callable[..., Any]] = {}
         self.jits: dict[tuple[Pattern, bool], Any] = {}
@@ -218,7 +219,7 @@ class Engine:
     def pattern(self, args: Sequence[Any], kwargs: dict[str, Any], structs: bool = False) -> Pattern:
         """How these arguments travel, filled into the places of the signature."""
         arguments = self.plan.arguments(args, kwargs)
-        modes = [mode_of(param, value, structs) for _, param, value in arguments]
+        modes = [self.models.mode_of(param, value, structs) for _, param, value in arguments]
         for argument in arguments:
             if is_beside_type(argument.param, argument.value) and not (self._maps and argument.value.ndim):
                 self._tell_static(argument)
@@ -339,6 +340,9 @@ class Engine:
         self, error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Callable[[], Any] | None:
         """Raise a better error than `error`, if there is one; or what to do instead of raising any."""
+        if self.models.misjudged(self.plan.arguments(args, kwargs)):
+            self.table.clear()
+            return lambda: self.call(*args, **kwargs)
         if self.placement.says_something:
             if needs_no_devices(error):
                 return lambda: self.unplaced(args, kwargs)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import jax
@@ -18,7 +19,7 @@ from typedfilter._compiling.packing import IsArrayType, every_type
 from typedfilter._compiling.tokens import is_raw
 from typedfilter._reading.fields import is_array_only, may_hold_static
 from typedfilter._reading.hints import Hint
-from typedfilter._reading.plan import Binding, Param, Plan
+from typedfilter._reading.plan import Argument, Binding, Param, Plan
 from typedfilter._reading.roles import Role
 from typedfilter._values.keys import static_problem
 from typedfilter._values.leaves import is_array, is_array_like, leaf_is_array_type
@@ -26,12 +27,15 @@ from typedfilter._wrapping.call import OMITTED
 
 __all__ = [
     "STATIC_MODES",
+    "MisjudgedError",
     "Mode",
+    "Models",
     "Pattern",
     "Place",
     "array_types",
     "is_beside_type",
     "is_left_out",
+    "is_misplaced",
     "mode_of",
     "passed_by_name",
     "struct_or_array_type",
@@ -128,6 +132,47 @@ def is_beside_type(param: Param | None, value: Any) -> bool:
     """Whether this is an array where a type is annotated whose values are static, such as `float`."""
     stands = isinstance(value, jax.Array | np.ndarray | jax.ShapeDtypeStruct)
     return stands and param is not None and param.hint.static_by_type
+
+
+class Models:
+    """Which classes of models travel whole, as far as one function has seen.
+
+    A class that is annotated to hold arrays and other models travels whole from the first of its instances
+    on that holds arrays only. Should one come that does not, since it has an instance of a subclass in it,
+    its class is split from then on. What is traced is looked at, so that none is taken for the other.
+    """
+
+    def __init__(self) -> None:
+        self._whole: dict[type, bool] = {}
+
+    def mode_of(self, param: Param | None, value: Any, structs: bool) -> Mode:
+        """As the function of this name says, for models by what this function has seen."""
+        mode = mode_of(param, value, structs)
+        if mode is not Mode.TRACED or not _is_open_node(param, value):
+            return mode
+        return Mode.TRACED if self._whole.setdefault(type(value), True) else Mode.PACKED
+
+    def misjudged(self, arguments: Iterable[Argument]) -> bool:
+        """Whether a class travelled whole of which one of these is, wrongly; it does not any more."""
+        known = [(param, value) for _, param, value in arguments if self._whole.get(type(value))]
+        wrong = [type(value) for param, value in known if is_misplaced(param, value)]
+        self._whole |= dict.fromkeys(wrong, False)
+        return bool(wrong)
+
+
+class MisjudgedError(Exception):
+    """An argument was to travel whole that is not made of arrays only: never seen by anybody who calls."""
+
+
+def is_misplaced(param: Param | None, value: Any) -> bool:
+    """Whether an argument that is to travel whole has leaves that its annotations don't say to be arrays."""
+    return _is_open_node(param, value) and not is_array_only(value)
+
+
+def _is_open_node(param: Param | None, value: Any) -> bool:
+    if value is None or (param is not None and param.hint.role is not Role.AUTO):
+        return False
+    return not jax.tree_util.all_leaves([value])
 
 
 def is_left_out(plan: Plan, param: Param, donated: bool) -> bool:

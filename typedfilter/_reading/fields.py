@@ -10,7 +10,7 @@ import dataclasses
 import enum
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args, get_origin
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import jax
 import numpy as np
@@ -29,6 +29,7 @@ from typedfilter.annotations import AxisSpec, ScanSpec
 from typedfilter.errors import AnnotationError
 
 __all__ = [
+    "HIDDEN",
     "NO_MARK",
     "LeafMark",
     "chosen_axes",
@@ -41,6 +42,7 @@ __all__ = [
     "has_places",
     "is_array_only",
     "is_computed",
+    "is_pytree_dataclass",
     "keys_of",
     "leaf_marks",
     "may_bind",
@@ -76,7 +78,14 @@ class LeafMark:
 NO_MARK = LeafMark()
 
 _marked: WeakKeyDictionary[type, dict[str, Hint]] = WeakKeyDictionary()
-_array_only: WeakKeyDictionary[type, bool] = WeakKeyDictionary()
+_never_array_only: WeakSet[type] = WeakSet()
+
+HIDDEN = "__typedfilter_static__"  # of a class of `pytree_dataclass`: the meta field that JAX knows
+
+
+def is_pytree_dataclass(cls: type) -> bool:
+    """Whether exactly this class was decorated with `pytree_dataclass`."""
+    return HIDDEN in vars(cls)
 
 
 def field_hints(cls: type) -> dict[str, Hint]:
@@ -336,16 +345,46 @@ def keys_of(cls: type) -> frozenset[str]:
 
 
 def is_array_only(value: Any) -> bool:
-    """Whether whatever is of the class of `value` is made of arrays only, by the annotations of its fields.
+    """Whether a value is made of arrays only, by the annotations of the fields that hold its leaves.
 
-    True for a dataclass each of whose children is annotated to hold arrays only, or is of such a class again
-    that is `@final`: of any other, a subclass with more fields may come, now or in a later cell.
+    True for a dataclass each of whose children is annotated to hold arrays only, or is a model of
+    `pytree_dataclass` of which the same is true, or a list, tuple or dictionary of such. That holds for all
+    of its structure, and not for its class: another of the class may have an instance of a subclass in it.
     """
+    todo = _left_open(value)
+    while todo:  # no recursion: a model may be deeper than Python's stack
+        node = todo.pop()
+        inner = _elements(node) if type(node) in _CONTAINERS else _left_open(node)
+        if inner is None or not (type(node) in _CONTAINERS or is_pytree_dataclass(type(node))):
+            return False
+        todo += inner
+    return todo is not None
+
+
+_CONTAINERS = (list, tuple, dict, type(None))
+
+
+def _left_open(value: Any) -> list[Any] | None:
+    """What stands in those fields that need not hold arrays; `None` where a leaf of another kind may be."""
     cls = type(value)
-    known = _array_only.get(cls)
-    if known is None:
-        known = _array_only[cls] = dataclasses.is_dataclass(cls) and _has_only_arrays(value)
-    return known
+    if not dataclasses.is_dataclass(cls) or cls in _never_array_only:
+        return None
+    fields = _fields_of(value)
+    if not fields:
+        return None
+    hints = field_hints(cls)
+    roles = {name: hints[name].role if name in hints else Role.STATIC for name in fields}
+    if Role.STATIC in roles.values():
+        _never_array_only.add(cls)
+        return None
+    return [fields[name] for name, role in roles.items() if role is Role.AUTO]
+
+
+def _elements(container: Any) -> list[Any] | None:
+    """The elements of a container of Python's own; `None` where JAX may take two of its keys for one."""
+    if not isinstance(container, dict):
+        return list(container or ())
+    return list(container.values()) if all(type(key) is str for key in container) else None
 
 
 def says_arrays_only(cls: Any) -> bool:
@@ -354,20 +393,6 @@ def says_arrays_only(cls: Any) -> bool:
         return False
     hints = [hint for hint in field_hints(cls).values() if not hint.static_marker]
     return bool(hints) and all(hint.role in (Role.ARRAYS, Role.TRACED) for hint in hints)
-
-
-def _has_only_arrays(value: Any) -> bool:
-    children = _fields_of(value)
-    if not children:
-        return False
-    hints = field_hints(type(value))
-    return all(name in hints and _holds_only_arrays(hints[name], child) for name, child in children.items())
-
-
-def _holds_only_arrays(hint: Hint, child: Any) -> bool:
-    if hint.role is Role.AUTO:
-        return _is_exactly(hint.type, child) and is_array_only(child)
-    return hint.role is not Role.STATIC
 
 
 def _is_exactly(cls: Any, value: Any) -> bool:

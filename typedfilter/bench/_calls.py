@@ -5,6 +5,7 @@ The functions do next to nothing with their arguments, so that it is the call th
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
@@ -114,6 +115,23 @@ def _dataclass(equinox: Any) -> dict[str, Call]:
     return {OURS: lambda: ours(ours_gets, x), JAX: lambda: by_hand(jax_gets, x)}
 
 
+def _dataclass_loop(equinox: Any) -> dict[str, Call]:
+    def step(model: Model) -> Any:
+        return jax.tree.map(lambda leaf: leaf * 0.5, model)
+
+    def by_hand_step(model: Any) -> Any:
+        return jax.tree.map(lambda leaf: leaf * 0.5, model)
+
+    state = {OURS: model(LEAVES // 2), JAX: dataclass_model(LEAVES // 2)}
+    steps: dict[str, Any] = {OURS: filter_jit(step), JAX: jax.jit(by_hand_step)}
+
+    def run(name: str) -> Any:
+        state[name] = steps[name](state[name])
+        return state[name].layers[0].bias
+
+    return {name: functools.partial(run, name) for name in state}
+
+
 def _checks(equinox: Any) -> dict[str, Call]:
     def fn(x: Float[Array, "b n"], y: Float[Array, "n"], n: Static[int]) -> Float[Array, "b n"]:
         return x * n + y
@@ -159,6 +177,13 @@ CASES = (
         f"compiled call with a pytree_dataclass model of {LEAVES} arrays and as many static fields",
         _dataclass,
         {JAX: 1.05},
+    ),
+    of_calls(
+        "dataclass-loop",
+        "a training loop: a new model of these from each step to the next",
+        _dataclass_loop,
+        {JAX: 1.05},
+        rounds=150,
     ),
     # Both run the same program through the same code: 1.00, give or take what a clock sees.
     of_calls("checks", "compiled call with shape checks, against one without", _checks, {UNCHECKED: 1.02}),

@@ -119,7 +119,7 @@ class Layer:
 class Model:
     """Layers of arrays, and nothing that a call would have to look at."""
 
-    layers: tuple[Layer, ...]
+    layers: list[Layer]
 
 
 @jax.tree_util.register_dataclass
@@ -138,15 +138,15 @@ class DataclassLayer:
 class PlainModel:
     """The same model for JAX alone."""
 
-    layers: tuple[DataclassLayer, ...]
+    layers: list[DataclassLayer]
 
 
 def model(layers: int) -> Model:
     """Two arrays a layer, and two static fields."""
-    return Model(tuple(Layer(jnp.ones((4, 4)), jnp.ones(4), jax.nn.relu, i) for i in range(layers)))
+    return Model([Layer(jnp.ones((4, 4)), jnp.ones(4), jax.nn.relu, i) for i in range(layers)])
 
 
 def dataclass_model(layers: int) -> PlainModel:
     """The same in classes registered with `jax.tree_util.register_dataclass`."""
     made = [DataclassLayer(jnp.ones((4, 4)), jnp.ones(4), jax.nn.relu, i) for i in range(layers)]
-    return PlainModel(tuple(made))
+    return PlainModel(made)
