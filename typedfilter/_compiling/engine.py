@@ -112,13 +112,12 @@ class Engine:
         self.options = options
         self.donates = Donated(plan, options.donate, bound, named, itself)
         self.returns_arrays = plan.returns.role in (Role.ARRAYS, Role.TRACED) and not links
-        outside = all(isinstance(link, Bind) or link.places_outside for link in links)
-        annotated = outside and Placement.of(root, plan).annotated
-        self.placement = Placement(plan, annotated, bound, options.shardings)
+        self.placement = Placement(plan, _places_in_annotations(root, links, plan), bound, options.shardings)
         result = self.placement.of_result()
         opens = not self.returns_arrays and result.for_jit and not is_place(result.places)
         self.opened = Opened() if opens else None
         self.as_written = bool(links) or plan.binding is Binding.KEPT
+        self.models = Models(plan)
         self.history = History(plan.function, place_of(root), options.max_traces)
         self._root, self._links, self._bound_as = weakly(root), links, (named, itself)
         self._body_of = functools.partial(
@@ -131,9 +130,9 @@ class Engine:
             options.check,
             self._packing(),
             self.history,
+            self.models,
         )
         self.kept = Kept()
-        self.models = Models()
         self.caution = Caution()
         self.table: dict[Any, Callable[..., Any]] = {}
         self.jits: dict[tuple[Pattern, bool], Any] = {}
@@ -340,7 +339,7 @@ class Engine:
         self, error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Callable[[], Any] | None:
         """Raise a better error than `error`, if there is one; or what to do instead of raising any."""
-        if self.models.misjudged(self.plan.arguments(args, kwargs)):
+        if self.models.misjudged(args, kwargs):
             self.table.clear()
             return lambda: self.call(*args, **kwargs)
         if self.placement.says_something:
@@ -421,6 +420,11 @@ class Engine:
         self.history.clear()
         self.__dict__.pop("by_rule", None)
         self.kept = Kept()  # a call that runs just now has the old one
+
+
+def _places_in_annotations(root: Callable[..., Any], links: tuple[Link, ...], plan: Plan) -> bool:
+    outside = all(isinstance(link, Bind) or link.places_outside for link in links)
+    return outside and Placement.of(root, plan).annotated
 
 
 def needs_no_devices(error: Exception) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import jax
@@ -19,7 +19,7 @@ from typedfilter._compiling.packing import IsArrayType, every_type
 from typedfilter._compiling.tokens import is_raw
 from typedfilter._reading.fields import is_array_only, may_hold_static
 from typedfilter._reading.hints import Hint
-from typedfilter._reading.plan import Argument, Binding, Param, Plan
+from typedfilter._reading.plan import Binding, Param, Plan
 from typedfilter._reading.roles import Role
 from typedfilter._values.keys import static_problem
 from typedfilter._values.leaves import is_array, is_array_like, leaf_is_array_type
@@ -27,7 +27,6 @@ from typedfilter._wrapping.call import OMITTED
 
 __all__ = [
     "STATIC_MODES",
-    "MisjudgedError",
     "Mode",
     "Models",
     "Pattern",
@@ -35,7 +34,6 @@ __all__ = [
     "array_types",
     "is_beside_type",
     "is_left_out",
-    "is_misplaced",
     "mode_of",
     "passed_by_name",
     "struct_or_array_type",
@@ -142,7 +140,8 @@ class Models:
     its class is split from then on. What is traced is looked at, so that none is taken for the other.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
         self._whole: dict[type, bool] = {}
 
     def mode_of(self, param: Param | None, value: Any, structs: bool) -> Mode:
@@ -152,21 +151,35 @@ class Models:
             return mode
         return Mode.TRACED if self._whole.setdefault(type(value), True) else Mode.PACKED
 
-    def misjudged(self, arguments: Iterable[Argument]) -> bool:
-        """Whether a class travelled whole of which one of these is, wrongly; it does not any more."""
-        known = [(param, value) for _, param, value in arguments if self._whole.get(type(value))]
-        wrong = [type(value) for param, value in known if is_misplaced(param, value)]
+    def misjudged(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+        """Whether the class of one of these travelled whole, wrongly; it does not any more."""
+        wrong = [type(value) for value in self._misplaced(args, kwargs) if self._whole.get(type(value))]
         self._whole |= dict.fromkeys(wrong, False)
         return bool(wrong)
+
+    def refuse_misplaced(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Let nothing be traced that only seemed to be made of arrays.
+
+        Args:
+            args: as they came to be traced,
+            kwargs: by name.
+
+        Raises:
+            MisjudgedError: there is such an argument.
+        """
+        if any(True for _ in self._misplaced(args, kwargs)):
+            raise MisjudgedError
+
+    def _misplaced(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[Any]:
+        """The arguments that could not travel whole, whose annotations leave that open."""
+        if self._whole:  # else there is none
+            for _, param, value in self._plan.arguments(args, kwargs):
+                if type(value) in self._whole and _is_open_node(param, value) and not is_array_only(value):
+                    yield value
 
 
 class MisjudgedError(Exception):
     """An argument was to travel whole that is not made of arrays only: never seen by anybody who calls."""
-
-
-def is_misplaced(param: Param | None, value: Any) -> bool:
-    """Whether an argument that is to travel whole has leaves that its annotations don't say to be arrays."""
-    return _is_open_node(param, value) and not is_array_only(value)
 
 
 def _is_open_node(param: Param | None, value: Any) -> bool:

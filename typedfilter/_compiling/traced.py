@@ -13,8 +13,8 @@ from typing import Any
 import jax
 
 from typedfilter._compiling.donation import quiet_from_here, traced_up_to_here
-from typedfilter._compiling.modes import MisjudgedError, is_misplaced
-from typedfilter._compiling.packing import Packed, unpack
+from typedfilter._compiling.modes import Models
+from typedfilter._compiling.packing import unpack
 from typedfilter._compiling.results import Results
 from typedfilter._compiling.retraces import tell
 from typedfilter._compiling.tokens import Token
@@ -46,6 +46,7 @@ def body(
     check: Check,
     packed: Callable[[Results, Any], Any],
     history: History,
+    models: Models,
     placement: Placement,
     places: ForJit,
     names: tuple[str, ...],
@@ -56,7 +57,7 @@ def body(
     def run(*args: Any, **kwargs: Any) -> Any:
         first = len(args) - len(names)
         kwargs |= zip(names, args[first:], strict=True)
-        refuse_misplaced(plan, args[:first], kwargs)
+        models.refuse_misplaced(args[:first], kwargs)
         args = tuple([opened(value) for value in args[:first]])
         kwargs = {name: opened(value) for name, value in kwargs.items()}
         args, kwargs = without_omitted(plan, args, kwargs)
@@ -76,13 +77,6 @@ def body(
     traced = located(run, place_of(root()), plan.function)
     traced.__signature__ = _positional(plan.signature, names)  # type: ignore[attr-defined]  # JAX's names
     return traced
-
-
-def refuse_misplaced(plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Let nothing be traced that only seemed to be made of arrays; the engine then splits it."""
-    for _, param, value in plan.arguments(args, kwargs):
-        if type(value) is not Packed and is_misplaced(param, value):
-            raise MisjudgedError
 
 
 def _recorded(

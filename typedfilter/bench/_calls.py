@@ -122,7 +122,7 @@ def _dataclass_loop(equinox: Any) -> dict[str, Call]:
     def by_hand_step(model: Any) -> Any:
         return jax.tree.map(lambda leaf: leaf * 0.5, model)
 
-    state = {OURS: model(LEAVES // 2), JAX: dataclass_model(LEAVES // 2)}
+    state: dict[str, Any] = {OURS: model(LEAVES // 2), JAX: dataclass_model(LEAVES // 2)}
     steps: dict[str, Any] = {OURS: filter_jit(step), JAX: jax.jit(by_hand_step)}
 
     def run(name: str) -> Any:
