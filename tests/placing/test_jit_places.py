@@ -185,6 +185,9 @@ from typedfilter import Donate, DonationError, filter_jit
 def step(tree: Donate[dict], *rest: Donate[jax.Array], k: Donate[jax.Array]):
     return tree["x"] + 1, rest, k
 
+def beside(state: Donate[jax.Array], batch):
+    return state + batch[0]
+
 mesh = jax.make_mesh((4,), ("d",))
 new = lambda: jax.device_put(jnp.arange(8.0), NamedSharding(mesh, PartitionSpec("d")))
 for place in ("x", "rest", "k"):
@@ -204,6 +207,29 @@ for again in (plain, plain):
         again(x)
     except DonationError as error:
         print(error.parameter)
+
+# What does not donate: arrays, models, static arguments beside, a program compiled ahead of time.
+y = new()
+keeps = {
+    "array": (filter_jit(lambda a: a * 2), lambda a: (a,)),
+    "model": (filter_jit(lambda tree: tree["a"] * 2), lambda a: ({"a": a, "name": "n"},)),
+    "static": (filter_jit(lambda a, n: a * n), lambda a: (a, 2)),
+    "variadic": (filter_jit(lambda *more: more[0] * 2), lambda a: ([a], a)),
+    "ahead": (filter_jit(lambda a: a * 2).lower(y).compile(), lambda a: (a,)),
+    "beside": (filter_jit(beside), lambda a: (new(), [a])),
+}
+for name, (call, given) in keeps.items():
+    call(*given(y))
+    for again in range(2):
+        try:
+            call(*given(x))
+        except DonationError as error:
+            print(name, error.parameter)
+del x, again
+step({"x": new(), "name": "n"}, k=new())
+for call, given in keeps.values():
+    call(*given(y))
+print("runs")
 """
 
 
@@ -216,7 +242,10 @@ def test_a_donated_array_on_several_devices_that_is_used_again_is_an_error_and_n
         timeout=120,
         check=False,
     )
-    assert done.stdout.split() == ["tree['x']", "rest[0]", "k", "x", "x"], done.stderr
+    donated, kept = done.stdout.splitlines()[:5], done.stdout.splitlines()[5:]
+    assert donated == ["tree['x']", "rest[0]", "k", "x", "x"], done.stderr
+    names = ["array a", "model tree['a']", "static a", "variadic more[0][0]", "ahead a", "beside batch[0]"]
+    assert kept == [*(name for name in names for _ in range(2)), "runs"], done.stderr
 
 
 def test_donated_state_that_is_placed_is_given_away():

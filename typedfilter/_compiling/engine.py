@@ -22,6 +22,7 @@ from typedfilter._compat import DONATED_CALLS_CRASH, says_needs_devices
 from typedfilter._compiling.donation import Caution, Quietly
 from typedfilter._compiling.effects import Donated
 from typedfilter._compiling.entry import Quick, watch_deleted, write_shim
+from typedfilter._compiling.given import Guarded
 from typedfilter._compiling.guards import ByPosition, Converter, NumpyGuard, converting
 from typedfilter._compiling.modes import (
     STATIC_MODES,
@@ -184,7 +185,7 @@ class Engine:
             by_type,
             not self.returns_arrays,
             self.left_out,
-            self._guarded(signature) if DONATED_CALLS_CRASH else (),
+            self._guarded(signature) if DONATED_CALLS_CRASH else Guarded(),
             quick,
             quick=program,
             table=table,
@@ -208,10 +209,19 @@ class Engine:
         left = [param for param in defaulted if is_left_out(self.plan, param, donated[param.name])]
         return {param.name: OMITTED for param in left}
 
-    def _guarded(self, signature: inspect.Signature) -> tuple[str, ...]:
+    def _guarded(self, signature: inspect.Signature) -> Guarded:
         """The parameters that take what may have been donated before."""
+        static = {param.name for param in self.plan.params if param.hint.role is Role.STATIC}
         donated = self.donates.names()
-        return tuple(signature.parameters) if self.as_written and donated else donated
+        if self.as_written:
+            static, donated = set(), tuple(signature.parameters) if donated else ()
+        rest = [param for name, param in signature.parameters.items() if name not in (*donated, *static)]
+        several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        return Guarded(
+            donated,
+            tuple(param.name for param in rest if param.kind not in several),
+            tuple(param.name for param in rest if param.kind in several),
+        )
 
     # ------------------------------------------------------------------------------ patterns and programs
 
@@ -253,7 +263,8 @@ class Engine:
         if self.options.quiet:
             call = Quietly(call, self.caution)
         self.table[key] = call
-        watch_deleted(self.call)  # from the first call on; only now is it known which devices there are
+        # From the first call on: only now is it known which devices there are.
+        watch_deleted(self.call, (args, kwargs) if self.donates.names() else ())
         return call
 
     def converting(self, pattern: Pattern, jitted: Any) -> Callable[..., Any]:

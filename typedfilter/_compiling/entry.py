@@ -10,14 +10,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-import itertools
-import operator
 from collections.abc import Callable, Iterable, Mapping
 from types import CodeType
 from typing import Any
 
 import jax
 
+from typedfilter._compiling.given import NAMES, Guarded
 from typedfilter._wrapping.frames import GENERATED, hidden
 
 __all__ = ["NAME", "Quick", "watch_deleted", "write_shim"]
@@ -40,14 +39,6 @@ def {name}({signature}):
         {_}outside({_}error)
         raise
 """
-# Releases of JAX end the process where a donated array on several devices is passed again. All in C, and
-# without a frame: this is in the way of each call.
-_GUARD = """
-            if {_}array is not None:
-                {_}leaves = {_}flatten(({donated},))[0]
-                {_}arrays = {_}map({_}is, {_}map({_}type, {_}leaves), {_}repeat({_}array))
-                if True in {_}map({_}is_deleted, {_}compress({_}leaves, {_}arrays)):
-                    raise {_}gone"""
 _QUICK = """
             if {tests}:
                 return {_}quick({moving})"""
@@ -103,7 +94,7 @@ def write_shim(
     by_type: frozenset[str],
     may_be_packed: bool,
     omitted: Mapping[str, Any] | None = None,
-    guarded: tuple[str, ...] = (),
+    guarded: Guarded = Guarded(),  # noqa: B008 (a value)
     quick: Quick | None = None,
     /,
     **names: Any,
@@ -127,7 +118,7 @@ def write_shim(
     shape = tuple((p.name, p.kind, p.default is not p.empty) for p in parameters)
     namespace = {f"{prefix}{name}": value for name, value in names.items()}
     namespace |= {f"{prefix}{own.__name__}": own for own in _BUILTINS}
-    namespace |= {f"{prefix}{name}": value for name, value in _GUARDING.items() if guarded}
+    namespace |= {f"{prefix}{name}": value for name, value in NAMES.items() if any(guarded)}
     namespace |= {f"{prefix}{name}": value for name, value in (quick.names if quick else {}).items()}
     namespace["__name__"] = __name__  # by which tracebacks know whose frame it is
     namespace["__tracebackhide__"] = hidden
@@ -150,24 +141,19 @@ def _prefix(parameters: Iterable[str]) -> str:
     return prefix
 
 
-_GUARDING: dict[str, Any] = {
-    "array": None,
-    "flatten": jax.tree_util.default_registry.flatten,
-    "is": operator.is_,
-    "repeat": itertools.repeat,
-    "compress": itertools.compress,
-    "is_deleted": operator.methodcaller("is_deleted"),
-    "gone": RuntimeError("Array has been deleted with shape unknown."),  # is explained as JAX's own is
-}
+def watch_deleted(shim: Callable[..., Any], donated: Any = ()) -> None:
+    """Have a function of `write_shim` look for arrays that are gone, if there are several devices.
 
-
-def watch_deleted(shim: Callable[..., Any]) -> None:
-    """Have a function of `write_shim` look for arrays that are gone, if there are several devices."""
+    Args:
+        shim: the function.
+        donated: what holds the arrays that it is about to donate.
+    """
     names: dict[str, Any] = getattr(shim, "__globals__", {})
     array = f"{_prefix(inspect.signature(shim).parameters)}array"
     if array in names and names[array] is None and jax.device_count() > 1:
         with jax.ensure_compile_time_eval():  # the first call may be traced
             names[array] = type(jax.device_put(0))
+        NAMES["give"](donated, names[array])
 
 
 @functools.lru_cache(maxsize=1024)
@@ -181,7 +167,7 @@ def _source(
     by_type: frozenset[str],
     may_be_packed: bool,
     prefix: str,
-    guarded: tuple[str, ...],
+    guarded: Guarded,
     quick: str,
 ) -> str:
     positional = [
@@ -199,7 +185,7 @@ def _source(
         keywords=", ".join(
             f"{name!r}: {name}" if kind is Kind.KEYWORD_ONLY else f"**{name}" for name, kind in keywords
         ),
-        guard=_GUARD.format(_=prefix, donated=", ".join(guarded)) if guarded else "",
+        guard=guarded.written(prefix),
         quick=quick,
         finish=(_PROGRAM + (_FINISH_PACKED if may_be_packed else _FINISH)).format(
             _=prefix, key=key, call=call

@@ -1,0 +1,96 @@
+"""Arrays that were given away, and that somebody still holds: a program that is given one again must not run.
+
+Releases of JAX end the process there, if the array is on several devices. To ask every array of every call
+costs too much: asked are those that are donated, arguments that are arrays, and all of them while somebody
+holds what a call has donated. That is remembered weakly; mostly none of it is left when the next call looks.
+"""
+
+from __future__ import annotations
+
+import collections
+import itertools
+import operator
+import weakref
+from typing import Any, NamedTuple
+
+import jax
+
+__all__ = ["NAMES", "Guarded"]
+
+
+class Guarded(NamedTuple):
+    """The parameters of a function whose arrays may be gone.
+
+    Attributes:
+        donated: those that it donates;
+        kept: those that it doesn't, by name;
+        variadic: and those of them that take several arguments.
+    """
+
+    donated: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    variadic: tuple[str, ...] = ()
+
+    def written(self, prefix: str) -> str:
+        """The lines that look at the arguments, in a function that has `NAMES` behind this prefix."""
+        lines = _DONATED.format(_=prefix, names=", ".join(self.donated)) if self.donated else ""
+        if not self.kept and not self.variadic:
+            return lines
+        direct = [f" or {prefix}type({name}) is {prefix}array and {name}.is_deleted()" for name in self.kept]
+        names = ", ".join((*self.kept, *self.variadic))
+        return lines + _KEPT.format(_=prefix, direct="".join(direct), names=names)
+
+
+_DONATED = """
+            if {_}array is not None:
+                {_}give(({names},), {_}array)"""
+_KEPT = """
+            if {_}array is not None and ({_}fresh or {_}left{direct}):
+                {_}refuse(({names},), {_}array)"""
+
+_MANY = 4096
+_fresh: collections.deque[weakref.ref[Any]] = collections.deque()  # what calls have donated of late
+_left: dict[int, weakref.ref[Any]] = {}  # what of it is deleted, and held by somebody, by its id
+_flatten = jax.tree_util.default_registry.flatten
+_is_deleted = operator.methodcaller("is_deleted")
+
+
+def _give(arguments: tuple[Any, ...], array: type) -> None:
+    """Remember the arrays of arguments that are donated, none of which may be gone."""
+    arrays = _checked(arguments, array)
+    _fresh.extend(map(weakref.ref, arrays))
+    if len(_fresh) > _MANY:  # nobody has looked for long
+        _settle()
+
+
+def _refuse(arguments: tuple[Any, ...], array: type) -> None:
+    """Refuse arguments of which an array is gone."""
+    _settle()
+    _checked(arguments, array)
+
+
+def _checked(arguments: tuple[Any, ...], array: type) -> list[Any]:
+    leaves = _flatten(arguments)[0]
+    arrays = list(itertools.compress(leaves, map(operator.is_, map(type, leaves), itertools.repeat(array))))
+    if True in map(_is_deleted, arrays):
+        raise RuntimeError("Array has been deleted with shape unknown.")  # is explained as JAX's own is
+    return arrays
+
+
+def _settle() -> None:
+    """Keep only what is deleted, and held by somebody."""
+    for _ in range(len(_fresh)):
+        try:
+            array = _fresh.popleft()()
+        except IndexError:  # another thread was quicker
+            return
+        if array is not None and array.is_deleted():
+            _left[id(array)] = weakref.ref(array, _forgetting(id(array)))
+
+
+def _forgetting(key: int) -> Any:
+    return lambda _: _left.pop(key, None)
+
+
+NAMES: dict[str, Any] = {"array": None, "give": _give, "refuse": _refuse, "fresh": _fresh, "left": _left}
+"""What the lines of a guard use; `array` is the class of arrays, once there are several devices."""
