@@ -16,7 +16,7 @@ from typing import Any
 
 import jax
 
-from typedfilter._compiling.given import NAMES, Guarded
+from typedfilter._compiling.given import NAMES, Guarded, remember
 from typedfilter._wrapping.frames import GENERATED, hidden
 
 __all__ = ["NAME", "Quick", "watch_deleted", "write_shim"]
@@ -153,7 +153,7 @@ def watch_deleted(shim: Callable[..., Any], donated: Any = ()) -> None:
     if array in names and names[array] is None and jax.device_count() > 1:
         with jax.ensure_compile_time_eval():  # the first call may be traced
             names[array] = type(jax.device_put(0))
-        NAMES["give"](donated, names[array])
+        remember(donated, names[array])
 
 
 @functools.lru_cache(maxsize=1024)

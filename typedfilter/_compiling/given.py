@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-__all__ = ["NAMES", "Guarded"]
+__all__ = ["NAMES", "Guarded", "remember"]
 
 
 class Guarded(NamedTuple):
@@ -55,12 +55,19 @@ _flatten = jax.tree_util.default_registry.flatten
 _is_deleted = operator.methodcaller("is_deleted")
 
 
-def _give(arguments: tuple[Any, ...], array: type) -> None:
-    """Remember the arrays of arguments that are donated, none of which may be gone."""
-    arrays = _checked(arguments, array)
+def remember(arguments: Any, array: type) -> None:
+    """Remember the arrays of arguments that are about to be donated."""
+    _remember(_arrays(arguments, array))
+
+
+def _remember(arrays: list[Any]) -> None:
     _fresh.extend(map(weakref.ref, arrays))
     if len(_fresh) > _MANY:  # nobody has looked for long
         _settle()
+
+
+def _give(arguments: tuple[Any, ...], array: type) -> None:
+    _remember(_checked(arguments, array))
 
 
 def _refuse(arguments: tuple[Any, ...], array: type) -> None:
@@ -70,11 +77,15 @@ def _refuse(arguments: tuple[Any, ...], array: type) -> None:
 
 
 def _checked(arguments: tuple[Any, ...], array: type) -> list[Any]:
-    leaves = _flatten(arguments)[0]
-    arrays = list(itertools.compress(leaves, map(operator.is_, map(type, leaves), itertools.repeat(array))))
+    arrays = _arrays(arguments, array)
     if True in map(_is_deleted, arrays):
         raise RuntimeError("Array has been deleted with shape unknown.")  # is explained as JAX's own is
     return arrays
+
+
+def _arrays(arguments: Any, array: type) -> list[Any]:
+    leaves = _flatten(arguments)[0]
+    return list(itertools.compress(leaves, map(operator.is_, map(type, leaves), itertools.repeat(array))))
 
 
 def _settle() -> None:
