@@ -67,6 +67,18 @@ def test_a_default_is_not_mapped():
     assert_allclose(filter_jit(jax.vmap(weighted))(X, X), jax.vmap(weighted)(X, X))
 
 
+@pytest.mark.parametrize("fn", [weighted, flagged])
+def test_a_default_is_not_passed_to_a_function_whose_signature_is_said_by_hand(fn):
+    def batched(*args, **kwargs):
+        return jax.vmap(fn)(*args, **kwargs)
+
+    batched.__signature__ = inspect.signature(fn)
+    expected = jax.vmap(fn)(X)
+    assert_allclose(filter_jit(batched)(X), expected)
+    assert_allclose(filter_closure_convert(batched, X)(X), expected)
+    assert_allclose(filter_checkpoint(filter_jit(batched))(X), expected)
+
+
 @pytest.mark.parametrize("fn", [jnp.sum, jnp.mean, jnp.argsort, jax.nn.log_softmax, jnp.linalg.norm])
 def test_a_default_that_is_no_array_stays_out(fn):
     assert_allclose(filter_jit(jax.vmap(fn))(X), jax.vmap(fn)(X), rtol=1e-6)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import itertools
 import operator
 from collections.abc import Callable
@@ -127,6 +128,14 @@ def taking_away(fn):
     return taken
 
 
+def signed(fn):
+    def counted(*args, **kwargs):
+        return fn(*args, **kwargs) + 1000 * len(args) + 100 * len(kwargs)
+
+    counted.__signature__ = inspect.signature(fn)  # as `functools.wraps` does not leave one
+    return counted
+
+
 class AsAnObject:
     def __init__(self, fn):
         self.fn = fn
@@ -148,6 +157,7 @@ WRAPPERS: dict[str, tuple[Callable[..., Any], bool, bool, bool]] = {
     "a timing decorator": (timing, False, True, True),
     "a decorator that adds arguments": (adding, False, True, True),
     "a decorator that takes one away": (taking_away, False, True, False),
+    "a decorator that says a signature": (signed, False, True, True),
     "an object": (AsAnObject, False, True, True),
     "two": (lambda fn: timing(jax.vmap(fn)), True, True, True),
     "two of JAX's": (lambda fn: jax.checkpoint(jax.vmap(fn)), True, True, True),

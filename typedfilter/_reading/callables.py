@@ -59,9 +59,9 @@ def signature_of(fn: Any) -> Signature | None:
 
 
 def says(fn: Any) -> bool:
-    """Whether a wrapper has said itself how it is called, by a `__signature__` that is no copy."""
+    """Whether a function has been told by hand how it is called: by a `__signature__` that is no copy."""
     said = getattr(fn, "__dict__", {}).get("__signature__")
-    return said is not None and said != getattr(fn.__wrapped__, "__signature__", None)
+    return said is not None and said != getattr(getattr(fn, "__wrapped__", None), "__signature__", None)
 
 
 def _of_code(fn: types.FunctionType) -> Signature:

@@ -117,8 +117,10 @@ def _of_class(cls: type) -> Plan:
 
 
 def _binding(fn: Any) -> Binding:
+    if callables.says(fn) and not hands_on(fn):
+        return Binding.KEPT  # its code may take anything
     if is_wrapper(fn):
-        return Binding.KEPT if callables.says(fn) and not hands_on(fn) else Binding.PLACED
+        return Binding.PLACED
     return Binding.FILLED if isinstance(fn, types.FunctionType) else Binding.KEPT
 
 
