@@ -388,3 +388,27 @@ def test_a_marker_that_is_honoured_or_that_nobody_asks_for_is_not_refused():
     assert jax.vmap(filter_vmap(columns))(batch).shape == (2, 4, 3)
     assert_allclose(filter_jit(with_time(pair))(W[1], W[1])[0], 4.0)
     assert_allclose(filter_grad(functools.partial(jax.named_scope("pair")(pair)))(W[1], W[2]), 2.0)
+
+
+class Bound:
+    def loss(self: Diff[Any], x):
+        return x * 2
+
+    def rows(self: Annotated[Any, VmapAxis[1]], x):
+        return x
+
+    def whole(self: Annotated[Any, VmapAxis[None]], x):
+        return x
+
+
+@pytest.mark.parametrize(
+    ("transform", "method", "marker"), [(filter_grad, "loss", "Diff"), (filter_vmap, "rows", "VmapAxis")]
+)
+def test_a_marker_of_what_is_bound_is_refused(transform, method, marker):
+    function = getattr(Bound, method)
+    for bound in (getattr(Bound(), method), functools.partial(function, Bound())):
+        with pytest.raises(AnnotationError, match=rf"`self` is annotated .*{marker}.* that has it already"):
+            transform(bound)
+        with pytest.raises(AnnotationError, match="that has it already"):
+            transform(functools.partial(bound))
+    assert transform(Bound().whole) is not None

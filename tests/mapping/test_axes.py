@@ -165,6 +165,17 @@ def test_an_axis_of_an_argument_that_is_left_to_its_default_is_refused():
     ]
 
 
+@pytest.mark.parametrize("in_axes", [(0, 0), [0, 0], (None, 0)])
+def test_an_entry_for_an_argument_that_is_left_out_is_refused_by_place_too(in_axes):
+    def f(x, y=W):
+        return x * y
+
+    with pytest.raises(VmapAxisError, match=r"argument `y` is not passed, and in_axes says 0 of it"):
+        filter_vmap(f, in_axes=in_axes)(W)
+    assert_allclose(filter_vmap(f, in_axes=(0, 0))(W, y=W), W * W)
+    assert_allclose(filter_vmap(f, in_axes=(0, None))(W), jax.vmap(f)(W))
+
+
 def test_explain_tells_that_it_is_broadcast():
     shown = explain(filter_vmap(field), Scaled(W, jnp.float32(2.0)))  # as inside of jit
     assert [row.effects for row in shown.leaves or ()] == [("axis 0",), ("broadcast",)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import collections
+import functools
 import types
 
 import jax
@@ -11,7 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from typedfilter import StaticArgumentError, filter_closure_convert, filter_jit, filter_pmap
+from typedfilter import (
+    StaticArgumentError,
+    filter_closure_convert,
+    filter_eval_shape,
+    filter_jit,
+    filter_make_jaxpr,
+    filter_pmap,
+)
 
 X = jnp.arange(3.0)
 
@@ -105,3 +113,10 @@ f(): the return value is {what}, which can be used once, and a program returns i
   found: {what}
   fix: return a list or a tuple of what it yields, and await outside of compiled functions"""
     )
+
+
+@pytest.mark.parametrize("what", [awaited, yields])
+@pytest.mark.parametrize("transform", [filter_make_jaxpr, lambda f: functools.partial(filter_eval_shape, f)])
+def test_what_would_run_after_the_trace_is_refused_where_nothing_is_computed(transform, what):
+    with pytest.raises(StaticArgumentError, match="which runs when the arrays that it was given are gone"):
+        transform(what)(X)

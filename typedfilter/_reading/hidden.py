@@ -17,6 +17,7 @@ from typedfilter._reading.plan import plan_of
 from typedfilter._reading.roles import Role
 from typedfilter._reading.text import show
 from typedfilter._reading.wrappers import hands_on, is_wrapper, made_by_jax
+from typedfilter.annotations import AxisSpec
 from typedfilter.errors import AnnotationError
 
 __all__ = ["DIFFERENTIATION", "MAPPING", "refuse_hidden"]
@@ -42,8 +43,10 @@ def refuse_hidden(fn: Any, transform: str, reads: Collection[str]) -> None:
         reads: the markers that it reads.
 
     Raises:
-        AnnotationError: one of these is there, or one that a transform of JAX's passes over.
+        AnnotationError: one of these is there, or one that a transform of JAX's passes over; or it is on an
+            argument that a method or a partial has bound.
     """
+    _refuse_bound(fn, transform, reads)
     layers, inside = _layers(fn)
     if not layers:
         return
@@ -66,6 +69,27 @@ def refuse_hidden(fn: Any, transform: str, reads: Collection[str]) -> None:
                     parameter=name,
                     fix=f"apply {transform} to the function itself, and the wrapper to the result",
                 )
+
+
+def _refuse_bound(fn: Any, transform: str, reads: Collection[str]) -> None:
+    """Refuse to look away where a marker asks for what is bound to be differentiated, or mapped."""
+    while isinstance(fn, functools.partial | types.MethodType):
+        inner, count = (fn.func, len(fn.args)) if isinstance(fn, functools.partial) else (fn.__func__, 1)
+        plan = plan_of(inner)
+        for param in plan.positionals[:count]:
+            wanted = {"Diff": param.hint.diff is True, "VmapAxis": param.hint.axis not in _BROADCAST}
+            if any(wanted.get(marker) for marker in reads):
+                raise AnnotationError(
+                    f"is annotated {show(param.hint.annotation)}, but {transform} is given a function "
+                    "that has it already",
+                    function=plan.function,
+                    parameter=param.name,
+                    fix=f"apply {transform} to the function itself, and pass `{param.name}` as an argument",
+                )
+        fn = inner
+
+
+_BROADCAST = (None, AxisSpec(None))
 
 
 def _layers(fn: Any) -> tuple[list[str], Any]:

@@ -77,14 +77,18 @@ class PerArgument:
         """
         if isinstance(self.given, dict):
             layout = self.plan.layout(count, names)
-            self._check_passed(layout)
+            self._check_passed(self.given, layout)
             return [self._by_names(name, param) for name, param in layout]
+        if isinstance(self.given, tuple | list) and len(self.given) > count:
+            later = zip(self.plan.positionals[count:], self.given[count:], strict=False)
+            said = {param.name: one for param, one in later}
+            self._check_passed(said, self.plan.layout(count, names))
         return [*self._by_position(count), *map(self._by_name, names)]
 
-    def _check_passed(self, layout: list[tuple[str, Param | None]]) -> None:
+    def _check_passed(self, given: dict[str, Any], layout: list[tuple[str, Param | None]]) -> None:
         passed = {name for name, _ in layout} | {param.name for _, param in layout if param is not None}
         known = {param.name for param in self.plan.params}
-        for name, said in self.given.items():
+        for name, said in given.items():
             if name not in passed and (self.demands(said) if name in known else said is not None):
                 raise self.error(
                     f"is not passed, and {self.option} says {self.text(said)} of it",

@@ -19,6 +19,7 @@ from typedfilter._placing.abstract import with_shardings
 from typedfilter._reading.hidden import refuse_hidden
 from typedfilter._reading.plan import Plan, plan_of
 from typedfilter._shapes.check import checked
+from typedfilter._values.fresh import refuse_late
 from typedfilter._values.leaves import as_struct, is_passed, stands_for_array
 from typedfilter._wrapping.body import body_of
 from typedfilter._wrapping.call import Lifted, take_arrays
@@ -48,6 +49,8 @@ class MakeJaxpr(Transform):
             traced = located(lifted, place_of(wrapper.__wrapped__), plan.function)
             trace = jax.make_jaxpr(traced, axis_env=self.axis_env, return_shape=True)
             jaxpr, structs = trace(list(map(_for_jax, taken.arrays)))
+            for leaf in lifted.out.others:
+                refuse_late(leaf, plan.function)
             return jaxpr, lifted.out.with_none(structs), lifted.out.join([None] * len(structs))
 
         return call
@@ -121,5 +124,7 @@ def filter_eval_shape(fun: Callable[..., Any], /, *args: Any, **kwargs: Any) -> 
     taken = take_arrays(plan, args, kwargs, stands_for_array)
     lifted = Lifted(checked(fun, plan, eager=True), taken)
     structs = jax.eval_shape(located(lifted, place_of(fun), plan.function), list(map(_for_jax, taken.arrays)))
+    for leaf in lifted.out.others:
+        refuse_late(leaf, plan.function)
     result = lifted.out.join(structs)
     return with_shardings(engine_of(fun)[0].placement, result) if isinstance(fun, JitWrapper) else result
