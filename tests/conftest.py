@@ -15,8 +15,8 @@ import pytest
 from hypothesis import settings
 
 # Set by .ci/run for the suites on the oldest and the newest JAX. What no version of JAX changes ran once
-# before them, with the versions of README's command; of exhaustive laws a fifth of the examples is enough, and
-# of a long table each takes a third, not the same one. "versions" takes all of the tables.
+# before them, with the versions of README's command; of exhaustive laws a fifth of the examples is enough,
+# and of a long table each takes a third, not the same one. "versions" takes all of the tables.
 SUITE = os.environ.get("TYPEDFILTER_TESTS")
 OTHER_VERSIONS = SUITE in ("oldest", "newest", "versions")
 FIRST_ROW = {"oldest": 0, "newest": 1}.get(SUITE or "")
