@@ -36,6 +36,7 @@ __all__ = [
     "says_out_of_memory",
     "says_placed_otherwise",
     "says_spread_numpy",
+    "says_unlike_in_specs",
     "spec_entries",
     "tells_of_deleted",
     "tells_of_donated_twice",
@@ -177,6 +178,11 @@ def says_needs_mesh(error: BaseException) -> bool:
         "must refer to an axis marked as manual",
     )
     return any(text in text_of(error) for text in texts)
+
+
+def says_unlike_in_specs(error: BaseException) -> bool:
+    """Whether `jax.shard_map` was to split an array otherwise than its type says, on an Explicit mesh."""
+    return text_of(error).startswith("in_specs passed to shard_map")
 
 
 def says_spread_numpy(error: BaseException) -> bool:

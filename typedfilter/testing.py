@@ -6,7 +6,7 @@ Each is a context manager or a function that raises; pytest has the same as fixt
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -19,14 +19,14 @@ from typedfilter._compiling.traces import History, TraceEvent, trace_observers
 from typedfilter._values.text import steps, struct_text
 from typedfilter._wrapping.frames import ends_at_caller, hidden
 from typedfilter._wrapping.wrapper import BoundWrapper, Wrapper
+from typedfilter.errors import RetraceError
 
 __all__ = ["assert_donated", "assert_no_tracer_leaks", "max_traces", "no_retrace"]
 
 __tracebackhide__ = hidden  # asked by pytest
 
 
-@contextlib.contextmanager
-def no_retrace() -> Generator[None]:
+def no_retrace() -> contextlib.AbstractContextManager[None]:
     """Inside, no `filter_jit` function is traced again; what is traced for the first time may be.
 
     A new function object of code that was traced before (a `lambda` in a loop) counts as traced again.
@@ -35,18 +35,12 @@ def no_retrace() -> Generator[None]:
         RetraceError: where a function is called that would be traced again, with what changed and the cure.
             Also at the end of the block, if somebody caught it there.
     """
-    found: list[Exception] = []
 
-    def refuse(event: TraceEvent) -> None:
+    def refused(event: TraceEvent) -> RetraceError | None:
         retrace = retrace_of(event)
-        if retrace is not None:
-            found.append(retrace.error("where nothing may be"))
-            raise found[-1]
+        return None if retrace is None else retrace.error("where nothing may be")
 
-    with _observed(refuse):
-        yield
-    if found:
-        raise found[0]
+    return _Refusing(lambda: refused)
 
 
 @ends_at_caller
@@ -67,35 +61,54 @@ def max_traces(fn: Callable[..., Any], count: int) -> contextlib.AbstractContext
     return _counted(wrapper, count)
 
 
-@contextlib.contextmanager
-def _counted(wrapper: Wrapper, count: int) -> Generator[None]:
+def _counted(wrapper: Wrapper, count: int) -> contextlib.AbstractContextManager[None]:
     engines = site_of(wrapper)[0]
-    traced: list[History] = []
-    found: list[Exception] = []
+    allowed = f"where {count} {'trace is' if count == 1 else 'traces are'} allowed"
 
-    def refuse(event: TraceEvent) -> None:
-        if all(event.history is not engine.history for engine in engines.engines()):
-            return
-        traced.append(event.history)
-        if len(traced) > count:
-            retrace = retrace_of(event, first=True)
-            assert retrace is not None
-            found.append(retrace.error(f"where {count} {'trace is' if count == 1 else 'traces are'} allowed"))
-            raise found[-1]
+    def counting() -> _Refused:
+        traced: list[History] = []
 
-    with _observed(refuse):
-        yield
-    if found:
-        raise found[0]
+        def refused(event: TraceEvent) -> RetraceError | None:
+            if all(event.history is not engine.history for engine in engines.engines()):
+                return None
+            traced.append(event.history)
+            retrace = retrace_of(event, first=True) if len(traced) > count else None
+            return None if retrace is None else retrace.error(allowed)
+
+        return refused
+
+    return _Refusing(counting)
 
 
-@contextlib.contextmanager
-def _observed(observer: Callable[[TraceEvent], None]) -> Generator[None]:
-    trace_observers.append(observer)
-    try:
-        yield
-    finally:
-        trace_observers.remove(observer)
+_Refused = Callable[[TraceEvent], RetraceError | None]
+
+
+class _Refusing(contextlib.ContextDecorator, contextlib.AbstractContextManager[None]):
+    """Inside, a trace is not made of which what `start` returns has an error; raised again at the end.
+
+    A class and no generator, whose frame would be the last of the traceback.
+    """
+
+    def __init__(self, start: Callable[[], _Refused]) -> None:
+        self._start = start
+
+    def _observe(self, event: TraceEvent) -> None:
+        error = self._refused(event)
+        if error is not None:
+            self._found.append(error)
+            raise error
+
+    def __enter__(self) -> None:
+        self._refused = self._start()
+        self._found: list[RetraceError] = []
+        self._observer = self._observe
+        trace_observers.append(self._observer)
+
+    @ends_at_caller
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        trace_observers.remove(self._observer)
+        if error is None and self._found:
+            raise self._found[0]
 
 
 @ends_at_caller
@@ -119,8 +132,7 @@ def assert_donated(*trees: Any) -> None:
         )
 
 
-@contextlib.contextmanager
-def assert_no_tracer_leaks() -> Generator[None]:
+class assert_no_tracer_leaks(contextlib.ContextDecorator, contextlib.AbstractContextManager[None]):
     """Inside, no tracer may outlive its trace: none is kept in a global, an attribute or a closure.
 
     As `jax.checking_leaks`: functions are traced anew, and slowly.
@@ -128,10 +140,13 @@ def assert_no_tracer_leaks() -> Generator[None]:
     Raises:
         AssertionError: one was kept; the text says where it was made, and what holds it.
     """
-    try:
-        with jax.checking_leaks():
-            yield
-    except Exception as error:
-        if not says_leak(error):
-            raise
-        raise AssertionError(f"a tracer outlives its trace: {error}") from error
+
+    def __enter__(self) -> None:
+        self._checking = jax.checking_leaks()
+        self._checking.__enter__()
+
+    @ends_at_caller
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        self._checking.__exit__(kind, error, trace)
+        if isinstance(error, Exception) and says_leak(error):
+            raise AssertionError(f"a tracer outlives its trace: {error}") from error

@@ -230,7 +230,7 @@ ELSEWHERE = {
     "typedfilter/_differentiating/rules.py: __call__": "a function that is gone: test_derivative_errors",
     "typedfilter/_placing/bodies.py: targets_of_result": "refused before, where the result is placed",
     "typedfilter/_placing/faults.py: numpy_error": "several processes: tests/distributed",
-    "typedfilter/_placing/faults.py: _two_meshes": "the oldest and the newest JAX take two meshes",
+    "typedfilter/_placing/faults.py: _two_meshes": "the oldest JAX takes two meshes: test_jit_shardings",
 }
 """Sites that no program here can reach, each by file and function, and where they are tested."""
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 import textwrap
+import traceback
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -60,6 +62,66 @@ def test_a_retrace_that_somebody_caught_is_told_at_the_end():
     with pytest.raises(RetraceError, match="`x`"), no_retrace():
         with pytest.raises(RetraceError):
             step(X[:1])
+
+
+def frames_of(error):
+    return [frame.line for frame in traceback.extract_tb(error.__traceback__)[1:]]
+
+
+def test_a_traceback_ends_at_the_call_that_would_be_traced_again():
+    step = new()
+    step(X)
+
+    def at_once():
+        with no_retrace():
+            step(X[:1])
+
+    def caught_inside():
+        with no_retrace():
+            with contextlib.suppress(RetraceError):
+                step(X[:1])
+
+    def counted():
+        with max_traces(step, 0):
+            step(X[:1])
+
+    for run in (at_once, counted):
+        with pytest.raises(RetraceError) as caught:
+            run()
+        assert frames_of(caught.value) == ["step(X[:1])"]
+    with pytest.raises(RetraceError) as caught:
+        caught_inside()
+    assert frames_of(caught.value) == ["with no_retrace():", "step(X[:1])"]
+
+
+def test_a_tracer_that_is_kept_ends_at_the_call_or_the_block():
+    def leaking():
+        kept = []
+        with assert_no_tracer_leaks():
+            filter_jit(lambda x: kept.append(x + 1))(X)
+
+    with pytest.raises(AssertionError) as caught:
+        leaking()
+    assert frames_of(caught.value) == ["with assert_no_tracer_leaks():"]
+
+
+def test_they_decorate_functions_and_begin_anew_at_each_call():
+    step = new()
+
+    @max_traces(step, 1)
+    def run(size):
+        step(X[:size])
+
+    run(1)
+    run(2)
+
+    @no_retrace()
+    def again():
+        step(X)
+
+    with pytest.raises(RetraceError):
+        again()
+    assert trace_observers == []
 
 
 def test_max_traces_counts_those_of_one_function_alone():

@@ -385,6 +385,30 @@ def test_arguments_and_result_may_be_on_two_meshes_of_the_same_devices(run):
     assert text == "text"
 
 
+def test_a_result_of_two_meshes_needs_a_place_where_jax_can_say_none():
+    flat = NamedSharding(jax.make_mesh((8,), ("all",), axis_types=(AxisType.Auto,)), PartitionSpec("all"))
+
+    def pair(x, y):
+        return x * 2, y * 2
+
+    pair.__qualname__ = "pair"
+    f = filter_jit(pair, in_shardings=(flat, BOTH))
+    if jax.__version_info__ < (0, 8):  # says the place of such a result in words of no mesh
+        assert np.array_equal(f(X, X)[1], 2 * X)
+    else:
+        with pytest.raises(ShapeError) as caught:
+            f(X, X)
+        assert str(caught.value) == (
+            "pair(): the return value has no place of its own, and more than one mesh is named\n"
+            "  expected: a place for each part of the result in out_shardings, or one mesh\n"
+            "  found: out_shardings=None\n"
+            "  fix: pass out_shardings, or split all arguments over one mesh"
+        )
+    for fixed in ({"out_shardings": (flat, BOTH)}, {"in_shardings": (BOTH, BOTH)}):
+        out = filter_jit(pair, **{"in_shardings": (flat, BOTH), **fixed})(X, X)
+        assert np.array_equal(out[1], 2 * X)
+
+
 def test_gradients_go_through_two_meshes():
     f = filter_jit(lambda x: x**2, in_shardings=ALONG, out_shardings=ROWS)
     assert np.array_equal(filter_grad(lambda x: f(x).sum())(X), 2 * X)

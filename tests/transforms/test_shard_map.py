@@ -322,6 +322,29 @@ def test_an_array_that_is_typed_otherwise_is_refused():
             filter_shard_map(rows)(x)
 
 
+def test_an_array_that_is_whole_on_an_explicit_mesh_is_split_before_the_call():
+    def double(model):
+        return jax.tree.map(lambda leaf: leaf * 2, model)
+
+    double.__qualname__ = "double"
+    f = filter_shard_map(double, in_specs=P("data"), out_specs=P("data"))
+    with set_mesh(EXPLICIT):
+        split = filter_shard(X, P("data"))
+        assert_allclose(f({"split": split, "whole": filter_shard(X, P("data"))})["whole"], 2 * X)
+        if jax.__version_info__ < (0, 8):  # splits it by itself
+            assert_allclose(f({"split": split, "whole": X})["whole"], 2 * X)
+            return
+        with pytest.raises(ShapeError) as caught:
+            f({"split": split, "whole": X})
+    assert str(caught.value) == (
+        "double(): argument `model['whole']` is whole, and on a mesh whose axes are Explicit JAX splits nothing"
+        " by itself\n"
+        "  expected: an array split by PartitionSpec('data')\n"
+        "  found: f32[16,8], whole\n"
+        "  fix: split it before the call: filter_shard(array, PartitionSpec('data'))"
+    )
+
+
 def test_the_arrays_of_a_callable_are_inputs():
     @pytree_dataclass
     class Scale:

@@ -127,6 +127,7 @@ class Blocks:
         outputs: the option `out_specs`.
         mesh: over which devices, or abstract ones.
         axis_names: the axes that are mapped; all of the mesh if there are none.
+        splits_whole: whether JAX splits, on an Explicit mesh, what is whole in its type: the oldest does.
     """
 
     plan: Plan
@@ -134,6 +135,7 @@ class Blocks:
     outputs: Any
     mesh: Any
     axis_names: frozenset[str]
+    splits_whole: bool = True
 
     @classmethod
     def of(cls, plan: Plan, inputs: Any, outputs: Any, mesh: Any, axis_names: frozenset[str]) -> Blocks:
@@ -242,13 +244,23 @@ class Blocks:
         """Why an array that says in its type how it is split can't be taken apart otherwise."""
         own = self.by_rule(leaf)
         explicit = set(self.mesh.axis_types) == {AxisType.Explicit}
-        if not explicit or _normal(own) in ((), _normal(spec)):
+        if not explicit or _normal(own) == _normal(spec):
             return None
+        if not _normal(own):
+            return None if self.splits_whole else self._whole_problem(leaf, spec)
         return {
             "problem": f"is split otherwise in its type than {spec_text(spec)} says",
             "expected": spec_text(spec),
             "actual": f"{array_text(leaf.dtype, leaf.shape)} split by {spec_text(own)}",
             "fix": "move it before the call: filter_shard; or leave its spec open",
+        }
+
+    def _whole_problem(self, leaf: Any, spec: PartitionSpec) -> Problem:
+        return {
+            "problem": "is whole, and on a mesh whose axes are Explicit JAX splits nothing by itself",
+            "expected": f"an array split by {spec_text(spec)}",
+            "actual": f"{array_text(leaf.dtype, leaf.shape)}, whole",
+            "fix": f"split it before the call: filter_shard(array, {spec_text(spec)})",
         }
 
     def _refuse(self, name: str) -> Callable[[str, Problem], ShapeError]:

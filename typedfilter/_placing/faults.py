@@ -282,11 +282,12 @@ def _meshes(placement: Placement) -> set[Any]:
 
 
 def _two_meshes(placement: Placement) -> ShapeError:
+    """The error for a result whose place JAX takes from one mesh and can't say on another."""
     return ShapeError(
-        "is to be split over one mesh, and something else over another",
+        "has no place of its own, and more than one mesh is named",
         function=placement.plan.function,
         parameter="return",
-        expected="one mesh for in_shardings and out_shardings, or one place for all of the result",
+        expected="a place for each part of the result in out_shardings, or one mesh",
         actual=f"out_shardings={places_text(placement.of_result().places)}",
-        fix="use one mesh, or place the result with filter_shard, outside of the function",
+        fix="pass out_shardings, or split all arguments over one mesh",
     )

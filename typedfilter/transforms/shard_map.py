@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 from typing_extensions import Unpack
 
+from typedfilter._compat import says_unlike_in_specs
 from typedfilter._declarations import Check, Kept, Mixed, P, R, SameDecorator, ShardMapKeywords
 from typedfilter._mapping.blocks import MapsBlocks
 from typedfilter._placing.blocks import BY_ANNOTATION, Blocks, check_blocks
@@ -63,9 +64,24 @@ class ShardMap(Transform):
             if donates and not is_staging():
                 raise _not_compiled(plan)
             blocks = Blocks.of(plan, self.in_specs, self.out_specs, self.mesh, self.axis_names)
-            return _Call(self, blocks, fn, args, kwargs).run()
+            try:
+                return _Call(self, blocks, fn, args, kwargs).run()
+            except ValueError as error:
+                better = self._refused(error, blocks, fn, args, kwargs)
+                if better is None:
+                    raise
+                raise better from None
 
         return call
+
+    def _refused(self, error: ValueError, blocks: Blocks, fn: Any, *call: Any) -> ShapeError | None:
+        """What names the array, where JAX has refused to split one that is whole."""
+        if says_unlike_in_specs(error):
+            try:
+                _Call(self, dataclasses.replace(blocks, splits_whole=False), fn, *call)
+            except ShapeError as better:
+                return better
+        return None
 
 
 class _Call:
