@@ -337,8 +337,8 @@ def test_an_array_that_is_whole_on_an_explicit_mesh_is_split_before_the_call():
         with pytest.raises(ShapeError) as caught:
             f({"split": split, "whole": X})
     assert str(caught.value) == (
-        "double(): argument `model['whole']` is whole, and on a mesh whose axes are Explicit JAX splits nothing"
-        " by itself\n"
+        "double(): argument `model['whole']` is whole, and on a mesh whose axes are Explicit JAX splits "
+        "nothing by itself\n"
         "  expected: an array split by PartitionSpec('data')\n"
         "  found: f32[16,8], whole\n"
         "  fix: split it before the call: filter_shard(array, PartitionSpec('data'))"

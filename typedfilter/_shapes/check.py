@@ -26,13 +26,14 @@ from typedfilter._reading.hints import UNANNOTATED, Hint
 from typedfilter._reading.kinds import Kind
 from typedfilter._reading.plan import Plan, plan_of
 from typedfilter._reading.received import RECEIVER, Expected, Received
+from typedfilter._reading.slips import slips
 from typedfilter._reading.wrappers import hands_on
 from typedfilter._shapes.bindings import RunTime
 from typedfilter._shapes.checkers import own_body
 from typedfilter._shapes.passed import Known, Look, Memory, Place, Places, looks_at, most
 from typedfilter._shapes.standing import is_raw
 from typedfilter._shapes.switch import Mode, check_mode, report
-from typedfilter._shapes.text import explain, explain_unbound
+from typedfilter._shapes.text import explain, explain_slip, explain_unbound
 from typedfilter._shapes.walk import Failure, Path, walk
 from typedfilter._values.trees import flatten
 from typedfilter.errors import TypedFilterError
@@ -154,6 +155,7 @@ class _Reading:
         self.useful = expected.refuses or any(arg.useful for arg in arguments.values())
         self.models = any(arg.models for arg in arguments.values())
         self.returns_models = has_models(expected.returns)
+        self.slips = tuple(slip for slip in slips(plan) if slip.sure)
         places = Places(
             tuple(map(_place, self.positional)),
             {name: _place(arg) for name, arg in self.named.items()},
@@ -215,6 +217,9 @@ class _Checked:
                 key = None
         if check_mode() is Mode.OFF:
             return self._fn(*args, **kwargs)
+        for slip in self._reading.slips:
+            error = explain_slip(slip, self._plan.function)
+            report(error, self._fn, (error.function, slip), mild=True)
         receiver = _receiver_of(self._fn)
         if receiver is not None:
             self._check(RECEIVER, UNANNOTATED, receiver, ("self",), RunTime())

@@ -18,6 +18,7 @@ import numpy as np
 
 from typedfilter._reading import dims, kinds
 from typedfilter._reading.dims import Dim
+from typedfilter._reading.slips import Slip
 from typedfilter._reading.text import show
 from typedfilter._shapes.bindings import RunTime, Seen, again
 from typedfilter._shapes.standing import Standing
@@ -84,6 +85,18 @@ def explain(failure: Failure, binder: RunTime, function: str, written: Any) -> S
         expected=need.expected,
         actual=_evidence(failure.value, found),
         fix=need.fix,
+    )
+
+
+def explain_slip(slip: Slip, function: str) -> AnnotationError:
+    """What is said of a dimension name that is nearly another, and binds nothing."""
+    return AnnotationError(
+        f"is annotated {show(slip.hint.annotation)}: the dimension `{slip.name}` stands in this place alone",
+        function=function,
+        parameter=slip.parameter,
+        expected="a name that another annotation has, too, or one that is unlike these",
+        actual=f"`{slip.name}`, which is compared with nothing",
+        fix=f"did you mean `{slip.meant}`?",
     )
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import jax
 
 from typedfilter._reading.plan import Param, Plan, plan_of
+from typedfilter._reading.slips import slips
 from typedfilter._values.leaves import said_by
 from typedfilter._values.text import describe, safe_repr, size_text, steps
 from typedfilter._wrapping.call import bound_to
@@ -30,7 +31,6 @@ from typedfilter.explain.captured import Captured, captured_by, size_of
 from typedfilter.explain.grouping import Group, grouped
 from typedfilter.explain.loops import loop_call
 from typedfilter.explain.page import explanation_page
-from typedfilter.explain.slips import slips
 from typedfilter.transforms.grad import Grad
 from typedfilter.transforms.jit import Jit
 from typedfilter.transforms.vmap import Vmap
@@ -207,7 +207,7 @@ def _explained(fun: Callable[..., Any], around: tuple[Stage, ...], call: Given) 
         captured=captured_by(fun),
         outside=_outside(fun),
         rules=tuple((stage.transform, stage.effects.rule) for stage in shown),
-        slips=slips(plan),
+        slips=tuple((slip.name, slip.meant) for slip in slips(plan)),
     )
 
 
