@@ -239,6 +239,13 @@ _CONTEXTS = (
     "jax_softmax_custom_jvp",
     "jax_debug_nans",
     "jax_debug_infs",
+    "jax_default_device",
+    "jax_check_tracer_leaks",
+    "jax_debug_key_reuse",
+    "jax_enable_checks",
+    "jax_explicit_x64_dtypes",
+    "jax_optimization_level",
+    "jax_high_dynamic_range_gumbel",
 )
 
 
@@ -246,7 +253,7 @@ def trace_contexts() -> dict[str, object]:
     """The settings that a program is traced under, by name, and the ambient mesh."""
     found: dict[str, object] = {name: getattr(jax.config, name, None) for name in _CONTEXTS}
     mesh = getattr(jax.sharding, "get_abstract_mesh", None)
-    return found if mesh is None else found | {"mesh": mesh()}
+    return found if mesh is None else found | {"the ambient mesh": mesh()}
 
 
 def says_leak(error: BaseException) -> bool:

@@ -30,6 +30,7 @@ from typedfilter._values.shown import shown_by_default
 from typedfilter._values.text import brief
 from typedfilter._wrapping.frames import ends_at_caller, hidden, outside
 from typedfilter._wrapping.frozen import refuse_assignment, refuse_deletion
+from typedfilter._wrapping.keywords import refuse_options
 from typedfilter.errors import AnnotationError, PytreeError, StaticArgumentError
 
 __all__ = ["pytree_dataclass"]
@@ -91,6 +92,8 @@ def pytree_dataclass(cls: Any = None, /, **options: Any) -> Any:
             "is always frozen", function="pytree_dataclass", actual="frozen=False", fix=_REPLACE
         )
     check = options.pop("check", True)
+    names = [*inspect.signature(dataclasses.dataclass).parameters][1:]
+    refuse_options("pytree_dataclass", options, [*names, "check"])
     decorate = functools.partial(_pytree_dataclass, {"frozen": True, "eq": False, **options}, check)
     return decorate if cls is None else decorate(cls)
 
@@ -103,6 +106,8 @@ _REPLACE = "drop the option; dataclasses.replace(x, field=value) makes a changed
 
 @ends_at_caller
 def _pytree_dataclass(options: dict[str, bool], check: Check, cls: type[T]) -> type[T]:
+    if not isinstance(cls, type):
+        raise TypeError(f"pytree_dataclass() decorates a class, not {cls!r}")
     own_repr = "__repr__" in vars(cls) or not options.get("repr", True)
     made: Any = dataclasses.dataclass(**options)(cls)
     shown_by_default(made, own_repr=own_repr)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import dataclasses
 import functools
 import gc
 import itertools
@@ -15,16 +17,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import Array
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jaxtyping import Float
 
 from typedfilter._compiling.traces import trace_observers
 from typedfilter.annotations import Static, Traced
 from typedfilter.errors import AnnotationError, RetraceError
 from typedfilter.explain.retraces import log_retraces
+from typedfilter.pytree import pytree_dataclass
 from typedfilter.transforms.jit import filter_jit
 
 Logged = Callable[[], list[str]]
 X = jnp.zeros(3)
+set_mesh = getattr(jax, "set_mesh", None) or jax.sharding.use_mesh  # the name before JAX 0.7.1
 LINES = itertools.count(1)
 
 
@@ -98,7 +103,8 @@ def test_what_is_new_is_named(logged: Logged):
         "(trace 2): `x` f32[3] -> f32[4]\n  fix: pad `x` to one shape, or to a few (buckets)",
         (
             "(trace 3): `n` 1 -> 2\n"
-            "  fix: `n` is static, with a program for each value: pass fewer values, or trace it"
+            "  fix: each value of `n` has a program of its own: "
+            "pass fewer values, or annotate it as Traced[int]"
         ),
         (
             "(trace 4): `x` f32[4] -> f32[5]; `rate` f32[] (weakly typed) -> f32[]\n"
@@ -131,8 +137,8 @@ def test_leaves_and_structures_are_named(logged: Logged):
         step((X,), 1.0)
     assert [message.partition("\n")[0] for message in logged()] == [
         "(trace 2): `x[\"b\"]` absent -> 'text'",
-        '(trace 3): `x["a"]` f32[3] -> absent; `x[0]` absent -> f32[3]',
-        "(trace 4): `x` [*] -> (*,)",
+        "(trace 3): `x` dict -> list",
+        "(trace 4): `x` list -> tuple",
         "(trace 5): `rest[0]` absent -> 1.0",
     ]
 
@@ -194,7 +200,7 @@ def test_a_function_that_is_jitted_anew_each_time_is_named(logged: Logged):
             filter_jit(lambda x: x)(X)
     assert logged() == [
         (
-            "(trace 1): it is another function object of the same code\n"
+            "(trace 2): it is another function object of the same code\n"
             "  fix: define the function, and transform it, once: not in the loop that calls it"
         )
     ]
@@ -227,7 +233,11 @@ def test_a_cache_that_jax_has_cleared_is_named(logged: Logged):
     with log_retraces():
         step(X)
     assert logged() == [
-        "(trace 2): nothing that it is keyed by differs\n  fix: keep its programs: a cache was cleared"
+        (
+            "(trace 2): nothing that it is keyed by differs\n"
+            "  fix: keep its programs: a cache was cleared, "
+            "or a setting of JAX is another that none of these is"
+        )
     ]
 
 
@@ -248,6 +258,205 @@ def test_options_make_another_function_of_one(logged: Logged):
         filter_jit(step)(jnp.zeros(3))
         filter_jit(step, check=False)(jnp.zeros(4))
     assert logged() == []
+
+
+@pytree_dataclass
+class Layer:
+    weight: Any
+    size: Static[Any] = 1
+    bias: Any = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    rate: float
+
+
+class Options:
+    def run(self, x):
+        return x
+
+
+def node_with(aux):
+    class Node:
+        def __init__(self, child, aux):
+            self.child, self.aux = child, aux
+
+    jax.tree_util.register_pytree_node(
+        Node, lambda node: ((node.child,), node.aux), lambda aux, children: Node(*children, aux)
+    )
+    return [Node(X, one) for one in aux]
+
+
+def as_array(where):
+    return f"pass {where} as an array (jax.numpy.asarray), or in what is annotated Traced[...]"
+
+
+def own_program(where, more=""):
+    return f"each value of {where} has a program of its own: pass fewer values{more}"
+
+
+NEVER = "pass {} each time, or never"
+ONE = "pass `x` in one structure: the same classes and containers each time"
+TRACED = ", or annotate it as Traced[int]"
+
+
+@pytest.mark.parametrize(
+    ("values", "change", "cure"),
+    [
+        ([Layer(X), Layer(X, 2)], "`x.size` 1 -> 2", own_program("`x.size`", TRACED)),
+        ([[Layer(X)], [Layer(X, "a")]], "`x[0].size` 1 -> 'a'", own_program("`x[0].size`")),
+        ([Layer(X, bias=X), Layer(X)], "`x.bias` f32[3] -> None", NEVER.format("`x.bias`")),
+        (
+            [Layer(X), Layer(None, bias=X)],
+            "`x.weight` f32[3] -> None; `x.bias` None -> f32[3]",
+            NEVER.format("`x.weight`, `x.bias`"),
+        ),
+        ([Layer(X, bias=1), Layer(X, bias=2)], "`x.bias` 1 -> 2", as_array("`x.bias`")),
+        (
+            [Layer(X, bias=jnp.sin), Layer(X, bias=jnp.cos)],
+            "`x.bias` <PjitFunction sin> -> <PjitFunction cos>",
+            "each function in `x.bias` has a program of its own: pass fewer, or choose inside: filter_switch",
+        ),
+        (
+            [[X], [X, X]],
+            "`x[1]` absent -> f32[3]",
+            "pass as many entries each time, or one array: `x[1]` is there in some calls only",
+        ),
+        (node_with(["p", "q"]), "`x.<static part>` 'p' -> 'q'", own_program("`x.<static part>`")),
+        (
+            [collections.OrderedDict(a=X, b=X), collections.OrderedDict(b=X, a=X)],
+            "`x.<static part>` ('a', 'b') -> ('b', 'a')",
+            own_program("`x.<static part>`"),
+        ),
+        ([Layer(X), [X]], "`x` Layer -> list", ONE),
+        (
+            [*node_with([None]), *node_with([None])],
+            "`x` Node -> another Node",
+            "define the class of `x` once: it is another class of the same name",
+        ),
+        (
+            [Config(0.1), Config(0.2)],
+            "`x` Config(rate=0.1) -> Config(rate=0.2)",
+            (
+                "each value of `x` has a program of its own: pass fewer, "
+                "or what changes as an argument by itself"
+            ),
+        ),
+        (
+            [Options().run, Options().run],
+            "`x` <method Options.run> -> another <method Options.run>",
+            "`x` is a method of a new Options each time: keep one, or let Options compare by value",
+        ),
+        (
+            [jax.random.key(0), jax.random.PRNGKey(0)],
+            "`x` key<fry>[] -> u32[2]",
+            "make the keys in `x` in one way: jax.random.key, of one implementation",
+        ),
+    ],
+)
+def test_what_differs_is_named_by_its_path(logged: Logged, values, change, cure):
+    step = untyped()
+    with log_retraces():
+        changes(step, *values)
+    assert logged() == [f"(trace 2): {change}\n  fix: {cure}"]
+
+
+def test_of_many_changes_and_places_some_are_told(logged: Logged):
+    step = untyped()
+    with log_retraces():
+        changes(step, [Layer(X)] * 8, [Layer(X, 2)] * 8)
+    assert logged() == [
+        (
+            "(trace 2): `x[0].size` 1 -> 2; `x[1].size` 1 -> 2; `x[2].size` 1 -> 2; `x[3].size` 1 -> 2; "
+            "`x[4].size` 1 -> 2; and 3 more\n"
+            "  fix: each value of `x[0].size`, `x[1].size`, `x[2].size`, and 5 more has a program of its "
+            "own: pass fewer values, or annotate it as Traced[int]"
+        )
+    ]
+
+
+def test_numbers_of_numpy_that_are_static_are_told_apart_by_value_and_type(logged: Logged):
+    @filter_jit
+    def step(n: Static[Any]):
+        return n
+
+    with log_retraces():
+        changes(step, np.int32(1), np.int64(1))
+    assert [message.partition("\n")[0] for message in logged()] == [
+        "(trace 2): `n` np.int32(1) -> np.int64(1)"
+    ]
+
+
+def test_a_method_of_one_instance_is_no_change(logged: Logged):
+    options = Options()
+
+    @filter_jit
+    def step(x, run):
+        return x
+
+    with log_retraces():
+        step(X, options.run)
+        step(X[:2], options.run)
+    assert [message.partition("\n")[0] for message in logged()] == ["(trace 2): `x` f32[3] -> f32[2]"]
+
+
+def test_what_a_function_that_is_made_anew_closes_over_is_named(logged: Logged):
+    def scale(factor):
+        filter_jit(lambda x: x * factor)(X)
+
+    with log_retraces():
+        changes(scale, 1, 2, 3)
+    assert logged() == [
+        (
+            f"(trace {number}): it is another function object of the same code\n"
+            "  fix: define the function, and transform it, once: not in the loop that calls it; "
+            "pass `factor`, which it closes over, as an argument"
+        )
+        for number in (2, 3)
+    ]
+
+
+def test_a_partial_and_a_method_that_are_transformed_anew_are_traced_once(logged: Logged):
+    def scale(x, by):
+        return x * by
+
+    options = Options()
+    with log_retraces():
+        for _ in range(2):
+            filter_jit(functools.partial(scale, by=2.0))(X)
+            filter_jit(options.run)(X)
+    assert logged() == []
+
+
+def test_the_default_device_is_a_setting(logged: Logged):
+    step = untyped()
+    step(X)
+    with log_retraces(), jax.default_device(jax.devices()[1]):
+        step(jnp.zeros(3))
+    (message,) = logged()
+    assert message.startswith("(trace 2): jax_default_device None -> ")
+
+
+def test_a_mesh_is_told_by_its_axes(logged: Logged):
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Explicit,))
+    step = untyped()
+    x = jnp.zeros(4)
+    with log_retraces():
+        step(x)
+        with set_mesh(mesh):
+            step(x)
+            step(jax.device_put(x, NamedSharding(mesh, PartitionSpec("data"))))
+    assert logged() == [
+        (
+            "(trace 2): the ambient mesh none -> data=2 (Explicit)\n"
+            "  fix: call it under one setting of the ambient mesh"
+        ),
+        (
+            "(trace 3): `x` f32[4] split by PartitionSpec(None) -> f32[4] split by PartitionSpec('data')\n"
+            "  fix: place `x` in one way each time"
+        ),
+    ]
 
 
 def test_long_values_are_cut(logged: Logged):

@@ -345,6 +345,17 @@ def test_an_array_that_is_whole_on_an_explicit_mesh_is_split_before_the_call():
     )
 
 
+def test_for_a_mesh_that_is_passed_the_place_to_split_to_names_it():
+    f = filter_shard_map(lambda x: x * 2, mesh=EXPLICIT, in_specs=P("data"), out_specs=P("data"))
+    if jax.__version_info__ >= (0, 8):
+        with pytest.raises(ShapeError) as caught:
+            f(X)
+        assert caught.value.fix == (
+            "split it before the call: filter_shard(array, NamedSharding(mesh, PartitionSpec('data')))"
+        )
+    assert_allclose(f(filter_shard(X, NamedSharding(EXPLICIT, P("data")))), 2 * X)
+
+
 def test_the_arrays_of_a_callable_are_inputs():
     @pytree_dataclass
     class Scale:

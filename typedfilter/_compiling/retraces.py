@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import logging
 import os
-import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from typedfilter._compiling.traces import Argument, History, Leaf, Trace, TraceEvent, trace_observers
-from typedfilter._reading.hints import Hint
+import jax
+
+from typedfilter._compiling.cures import cure_for, cure_for_anew
+from typedfilter._compiling.keyed import Leaf, Node, Part
+from typedfilter._compiling.traces import Argument, History, Trace, TraceEvent, trace_observers
+from typedfilter._reading.text import spec_text
 from typedfilter._values.text import array_text, steps
 from typedfilter.errors import RetraceError
 
@@ -19,15 +21,26 @@ __all__ = ["Retrace", "log", "retrace_of", "tell"]
 
 _logger = logging.getLogger("typedfilter")
 _ABSENT = "absent"
-_ANEW = "define the function, and transform it, once: not in the loop that calls it"
+_LOST = "keep its programs: a cache was cleared, or a setting of JAX is another that none of these is"
+_MOST = 5  # changes that are told
+_MOST_PLACES = 3  # for one cure
 
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-    """One thing that differs between two traces, and how to keep it from differing."""
+    """One thing that differs between two traces, and how to keep it from differing.
+
+    Attributes:
+        text: where, before and after.
+        cure: what to do, in which `{}` stands for where.
+        where: that.
+        weight: how many parts differ in it.
+    """
 
     text: str
     cure: str
+    where: str = ""
+    weight: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,11 +61,15 @@ class Retrace:
 
     @property
     def what(self) -> str:
-        return "; ".join(change.text for change in self.changes)
+        return "; ".join(_cut([change.text for change in self.changes], _MOST))
 
     @property
     def cures(self) -> str:
-        return "; ".join(dict.fromkeys(change.cure for change in self.changes))
+        places: dict[str, list[str]] = {}
+        for change in self.changes:
+            places.setdefault(change.cure, []).append(change.where)
+        cures = [cure.replace("{}", ", ".join(_cut(where, _MOST_PLACES))) for cure, where in places.items()]
+        return "; ".join(_cut(cures, _MOST))
 
     def __str__(self) -> str:
         where = f" ({self.place})" if self.place else ""
@@ -101,110 +118,85 @@ def retrace_of(event: TraceEvent, *, first: bool = False) -> Retrace | None:
     """Why a function is traced again; `None` at its first trace, unless that counts as well."""
     history = event.history
     place = "" if history.place is None else f"{history.place[0]}:{history.place[1]}"
-    if not history.count and event.is_anew:
-        changes: tuple[Change, ...] = (Change("it is another function object of the same code", _ANEW),)
-    elif history.count or first:
+    if event.anew is not None:
+        cure = cure_for_anew(event.anew.captured)
+        change = Change("it is another function object of the same code", cure)
+        return Retrace(history.function, place, event.anew.number, (change,))
+    if history.count or first:
         changes = tuple(_fewest(history, event.trace))
-    else:
-        return None
-    return Retrace(history.function, place, history.count + 1, changes)
+        return Retrace(history.function, place, history.count + 1, changes)
+    return None
 
 
 def _fewest(history: History, now: Trace) -> list[Change]:
     """The changes since the most similar of the earlier traces, the latest of equals."""
-    found = min((list(_changes(old, now)) for old in reversed(history.latest)), key=len, default=[])
-    return found or [Change("nothing that it is keyed by differs", "keep its programs: a cache was cleared")]
+    found = min((list(_changes(old, now)) for old in reversed(history.latest)), key=_weight, default=[])
+    return found or [Change("nothing that it is keyed by differs", _LOST)]
+
+
+def _weight(changes: Sequence[Change]) -> int:
+    return sum(change.weight for change in changes)
 
 
 def _changes(old: Trace, new: Trace) -> Iterator[Change]:
     for name in dict.fromkeys((*old.arguments, *new.arguments)):
         before, after = old.arguments.get(name), new.arguments.get(name)
-        if before is None or after is None:
-            yield Change(
-                f"`{name}` {_passed(before)} -> {_passed(after)}", f"pass `{name}` each time, or never"
-            )
-        else:
+        if before is not None and after is not None:
             yield from _argument_changes(name, before, after)
+            continue
+        first, second = (_ABSENT if one is None else _shown(one.parts[()]) for one in (before, after))
+        yield Change(f"`{name}` {first} -> {second}", "pass {} each time, or never", f"`{name}`")
     for name, value in new.contexts.items():
         if old.contexts[name] != value:
-            text = f"{name} {old.contexts[name]!r} -> {value!r}"
-            yield Change(text, f"call it under one setting of {name}")
-
-
-def _passed(argument: Argument | None) -> str:
-    if argument is None:
-        return _ABSENT
-    leaves = list(argument.leaves.values())
-    return _shown(leaves[0]) if len(leaves) == 1 else "passed"
+            text = f"{name} {_setting(old.contexts[name])} -> {_setting(value)}"
+            yield Change(text, "call it under one setting of {}", name)
 
 
 def _argument_changes(name: str, before: Argument, after: Argument) -> Iterator[Change]:
-    nothing = True
-    for path in dict.fromkeys((*before.leaves, *after.leaves)):
-        old, new = before.leaves.get(path), after.leaves.get(path)
-        if old is None or new is None or not new.is_same(old):
-            nothing = False
-            texts = _texts(path, old, new)
-            yield Change(f"`{name}{steps(path)}` {texts[0]} -> {texts[1]}", _cure(name, after.hint, old, new))
-    if nothing and before.structure != after.structure:
-        text = f"`{name}` {before.structure_text} -> {after.structure_text}"
-        yield Change(text, f"pass `{name}` in one structure, with equal static fields")
+    paths = list(dict.fromkeys((*before.parts, *after.parts)))
+    told: set[Any] = set()  # of nodes that are others: what is in them is, too
+    for path in paths:
+        old, new = before.parts.get(path), after.parts.get(path)
+        if any(path[:i] in told for i in range(len(path))) or (old and new and new.is_same(old)):
+            continue
+        weight = 1
+        if isinstance(old, Node) or isinstance(new, Node):
+            told.add(path)
+            weight = sum(other[: len(path)] == path for other in paths)
+        first, second = _texts(old, new)
+        where = f"`{name}{steps(path)}`"
+        yield Change(f"{where} {first} -> {second}", cure_for(path, after.hint, old, new), where, weight)
 
 
-def _texts(path: Any, old: Leaf | None, new: Leaf | None) -> tuple[str, str]:
-    absent = _ABSENT if path else "None"
-    first, second = [absent if leaf is None else _shown(leaf) for leaf in (old, new)]
+# ------------------------------------------------------------------------------------------------- texts
+
+
+def _cut(texts: Sequence[str], most: int) -> list[str]:
+    texts = list(dict.fromkeys(texts))
+    return texts if len(texts) <= most + 1 else [*texts[:most], f"and {len(texts) - most} more"]
+
+
+def _texts(old: Part | None, new: Part | None) -> tuple[str, str]:
+    first, second = [_ABSENT if part is None else _shown(part) for part in (old, new)]
+    if first == second and isinstance(old, Leaf) and isinstance(new, Leaf) and old.aval is not None:
+        first, second = first + _place(old.aval), second + _place(new.aval)
     return first, f"another {second}" if first == second else second
 
 
-def _shown(leaf: Leaf) -> str:
-    if leaf.aval is not None:
-        weak = " (weakly typed)" if getattr(leaf.aval, "weak_type", False) else ""
-        return array_text(leaf.aval.dtype, leaf.aval.shape) + weak
-    return leaf.text
+def _shown(part: Part) -> str:
+    if isinstance(part, Node) or part.aval is None:
+        return part.text
+    weak = " (weakly typed)" if getattr(part.aval, "weak_type", False) else ""
+    return array_text(part.aval.dtype, part.aval.shape) + weak
 
 
-def _cure(name: str, hint: Hint | None, old: Leaf | None, new: Leaf | None) -> str:
-    if old is None or new is None:
-        return f"pass `{name}` in one structure"
-    if old.aval is not None and new.aval is not None:
-        return _array_cure(name, old.aval, new.aval)
-    if old.aval is not None or new.aval is not None:
-        return f"pass `{name}` as an array each time, or as a Python value each time"
-    return _static_cure(name, hint, old, new)
+def _place(aval: Any) -> str:
+    sharding = getattr(aval, "sharding", None)
+    return f" split by {spec_text(sharding.spec)}" if isinstance(sharding, jax.sharding.NamedSharding) else ""
 
 
-def _array_cure(name: str, old: Any, new: Any) -> str:
-    if old.shape != new.shape:
-        return f"pad `{name}` to one shape, or to a few (buckets)"
-    if old.dtype != new.dtype:
-        return f"convert `{name}` to one dtype"
-    if getattr(old, "weak_type", False) != getattr(new, "weak_type", False):
-        return f"pass `{name}` as a Python number each time, or as an array each time"
-    return f"place `{name}` in one way each time"
-
-
-def _static_cure(name: str, hint: Hint | None, old: Leaf, new: Leaf) -> str:
-    value = None if new.ref is None else new.ref()
-    if value is None and new.ref is None:
-        kind = _number(old, new)
-        if kind and not (hint is not None and hint.static_marker):
-            return f"annotate `{name}` as Traced[{kind}], so that its value is no constant of the program"
-        return f"`{name}` is static, with a program for each value: pass fewer values, or trace it"
-    if isinstance(value, types.FunctionType):
-        return f"`{name}` is a new function each time: define it once, outside of the loop that calls"
-    if isinstance(value, functools.partial):
-        return f"`{name}` is a new functools.partial each time: make it once, outside of the loop that calls"
-    if value is not None and getattr(type(value), "__eq__", None) is object.__eq__:
-        cls = type(value).__qualname__
-        return f"keep one {cls}, or let {cls} compare by value (a frozen dataclass): it compares by identity"
-    return f"pass an equal value for `{name}` each time"
-
-
-def _number(old: Leaf, new: Leaf) -> str:
-    """The Python type of a number of which both are."""
-    kinds = [leaf.key[0] for leaf in (old, new) if isinstance(leaf.key, tuple)]
-    for kind in (bool, int, float, complex):
-        if len(kinds) == 2 and all(one in (int, kind) if kind is float else one is kind for one in kinds):
-            return kind.__name__
-    return ""
+def _setting(value: Any) -> str:
+    if not isinstance(value, jax.sharding.AbstractMesh):
+        return repr(value)
+    axes = zip(value.axis_names, value.axis_sizes, value.axis_types, strict=True)
+    return ", ".join(f"{name}={size} ({kind.name})" for name, size, kind in axes) or "none"

@@ -18,7 +18,7 @@ from typedfilter._compiling.packing import unpack
 from typedfilter._compiling.results import Results
 from typedfilter._compiling.retraces import tell
 from typedfilter._compiling.tokens import Token
-from typedfilter._compiling.traces import History, Trace, TraceEvent, is_made_anew
+from typedfilter._compiling.traces import History, Trace, TraceEvent, made_anew
 from typedfilter._declarations import Check
 from typedfilter._placing.bodies import placed_by_jit, placing
 from typedfilter._placing.shardings import ForJit, Placement
@@ -92,7 +92,7 @@ def _recorded(
             if getattr(jax.config, "jax_disable_jit", False):  # nothing is traced
                 return result(args, kwargs)
             trace = Trace.of(plan, args, kwargs)
-            tell(TraceEvent(history, trace, not history.count and is_made_anew(root())))
+            tell(TraceEvent(history, trace, None if history.count else made_anew(root())))
             out = result(args, kwargs)
         except Exception as error:
             note(error, plan, "filter_jit", args, kwargs)

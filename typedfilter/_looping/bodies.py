@@ -16,6 +16,7 @@ from typedfilter._reading.hints import Hint, role_of
 from typedfilter._reading.kinds import Kind
 from typedfilter._reading.plan import Param, Plan, plan_of
 from typedfilter._reading.roles import Role
+from typedfilter._shapes.switch import refuse_check
 from typedfilter._wrapping.body import body_for
 
 __all__ = ["body_and_plan", "holds_numbers", "parameter", "plan_of_body"]
@@ -29,6 +30,7 @@ def plan_of_body(fn: Callable[..., Any]) -> Plan:
 def body_and_plan(fn: Callable[..., Any], *, check: Check) -> tuple[Callable[..., Any], Plan]:
     """A body with the checks of its annotations, and its plan."""
     plan = plan_of_body(fn)
+    refuse_check(check, plan.function)
     params = tuple(dataclasses.replace(param, hint=_as_passed(param.hint)) for param in plan.params)
     returns = dataclasses.replace(plan.returns, role=Role.TRACED)
     return body_for(fn, dataclasses.replace(plan, params=params, returns=returns), check=check), plan

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from typedfilter._compat import SET_MESH, spec_entries, varying_axes
 from typedfilter._placing.places import is_place, places_text
@@ -256,11 +256,14 @@ class Blocks:
         }
 
     def _whole_problem(self, leaf: Any, spec: PartitionSpec) -> Problem:
+        place = spec_text(spec)
+        if isinstance(self.mesh, Mesh):  # that was passed, and need not be the ambient one
+            place = f"NamedSharding(mesh, {place})"
         return {
             "problem": "is whole, and on a mesh whose axes are Explicit JAX splits nothing by itself",
             "expected": f"an array split by {spec_text(spec)}",
             "actual": f"{array_text(leaf.dtype, leaf.shape)}, whole",
-            "fix": f"split it before the call: filter_shard(array, {spec_text(spec)})",
+            "fix": f"split it before the call: filter_shard(array, {place})",
         }
 
     def _refuse(self, name: str) -> Callable[[str, Problem], ShapeError]:

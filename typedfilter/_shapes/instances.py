@@ -18,6 +18,7 @@ from typedfilter._reading import dims, kinds
 from typedfilter._reading.fields import chosen_axes, may_bind, own_kinds
 from typedfilter._reading.kinds import Kind, kind_of
 from typedfilter._shapes.standing import depths, holds_arrays
+from typedfilter._shapes.switch import refuse_check
 
 __all__ = ["Fields", "check_of", "choose_check", "fields_fit", "fields_of"]
 
@@ -27,7 +28,12 @@ _CHECK = "__typedfilter_check__"
 
 
 def choose_check(cls: type, check: Check) -> None:
-    """Let the fields of this class be checked as an option says."""
+    """Let the fields of this class be checked as an option says.
+
+    Raises:
+        AnnotationError: the option is neither a bool nor "warn".
+    """
+    refuse_check(check, cls.__qualname__)
     setattr(cls, _CHECK, check)
 
 

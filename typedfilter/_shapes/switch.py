@@ -20,9 +20,10 @@ from typing import Any
 from typedfilter._declarations import Check
 from typedfilter._values.context import setting
 from typedfilter._values.memory import Attached
-from typedfilter.errors import CheckWarning, TypedFilterError
+from typedfilter._values.text import among, brief
+from typedfilter.errors import AnnotationError, CheckWarning, TypedFilterError
 
-__all__ = ["Mode", "check_mode", "checking", "raises", "report"]
+__all__ = ["Mode", "check_mode", "checking", "raises", "refuse_check", "report"]
 
 
 class Mode(enum.Enum):
@@ -49,6 +50,22 @@ def check_mode() -> Mode:
 def raises() -> bool:
     """Whether what does not fit is an error just now."""
     return check_mode() is Mode.RAISE
+
+
+def refuse_check(check: object, function: str) -> None:
+    """Refuse an option `check` that is none: whatever is not True would turn checks off.
+
+    Raises:
+        AnnotationError: it is neither a bool nor "warn".
+    """
+    if not isinstance(check, bool) and check != "warn":
+        raise AnnotationError(
+            f"has no check={brief(check)}",
+            function=function,
+            expected="True, False or 'warn'",
+            actual=brief(check),
+            fix=among(check, ["warn"]),
+        )
 
 
 @contextlib.contextmanager

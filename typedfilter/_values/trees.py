@@ -13,7 +13,16 @@ import jax
 
 from typedfilter.errors import PytreeError
 
-__all__ = ["IsLeaf", "Treedef", "flatten", "is_leaf_def", "not_a_prefix", "same_structure", "zip_trees"]
+__all__ = [
+    "IsLeaf",
+    "Treedef",
+    "flatten",
+    "is_leaf_def",
+    "not_a_prefix",
+    "one_level",
+    "same_structure",
+    "zip_trees",
+]
 
 IsLeaf: TypeAlias = "Callable[[Any], bool] | None"
 Treedef: TypeAlias = Any
@@ -76,20 +85,20 @@ def zip_trees(
             raise _mismatch(function, path, (names[0], None), present[0])
         if len(present) <= 1 or any(stop(node) for _, node in present):
             return join(nodes)
-        keys, _, treedef = _one_level(present[0][1])
+        keys, _, treedef = one_level(present[0][1])
         for other in present[1:]:
-            if not same_structure(_one_level(other[1])[2], treedef):
+            if not same_structure(one_level(other[1])[2], treedef):
                 raise _mismatch(function, path, present[0], other)
         if is_leaf_def(treedef):
             return join(nodes)
-        rows = [[None] * len(keys) if node is None else _one_level(node)[1] for node in nodes]
+        rows = [[None] * len(keys) if node is None else one_level(node)[1] for node in nodes]
         columns = zip(keys, *rows, strict=True)
         return treedef.unflatten([walk((*path, *key), children) for key, *children in columns])
 
     return walk((), trees)
 
 
-def _one_level(node: Any) -> tuple[list[tuple[Any, ...]], list[Any], Any]:
+def one_level(node: Any) -> tuple[list[tuple[Any, ...]], list[Any], Any]:
     """The keys, the children and the treedef of one node (of a leaf: no key, itself, the leaf treedef)."""
     children: list[tuple[Any, Any]]
     treedef: Any
@@ -98,10 +107,10 @@ def _one_level(node: Any) -> tuple[list[tuple[Any, ...]], list[Any], Any]:
 
 
 def _where_prefix_ends(path: tuple[Any, ...], prefix: Any, full: Any) -> tuple[Any, Any, Any] | None:
-    keys, entries, treedef = _one_level(prefix)
+    keys, entries, treedef = one_level(prefix)
     if is_leaf_def(treedef):
         return None
-    _, children, full_def = _one_level(full)
+    _, children, full_def = one_level(full)
     if not same_structure(treedef, full_def):
         return path, prefix, full
     for key, entry, child in zip(keys, entries, children, strict=True):
@@ -136,7 +145,7 @@ _FIXES = {
 
 def _describe(node: Any) -> str:
     name = type(node).__name__
-    keys, _, treedef = _one_level(node)
+    keys, _, treedef = one_level(node)
     if node is None:
         return "None"
     if is_leaf_def(treedef):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import functools
 import inspect
+import os
 import sysconfig
 import types
 from collections.abc import Callable, Iterator
@@ -137,6 +138,7 @@ def _links(traceback: types.TracebackType | None) -> Iterator[types.TracebackTyp
 _OURS = __name__.partition(".")[0]
 _PROGRAMS = ("bench", "demo")  # which use the package as anybody else does
 _ROOT = Path(__file__).parents[1]
+_OUR_FILES = str(_ROOT) + os.sep
 _JAX = str(Path(jax.__file__).parent)
 _STDLIB = tuple({sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib")})
 _CALLED = ("jaxtyping", "beartype", "numpy", "typing_extensions")
@@ -149,6 +151,8 @@ def _kind(frame: types.FrameType) -> Kind:
     if first == _OURS:
         return Kind.USERS if rest.partition(".")[0] in _PROGRAMS else Kind.OURS
     filename = frame.f_code.co_filename
+    if not first and filename.startswith(_OUR_FILES):  # a frame that JAX tells of has no globals
+        return Kind.OURS
     if filename.startswith(_JAX):
         return Kind.JAX
     if first in _CALLED or (filename.startswith(_STDLIB) and "site-packages" not in filename):

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from typedfilter._values.text import meant
 
-__all__ = ["better_refusal"]
+__all__ = ["better_refusal", "refuse_options"]
 
 _STATIC = "annotate the parameter as Static[...]"
 _DONATE = 'annotate the parameter as Donate[...], or pass donate="all"'
@@ -41,8 +41,23 @@ def better_refusal(
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return None
     names = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    for name in kwargs:
+    return _refusal(function.__name__, kwargs, names)
+
+
+def refuse_options(function: str, given: Iterable[str], names: list[str]) -> None:
+    """Refuse an option that is none of these.
+
+    Raises:
+        TypeError: there is one, of which the cure is told.
+    """
+    refusal = _refusal(function, given, names)
+    if refusal is not None:
+        raise refusal
+
+
+def _refusal(function: str, given: Iterable[str], names: list[str]) -> TypeError | None:
+    for name in given:
         if name not in names:
             cure = _INSTEAD.get(name) or meant(name, names) or f"its options are {', '.join(names)}"
-            return TypeError(f"{function.__name__}() has no option {name!r}\n  fix: {cure}")
+            return TypeError(f"{function}() has no option {name!r}\n  fix: {cure}")
     return None

@@ -26,7 +26,7 @@ from typedfilter._reading.kinds import ANYTHING
 from typedfilter._reading.plan import Plan, plan_of
 from typedfilter._reading.text import WrittenSignature
 from typedfilter._reading.wrappers import is_wrapper
-from typedfilter._shapes.switch import checking, raises, report
+from typedfilter._shapes.switch import checking, raises, refuse_check, report
 from typedfilter._values.keys import exact_key
 from typedfilter._values.trees import flatten
 from typedfilter._wrapping.blame import entered
@@ -56,6 +56,7 @@ class Transform(abc.ABC):
     check: Check = dataclasses.field(default=True, kw_only=True)
 
     def __post_init__(self) -> None:
+        refuse_check(self.check, self.name)
         # What a user changes later must not change a transform that was compiled, or hashed, before.
         for field in dataclasses.fields(self):
             given = getattr(self, field.name)
@@ -208,6 +209,7 @@ class Wrapper:
             return self
         return BoundWrapper(self, owner if self._binds is classmethod else obj)
 
+    @ends_at_caller
     def __getattr__(self, name: str) -> Any:
         fn = self.__wrapped__
         if name == "__type_params__":
@@ -225,7 +227,8 @@ class Wrapper:
         notes = {} if name.startswith("__") else _notes_on(fn)
         if name in notes:
             return notes[name]
-        raise AttributeError(f"{self!r} has no attribute {name!r}")
+        fix = f"\n  fix: filter_jit({self.__name__}).{name}" if name in _TAKES_ARGUMENTS else ""
+        raise AttributeError(f"{self!r} has no attribute {name!r}{fix}", name=name, obj=self)
 
     @property
     def __isabstractmethod__(self) -> bool:

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter.check.report.report import Report
 
 T = TypeVar("T", bound=Callable[..., Any])
 
 
+@ends_at_caller
 def check_shapes(target: Any, /, *, mesh: Mapping[str, int] | None = None) -> Report:
     """Prove the shapes of an annotated function, of the methods of a class, or of all functions of a module.
 
@@ -32,14 +34,19 @@ def check_shapes(target: Any, /, *, mesh: Mapping[str, int] | None = None) -> Re
     from typedfilter.check.trials import judge
     from typedfilter.check.trials import subject as _subject
 
-    results = tuple(
-        judge.judge(subject, axes=tuple((mesh or {}).items())) for subject in _subject.subjects_of(target)
-    )
+    if not isinstance(mesh, Mapping | None):
+        raise TypeError(
+            f"check_shapes() takes mesh= as sizes by name, such as {{'data': 4}}, not {mesh!r}\n"
+            "  fix: of a mesh of devices, pass dict(mesh.shape)"
+        )
+    axes = tuple((mesh or {}).items())
+    results = tuple(judge.judge(subject, axes=axes) for subject in _subject.subjects_of(target))
     if not results:
         raise TypeError(f"{target!r} is not a function that is written in Python, nor holds any")
     return Report(results)
 
 
+@ends_at_caller
 def example_of(cls: Any, /) -> Callable[[T], T]:
     """Say how an instance of somebody else's class is made, wherever a function under check takes one.
 
@@ -51,6 +58,7 @@ def example_of(cls: Any, /) -> Callable[[T], T]:
         TypeError: a parameter of the function can't be given a size by name.
     """
 
+    @ends_at_caller
     def mark(function: T) -> T:
         from typedfilter.check.inputs import examples
 
@@ -68,8 +76,11 @@ def example(**values: Any) -> Callable[[T], T]:
     The function itself is not changed.
     """
 
+    @ends_at_caller
     def mark(target: T) -> T:
         marked: Any = target
+        if not callable(target):
+            raise TypeError(f"check.example() marks a function or a class, not {target!r}")
         inner = marked
         while not isinstance(marked, type) and hasattr(inner, "__wrapped__"):
             inner = inner.__wrapped__

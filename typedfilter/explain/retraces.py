@@ -11,6 +11,7 @@ from types import TracebackType
 
 from typedfilter._compiling.retraces import log
 from typedfilter._compiling.traces import TraceEvent, trace_observers
+from typedfilter._wrapping.frames import ends_at_caller
 
 __all__ = ["Undo", "log_retraces"]
 
@@ -40,6 +41,7 @@ class Undo:
         log(event, self._level)
 
 
+@ends_at_caller
 def log_retraces(level: int = logging.WARNING) -> Undo:
     """Log, each time that a `filter_jit` function is traced again, what changed, and how to avoid it.
 
