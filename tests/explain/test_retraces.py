@@ -8,6 +8,7 @@ import functools
 import gc
 import itertools
 import logging
+import types
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -210,6 +211,18 @@ def test_two_functions_of_one_name_are_told_apart(logged: Logged):
     with log_retraces():
         for fn in (lambda x: x, lambda x: x + 1):
             filter_jit(fn)(X)
+    assert logged() == []
+
+
+def test_equal_code_of_two_files_is_of_two_functions(logged: Logged):
+    def step(x):
+        return x
+
+    with log_retraces():
+        for filename in ("one.py", "two.py"):
+            step.__code__ = step.__code__.replace(co_filename=filename, co_firstlineno=1)
+            filter_jit(types.FunctionType(step.__code__, {}))(X)
+            gc.collect()
     assert logged() == []
 
 

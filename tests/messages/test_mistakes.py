@@ -24,6 +24,7 @@ import ast
 import contextlib
 import dataclasses
 import io
+import itertools
 import linecache
 import re
 import sys
@@ -53,6 +54,7 @@ X = jnp.arange(3.0)
 M = jnp.ones((3, 4))
 KEY = jax.random.key(0)
 """
+NUMBERS = itertools.count()
 NAMES = [name for name in errors.__all__ if issubclass(getattr(errors, name), errors.TypedFilterError)]
 
 
@@ -115,7 +117,7 @@ RATED = [mistake for mistake in MISTAKES.values() if mistake.rating is not None]
 
 def run(program: str) -> tuple[BaseException | None, str]:
     """What a program raises, if it does, and what it prints."""
-    name = f"mistake_{len(sys.modules)}"
+    name = f"mistake_{next(NUMBERS)}"  # each a file of its own
     filename = f"{name}.py"
     module = types.ModuleType(name)
     exec(PRELUDE, module.__dict__)
@@ -252,3 +254,62 @@ def test_every_error_of_the_package_comes_up(monkeypatch):
     missing = {f"{site.file}: {site.function}" for site in left}
     assert missing - ELSEWHERE.keys() == set()
     assert ELSEWHERE.keys() - missing == set(), "these come up: drop them from ELSEWHERE"
+
+
+# --------------------------------------------------------------------- every fix of the package is followed
+
+
+def _is_fix(node: ast.AST) -> Iterator[ast.expr]:
+    """The expressions of fixes that a node of the source holds."""
+    if isinstance(node, ast.keyword) and node.arg == "fix":
+        yield node.value
+    elif isinstance(node, ast.Dict):
+        keys = [key.value if isinstance(key, ast.Constant) else None for key in node.keys]
+        yield from (value for key, value in zip(keys, node.values, strict=True) if key == "fix")
+    elif isinstance(node, ast.Assign):
+        if any(isinstance(target, ast.Name) and target.id in ("fix", "cure") for target in node.targets):
+            yield node.value
+    elif isinstance(node, ast.FunctionDef) and re.search("cure|fix|_way$", node.name):
+        values = [inner.value for inner in ast.walk(node) if isinstance(inner, ast.Return | ast.Yield)]
+        yield from (value for value in values if value is not None)
+
+
+def fixes() -> dict[str, str]:
+    """The longest piece of text of each fix in the source, and its file; `check` tells its own."""
+    found: dict[str, str] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        file = path.relative_to(PACKAGE).as_posix()
+        if file.startswith(("check/", "bench/", "demo/")):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            for fix in _is_fix(node):
+                texts = [one.value for one in ast.walk(fix) if isinstance(one, ast.Constant)]
+                pieces = [piece for text in texts if isinstance(text, str) for piece in text.split("{}")]
+                longest = max(pieces, key=len, default="").strip()
+                if len(longest) > 12:
+                    found[longest] = file
+    return found
+
+
+UNFOLLOWED = {
+    "keep a reference to the jitted function": "a function that is gone: test_call_errors",
+    "put many static values into one tuple or frozen dataclass": "a limit made small: test_call_errors",
+    "keep a reference to it for as long as that is differentiated": "gone: test_derivative_errors",
+    "split it before the call: filter_shard(array,": "the oldest JAX splits it: test_shard_map",
+    "pass out_shardings, or split all arguments over one mesh": "not the oldest JAX: test_jit_shardings",
+    "make it of the parts: jax.make_array_from_process_local_data(sharding, array)": "tests/distributed",
+    "make it an Explicit axis: jax.make_mesh(..., axis_types=...)": "newer JAX: test_jit_places",
+    "write Annotated[T, PartitionSpec('x')]": "the class in the place of a value: test_annotation_errors",
+    "; filter_pure_callback in the place of jax.pure_callback lets that exception "
+    "arrive as it was raised": "a process ends otherwise: loops.md, without a fix",
+    "a pytree_dataclass with arrays, and Static fields for the rest, is not taken apart": "of `explain`",
+}
+"""Fixes that no program here follows, and where they are tested."""
+
+
+def test_every_fix_of_the_package_is_followed():
+    """A fix that is new needs a section whose `diff` does what it says, or a reason why it can't have one."""
+    said_in_programs = "\n".join(mistake.text for mistake in MISTAKES.values() if mistake.diff is not None)
+    missing = {text: file for text, file in fixes().items() if text not in said_in_programs}
+    assert {text: file for text, file in missing.items() if text not in UNFOLLOWED} == {}
+    assert [text for text in UNFOLLOWED if text not in missing] == [], "these are followed: drop them"

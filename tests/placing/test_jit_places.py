@@ -113,6 +113,27 @@ def test_partial_sums_may_stay_on_their_devices():
     assert "PartitionSpec(None, unreduced={'model'})" in str(explain(filter_jit(f)))
 
 
+@has_unreduced
+def test_partial_sums_need_an_axis_that_is_explicit():
+    unreduced = P(None, unreduced={"model"})
+    auto = jax.make_mesh((1, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
+
+    def f(a: Array) -> Array:
+        return a
+
+    f.__qualname__ = "f"
+    f.__annotations__ = {"a": Array, "return": Annotated[Array, unreduced]}
+    with set_mesh(auto), pytest.raises(AnnotationError) as caught:
+        filter_jit(f)(X)
+    assert str(caught.value) == (
+        "f(): the return value is to be unreduced along 'model', whose partial sums the compiler keeps to "
+        "itself\n"
+        "  expected: axes that are Explicit\n"
+        "  found: PartitionSpec(None, unreduced={'model'}), and 'model' is Auto\n"
+        "  fix: make it an Explicit axis: jax.make_mesh(..., axis_types=...)"
+    )
+
+
 # Ahead of time ------------------------------------------------------------------------------------------
 
 

@@ -113,7 +113,7 @@ class Anew:
     number: int
 
 
-_of_code: weakref.WeakKeyDictionary[types.CodeType, tuple[Callable[[], Any], int]] = (
+_of_code: weakref.WeakKeyDictionary[types.CodeType, tuple[Callable[[], Any], int, str]] = (
     weakref.WeakKeyDictionary()
 )
 _A_FEW = 2  # functions of one code that are there at once: those of a factory
@@ -123,11 +123,14 @@ def made_anew(fn: Any) -> Anew | None:
     """Whether functions of this code come and go: the last that was traced is gone, or there are many."""
     if not isinstance(fn, types.FunctionType):
         return None
-    before, number = _of_code.get(fn.__code__, (None, 0))
+    code = fn.__code__
+    before, number, filename = _of_code.get(code, (None, 0, ""))
+    if filename != code.co_filename:  # equal code of two files is equal to Python
+        before, number = None, 0
     last = None if before is None else before()
     if last is fn:
         return None
-    _of_code[fn.__code__] = weakref.ref(fn), number + 1
+    _of_code[code] = weakref.ref(fn), number + 1, code.co_filename
     if before is None or (last is not None and number < _A_FEW):
         return None
-    return Anew(fn.__code__.co_freevars, number + 1)
+    return Anew(code.co_freevars, number + 1)

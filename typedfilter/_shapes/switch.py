@@ -20,7 +20,7 @@ from typing import Any
 from typedfilter._declarations import Check
 from typedfilter._values.context import setting
 from typedfilter._values.memory import Attached
-from typedfilter._values.text import among, brief
+from typedfilter._values.text import among
 from typedfilter.errors import AnnotationError, CheckWarning, TypedFilterError
 
 __all__ = ["Mode", "check_mode", "checking", "raises", "refuse_check", "report"]
@@ -60,10 +60,10 @@ def refuse_check(check: object, function: str) -> None:
     """
     if not isinstance(check, bool) and check != "warn":
         raise AnnotationError(
-            f"has no check={brief(check)}",
+            f"has no check={check!r}",
             function=function,
             expected="True, False or 'warn'",
-            actual=brief(check),
+            actual=repr(check),
             fix=among(check, ["warn"]),
         )
 
