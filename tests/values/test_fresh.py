@@ -115,6 +115,7 @@ f(): the return value is {what}, which can be used once, and a program returns i
     )
 
 
+@pytest.mark.filterwarnings("ignore:Python iterable type:DeprecationWarning")  # by JAX, from 0.10 on
 @pytest.mark.parametrize("what", [awaited, yields])
 @pytest.mark.parametrize("transform", [filter_make_jaxpr, lambda f: functools.partial(filter_eval_shape, f)])
 def test_what_would_run_after_the_trace_is_refused_where_nothing_is_computed(transform, what):
