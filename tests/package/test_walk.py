@@ -88,13 +88,13 @@ def again(made: Any, *args: Any) -> Callable[[], Any]:
 
 WALKS: dict[str, tuple[Callable[[], Callable[[], Any]], int, int]] = {
     "decorate, filter_jit": (lambda: jitted, 7, 42),
-    "first call": (lambda: first(jitted(), X, Y, 0.1), 7, 76),
+    "first call": (lambda: first(jitted(), X, Y, 0.1), 7, 52),
     "second call": (lambda: again(jitted(), X, Y, 0.1), 1, 0),
-    "a wrong shape": (lambda: first(jitted(), X, X, 0.1), 8, 84),
-    "decorate, filter_grad": (lambda: gradient, 8, 30),
+    "a wrong shape": (lambda: first(jitted(), X, X, 0.1), 8, 67),
+    "decorate, filter_grad": (lambda: gradient, 7, 29),
     "each call of a gradient": (lambda: again(gradient(), Y, Y), 6, 38),
-    "decorate, filter_vmap": (lambda: mapped, 8, 36),
-    "each call of a map": (lambda: again(mapped(), X, X), 6, 32),
+    "decorate, filter_vmap": (lambda: mapped, 7, 35),
+    "each call of a map": (lambda: again(mapped(), X, X), 6, 20),
 }
 
 

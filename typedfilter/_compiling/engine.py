@@ -229,8 +229,9 @@ class Engine:
         """How these arguments travel, filled into the places of the signature."""
         arguments = self.plan.arguments(args, kwargs)
         modes = [self.models.mode_of(param, value, structs) for _, param, value in arguments]
-        for argument in arguments:
-            if is_beside_type(argument.param, argument.value) and not (self._maps and argument.value.ndim):
+        for argument, mode in zip(arguments, modes, strict=True):
+            beside = mode is Mode.TRACED and is_beside_type(argument.param, argument.value)
+            if beside and not (self._maps and argument.value.ndim):
                 self._tell_static(argument)
         by_name = dict(zip(kwargs, map(passed_by_name, modes[len(args) :]), strict=True))
         return Pattern(tuple(modes[: len(args)]), tuple(sorted(by_name.items(), key=operator.itemgetter(0))))

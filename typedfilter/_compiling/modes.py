@@ -128,8 +128,9 @@ def mode_of(param: Param | None, value: Any, structs: bool) -> Mode:
 
 def is_beside_type(param: Param | None, value: Any) -> bool:
     """Whether this is an array where a type is annotated whose values are static, such as `float`."""
-    stands = isinstance(value, jax.Array | np.ndarray | jax.ShapeDtypeStruct)
-    return stands and param is not None and param.hint.static_by_type
+    if param is None or param.hint.role is not Role.STATIC:
+        return False
+    return param.hint.static_by_type and isinstance(value, jax.Array | np.ndarray | jax.ShapeDtypeStruct)
 
 
 class Models:

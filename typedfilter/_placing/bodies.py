@@ -7,9 +7,9 @@ are compiled as a part of others, and the errors that name an argument.
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import jax
@@ -44,18 +44,14 @@ def is_placing() -> bool:
     return bool(_active.get())
 
 
-@contextlib.contextmanager
-def placing() -> Generator[None]:
+def placing() -> AbstractContextManager[None]:
     """Bodies inside honour their places: they are being compiled."""
-    with setting(_active, True if _active.get() is None else _active.get()):
-        yield
+    return setting(_active, True if _active.get() is None else _active.get())
 
 
-@contextlib.contextmanager
-def no_placement() -> Generator[None]:
+def no_placement() -> AbstractContextManager[None]:
     """No body inside honours its places: for traces that ask for shapes only, on no device."""
-    with setting(_active, False):
-        yield
+    return setting(_active, False)
 
 
 def placement_is_off() -> bool:
@@ -127,6 +123,8 @@ def placed_arguments(
 
 def _placed(plan: Plan, name: str, value: Any, said: Said, outside: bool) -> Any:
     """One argument, or the result, where the option says, else the annotation, else its fields."""
+    if said.places is None and isinstance(value, jax.Array):
+        return value
 
     def refuse(path: str, problem: Problem) -> ShapeError:
         return ShapeError(function=plan.function, parameter=name + path, **problem)

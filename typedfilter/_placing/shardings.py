@@ -212,7 +212,7 @@ class Placement:
         marked = any(hint.sharding is not None for hint in (plan.returns, *(p.hint for p in plan.params)))
         return cls(plan, marked and not is_wrapped(fn), bound, options)
 
-    @property
+    @functools.cached_property
     def says_something(self) -> bool:
         """Whether anything is said at all."""
         return self.annotated or self.options is not None

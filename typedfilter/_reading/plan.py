@@ -84,7 +84,8 @@ def _of_method(method: types.MethodType, final: bool) -> Plan:
 
 
 def _of_function(fn: Any, final: bool, owner: type | None = None) -> Plan:
-    before = _cached(fn)
+    cache = _plans.of(fn)
+    before = _cached(cache)
     if before is not None and before.complete:
         return before
     signature = callables.signature_of(fn)
@@ -95,7 +96,7 @@ def _of_function(fn: Any, final: bool, owner: type | None = None) -> Plan:
     plan = dataclasses.replace(_resolved(name, signature, scope), binding=_binding(fn))
     if final and not any(hint.opaque for hint in _hints(plan)):  # else it is refused, until it is mended
         plan = dataclasses.replace(plan, complete=True, kept={})
-    _remember(fn, plan, before)
+    _remember(cache, plan, before)
     return plan
 
 
@@ -169,21 +170,24 @@ _plans: PerObject[dict[str, Plan | weakref.ref[Plan]]] = PerObject(dict)
 _PLAIN = (int, float, complex, bool, str, bytes, type(None))
 
 
-def _cached(fn: Any) -> Plan | None:
-    known = _plans.of(fn).get("plan")
+_Cache = dict[str, "Plan | weakref.ref[Plan]"]
+
+
+def _cached(cache: _Cache) -> Plan | None:
+    known = cache.get("plan")
     return known() if isinstance(known, weakref.ref) else known
 
 
-def _remember(fn: Any, plan: Plan, before: Plan | None) -> None:
+def _remember(cache: _Cache, plan: Plan, before: Plan | None) -> None:
     # While a decorator runs, nothing refers to the function yet. So what is not complete may be held then.
     first_part = before is None and not plan.complete
     hints = _hints(plan)
     defaults = [param.default for param in plan.params]
     alone = all(_is_global(hint.annotation) and _is_global(hint.type) for hint in hints)
     if first_part or (alone and not plan.kept and all(map(_is_plain, defaults))):
-        _plans.of(fn)["plan"] = plan
+        cache["plan"] = plan
     elif plan.complete:
-        _plans.of(fn)["plan"] = weakref.ref(plan)
+        cache["plan"] = weakref.ref(plan)
 
 
 def _is_plain(value: Any) -> bool:

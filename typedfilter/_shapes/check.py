@@ -162,7 +162,7 @@ class _Reading:
             None if self.rest is None else _place(self.rest),
             None if self.extra is None else _place(self.extra),
         )
-        self.memory = Memory(places, expected.returns)
+        self.memory = Memory(places, expected.returns, used=eager)  # a compiled body runs while it is traced
 
     @classmethod
     def of(cls, plan: Plan, eager: bool) -> _Reading:

@@ -271,13 +271,14 @@ class Memory:
     limit: ClassVar[int] = 128  # calls; with more, all are forgotten
     patience: ClassVar[int] = 8  # calls in a row that can't be known, until none is looked up any more
 
-    def __init__(self, places: Places, returns: Kind) -> None:
+    def __init__(self, places: Places, returns: Kind, *, used: bool = True) -> None:
         look = looks_at(returns)
         self._places = places
         self._returns = returns
         self._result = None if look is Look.ALL else Place(look)
         self._passed: dict[Hashable, Known] = {}
-        self._refused = self.patience if any(place.look is Look.ALL for place in places.every) else 0
+        hopeless = not used or any(place.look is Look.ALL for place in places.every)
+        self._refused = self.patience if hopeless else 0
 
     def find(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Hashable, Known | None]:
         """What tells calls with these arguments from others, if anything does, and what is known of them."""

@@ -5,7 +5,6 @@ Asked each time a body runs, which under `filter_jit` is when it is traced.
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
 import enum
 import functools
@@ -14,7 +13,8 @@ import os
 import sys
 import types
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from typedfilter._declarations import Check
@@ -68,17 +68,14 @@ def refuse_check(check: object, function: str) -> None:
         )
 
 
-@contextlib.contextmanager
-def checking(check: Check) -> Generator[None]:
+def checking(check: Check) -> AbstractContextManager[None]:
     """Bodies inside are checked as this option says: those of the wrappers that are called there, too.
 
     Nothing inside turns on what was turned off around it.
     """
     if check is True or _chosen.get() is Mode.OFF:
-        yield
-    else:
-        with setting(_chosen, Mode.WARN if check == "warn" else Mode.OFF):
-            yield
+        return nullcontext()
+    return setting(_chosen, Mode.WARN if check == "warn" else Mode.OFF)
 
 
 def report(error: TypedFilterError, fn: Callable[..., Any], place: object, *, mild: bool = False) -> None:

@@ -7,12 +7,12 @@ the exception itself. None is kept that only callers would meet who do not ask, 
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
 import itertools
 import re
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 from typedfilter._compat import HOST_REPORTS, equinox_error, text_of
@@ -32,11 +32,9 @@ _numbers = itertools.count()
 _receiving: contextvars.ContextVar[bool] = contextvars.ContextVar("typedfilter_receiving", default=False)
 
 
-@contextlib.contextmanager
-def receiving() -> Generator[None]:
+def receiving() -> AbstractContextManager[None]:
     """What is traced inside is called by somebody who asks for what its callbacks raise."""
-    with setting(_receiving, True):
-        yield
+    return setting(_receiving, True)
 
 
 def is_received() -> bool:

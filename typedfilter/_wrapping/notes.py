@@ -27,6 +27,7 @@ from typedfilter._reading.text import show
 from typedfilter._values.leaves import is_array_like, is_passed
 from typedfilter._values.text import describe, safe_repr
 from typedfilter._wrapping.frames import raised_in_jax
+from typedfilter.errors import TypedFilterError
 
 __all__ = ["note"]
 
@@ -63,6 +64,8 @@ def note(
 
 
 def _is_jaxs(error: BaseException) -> bool:
+    if isinstance(error, TypedFilterError):
+        return False
     if isinstance(error, (*_DECISIONS, jax.errors.UnexpectedTracerError)) or says_out_of_memory(error):
         return True
     if raised_on_host(error) is not None:

@@ -85,10 +85,10 @@ class Transform(abc.ABC):
         Raises:
             AnnotationError: the plan contradicts this transform.
         """
-        with checking(self.check):
-            try:
-                self.check_plan(plan)
-            except AnnotationError as error:
+        try:
+            self.check_plan(plan)
+        except AnnotationError as error:
+            with checking(self.check):
                 if raises():
                     raise
                 self.check_plan(plan.marked_only)
