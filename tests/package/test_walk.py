@@ -87,7 +87,7 @@ def again(made: Any, *args: Any) -> Callable[[], Any]:
 
 
 WALKS: dict[str, tuple[Callable[[], Callable[[], Any]], int, int]] = {
-    "decorate, filter_jit": (lambda: jitted, 7, 42),
+    "decorate, filter_jit": (lambda: jitted, 7, 39),
     "first call": (lambda: first(jitted(), X, Y, 0.1), 7, 52),
     "second call": (lambda: again(jitted(), X, Y, 0.1), 1, 0),
     "a wrong shape": (lambda: first(jitted(), X, X, 0.1), 8, 67),

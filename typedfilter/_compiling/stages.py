@@ -85,8 +85,15 @@ class Compiling(Transform):
         """The transforms that are compiled along with the function, innermost first."""
         return ()
 
-    def site(self, fn: Callable[..., Any]) -> tuple[Site, tuple[Any, ...], dict[str, Any]]:
-        """What the engine of `fn` is made of, and what is bound in front of the arguments of a call."""
+    def site(
+        self, fn: Callable[..., Any], known: Plan | None = None
+    ) -> tuple[Site, tuple[Any, ...], dict[str, Any]]:
+        """What the engine of `fn` is made of, and what is bound in front of the arguments of a call.
+
+        Args:
+            fn: what is compiled.
+            known: its plan, of whoever has it.
+        """
         options = self.jit_options()
         unwound = unwind(fn)
         for link in self.inside:
@@ -95,7 +102,7 @@ class Compiling(Transform):
         itself = options.donate != "none" and is_module_below(fn)
         if len(binds) < len(unwound.links):
             # What is bound below another transform travels as one argument, in front of all others.
-            plan = plan_of(fn)
+            plan = known or plan_of(fn)
             if not unwound.bound:
                 return Site(unwound.root, unwound.links, plan, 0, options), (), {}
             return (
@@ -117,7 +124,8 @@ class Compiling(Transform):
             args += [next(values) for _ in range(bind.positional)]
             kwargs |= {name: next(values) for name in bind.names}
         named = () if options.donate == "none" else tuple(sorted(kwargs))
-        site = Site(unwound.root, (), plan_of(unwound.root), len(args), options, named, itself)
+        plan = known if known is not None and not binds else plan_of(unwound.root)
+        site = Site(unwound.root, (), plan, len(args), options, named, itself)
         return site, tuple(args), kwargs
 
     def donated(self, fn: Callable[..., Any]) -> Donated:
@@ -129,21 +137,21 @@ class Compiling(Transform):
         return JitWrapper(fn, self, lent)
 
     def build(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
-        engine, args, kwargs = engine_of(wrapper)
+        engine, args, kwargs = engine_of(wrapper, plan)
         return functools.partial(engine.call, *args, **kwargs) if args or kwargs else engine.call
 
 
-def engine_of(wrapper: Wrapper) -> tuple[Engine, tuple[Any, ...], dict[str, Any]]:
+def engine_of(wrapper: Wrapper, known: Plan | None = None) -> tuple[Engine, tuple[Any, ...], dict[str, Any]]:
     """The engine of a jitted callable, and what is bound in front of the arguments of a call."""
-    site, args, kwargs = site_of(wrapper)
+    site, args, kwargs = site_of(wrapper, known)
     return site.engine(), args, kwargs
 
 
-def site_of(wrapper: Wrapper) -> tuple[Site, tuple[Any, ...], dict[str, Any]]:
+def site_of(wrapper: Wrapper, known: Plan | None = None) -> tuple[Site, tuple[Any, ...], dict[str, Any]]:
     """What the engine of a jitted callable is made of, and what is bound in front of the arguments."""
     transform = wrapper.transform
     assert isinstance(transform, Compiling)
-    return transform.site(wrapper.__wrapped__)
+    return transform.site(wrapper.__wrapped__, known)
 
 
 class JitWrapper(Wrapper):  # pyright: ignore[reportIncompatibleMethodOverride]  # `__doc__`
@@ -210,7 +218,7 @@ def _prepared(wrapper: Wrapper, obj: tuple[Any, ...], args: tuple[Any, ...], kwa
     plan = plan_of(wrapper.__wrapped__)
     refuse_lost_markers(plan)  # a name that may hide none can still be defined before the first call
     wrapper.transform.accept(wrapper.__wrapped__, plan)
-    engine, bound_args, bound_kwargs = engine_of(wrapper)
+    engine, bound_args, bound_kwargs = engine_of(wrapper, plan)
     return Ahead.of(engine, (bound_args + obj, bound_kwargs), args, kwargs)
 
 
