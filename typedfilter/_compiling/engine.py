@@ -9,7 +9,6 @@ as long as that function does.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import inspect
 import operator
@@ -34,6 +33,7 @@ from typedfilter._compiling.modes import (
     is_left_out,
     passed_by_name,
 )
+from typedfilter._compiling.options import JitOptions
 from typedfilter._compiling.packing import Packer, pack
 from typedfilter._compiling.results import (
     Opened,
@@ -47,11 +47,10 @@ from typedfilter._compiling.results import (
 from typedfilter._compiling.tokens import Kept, static_token
 from typedfilter._compiling.traced import body
 from typedfilter._compiling.traces import History
-from typedfilter._declarations import Check
 from typedfilter._placing.bodies import placement_is_off
 from typedfilter._placing.faults import placement_error, sliced
 from typedfilter._placing.places import is_place
-from typedfilter._placing.shardings import ForJit, Placement, Shardings
+from typedfilter._placing.shardings import ForJit, Placement
 from typedfilter._reading import callables
 from typedfilter._reading.hidden import MAPPING
 from typedfilter._reading.plan import Argument, Binding, Param, Plan
@@ -71,24 +70,6 @@ __all__ = [
 ]
 
 __tracebackhide__ = hidden  # asked by pytest
-
-
-@dataclasses.dataclass(frozen=True)
-class JitOptions:
-    """What of the options of `filter_jit` the engine knows."""
-
-    donate: str = "none"
-    check: Check = True
-    inline: bool = False
-    keep_unused: bool = False
-    shardings: Shardings | None = None
-    compiler: tuple[tuple[str, Any], ...] = ()
-    max_traces: int | None = None
-
-    @property
-    def quiet(self) -> bool:
-        """Whether JAX's warning about donated buffers that it could not use is suppressed."""
-        return self.donate in ("all", "all-except-first")
 
 
 _MAX_TABLE = 1024  # combinations of argument classes; a function called with more starts again

@@ -16,7 +16,8 @@ import jax
 
 from typedfilter._compiling.ahead import Ahead
 from typedfilter._compiling.effects import Donated
-from typedfilter._compiling.engine import Engine, JitOptions
+from typedfilter._compiling.engine import Engine
+from typedfilter._compiling.options import JitOptions
 from typedfilter._compiling.packing import Packed
 from typedfilter._compiling.results import OpenResult, PackedResult, unpack_result
 from typedfilter._placing.abstract import with_shardings

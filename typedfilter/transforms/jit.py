@@ -15,7 +15,7 @@ import jax
 from typing_extensions import Unpack
 
 from typedfilter._compiling.effects import Traces
-from typedfilter._compiling.engine import JitOptions
+from typedfilter._compiling.options import JitOptions
 from typedfilter._compiling.stages import Compiling
 from typedfilter._declarations import (
     C,

@@ -19,7 +19,7 @@ from typing_extensions import Unpack
 
 from typedfilter._compat import says_incompatible_devices, says_needs_mesh
 from typedfilter._compiling.effects import Donated, Traces
-from typedfilter._compiling.engine import JitOptions
+from typedfilter._compiling.options import JitOptions
 from typedfilter._compiling.stages import Compiling
 from typedfilter._declarations import Check, DeviceLike, P, PmapDonation, PmapKeywords, R, SameDecorator
 from typedfilter._mapping.axes import (
