@@ -1,4 +1,4 @@
-"""The options of a transform that compiles, as its engine knows them: by value, so that equal ones share it."""
+"""The options of a transform that compiles, as its engine knows them: equal ones share an engine."""
 
 from __future__ import annotations
 
