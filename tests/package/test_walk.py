@@ -87,13 +87,13 @@ def again(made: Any, *args: Any) -> Callable[[], Any]:
 
 
 WALKS: dict[str, tuple[Callable[[], Callable[[], Any]], int, int]] = {
-    "decorate, filter_jit": (lambda: jitted, 7, 39),
-    "first call": (lambda: first(jitted(), X, Y, 0.1), 7, 52),
+    "decorate, filter_jit": (lambda: jitted, 7, 41),
+    "first call": (lambda: first(jitted(), X, Y, 0.1), 7, 59),
     "second call": (lambda: again(jitted(), X, Y, 0.1), 1, 0),
-    "a wrong shape": (lambda: first(jitted(), X, X, 0.1), 8, 67),
-    "decorate, filter_grad": (lambda: gradient, 7, 29),
+    "a wrong shape": (lambda: first(jitted(), X, X, 0.1), 8, 74),
+    "decorate, filter_grad": (lambda: gradient, 7, 31),
     "each call of a gradient": (lambda: again(gradient(), Y, Y), 6, 38),
-    "decorate, filter_vmap": (lambda: mapped, 7, 35),
+    "decorate, filter_vmap": (lambda: mapped, 7, 37),
     "each call of a map": (lambda: again(mapped(), X, X), 6, 20),
 }
 
