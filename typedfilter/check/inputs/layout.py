@@ -122,6 +122,9 @@ def _names(
     """What needs a size; the names of expressions that a reading adds come to `origins`."""
     fixed = {**_given_sizes(signature, arguments), **dict(signature.sizes)}
     letter = signature.letter
+    if letter is not None and letter.tied:
+        ints = {name: value for name, value in arguments.items() if type(value) is int and value > 0}
+        fixed = {**fixed, **ints}
     equal = tuple((n, e) for n, e in letter.equal if n in origins) if letter else ()
     for name in (name for _, other in equal for name in _dims.names_in(other)):
         origins.setdefault(name, f"`{name}`")

@@ -68,6 +68,7 @@ class Letter:
         equal: names that are another name, or an expression.
         rest: whether `...` means the same axes wherever it is written.
         own_results: whether the names in the fields of returned instances are their own.
+        tied: whether a name that an int of the signature has is its value.
     """
 
     text: str
@@ -81,6 +82,7 @@ class Letter:
     equal: tuple[tuple[str, str], ...] = ()
     rest: bool = False
     own_results: bool = False
+    tied: bool = False
 
     def and_(self, other: Letter) -> Letter:
         """What both take to hold."""
@@ -99,6 +101,7 @@ class Letter:
             numbers=other.numbers or self.numbers,
             rest=self.rest or other.rest,
             own_results=self.own_results or other.own_results,
+            tied=self.tied or other.tied,
             **both,
         )
 

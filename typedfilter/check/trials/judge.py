@@ -18,6 +18,7 @@ from typedfilter.check.inputs.unmade import UnbuildableError
 from typedfilter.check.report import source
 from typedfilter.check.report.results import Result
 from typedfilter.check.trials.attempts import verdict_on
+from typedfilter.check.trials.bare import as_meant
 from typedfilter.check.trials.excuses import Tried
 from typedfilter.check.trials.meshes import Axes
 from typedfilter.check.trials.subject import Subject
@@ -65,6 +66,10 @@ def judged(subject: Subject, keys: bool = True, axes: Axes = ()) -> tuple[Result
         return dataclasses.replace(base, message=reason), None
     try:
         plan = plan_of(subject.root)
+    except AnnotationError as error:
+        unread = dataclasses.replace(base, status="failed", message=str(error))
+        return _of_bare(subject, keys, axes, unread, error)
+    try:
         misspelt = _misspelt(plan)
         if misspelt:
             return dataclasses.replace(base, status="failed", message=misspelt), None
@@ -74,6 +79,22 @@ def judged(subject: Subject, keys: bool = True, axes: Axes = ()) -> tuple[Result
     except AnnotationError as error:
         return dataclasses.replace(base, status="failed", message=str(error)), None
     return _result(base, verdict, where), verdict
+
+
+def _of_bare(
+    subject: Subject, keys: bool, axes: Axes, unread: Result, error: AnnotationError
+) -> tuple[Result, Verdict | None]:
+    """The verdict on a function that is annotated `Float` alone: on its body, with what to write."""
+    meant = as_meant(subject)
+    if meant is None:
+        return unread, None
+    result, verdict = judged(meant, keys, axes)
+    if verdict is None or result.status not in ("proved", "checked"):
+        return (result, verdict) if result.status == "failed" else (unread, None)
+    said = f"`{error.parameter}` {error.problem}"
+    return dataclasses.replace(
+        result, by_letter=True, message=f"{result.message}; {said}", fix=error.fix
+    ), verdict
 
 
 def _misspelt(plan: Plan) -> str:

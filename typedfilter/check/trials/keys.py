@@ -8,36 +8,57 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
+import numpy as np
 
 from typedfilter._compat import scan_constants
+from typedfilter._shapes.switch import checking
 from typedfilter.check.inputs import types as _types
+from typedfilter.check.inputs.guesses import is_called_key
+from typedfilter.check.inputs.nodes import Leaf
 from typedfilter.check.report.results import Frame
 from typedfilter.check.trials import trial
 from typedfilter.check.trials.problem import Problem, is_users
 
+_DEEPEST = 2  # calls from one function of a module to another
 _CONSUMES = frozenset({"random_bits", "random_split", "random_unwrap", "random_gamma"})
 _MAKES = frozenset({"PRNGKey"})
 _DRAWS = tuple(value for name, value in vars(jax.random).items() if callable(value) and name[0].islower())
 
 
 def concern(plan: trial.Plan) -> bool:
-    """Whether a function takes random keys, or mentions what makes them."""
-    if any(leaf.dtype == _types.key_dtype() for leaf in plan.layout.leaves):
+    """Whether a function takes random keys, or mentions what makes them; or a function that it calls does."""
+    if any(leaf.dtype == _types.key_dtype() or _is_raw(leaf) for leaf in plan.layout.leaves):
         return True
-    root = plan.signature.subject.root
-    return any(_makes_keys(code, root.__globals__) for code in _codes(root.__code__))
+    reached = _reached(plan.signature.subject.root, _DEEPEST)
+    return any(_makes_keys(code, one.__globals__) for one in reached for code in _codes(one.__code__))
+
+
+def _is_raw(leaf: Leaf) -> bool:
+    """Whether an array holds the numbers of a key, as keys of old do."""
+    name = re.split(r"[.\[]", leaf.label.rstrip("]'\""))[-1]
+    return leaf.axes == (2,) and leaf.dtype == np.dtype("uint32") and is_called_key(name)
+
+
+def _reached(function: types.FunctionType, depth: int) -> Iterator[types.FunctionType]:
+    """A function, and those of its module that it calls."""
+    yield function
+    names = {name for code in _codes(function.__code__) for name in code.co_names}
+    for value in (function.__globals__.get(name) for name in names if depth):
+        if isinstance(value, types.FunctionType) and value.__module__ == function.__module__:
+            yield from _reached(value, depth - 1)
 
 
 def _makes_keys(code: types.CodeType, known: Mapping[str, Any]) -> bool:
     values = (known.get(name) for name in code.co_names)
     if any(value is jax.random or (callable(value) and value in _DRAWS) for value in values):
         return True
-    return bool(_MAKES & set(code.co_names)) or {"random", "key"} <= set(code.co_names)
+    return bool(_MAKES & set(code.co_names)) or {"jax", "random"} <= set(code.co_names)
 
 
 def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
@@ -49,12 +70,32 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
 
 def reuse(plan: trial.Plan, sizes: Mapping[str, int]) -> Problem | None:
     """A key that the function uses twice, at these sizes; None where JAX knows of none."""
+    raw = [_is_raw(leaf) for leaf in plan.layout.leaves]
+    if any(raw):  # the numbers of a key can't be followed, but the key can
+        typed = tuple(
+            _typed(leaf) if one else leaf for leaf, one in zip(plan.layout.leaves, raw, strict=True)
+        )
+        known = dataclasses.replace(plan, layout=dataclasses.replace(plan.layout, leaves=typed))
+        with checking(False):
+            return _reuse(known, sizes) or _reuse(plan, sizes)
+    return _reuse(plan, sizes)
+
+
+def _typed(leaf: Leaf) -> Leaf:
+    return dataclasses.replace(leaf, axes=(), dims=(), dtype=_types.key_dtype())
+
+
+def _reuse(plan: trial.Plan, sizes: Mapping[str, int]) -> Problem | None:
     error = _asked(plan, sizes, jax.eval_shape)
-    if not isinstance(error, jax.errors.KeyReuseError):
+    file = _Root(plan.signature.subject.root)
+    if isinstance(error, jax.errors.KeyReuseError):
+        uses = next((uses for program in _programs_of(plan, sizes) for uses in _repeated(program, file)), [])
+        return Problem("keys", _text(uses), frame=uses[-1].frame if uses else None)
+    if error is not None:
         return None
-    root = plan.signature.subject.root
-    uses = _uses_of(plan, sizes, _Root(root))
-    return Problem("keys", _text(uses), frame=uses[-1].frame if uses else None)
+    # JAX does not look at a key that one step of a loop uses and hands on to the next.
+    uses = next((uses for program in _programs_of(plan, sizes) for uses in _handed_on(program, file)), [])
+    return Problem("keys", _text(uses), frame=uses[-1].frame) if uses else None
 
 
 def _asked(plan: trial.Plan, sizes: Mapping[str, int], how: Callable[..., Any]) -> Exception | None:
@@ -103,15 +144,56 @@ class _Root:
         self.functions = {code.co_name for code in _codes(root.__code__)} - {"<lambda>"}
 
 
-def _uses_of(plan: trial.Plan, sizes: Mapping[str, int], file: _Root) -> list[_Use]:
-    """The places of a key that is used again, in the order of the program; empty where they can't be told."""
+def _programs_of(plan: trial.Plan, sizes: Mapping[str, int]) -> list[Any]:
+    """What the function is traced into."""
     made: list[Any] = []
 
     def keep(body: Callable[..., Any], *structs: Any) -> None:
-        made.append(jax.make_jaxpr(body)(*structs))
+        made.append(jax.make_jaxpr(body)(*structs).jaxpr)
 
     _asked(plan, sizes, keep)
-    return next((uses for program in made for uses in _repeated(program.jaxpr, file)), [])
+    return made
+
+
+def _handed_on(jaxpr: Any, file: _Root) -> Iterator[list[_Use]]:
+    """The places in the body of a loop that use a key which the next step is given, and uses again."""
+    for equation in jaxpr.eqns:
+        for body, constants, count in _bodies(equation):
+            for given, out in zip(body.invars[constants : constants + count], body.outvars, strict=False):
+                if _is_key(given) and _is_consumed_in(body, given):
+                    users = [
+                        step for step, var in _consumers(body) if _root_of(body, var) == _root_of(body, out)
+                    ]
+                    if users and given is not out:
+                        yield [_Use(frame, True) for frame in _frames(users[0], file)]
+        for inner in _programs(equation):
+            yield from _handed_on(inner, file)
+
+
+def _bodies(equation: Any) -> Iterator[tuple[Any, int, int]]:
+    """The body of a loop, how many of its inputs are the same in each step, and how many it hands on."""
+    if equation.primitive.name == "scan":
+        count = int(equation.params["num_carry"])
+        yield equation.params["jaxpr"].jaxpr, scan_constants(equation.params), count
+    if equation.primitive.name == "while":
+        body = equation.params["body_jaxpr"].jaxpr
+        yield body, int(equation.params["body_nconsts"]), len(body.outvars)
+
+
+def _consumers(jaxpr: Any) -> Iterator[tuple[Any, Any]]:
+    for equation in jaxpr.eqns:
+        for position, var in enumerate(equation.invars):
+            if _is_key(var) and _consumes(equation, position):
+                yield equation, var
+
+
+def _root_of(jaxpr: Any, var: Any) -> tuple[int, str]:
+    """Which key a variable is: the one that it is a part of, and which part."""
+    for equation in jaxpr.eqns:
+        if _is_view(equation) and equation.outvars[0] is var:
+            inner, path = _root_of(jaxpr, equation.invars[0])
+            return inner, f"{path}/{equation.primitive}{equation.params}{_others(equation)}"
+    return id(var), ""
 
 
 def _repeated(jaxpr: Any, file: _Root) -> Iterator[list[_Use]]:

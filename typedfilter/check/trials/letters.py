@@ -30,6 +30,7 @@ def letters_of(tried: Tried) -> Iterator[Letter]:
     """Readings under which a function that failed in this case may be good, the likeliest first."""
     signature = tried.signature
     yield from _spelled(tried)
+    yield from _tied(tried)
     yield from _triangular(tried)
     yield from _flat_fields(signature)
     yield from _together(signature)
@@ -54,6 +55,15 @@ def _spelled(tried: Tried) -> Iterator[Letter]:
         if name not in equal and _COMPUTED.search(name):
             for text in _beside(name, _said(tried), free):
                 yield _equal({**equal, name: text})
+
+
+def _tied(tried: Tried) -> Iterator[Letter]:
+    """Names of axes that a whole number of the signature has, too: `h: int` beside `h*d`."""
+    ints = [name for name, value in tried.layout.arguments.items() if type(value) is int]
+    tied = [name for name in ints if name in tried.layout.names.varied]
+    if tied:
+        names, fix = " and ".join(f"`{name}`" for name in tied), ", ".join(f"{{{name}}}" for name in tied)
+        yield Letter(f"where the size {names} is the argument of that name", f"write {fix} for it", tied=True)
 
 
 def _triangular(tried: Tried) -> Iterator[Letter]:
@@ -253,6 +263,7 @@ def supposed(tried: Tried, counts: Sequence[int]) -> Iterator[Letter]:
         counts: numbers that were made up: of groups, of heads.
     """
     yield from _first_kinds(tried)
+    yield from _triangular(tried)
     names, said = tried.layout.names, _said(tried)
     known = dict(names.equal)
     for name in names.varied:
