@@ -23,13 +23,20 @@ from typedfilter import (
     AnnotationError,
     ShapeError,
     StaticArgumentError,
+    filter_checkpoint,
+    filter_closure_convert,
+    filter_cond,
     filter_custom_jvp,
     filter_custom_vjp,
+    filter_fori_loop,
     filter_grad,
     filter_jit,
+    filter_map,
     filter_pmap,
     filter_pure_callback,
+    filter_scan,
     filter_vmap,
+    filter_while_loop,
 )
 from typedfilter._wrapping import host_errors as _raised
 
@@ -355,6 +362,29 @@ def test_what_the_callback_raised_is_raised(around):
         f(jnp.zeros(()) if around is not filter_vmap else jnp.zeros(2))
     assert str(caught.value) == "at 0.0"
     assert caught.value.__cause__ is None
+
+
+def hosted(x):
+    return filter_pure_callback(fails, x, result_shape_dtypes=F32)
+
+
+EAGER = {
+    "scan": lambda x: filter_scan(lambda c, _: (hosted(c), None), x, jnp.arange(2.0)),
+    "map": lambda x: filter_map(hosted, x[None]),
+    "while": lambda x: filter_while_loop(lambda c: c < 3, hosted, x),
+    "fori": lambda x: filter_fori_loop(0, 2, lambda i, c: hosted(c), x),
+    "cond": lambda x: filter_cond(x < 1, hosted, lambda c: c, x),
+    "checkpoint": filter_checkpoint(hosted),
+    "closure": lambda x: filter_closure_convert(hosted, x)(x),
+}
+
+
+@pytest.mark.parametrize("program", EAGER)
+def test_what_the_callback_raised_is_raised_by_programs_that_nobody_compiled(program):
+    for _ in range(2):  # the second time, the program is there
+        with pytest.raises(Broken, match=r"^at 0.0$") as caught:
+            jax.block_until_ready(EAGER[program](jnp.zeros(())))
+        assert caught.value.__cause__ is None
 
 
 def test_its_traceback_ends_in_the_callback():

@@ -25,6 +25,7 @@ from typedfilter._values.keys import exact_key
 from typedfilter._values.memory import Attached, weakly
 from typedfilter._values.split import Rest
 from typedfilter._wrapping.blame import naming_deleted
+from typedfilter._wrapping.host_errors import asking
 from typedfilter._wrapping.stack import Link, rewind, unwind
 
 __all__ = ["Trace", "run"]
@@ -56,7 +57,7 @@ def run(
     given = [function.bound for function in functions] + list(pieces)
     program = _program(trace, functions, given, options)
     leaves = [piece.leaves for piece in given]
-    with naming_deleted(*called, {}):
+    with naming_deleted(*called, {}), asking:
         return program(leaves)
 
 

@@ -43,7 +43,10 @@ def is_received() -> bool:
 
 
 class _Asking:
-    """How many calls are waiting just now, in whatever thread; callbacks run in threads of their own."""
+    """Inside, what a callback raises arrives as itself, and not as JAX's report of it.
+
+    Counted is how many wait just now, in whatever thread; callbacks run in threads of their own.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -53,9 +56,12 @@ class _Asking:
         with self._lock:
             self.count += 1
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, report: BaseException | None, _: object) -> None:
         with self._lock:
             self.count -= 1
+        found = None if report is None else original(report)
+        if found is not None:
+            raise found from None
 
 
 asking = _Asking()

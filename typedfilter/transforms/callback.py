@@ -14,7 +14,6 @@ import jax.core
 from jax import Array, ShapeDtypeStruct
 from jax.sharding import Sharding
 
-from typedfilter._compat import HOST_REPORTS
 from typedfilter._declarations import T, VmapMethod
 from typedfilter._reading.callables import name_of
 from typedfilter._values.leaves import stands_for_array
@@ -133,14 +132,8 @@ def filter_pure_callback(
     if not results.structs and not any(isinstance(array, jax.core.Tracer) for array in arrays):
         host(*arrays)  # JAX would not call what returns no arrays, and nobody would compare the rest
         return results.join(())
-    try:
-        with _raised.asking:  # it may run at once
-            found = jax.pure_callback(host, results.structs, *arrays, sharding=sharding, vmap_method=method)
-    except HOST_REPORTS as report:
-        error = _raised.original(report)
-        if error is None:
-            raise
-        raise error from None
+    with _raised.asking:  # it may run at once
+        found = jax.pure_callback(host, results.structs, *arrays, sharding=sharding, vmap_method=method)
     return results.join(found)
 
 

@@ -24,6 +24,7 @@ from typedfilter._wrapping.body import body_of
 from typedfilter._wrapping.call import Lifted, Taken, take_arrays
 from typedfilter._wrapping.effects import Effects, PassesOn
 from typedfilter._wrapping.frames import ends_at_caller, located, place_of
+from typedfilter._wrapping.host_errors import asking
 from typedfilter._wrapping.wrapper import Transform, Wrapper
 
 __all__ = ["filter_checkpoint"]
@@ -63,7 +64,8 @@ class Checkpoint(Transform):
                         programs.clear()
                     found = programs.setdefault(key, found)
             lifted, run = found
-            out = run(taken.arrays)
+            with asking:
+                out = run(taken.arrays)
             for leaf in lifted.out.others:
                 refuse_used_up(leaf, plan.function)
             return fresh_rest(lifted.out).join(out)

@@ -29,6 +29,7 @@ from typedfilter._values.split import split
 from typedfilter._values.template import Template
 from typedfilter._wrapping.call import Call, Taken, take_arrays
 from typedfilter._wrapping.frames import ends_at_caller
+from typedfilter._wrapping.host_errors import asking
 from typedfilter._wrapping.interface import Interface
 
 __all__ = ["filter_closure_convert"]
@@ -67,7 +68,9 @@ class ClosureConverted:
 
         arrays = self.interface.arrays_of(args, kwargs)
         run = jaxpr_as_fun(ClosedJaxpr(self.jaxpr, self.consts))
-        return self.interface.out.join(run(*arrays), copied=fresh)
+        with asking:
+            out = run(*arrays)
+        return self.interface.out.join(out, copied=fresh)
 
     def __typedfilter_plan__(self) -> Plan:
         """The plan of the function that was converted."""
