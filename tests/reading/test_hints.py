@@ -706,6 +706,16 @@ def test_local_classes_are_shown_without_where_they_are_defined():
     assert show(jax.ShapeDtypeStruct) == "ShapeDtypeStruct"
 
 
+def test_a_class_that_has_attributes_of_jaxtypings_is_shown_by_its_name():
+    class Sampler:
+        leaftype, structure = int, None
+
+    class Layout:
+        dim_str, array_type = "n", int
+
+    assert [show(Sampler), show(Layout)] == ["Sampler", "Layout"]
+
+
 @pytest.mark.parametrize(
     "bare",
     [typing.Callable, typing.List, typing.Dict, typing.Tuple, typing.Type, typing.Hashable, typing.Sized],

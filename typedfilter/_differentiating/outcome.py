@@ -18,7 +18,7 @@ from typedfilter._values.carried import Carried
 from typedfilter._values.keys import exact_key
 from typedfilter._values.leaves import as_struct, is_array
 from typedfilter._values.text import array_text, brief
-from typedfilter._values.trees import flatten, is_leaf_def, same_structure
+from typedfilter._values.trees import flatten, is_leaf_def, one_level, same_structure
 from typedfilter.errors import ShapeError
 
 __all__ = ["Outcome"]
@@ -77,8 +77,8 @@ class Outcome:
 
     def _compared(self, expected: Any, found: Any, rule: str, path: str) -> Any:
         """`found`, with arrays for the Python numbers that stand in the place of an array."""
-        keys, nodes, treedef = _one_level(expected)
-        _, others, other_def = _one_level(found)
+        keys, nodes, treedef = one_level(expected)
+        _, others, other_def = one_level(found)
         if is_leaf_def(treedef):
             leaf = _like(expected, found, self._numbers) if is_leaf_def(other_def) else None
             if leaf is None:
@@ -87,7 +87,7 @@ class Outcome:
         if not same_structure(treedef, other_def):
             raise self._differs(expected, found, rule, path)
         parts = [
-            self._compared(node, other, rule, path + jax.tree_util.keystr((key,)))
+            self._compared(node, other, rule, path + jax.tree_util.keystr(key))
             for key, node, other in zip(keys, nodes, others, strict=True)
         ]
         return treedef.unflatten(parts)
@@ -139,15 +139,9 @@ def _is_same(one: Any, two: Any) -> bool:
         return bool(one == two)
 
 
-def _one_level(node: Any) -> tuple[list[Any], list[Any], Any]:
-    found: list[tuple[Any, Any]]
-    found, treedef = jax.tree_util.tree_flatten_with_path(node, is_leaf=lambda inner: inner is not node)
-    return [path[0] if path else None for path, _ in found], [child for _, child in found], treedef
-
-
 def _text(value: Any) -> str:
     if isinstance(value, jax.ShapeDtypeStruct):
         return f"an array {array_text(value.dtype, value.shape)}"
     if value is None or is_leaf_def(flatten(value)[1]):
         return "None" if value is None else brief(value)
-    return f"{type(value).__name__} of {len(_one_level(value)[0])}"
+    return f"{type(value).__name__} of {len(one_level(value)[0])}"

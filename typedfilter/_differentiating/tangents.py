@@ -24,7 +24,7 @@ from typedfilter._values.leaves import (
     is_number,
 )
 from typedfilter._values.text import array_text, brief
-from typedfilter._values.trees import flatten, is_leaf_def, same_structure
+from typedfilter._values.trees import flatten, is_leaf_def, one_level, same_structure
 from typedfilter.errors import PytreeError, ShapeError, TypedFilterError
 
 __all__ = [
@@ -132,14 +132,14 @@ class Beside:
     def _walk(self, path: tuple[Any, ...], value: Any, tangent: Any) -> list[Any]:
         if tangent is None:
             return [None] * len(flatten(value)[0])
-        keys, children, treedef = _one_level(value)
+        keys, children, treedef = one_level(value)
         if is_leaf_def(treedef):
             return [tangent]
-        _, others, other_def = _one_level(tangent)
+        _, others, other_def = one_level(tangent)
         if not same_structure(treedef, other_def):
             raise self._mismatch(jax.tree_util.keystr(path), value, tangent)
         parts = [
-            self._walk((*path, key), child, other)
+            self._walk((*path, *key), child, other)
             for key, child, other in zip(keys, children, others, strict=True)
         ]
         return [leaf for part in parts for leaf in part]
@@ -216,15 +216,8 @@ def _path(tree: Any, index: int) -> str:
     return jax.tree_util.keystr(jax.tree_util.tree_leaves_with_path(tree)[index][0])
 
 
-def _one_level(node: Any) -> tuple[list[Any], list[Any], Any]:
-    """The keys, the children and the treedef of one node (of a leaf: itself, and the treedef of a leaf)."""
-    found: list[tuple[Any, Any]]
-    found, treedef = jax.tree_util.tree_flatten_with_path(node, is_leaf=lambda inner: inner is not node)
-    return [path[0] if path else None for path, _ in found], [child for _, child in found], treedef
-
-
 def _describe(node: Any) -> str:
-    keys, _, treedef = _one_level(node)
+    keys, _, treedef = one_level(node)
     if node is None:
         return "None"
     if is_leaf_def(treedef):
@@ -232,7 +225,7 @@ def _describe(node: Any) -> str:
     name = type(node).__name__
     if isinstance(node, (tuple, list)):
         return f"{name} of {len(keys)}"
-    return f"{name} with {', '.join(jax.tree_util.keystr((key,)) for key in keys) or 'no children'}"
+    return f"{name} with {', '.join(jax.tree_util.keystr(key) for key in keys) or 'no children'}"
 
 
 def _leaf_text(leaf: Any) -> str:

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary, WeakSet
 
 import jax
 import numpy as np
-from jax.tree_util import GetAttrKey, tree_flatten, tree_flatten_with_path
+from jax.tree_util import GetAttrKey, tree_flatten
 
 from typedfilter._reading import kinds
 from typedfilter._reading.dims import Dim
@@ -25,6 +25,7 @@ from typedfilter._reading.names import annotations_of
 from typedfilter._reading.roles import Role
 from typedfilter._reading.text import show
 from typedfilter._reading.within import is_structure, spread_within
+from typedfilter._values.trees import is_leaf_def, one_level
 from typedfilter.annotations import AxisSpec, ScanSpec
 from typedfilter.errors import AnnotationError
 
@@ -180,10 +181,11 @@ def _marks_below(node: Any, mark: LeafMark) -> Iterator[LeafMark]:
 
 def _children(node: Any) -> list[tuple[str | None, Any]] | None:
     """The children of a node, with the names of fields for those that have one; `None` for a leaf."""
-    flat, _ = tree_flatten_with_path(node, is_leaf=lambda inner: inner is not node)
-    if len(flat) == 1 and not flat[0][0]:
+    keys, children, treedef = one_level(node)
+    if is_leaf_def(treedef):
         return None
-    return [(path[0].name if isinstance(path[0], GetAttrKey) else None, child) for path, child in flat]
+    names = [key.name if isinstance(key, GetAttrKey) else None for (key,) in keys]
+    return list(zip(names, children, strict=True))
 
 
 def _names_by_value(node: Any, children: list[Any], hints: dict[str, Hint]) -> list[str | None]:

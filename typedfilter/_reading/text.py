@@ -18,6 +18,7 @@ from jax.sharding import NamedSharding, PartitionSpec, Sharding
 from jax.typing import ArrayLike
 
 from typedfilter._compat import spec_entries
+from typedfilter._reading.forms import is_array_class, is_tree_class
 from typedfilter.annotations import AxisSpec, Marker, ScanSpec, T
 
 __all__ = ["WrittenSignature", "sharding_text", "show", "spec_text"]
@@ -59,9 +60,9 @@ def show(annotation: Any) -> str:
 
 
 def _jaxtyping(cls: Any) -> str:
-    if hasattr(cls, "dim_str") and hasattr(cls, "array_type"):
+    if is_array_class(cls):
         return _array(cls)
-    if hasattr(cls, "leaftype") and hasattr(cls, "structure"):
+    if is_tree_class(cls) and hasattr(cls, "leaftype"):
         structure = "" if cls.structure is None else f", {cls.structure!r}"
         return f"PyTree[{show(cls.leaftype)}{structure}]"
     return _name(cls)

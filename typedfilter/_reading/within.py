@@ -15,6 +15,8 @@ from typing import Any
 import jax
 from jax.tree_util import DictKey
 
+from typedfilter._values.trees import one_level
+
 __all__ = [
     "Each",
     "Maybe",
@@ -124,5 +126,6 @@ def _is_leaf(value: Any) -> bool:
 
 def _children(value: Any) -> list[tuple[Any, Any]]:
     """What a node holds, with the key of each in a dictionary."""
-    flat, _ = jax.tree_util.tree_flatten_with_path(value, is_leaf=lambda inner: inner is not value)
-    return [(path[0].key if path and isinstance(path[0], DictKey) else None, child) for path, child in flat]
+    keys, children, _ = one_level(value)
+    names = [key[0].key if key and isinstance(key[0], DictKey) else None for key in keys]
+    return list(zip(names, children, strict=True))

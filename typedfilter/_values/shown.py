@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from typedfilter._values.text import describe, size_text
+from typedfilter._values.trees import one_level
 
 __all__ = ["model_html", "model_text", "page", "shown_by_default", "shown_leaf"]
 
@@ -95,9 +96,8 @@ def _children(node: Any) -> Iterator[tuple[str, Any]]:
         return
     if jax.tree_util.all_leaves([node]):
         return
-    flat, _ = jax.tree_util.tree_flatten_with_path(node, is_leaf=lambda inner: inner is not node)
-    for path, child in flat:
-        yield jax.tree_util.keystr(path), child
+    keys, children, _ = one_level(node)
+    yield from zip(map(jax.tree_util.keystr, keys), children, strict=True)
 
 
 def _counts(node: Any) -> str:

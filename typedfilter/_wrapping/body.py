@@ -31,11 +31,6 @@ def body_for(fn: Callable[..., Any], plan: Plan, *, check: Check) -> Callable[..
     return placed(fn, plan, body if check is True else otherwise_checked(body, check))
 
 
-def unchecked(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """`fn` with all checks off while it runs, those of wrappers that it calls as well."""
-    return otherwise_checked(fn, False)
-
-
 def otherwise_checked(fn: Callable[..., Any], check: Check) -> Callable[..., Any]:
     """`fn` with checks off, or warnings, while it runs; in the wrappers that it calls as well."""
 

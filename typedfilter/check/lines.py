@@ -21,6 +21,7 @@ import numpy as np
 from typedfilter._reading.dims import Bindings
 from typedfilter._reading.kinds import Kind, kind_of
 from typedfilter._values.text import steps, subscript
+from typedfilter._values.trees import one_level
 from typedfilter.check.inputs import types
 from typedfilter.check.trials import compare
 
@@ -278,5 +279,5 @@ def _children(value: Any) -> Iterator[tuple[str, Any]]:
             (f".{name}", vars(value)[name]) for name in fields if name in getattr(value, "__dict__", ())
         )
     elif not jax.tree_util.all_leaves([value]):
-        flat, _ = jax.tree_util.tree_flatten_with_path(value, is_leaf=lambda inner: inner is not value)
-        yield from ((steps(path), child) for path, child in flat)
+        keys, children, _ = one_level(value)
+        yield from zip(map(steps, keys), children, strict=True)
