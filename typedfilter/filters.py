@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from typedfilter._values.leaves import _is_inexact
-from typedfilter._values.trees import IsLeaf, flatten, is_leaf_def, not_a_prefix, same_structure, zip_trees
+from typedfilter._values.nodes import is_leaf_def
+from typedfilter._values.trees import IsLeaf, flatten, not_a_prefix, same_structure, zip_trees
 from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter.errors import PytreeError
 

@@ -22,8 +22,8 @@ from jax.tree_util import GetAttrKey
 from typedfilter._values.keys import exact_key
 from typedfilter._values.leaves import is_passed, said_by
 from typedfilter._values.memory import weakly
+from typedfilter._values.nodes import is_leaf_def, one_level
 from typedfilter._values.text import safe_repr
-from typedfilter._values.trees import is_leaf_def, one_level
 
 __all__ = ["Leaf", "Node", "Part", "parts_of", "short_name"]
 

@@ -17,8 +17,9 @@ from typedfilter._differentiating.tangents import RETURNED
 from typedfilter._values.carried import Carried
 from typedfilter._values.keys import exact_key
 from typedfilter._values.leaves import as_struct, is_array
+from typedfilter._values.nodes import is_leaf_def, one_level
 from typedfilter._values.text import array_text, brief
-from typedfilter._values.trees import flatten, is_leaf_def, one_level, same_structure
+from typedfilter._values.trees import flatten, same_structure
 from typedfilter.errors import ShapeError
 
 __all__ = ["Outcome"]

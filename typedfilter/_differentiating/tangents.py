@@ -23,8 +23,9 @@ from typedfilter._values.leaves import (
     is_inexact_array_like,
     is_number,
 )
+from typedfilter._values.nodes import is_leaf_def, one_level
 from typedfilter._values.text import array_text, brief
-from typedfilter._values.trees import flatten, is_leaf_def, one_level, same_structure
+from typedfilter._values.trees import flatten, same_structure
 from typedfilter.errors import PytreeError, ShapeError, TypedFilterError
 
 __all__ = [

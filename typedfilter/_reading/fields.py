@@ -25,7 +25,7 @@ from typedfilter._reading.names import annotations_of
 from typedfilter._reading.roles import Role
 from typedfilter._reading.text import show
 from typedfilter._reading.within import is_structure, spread_within
-from typedfilter._values.trees import is_leaf_def, one_level
+from typedfilter._values.nodes import is_leaf_def, one_level
 from typedfilter.annotations import AxisSpec, ScanSpec
 from typedfilter.errors import AnnotationError
 

@@ -15,7 +15,7 @@ from typing import Any
 import jax
 from jax.tree_util import DictKey
 
-from typedfilter._values.trees import one_level
+from typedfilter._values.nodes import one_level
 
 __all__ = [
     "Each",

@@ -12,8 +12,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from typedfilter._values.nodes import one_level
 from typedfilter._values.text import describe, size_text
-from typedfilter._values.trees import one_level
 
 __all__ = ["model_html", "model_text", "page", "shown_by_default", "shown_leaf"]
 

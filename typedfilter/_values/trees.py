@@ -11,15 +11,14 @@ from typing import Any, TypeAlias
 
 import jax
 
+from typedfilter._values.nodes import is_leaf_def, one_level
 from typedfilter.errors import PytreeError
 
 __all__ = [
     "IsLeaf",
     "Treedef",
     "flatten",
-    "is_leaf_def",
     "not_a_prefix",
-    "one_level",
     "same_structure",
     "zip_trees",
 ]
@@ -32,14 +31,6 @@ Treedef: TypeAlias = Any
 def flatten(tree: Any, is_leaf: IsLeaf = None) -> tuple[list[Any], Any]:
     """`jax.tree.flatten`; the treedef is `Any`, since to type checkers JAX's PyTreeDef has no attributes."""
     return jax.tree.flatten(tree, is_leaf=is_leaf)
-
-
-def is_leaf_def(treedef: Any) -> bool:
-    """Whether this is the treedef of a leaf. (JAX's `treedef_is_leaf` also says so of `None` and `()`.)"""
-    return bool(treedef == _LEAF)
-
-
-_LEAF = jax.tree.structure(0)
 
 
 def same_structure(one: Treedef, two: Treedef) -> bool:
@@ -96,14 +87,6 @@ def zip_trees(
         return treedef.unflatten([walk((*path, *key), children) for key, *children in columns])
 
     return walk((), trees)
-
-
-def one_level(node: Any) -> tuple[list[tuple[Any, ...]], list[Any], Any]:
-    """The keys, the children and the treedef of one node (of a leaf: no key, itself, the leaf treedef)."""
-    children: list[tuple[Any, Any]]
-    treedef: Any
-    children, treedef = jax.tree_util.tree_flatten_with_path(node, is_leaf=lambda inner: inner is not node)
-    return [key for key, _ in children], [child for _, child in children], treedef
 
 
 def _where_prefix_ends(path: tuple[Any, ...], prefix: Any, full: Any) -> tuple[Any, Any, Any] | None:

@@ -20,8 +20,8 @@ import numpy as np
 
 from typedfilter._reading.dims import Bindings
 from typedfilter._reading.kinds import Kind, kind_of
+from typedfilter._values.nodes import one_level
 from typedfilter._values.text import steps, subscript
-from typedfilter._values.trees import one_level
 from typedfilter.check.inputs import types
 from typedfilter.check.trials import compare
 
