@@ -218,7 +218,10 @@ class Loosened(ABC, Generic[T, R]):
     @overload
     def __get__(self, obj: T, owner: type | None = None, /) -> Callable[..., R]: ...
 
-Unsaid: TypeAlias = Callable[..., Opaque]
+class PairIfHasAux(Opaque):
+    """What nothing is; the name is what checkers print where a function and `has_aux=` contradict each other."""
+
+Unsaid: TypeAlias = Callable[..., PairIfHasAux]
 """A function that doesn't say what it returns: only such a one may have `has_aux=` a variable."""
 
 NoAux: TypeAlias = Literal[False]
@@ -669,7 +672,7 @@ class CheckpointKeywords(TypedDict, total=False):
 
 if _t.TYPE_CHECKING and 1:
     if not MYPY:
-        Kept = TypeVar("Kept", bound=Callable[..., Any])
+        Kept = TypeVar("Kept", bound=Callable[..., object])
         Mixed = TypeVar("Mixed", bound=OpaqueToo)
 elif MYPY:
     Kept = TypeVar("Kept", bound=Opaque)

@@ -185,7 +185,7 @@ def rejected_functions() -> None:
     filter_value_and_grad(loss_aux)  # type: ignore[type-var]
     filter_grad(square, has_aux="yes")  # type: ignore[call-overload]
     filter_grad(square, argnums=1)  # type: ignore[call-overload]
-    filter_hessian(square, has_aux=True)  # type: ignore[call-overload]
+    filter_hessian(square, has_aux=True)  # type: ignore[arg-type]
     filter_grad(3)  # type: ignore[call-overload]
 
 

@@ -8,11 +8,13 @@ registries, testing helpers. A `kept_` program must be accepted and must run; a 
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypedDict, overload
+from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, Protocol, TypedDict, overload
 
 import equinox as eqx
 import jax
@@ -54,12 +56,14 @@ from typedfilter import (
     filter_shard_map,
     filter_switch,
     filter_value_and_grad,
+    filter_vjp,
     filter_vmap,
     filter_while_loop,
     is_inexact_array,
     log_retraces,
     optimiser,
     partition,
+    pytree_dataclass,
     trainable,
 )
 from typedfilter.testing import assert_donated, assert_no_tracer_leaks, max_traces, no_retrace
@@ -112,6 +116,16 @@ class Net(eqx.Module):
     @filter_grad
     def slope(self, x: Array) -> Array:
         return self(x).sum()
+
+    @filter_jit
+    @filter_value_and_grad
+    def valued(self, x: Array, power: int = 1) -> Array:
+        return (self(x) ** power).sum()
+
+    @staticmethod
+    @filter_value_and_grad
+    def energy(w: Params, x: Array) -> Array:
+        return (w["w"] * x).sum()
 
     @filter_vmap(in_axes=(None, 0))
     def batched(self, x: Array) -> Array:
@@ -298,6 +312,16 @@ def kept_variable_aux_of_typed_loss(has_aux: bool = False) -> None:
     print(filter_grad(has_aux=has_aux)(mse)(PARAMS, BATCH))
 
 
+def kept_variable_aux_of_other_derivatives(flag: bool = False) -> None:
+    def f(x: Array) -> Any:
+        return x * 2
+
+    print(filter_jacfwd(f, has_aux=flag)(X), filter_jacrev(f, flag)(X), filter_hessian(f, has_aux=flag)(X))
+    print(filter_vjp(f, X, has_aux=flag), filter_linearize(f, X, has_aux=flag))
+    print(filter_jacfwd(has_aux=flag)(jnp.sin)(X), filter_jacrev(has_aux=flag)(jnp.sin)(X))
+    print(filter_hessian(has_aux=flag)(jnp.sin)(X))
+
+
 def kept_forwarded_aux(has_aux: bool = False) -> None:
     def value_and_grad(f: Callable[..., Any], has_aux: bool) -> Any:
         return filter_jit(filter_value_and_grad(f, has_aux=has_aux))
@@ -350,6 +374,36 @@ def kept_key_adding_decorator() -> None:
         return x + jax.random.normal(key, x.shape)
 
     assert_type(noisy(X), Array)
+
+
+def kept_parameter_adding_decorator() -> None:
+    def counted(fn: Callable[P, R]) -> Callable[Concatenate[int, P], R]:
+        def inner(n: int, /, *args: P.args, **kwargs: P.kwargs) -> R:
+            return fn(*args, **kwargs)
+
+        return inner
+
+    assert_type(counted(filter_jit(loss))(1, NET, X), Array)
+    assert_type(filter_jit(counted(loss))(1, NET, X), Array)
+
+
+def kept_decorator_class() -> None:
+    class Timer(Generic[P, R]):
+        def __init__(self, fn: Callable[P, R]) -> None:
+            self.fn = fn
+
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+            return self.fn(*args, **kwargs)
+
+    assert_type(Timer(filter_jit(loss))(NET, X), Array)
+    assert_type(Timer(filter_grad(loss))(NET, X), Net)
+
+
+def kept_own_transform() -> None:
+    def compiled(fn: Callable[Concatenate[T, P], Array]) -> Callable[Concatenate[T, P], tuple[Array, T]]:
+        return filter_jit(filter_value_and_grad(fn))
+
+    assert_type(compiled(loss)(NET, X), tuple[Array, Net])
 
 
 def kept_overloaded() -> None:
@@ -408,6 +462,28 @@ def kept_bounded_generic() -> None:
     assert_type(update(Small(X), X), Small)
 
 
+def kept_generic_training() -> None:
+    def train(model: M, fn: Callable[[M, Array], Array], xs: Sequence[Array]) -> M:
+        step = filter_jit(filter_value_and_grad(fn))
+        for x in xs:
+            _, grads = step(model, x)
+            model = apply_updates(model, grads)
+        return model
+
+    assert_type(train(NET, loss, [X]), Net)
+
+
+def kept_call_in_a_thread() -> None:
+    step = filter_jit(filter_value_and_grad(loss))
+
+    async def run() -> Array:
+        value, grads = await asyncio.to_thread(step, NET, X)
+        assert_type(grads, Net)
+        return value
+
+    assert_type(asyncio.run(run()), Array)
+
+
 def kept_async_loop() -> None:
     step = filter_jit(loss)
 
@@ -437,6 +513,29 @@ def kept_step_in_dataclass() -> None:
     trainer = Trainer(filter_jit(loss), {"loss": filter_jit(loss), "raw": loss})
     assert_type(trainer.step(NET, X), Array)
     assert_type(trainer.metrics["raw"](NET, X), Array)
+
+
+def kept_defaults_of_a_dataclass() -> None:
+    compiled, derived = filter_jit(loss), filter_grad(loss)
+
+    @dataclass
+    class Config:
+        step: Callable[[Net, Array], Array] = compiled
+        grad: Callable[[Net, Array], Net] = derived
+
+    assert_type(Config().step(NET, X), Array)
+    assert_type(Config().grad(NET, X), Net)
+
+
+def kept_any_arguments() -> None:
+    @filter_jit
+    def f(*xs: Array, scale: Static[float] = 1.0, **more: Array) -> Array:
+        return sum(xs, jnp.zeros(3)) * scale
+
+    args = (NET, X)
+    assert_type(f(X, X, scale=2.0, other=X), Array)
+    assert_type(filter_jit(loss)(*args), Array)
+    assert_type(filter_grad(loss)(*args), Net)
 
 
 def kept_jitted_in_init() -> None:
@@ -505,6 +604,51 @@ def kept_methods_of_a_module() -> None:
 def kept_method_lowered_under_a_gradient() -> None:
     print(Net.slope)
     assert_type(filter_jit(NET.forward)(X), Array)
+
+
+def kept_method_above_a_gradient() -> None:
+    assert_type(NET.valued(X, power=2), tuple[Array, Net])
+    assert_type(Net.energy(PARAMS, X), tuple[Array, Params])
+    print(Net.helper.lower(X, 2), filter_jit(NET.forward).lower(X).compile()(X))
+
+
+def kept_generic_class() -> None:
+    @pytree_dataclass
+    class Stack(Generic[T]):
+        items: tuple[T, ...]
+
+        @filter_jit
+        def first(self) -> T:
+            return self.items[0]
+
+        @filter_jit
+        def mapped(self, f: Static[Callable[[T], Array]]) -> Array:
+            return f(self.items[0])
+
+    assert_type(Stack((X, X)).first(), Array)
+    assert_type(Stack((NET,)).mapped(lambda net: net.weight), Array)
+
+
+def kept_operators() -> None:
+    @pytree_dataclass
+    class Vector:
+        v: Array
+
+        @filter_jit
+        def __add__(self, other: Vector) -> Vector:
+            return Vector(self.v + other.v)
+
+        @filter_jit
+        def __getitem__(self, i: Static[int]) -> Array:
+            return self.v[i]
+
+        @filter_jit
+        def __call__(self, x: Array) -> Array:
+            return self.v * x
+
+    assert_type(Vector(X) + Vector(X), Vector)
+    assert_type(Vector(X)[0], Array)
+    assert_type(Vector(X)(X), Array)
 
 
 def kept_abstract_method() -> None:
@@ -608,6 +752,21 @@ def kept_scalar_functions() -> None:
 def kept_per_example_gradients() -> None:
     per = filter_vmap(filter_grad(loss), in_axes=(None, 0))
     assert_type(per(NET, jnp.ones((2, 3))), Net)
+    both = filter_vmap(filter_value_and_grad(loss), in_axes=(None, 0))
+    assert_type(both(NET, jnp.ones((2, 3))), tuple[Array, Net])
+    assert_type(filter_checkpoint(filter_value_and_grad(loss))(NET, X), tuple[Array, Net])
+
+
+def kept_objects_and_methods_as_losses() -> None:
+    class Problem:
+        def __init__(self, scale: float) -> None:
+            self.scale = scale
+
+        def __call__(self, w: Params, x: Array) -> Array:
+            return self.scale * (w["w"] * x).sum()
+
+    assert_type(filter_grad(Problem(2.0))(PARAMS, X), Params)
+    assert_type(filter_jit(filter_value_and_grad(Problem(2.0).__call__))(PARAMS, X), tuple[Array, Params])
 
 
 def kept_frozen_parts() -> None:
@@ -748,6 +907,62 @@ def caught_union_argument(flag: bool = True) -> None:
 
     f = a if flag else b
     filter_jit(f)("no")  # mistake
+
+
+def caught_argument_of_a_decorator_class() -> None:
+    class Timer(Generic[P, R]):
+        def __init__(self, fn: Callable[P, R]) -> None:
+            self.fn = fn
+
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+            return self.fn(*args, **kwargs)
+
+    Timer(filter_jit(loss))(X)  # mistake
+
+
+def caught_protocol() -> None:
+    class Step(Protocol):
+        def __call__(self, net: Net, x: Array) -> Net: ...
+
+    step: Step = filter_jit(loss)  # mistake
+    print(step)
+
+
+def caught_result_in_a_list() -> None:
+    fns: list[Callable[[Array], str]] = [filter_jit(jnp.sin)]  # mistake
+    print(fns)
+
+
+def caught_override() -> None:
+    class Bad(Net):
+        @filter_jit
+        def forward(self, x: Array, train: bool = False) -> str:  # mistake
+            return ""
+
+    print(Bad)
+
+
+def caught_class_method_argument() -> None:
+    Net.zeros("3")  # mistake
+
+
+def caught_checkpoint_argument() -> None:
+    filter_checkpoint(loss)(NET)  # mistake
+
+
+def caught_branches() -> None:
+    def f(x: Array) -> Array:
+        return x
+
+    filter_cond(X[0] > 0, f, loss, X)  # mistake
+
+
+def caught_pair_without_aux() -> None:
+    def f(net: Net) -> tuple[Array, str]:
+        return net(X).sum(), ""
+
+    filter_jacfwd(loss, has_aux=True)  # mistake
+    filter_value_and_grad(f)  # mistake
 
 
 def caught_method_keyword() -> None:

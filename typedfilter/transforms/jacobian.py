@@ -17,6 +17,7 @@ from typing_extensions import Unpack
 
 from typedfilter._declarations import (
     A,
+    AnyDecorator,
     AnyOpen,
     Aux,
     Check,
@@ -33,6 +34,7 @@ from typedfilter._declarations import (
     P,
     Q,
     R,
+    Unsaid,
     WithAux,
 )
 from typedfilter._differentiating.effects import Differentiates
@@ -148,9 +150,13 @@ def filter_jacfwd(
 @overload
 def filter_jacfwd(fun: AnyOpen, /, has_aux: NoAux = False, **options: Unpack[HolomorphicKeywords]) -> Any: ...  # type: ignore[overload-cannot-match]
 @overload
+def filter_jacfwd(fun: Unsaid, /, has_aux: bool, **options: Unpack[HolomorphicKeywords]) -> Any: ...
+@overload
 def filter_jacfwd(*, has_aux: NoAux = False, **options: Unpack[HolomorphicKeywords]) -> JacobianDecorator: ...
 @overload
 def filter_jacfwd(*, has_aux: WithAux, **options: Unpack[HolomorphicKeywords]) -> JacobianAuxDecorator: ...
+@overload
+def filter_jacfwd(*, has_aux: bool, **options: Unpack[HolomorphicKeywords]) -> AnyDecorator: ...
 @ends_at_caller
 def filter_jacfwd(
     fun: Any = None, has_aux: bool = False, *, holomorphic: bool = False, check: Check = True
@@ -210,9 +216,13 @@ def filter_jacrev(
 @overload
 def filter_jacrev(fun: AnyOpen, /, has_aux: NoAux = False, **options: Unpack[GradKeywords]) -> Any: ...  # type: ignore[overload-cannot-match]
 @overload
+def filter_jacrev(fun: Unsaid, /, has_aux: bool, **options: Unpack[GradKeywords]) -> Any: ...
+@overload
 def filter_jacrev(*, has_aux: NoAux = False, **options: Unpack[GradKeywords]) -> JacobianDecorator: ...
 @overload
 def filter_jacrev(*, has_aux: WithAux, **options: Unpack[GradKeywords]) -> JacobianAuxDecorator: ...
+@overload
+def filter_jacrev(*, has_aux: bool, **options: Unpack[GradKeywords]) -> AnyDecorator: ...
 @ends_at_caller
 def filter_jacrev(
     fun: Any = None,
@@ -270,9 +280,13 @@ def filter_hessian(  # type: ignore[overload-cannot-match]
     fun: AnyOpen, /, has_aux: NoAux = False, **options: Unpack[HolomorphicKeywords]
 ) -> Any: ...
 @overload
+def filter_hessian(fun: Unsaid, /, has_aux: bool, **options: Unpack[HolomorphicKeywords]) -> Any: ...
+@overload
 def filter_hessian(*, has_aux: NoAux = False, **options: Unpack[HolomorphicKeywords]) -> HessianDecorator: ...
 @overload
 def filter_hessian(*, has_aux: WithAux, **options: Unpack[HolomorphicKeywords]) -> HessianAuxDecorator: ...
+@overload
+def filter_hessian(*, has_aux: bool, **options: Unpack[HolomorphicKeywords]) -> AnyDecorator: ...
 @ends_at_caller
 def filter_hessian(
     fun: Any = None, has_aux: bool = False, *, holomorphic: bool = False, check: Check = True

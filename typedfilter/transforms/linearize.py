@@ -12,7 +12,7 @@ from typing import Any, overload
 import jax
 import jax.numpy as jnp
 
-from typedfilter._declarations import Aux, NoAux, R, Ts, WithAux
+from typedfilter._declarations import Aux, NoAux, R, Ts, Unsaid, WithAux
 from typedfilter._differentiating.dependent import Results
 from typedfilter._differentiating.primals import Primals
 from typedfilter._differentiating.tangents import Beside, Slot, slot_for, zeros_in
@@ -32,6 +32,8 @@ def filter_linearize(
 def filter_linearize(
     fn: Callable[[*Ts], tuple[R, Aux]], /, *primals: *Ts, has_aux: WithAux
 ) -> tuple[R, Callable[[*Ts], R], Aux]: ...
+@overload
+def filter_linearize(fn: Unsaid, /, *primals: Any, has_aux: bool) -> Any: ...
 # Of the implementation mypy asks that it unpacks what the overloads do.
 @ends_at_caller  # type: ignore[misc]  # see above
 def filter_linearize(fn: Any, /, *primals: Any, has_aux: bool = False) -> Any:

@@ -11,7 +11,7 @@ from typing import Any, Concatenate, overload
 
 import jax
 
-from typedfilter._declarations import Aux, NoAux, P, R, S, T, Ts, U, WithAux
+from typedfilter._declarations import Aux, NoAux, P, R, S, T, Ts, U, Unsaid, WithAux
 from typedfilter._differentiating.primals import Primals
 from typedfilter._differentiating.tangents import Beside, Slot, slot_for, zeros_in
 from typedfilter._differentiating.targets import split_aux
@@ -58,6 +58,8 @@ def filter_vjp(  # type: ignore[overload-overlap]  # likewise
 def filter_vjp(
     fun: Callable[Concatenate[S, P], R], primal: S, /, *primals: P.args, **kwargs: P.kwargs
 ) -> tuple[R, Callable[[R], tuple[Any, ...]]]: ...
+@overload
+def filter_vjp(fun: Unsaid, /, *primals: Any, has_aux: bool, **kwargs: Any) -> Any: ...
 @ends_at_caller  # type: ignore[misc]  # of the implementation mypy asks that it unpacks what the overloads do
 def filter_vjp(fun: Any, /, *primals: Any, has_aux: bool = False, **kwargs: Any) -> Any:
     """Evaluate a function, and get the function that pulls cotangents of its result back, as `jax.vjp` does.
