@@ -143,6 +143,36 @@ class Net(eqx.Module):
 NET = Net(X)
 
 
+@pytree_dataclass
+class Stack(Generic[T]):
+    items: tuple[T, ...]
+
+    @filter_jit
+    def first(self) -> T:
+        return self.items[0]
+
+    @filter_jit
+    def mapped(self, f: Static[Callable[[T], Array]]) -> Array:
+        return f(self.items[0])
+
+
+@pytree_dataclass
+class Vector:
+    v: Array
+
+    @filter_jit
+    def __add__(self, other: Vector) -> Vector:
+        return Vector(self.v + other.v)
+
+    @filter_jit
+    def __getitem__(self, i: Static[int]) -> Array:
+        return self.v[i]
+
+    @filter_jit
+    def __call__(self, x: Array) -> Array:
+        return self.v * x
+
+
 class Small(Net):
     @override
     def __call__(self, x: Float[Array, " n"], *, key: PRNGKeyArray | None = None) -> Float[Array, " n"]:
@@ -195,6 +225,15 @@ def mse(params: Params, batch: Batch) -> Float[Array, ""]:
 
 def penalty(w: Params, *, strength: float) -> Array:
     return strength * w["w"].sum()
+
+
+compiled, derived = filter_jit(loss), filter_grad(loss)
+
+
+@dataclass
+class Config:
+    step: Callable[[Net, Array], Array] = compiled
+    grad: Callable[[Net, Array], Net] = derived
 
 
 PARAMS: Params = {"w": X}
@@ -516,13 +555,6 @@ def kept_step_in_dataclass() -> None:
 
 
 def kept_defaults_of_a_dataclass() -> None:
-    compiled, derived = filter_jit(loss), filter_grad(loss)
-
-    @dataclass
-    class Config:
-        step: Callable[[Net, Array], Array] = compiled
-        grad: Callable[[Net, Array], Net] = derived
-
     assert_type(Config().step(NET, X), Array)
     assert_type(Config().grad(NET, X), Net)
 
@@ -613,39 +645,11 @@ def kept_method_above_a_gradient() -> None:
 
 
 def kept_generic_class() -> None:
-    @pytree_dataclass
-    class Stack(Generic[T]):
-        items: tuple[T, ...]
-
-        @filter_jit
-        def first(self) -> T:
-            return self.items[0]
-
-        @filter_jit
-        def mapped(self, f: Static[Callable[[T], Array]]) -> Array:
-            return f(self.items[0])
-
     assert_type(Stack((X, X)).first(), Array)
     assert_type(Stack((NET,)).mapped(lambda net: net.weight), Array)
 
 
 def kept_operators() -> None:
-    @pytree_dataclass
-    class Vector:
-        v: Array
-
-        @filter_jit
-        def __add__(self, other: Vector) -> Vector:
-            return Vector(self.v + other.v)
-
-        @filter_jit
-        def __getitem__(self, i: Static[int]) -> Array:
-            return self.v[i]
-
-        @filter_jit
-        def __call__(self, x: Array) -> Array:
-            return self.v * x
-
     assert_type(Vector(X) + Vector(X), Vector)
     assert_type(Vector(X)[0], Array)
     assert_type(Vector(X)(X), Array)
