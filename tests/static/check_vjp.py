@@ -59,7 +59,7 @@ def rejected() -> None:
     filter_vjp(powers, X, "a", n="3")  # type: ignore[arg-type]
     filter_vjp(powers, X, "a", m=3)  # type: ignore[call-arg]
     filter_vjp(powers, X, 2, n=3)  # type: ignore[arg-type]
-    filter_vjp(powers_aux, "x", has_aux=True, n=3)  # type: ignore[call-overload]
+    filter_vjp(powers_aux, "x", has_aux=True, n=3)  # type: ignore[arg-type]
     filter_vjp(square, X, has_aux=True)  # type: ignore[arg-type]
 
 
