@@ -219,7 +219,7 @@ class Loosened(ABC, Generic[T, R]):
     def __get__(self, obj: T, owner: type | None = None, /) -> Callable[..., R]: ...
 
 class PairIfHasAux(Opaque):
-    """What nothing is; the name is what checkers print where a function and `has_aux=` contradict each other."""
+    """What nothing is. Checkers print the name where a function and `has_aux=` contradict each other."""
 
 Unsaid: TypeAlias = Callable[..., PairIfHasAux]
 """A function that doesn't say what it returns: only such a one may have `has_aux=` a variable."""

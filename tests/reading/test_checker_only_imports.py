@@ -90,7 +90,7 @@ def test_they_say_nothing_of_arguments_and_results_and_the_marker_is_read(spelli
         for i, (marked, plain, _) in enumerate(FORMS_IN_CONTAINERS)
     ]
     module = module_of("\n".join(lines), spelling, monkeypatch)
-    every = 1 if spelling == "from the future" else 7  # not all, where the string is the same behind the quotes
+    every = 1 if spelling == "from the future" else 7  # the strings are the same
     for i, (form, _, container) in [*enumerate(FORMS_IN_CONTAINERS)][::every]:
         fn, value = getattr(module, f"f{i}"), CONTAINERS[container]
         told = str(explain(filter_jit(fn))).splitlines()[2]
