@@ -105,7 +105,10 @@ def test_aux_comes_back_as_it_is():
 
 
 def test_the_pair_with_aux_may_be_a_list():
-    out, pull, aux = filter_vjp(lambda x: [x * x, "aux"], jnp.array(3.0), has_aux=True)
+    def f(x: Any) -> Any:  # to type checkers the pair is a tuple
+        return [x * x, "aux"]
+
+    out, pull, aux = filter_vjp(f, jnp.array(3.0), has_aux=True)
     assert (float(out), float(pull(jnp.array(1.0))[0]), aux) == (9.0, 6.0, "aux")
 
 
