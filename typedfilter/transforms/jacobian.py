@@ -62,9 +62,10 @@ class Jacobian(Transform):
     reads: ClassVar[frozenset[str]] = DIFFERENTIATION
     has_aux: bool = False
     holomorphic: bool = False
+    allow_int: bool = False  # of `filter_jacrev` alone
 
     def check_plan(self, plan: Plan) -> None:
-        check_grad(plan, has_aux=self.has_aux, name=self.name, scalar=False, integers=self.integers)
+        check_grad(plan, has_aux=self.has_aux, name=self.name, scalar=False, integers=self.allow_int)
 
     def effects(self, fn: Function, plan: Plan) -> Effects:
         return Differentiates(self.name, plan, has_aux=self.has_aux, result=Result.DERIVATIVE)
@@ -72,14 +73,9 @@ class Jacobian(Transform):
     def build(self, wrapper: Wrapper, plan: Plan) -> Function:
         return self.of(jax.jacfwd, body_of(wrapper, plan), plan)
 
-    @property
-    def integers(self) -> bool:
-        """Whether integers have a derivative, too."""
-        return False
-
     def of(self, jacobian: OfArrays, body: Function, plan: Plan) -> Function:
         """The Jacobian of `body` by `jax.jacfwd` or `jax.jacrev`."""
-        targets = Targets(plan, self.name, self.integers)
+        targets = Targets(plan, self.name, self.allow_int)
         refuse = refuse_real if self.holomorphic else refuse_complex
         jacobian = functools.partial(jacobian, holomorphic=self.holomorphic)
 
@@ -101,11 +97,6 @@ class Reverse(Jacobian):
     """The options of `filter_jacrev`."""
 
     name: ClassVar[str] = "filter_jacrev"
-    allow_int: bool = False
-
-    @property
-    def integers(self) -> bool:
-        return self.allow_int
 
     def build(self, wrapper: Wrapper, plan: Plan) -> Function:
         jacrev = functools.partial(jax.jacrev, allow_int=self.allow_int)
