@@ -19,7 +19,7 @@ from typedfilter._compat import (
     says_forward_through_vjp,
     says_out_of_memory,
 )
-from typedfilter._reading import dims
+from typedfilter._reading import dims, kinds
 from typedfilter._reading.hints import Hint
 from typedfilter._reading.plan import Param, Plan
 from typedfilter._reading.roles import Role
@@ -80,10 +80,10 @@ def _dimensions(rows: Iterable[Row]) -> list[str]:
     """What the arguments bind dimension names to, as far as they agree."""
     bindings = dims.Bindings()
     for _, hint, value in rows:
-        text = getattr(hint.type, "dim_str", None) if hint is not None else None
-        if isinstance(text, str) and is_passed(value):
+        kind = None if hint is None else hint.kind
+        if isinstance(kind, kinds.Array) and is_passed(value):
             with contextlib.suppress(dims.DisagreementError, NameError):
-                dims.match(dims.parse(text), value.shape, bindings)
+                dims.match(kind.dims, value.shape, bindings)
     return [f"{name}={size}" for name, size in bindings.sizes.items()]
 
 
