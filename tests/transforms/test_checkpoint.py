@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from jax import Array
 from jaxtyping import Float
+from numpy.testing import assert_allclose
 
 from typedfilter import (
     ShapeError,
@@ -188,6 +189,45 @@ def test_equal_layers_are_traced_once():
 
     for grad, expected in zip(grads, jax.grad(plain)(weights, x), strict=True):
         np.testing.assert_allclose(grad, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_function_that_is_wrapped_anew_for_each_layer_is_traced_once():
+    runs, last = [], None
+    power = 2
+
+    def layer(x, n):
+        nonlocal last
+        last = n
+        runs.append(n)
+        return jnp.sin(x) ** power + n
+
+    def stack(x, checkpoint):
+        for _ in range(20):
+            x = checkpoint(layer)(x, 1)
+        return checkpoint(layer)(x, 3).sum()
+
+    x = jnp.ones(3)
+    jax.make_jaxpr(lambda x: stack(x, filter_checkpoint))(x)
+    assert (runs, last) == ([1, 3], 3)
+    assert_allclose(jax.grad(stack)(x, filter_checkpoint), jax.grad(stack)(x, jax.checkpoint), rtol=1e-6)
+    power = 3
+    assert_allclose(filter_checkpoint(layer)(x, 1), jnp.sin(x) ** 3 + 1, rtol=1e-6)
+
+
+def test_of_a_function_that_closes_over_tracers_nothing_is_kept():
+    def outer(x):
+        scale = x.sum()
+
+        def layer(y):
+            return y * scale
+
+        first = filter_checkpoint(layer)(x)
+        scale = scale + 1
+        return first, filter_checkpoint(layer)(x)
+
+    with jax.checking_leaks():
+        first, second = jax.jit(outer)(jnp.ones(3))
+    assert_allclose((first[0], second[0]), (3.0, 4.0))
 
 
 def test_an_object_that_is_changed_is_read_anew():

@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 import dataclasses
+import dis
 import enum
+import functools
+import types
 from collections.abc import Callable, Hashable
-from typing import Any, ClassVar, overload
+from typing import Any, ClassVar, TypeAlias, overload
 
 import jax
 from typing_extensions import Unpack
@@ -19,6 +22,8 @@ from typedfilter._reading.plan import Plan
 from typedfilter._shapes.switch import check_mode
 from typedfilter._values.fresh import fresh_rest, refuse_used_up
 from typedfilter._values.keys import exact_key, stays_equal
+from typedfilter._values.leaves import is_passed
+from typedfilter._values.memory import Attached
 from typedfilter._values.split import Rest
 from typedfilter._wrapping.body import body_of
 from typedfilter._wrapping.call import Lifted, Taken, take_arrays
@@ -46,7 +51,7 @@ class Checkpoint(Transform):
 
     def build(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
         body = body_of(wrapper, plan)
-        programs: dict[Hashable, tuple[Lifted, Callable[..., Any]]] = {}
+        programs = self._programs_of(wrapper.__wrapped__)
 
         def new(taken: Taken) -> tuple[Lifted, Callable[..., Any]]:
             lifted = Lifted(body, taken)
@@ -71,6 +76,55 @@ class Checkpoint(Transform):
             return fresh_rest(lifted.out).join(out)
 
         return call
+
+    def _programs_of(self, fn: Callable[..., Any]) -> _Programs:
+        """Those of all wrappers of one function with these options: it may be wrapped anew for each layer.
+
+        As long as it closes over the same: of arrays, which may be those of a trace, nothing is kept.
+        """
+        captured = _Captured.of(fn)
+        if captured is None or any(map(is_passed, captured.values)):
+            return {}
+        try:
+            return _shared.of(fn).setdefault((self.prevent_cse, self.policy, self.check, captured), {})
+        except TypeError:  # a policy without a hash
+            return {}
+
+
+_Programs: TypeAlias = "dict[Hashable, tuple[Lifted, Callable[..., Any]]]"
+_shared: Attached[dict[Hashable, _Programs]] = Attached("__typedfilter_checkpoints__", dict)
+
+
+class _Captured:
+    """What a function closes over: equal where these are the same objects."""
+
+    def __init__(self, values: tuple[Any, ...]) -> None:
+        self.values = values
+        self._ids = tuple(map(id, values))
+
+    @classmethod
+    def of(cls, fn: Callable[..., Any]) -> _Captured | None:
+        """Of a plain function; `None` for anything else, and where it closes over what is not there yet."""
+        if not isinstance(fn, types.FunctionType):
+            return None
+        cells = zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=True)
+        written = _written(fn.__code__)
+        try:
+            return cls(tuple(cell.cell_contents for name, cell in cells if name not in written))
+        except ValueError:
+            return None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Captured) and self._ids == other._ids
+
+    def __hash__(self) -> int:
+        return hash(self._ids)
+
+
+@functools.lru_cache(maxsize=1024)
+def _written(code: types.CodeType) -> frozenset[str]:
+    """The variables around a function that it sets itself, as a counter of its runs: no inputs of it."""
+    return frozenset(one.argval for one in dis.get_instructions(code) if one.opname == "STORE_DEREF")
 
 
 _MOST = 64  # different calls of one function; then they are traced again
