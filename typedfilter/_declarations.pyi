@@ -274,6 +274,7 @@ class JitKeywords(TypedDict, total=False):
     device: DeviceLike | None
     backend: str | None
     max_traces: int | None
+    mesh: Mesh | None
 
 @attributes(init=False)
 class Compiled(ABC, Generic[F_co]):

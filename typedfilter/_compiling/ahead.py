@@ -20,6 +20,7 @@ from typedfilter._compiling.modes import STATIC_MODES, Mode, Pattern, Place
 from typedfilter._compiling.packing import Packed, unpack
 from typedfilter._compiling.tokens import Kept, Token
 from typedfilter._compiling.traced import opened
+from typedfilter._placing.meshes import under
 from typedfilter._values.keys import exact_key, static_problem
 from typedfilter._values.leaves import is_array_or_struct
 from typedfilter._values.text import brief
@@ -67,7 +68,8 @@ class Ahead:
     def explained(self) -> Generator[None]:
         """With our errors about arguments, and without JAX's warning about donated buffers if so wanted."""
         try:
-            with self.engine.caution.quietly() if self.engine.options.quiet else contextlib.nullcontext():
+            quietly = self.engine.caution.quietly() if self.engine.options.quiet else contextlib.nullcontext()
+            with quietly, under(self.engine.options.mesh, self.engine.plan):
                 yield
         except Exception as error:
             self.engine.explain(

@@ -94,7 +94,9 @@ class Engine:
         self.options = options
         self.donates = Donated(plan, options.donate, bound, named, itself)
         self.returns_arrays = plan.returns.role in (Role.ARRAYS, Role.TRACED) and not links
-        self.placement = Placement(plan, _places_in_annotations(root, links, plan), bound, options.shardings)
+        self.placement = Placement(
+            plan, _places_in_annotations(root, links, plan), bound, options.shardings, options.mesh
+        )
         result = self.placement.of_result()
         opens = not self.returns_arrays and result.for_jit and not is_place(result.places)
         self.opened = Opened() if opens else None
@@ -197,12 +199,7 @@ class Engine:
         if self.as_written:
             static, donated = set(), tuple(signature.parameters) if donated else ()
         rest = [param for name, param in signature.parameters.items() if name not in (*donated, *static)]
-        several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-        return Guarded(
-            donated,
-            tuple(param.name for param in rest if param.kind not in several),
-            tuple(param.name for param in rest if param.kind in several),
-        )
+        return Guarded.of(donated, rest)
 
     # ------------------------------------------------------------------------------ patterns and programs
 

@@ -8,9 +8,11 @@ holds what a call has donated. That is remembered weakly; mostly none of it is l
 from __future__ import annotations
 
 import collections
+import inspect
 import itertools
 import operator
 import weakref
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -30,6 +32,14 @@ class Guarded(NamedTuple):
     donated: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
     variadic: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, donated: tuple[str, ...], rest: Iterable[inspect.Parameter]) -> Guarded:
+        """Of those that are donated, by name, and of the others that may take arrays."""
+        rest = list(rest)
+        several = {param.name for param in rest if param.kind in (param.VAR_POSITIONAL, param.VAR_KEYWORD)}
+        kept = tuple(param.name for param in rest if param.name not in several)
+        return cls(donated, kept, tuple(param.name for param in rest if param.name in several))
 
     def written(self, prefix: str) -> str:
         """The lines that look at the arguments, in a function that has `NAMES` behind this prefix."""

@@ -7,6 +7,7 @@ to be converted.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -14,9 +15,12 @@ import jax
 import numpy as np
 
 from typedfilter._placing.faults import numpy_error
+from typedfilter._placing.meshes import under
 from typedfilter._placing.shardings import Placement
+from typedfilter._reading.plan import Plan
+from typedfilter._wrapping.frames import ends_at_caller
 
-__all__ = ["ByPosition", "Converter", "NumpyGuard", "converting"]
+__all__ = ["ByPosition", "Converter", "NumpyGuard", "converting", "within_mesh"]
 
 Converter = Callable[[Any], Any]
 
@@ -82,3 +86,15 @@ def converting(
     for name, convert in keyword:
         kwargs[name] = convert(kwargs[name])
     return call(*converted, **kwargs)
+
+
+def within_mesh(call: Callable[..., Any], mesh: Any, plan: Plan) -> Callable[..., Any]:
+    """`call` under this ambient mesh."""
+
+    @ends_at_caller
+    @functools.wraps(call)
+    def within(*args: Any, **kwargs: Any) -> Any:
+        with under(mesh, plan):
+            return call(*args, **kwargs)
+
+    return within

@@ -22,6 +22,7 @@ class JitOptions:
     shardings: Shardings | None = None
     compiler: tuple[tuple[str, Any], ...] = ()
     max_traces: int | None = None
+    mesh: Any = None
 
     @property
     def quiet(self) -> bool:

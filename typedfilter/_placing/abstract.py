@@ -24,7 +24,7 @@ def with_shardings(placement: Placement, result: Any) -> Any:
     if not any(target is not None for target in targets):
         return result
     leaves, treedef = jax.tree_util.tree_flatten(result)
-    mesh = concrete_mesh()
+    mesh = concrete_mesh() if placement.mesh is None else placement.mesh
     sharded = [_sharded(leaf, target, mesh) for leaf, target in zip(leaves, targets, strict=True)]
     return jax.tree_util.tree_unflatten(treedef, sharded)
 

@@ -199,12 +199,14 @@ class Placement:
             they are about what the user's function receives, whatever axes the transforms around it add.
         bound: how many arguments come before those that the options speak of.
         options: the options.
+        mesh: the ambient one while it is called, where an option says so.
     """
 
     plan: Plan
     annotated: bool
     bound: int = 0
     options: Shardings | None = None
+    mesh: Any = None
 
     @classmethod
     def of(cls, fn: Any, plan: Plan, bound: int = 0, options: Shardings | None = None) -> Placement:

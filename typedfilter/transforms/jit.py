@@ -12,9 +12,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, overload
 
 import jax
+from jax.sharding import Mesh
 from typing_extensions import Unpack
 
 from typedfilter._compiling.effects import Traces
+from typedfilter._compiling.guards import within_mesh
 from typedfilter._compiling.options import JitOptions
 from typedfilter._compiling.stages import Compiling
 from typedfilter._declarations import (
@@ -34,6 +36,7 @@ from typedfilter._declarations import (
     R,
     Whole,
 )
+from typedfilter._placing.meshes import check_mesh
 from typedfilter._placing.shardings import Shardings, check_shardings
 from typedfilter._reading.conflicts import check_jit
 from typedfilter._reading.plan import Plan
@@ -63,6 +66,7 @@ class Jit(Compiling):
     device: Any = None
     backend: str | None = None
     max_traces: int | None = None
+    mesh: Mesh | None = None
 
     def check_plan(self, plan: Plan) -> None:
         if self.donate not in _DONATIONS:
@@ -75,6 +79,7 @@ class Jit(Compiling):
             )
         check_jit(plan, self.donate)
         check_shardings(plan, self.in_shardings, self.out_shardings)
+        check_mesh(plan, self.mesh)
         _check_device(plan, self)
         _check_max_traces(plan, self.max_traces)
 
@@ -99,7 +104,11 @@ class Jit(Compiling):
         shardings = None if places == (None, None) else Shardings.of(*places)
         compiler = tuple(sorted((self.compiler_options or {}).items()))
         flags = self.donate, self.check, self.inline, self.keep_unused
-        return JitOptions(*flags, shardings, compiler, self.max_traces)
+        return JitOptions(*flags, shardings, compiler, self.max_traces, self.mesh)
+
+    def build(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
+        call = super().build(wrapper, plan)
+        return call if self.mesh is None else within_mesh(call, self.mesh, plan)
 
 
 def _check_max_traces(plan: Plan, count: int | None) -> None:
@@ -114,9 +123,9 @@ def _check_max_traces(plan: Plan, count: int | None) -> None:
 
 
 def _check_device(plan: Plan, options: Jit) -> None:
-    names = ("in_shardings", "out_shardings", "device", "backend")
+    names = ("in_shardings", "out_shardings", "mesh", "device", "backend")
     given = [name for name in names if getattr(options, name) is not None]
-    if len(given) > 1 and given != ["in_shardings", "out_shardings"]:
+    if len(given) > 1 and {"device", "backend"} & set(given):
         raise AnnotationError(
             f"is given two places: {' and '.join(given)}",
             function=plan.function,
@@ -160,6 +169,7 @@ def filter_jit(
     device: DeviceLike | None = None,
     backend: str | None = None,
     max_traces: int | None = None,
+    mesh: Mesh | None = None,
 ) -> Any:
     """Compile a function with `jax.jit`, with annotations instead of `static_argnums`.
 
@@ -187,6 +197,8 @@ def filter_jit(
         device: where to run: short for this device as `in_shardings` and `out_shardings`.
         backend: the name of a platform (`"cpu"`): short for the first of its devices as `device`.
         max_traces: how often `fun` may be traced: once more is an error that says what changed, and the cure.
+        mesh: the ambient mesh of the call, which a `PartitionSpec` is about: short for a call inside of
+            `with jax.set_mesh(mesh)`, which costs some microseconds.
 
     Returns:
         A callable with the signature of `fun`, which also has `lower`, `trace`, `eval_shape` and
@@ -201,6 +213,6 @@ def filter_jit(
     """
     places = in_shardings, out_shardings
     transform = Jit(
-        donate, inline, keep_unused, *places, compiler_options, device, backend, max_traces, check=check
+        donate, inline, keep_unused, *places, compiler_options, device, backend, max_traces, mesh, check=check
     )
     return transform.wrap if fun is None else transform.wrap(fun)

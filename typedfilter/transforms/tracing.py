@@ -16,6 +16,7 @@ from typedfilter._compiling.effects import TracesStructs
 from typedfilter._compiling.stages import JitWrapper, engine_of
 from typedfilter._declarations import AxisEnv, Check, JaxprMaker, MakeJaxprDecorator, Opaque, P, R
 from typedfilter._placing.abstract import with_shardings
+from typedfilter._placing.meshes import under
 from typedfilter._reading.hidden import refuse_hidden
 from typedfilter._reading.plan import Plan, plan_of
 from typedfilter._shapes.check import checked
@@ -123,8 +124,11 @@ def filter_eval_shape(fun: Callable[..., Any], /, *args: Any, **kwargs: Any) -> 
     plan = plan_of(fun, final=True)
     taken = take_arrays(plan, args, kwargs, stands_for_array)
     lifted = Lifted(checked(fun, plan, eager=True), taken)
-    structs = jax.eval_shape(located(lifted, place_of(fun), plan.function), list(map(_for_jax, taken.arrays)))
+    placement = engine_of(fun)[0].placement if isinstance(fun, JitWrapper) else None
+    traced = located(lifted, place_of(fun), plan.function)
+    with under(None if placement is None else placement.mesh, plan):
+        structs = jax.eval_shape(traced, list(map(_for_jax, taken.arrays)))
     for leaf in lifted.out.others:
         refuse_late(leaf, plan.function)
     result = lifted.out.join(structs)
-    return with_shardings(engine_of(fun)[0].placement, result) if isinstance(fun, JitWrapper) else result
+    return result if placement is None else with_shardings(placement, result)
