@@ -94,9 +94,8 @@ class Engine:
         self.options = options
         self.donates = Donated(plan, options.donate, bound, named, itself)
         self.returns_arrays = plan.returns.role in (Role.ARRAYS, Role.TRACED) and not links
-        self.placement = Placement(
-            plan, _places_in_annotations(root, links, plan), bound, options.shardings, options.mesh
-        )
+        annotated = _places_in_annotations(root, links, plan)
+        self.placement = Placement(plan, annotated, bound, options.shardings, options.mesh)
         result = self.placement.of_result()
         opens = not self.returns_arrays and result.for_jit and not is_place(result.places)
         self.opened = Opened() if opens else None

@@ -85,8 +85,11 @@ class Checkpoint(Transform):
         captured = _Captured.of(fn)
         if captured is None or any(map(is_passed, captured.values)):
             return {}
+        programs = _shared.of(fn)
+        if len(programs) >= _MOST:
+            programs.clear()
         try:
-            return _shared.of(fn).setdefault((self.prevent_cse, self.policy, self.check, captured), {})
+            return programs.setdefault((self.prevent_cse, self.policy, self.check, captured), {})
         except TypeError:  # a policy without a hash
             return {}
 
