@@ -49,7 +49,6 @@ from typedfilter._compiling.traced import body
 from typedfilter._compiling.traces import History
 from typedfilter._placing.bodies import placement_is_off
 from typedfilter._placing.faults import placement_error, sliced
-from typedfilter._placing.places import is_place
 from typedfilter._placing.shardings import ForJit, Placement
 from typedfilter._reading import callables
 from typedfilter._reading.hidden import MAPPING
@@ -96,8 +95,7 @@ class Engine:
         self.returns_arrays = plan.returns.role in (Role.ARRAYS, Role.TRACED) and not links
         annotated = _places_in_annotations(root, links, plan)
         self.placement = Placement(plan, annotated, bound, options.shardings, options.mesh)
-        result = self.placement.of_result()
-        opens = not self.returns_arrays and result.for_jit and not is_place(result.places)
+        opens = not self.returns_arrays and self.placement.of_result().is_for_parts
         self.opened = Opened() if opens else None
         self.as_written = bool(links) or plan.binding is Binding.KEPT
         self.models = Models(plan)

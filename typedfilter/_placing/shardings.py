@@ -160,6 +160,11 @@ class Said:
         leaves = jax.tree_util.tree_leaves(self.places, is_leaf=is_place)
         return not any(map(_is_free, leaves))
 
+    @property
+    def is_for_parts(self) -> bool:
+        """Whether that needs the structure of a value."""
+        return self.for_jit and not is_place(self.places)
+
 
 def by_annotation(hint: Hint) -> Said:
     """What an annotation says, and the fields of what is annotated."""
