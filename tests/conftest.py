@@ -29,7 +29,7 @@ ONCE = [
         "check/test_apart.py",
         "check/trials/test_planted.py",
     ),
-    *("laws/test_faults.py", "package/test_security.py"),
+    *("laws/test_faults.py", "laws/test_mutants.py", "package/test_security.py"),
     *("package/test_layout.py", "package/test_cli.py", "package/test_readme.py", "package/test_docs.py"),
 ]
 collect_ignore = ONCE if OTHER_VERSIONS else []

@@ -28,7 +28,15 @@ SPLIT = """
         agree(jitted(<tree>, <tree>), right)
     agree(jax.tree.map(lambda leaf: leaf, tf.combine(*tf.partition(<tree>, tf.is_array))), <tree>)
     assert tf.tree_equal(<tree>, <tree>)
+    <twins>
 """
+# Of nodes whose classes differ and nothing else: JAX takes one treedef for the other.
+TWINS = """\
+agree(jitted(<twin>, <twin>), change(<twin>, <twin>))
+assert len(traces) == 2, "a program of another class was run"
+converted = tf.filter_closure_convert(change, <tree>)
+agree(converted(<tree>), change(<tree>))
+assert isinstance(outcome(lambda: converted(<twin>)), Raised)"""
 GRADIENTS = """
     right = plain_grad(total, <tree>)
     agree(tf.filter_grad(total)(<tree>), right)
@@ -45,20 +53,65 @@ MAPS = """
     agree_or_raise(outcome(lambda: tf.filter_vmap(tf.filter_jit(change), axis_size=3)(<tree>)), right)
 """
 STATICS = """
-    def f(x, value):
-        return x + 1, value, told(value)
+    values = lambda: (<values>,)
+    traces = []
 
-    def marked(x, value: Static[Any]):
-        return x + 1, value, told(value)
+    <way>
 
-    for body in (f, marked):
-        jitted = tf.filter_jit(body)
-        for value in (<one>, <other>, <one>):
-            agree(jitted(SHARED, value), body(SHARED, value))
-    in_a_field = tf.filter_jit(lambda model: (model.a + 1, told(model.n)))
-    for value in (<one>, <other>):
-        assert in_a_field(Model(SHARED, None, value))[1] == told(value)
+    for turn in range(2):
+        for value in values():
+            agree(call(value), (jnp.ones(2), told(value)))
+        assert not (turn and traces), "traced again for equal values"
+        traces.clear()
 """
+# The ways on which a static value reaches a body, which counts its traces.
+PLAIN = """\
+def f(x, value):
+    traces.append(0)
+    return x, told(value)
+
+jitted = tf.filter_jit(f)
+call = lambda value: jitted(<x>, value)"""
+WITHIN = """\
+def within(tree):
+    traces.append(0)
+    return tree[0], told(<taken>)
+
+jitted = tf.filter_jit(within)
+call = lambda value: jitted([<x>, <tree>])"""
+WAYS = (
+    PLAIN,
+    PLAIN.replace("(<x>, value)", "(value=value, x=<x>)"),
+    PLAIN.replace("value):", "value: Static[Any]):"),
+    """\
+def bound(value, x):
+    traces.append(0)
+    return x, told(value)
+
+call = lambda value: tf.filter_jit(functools.partial(bound, value))(<x>)""",
+    """\
+class Holder:
+    def __init__(self, value): self.value = value
+    def __eq__(self, other): return type(self) is type(other) and told(self.value) == told(other.value)
+    def __hash__(self): return hash(told(self.value))
+    @tf.filter_jit
+    def method(self, x):
+        traces.append(0)
+        return x, told(self.value)
+
+call = lambda value: Holder(value).method(<x>)""",
+    *(
+        WITHIN.replace("<tree>", tree).replace("<taken>", taken)
+        for tree, taken in (
+            ("[SHARED, value]", "tree[1][1]"),
+            ("{'b': value, 'a': SHARED}", "tree[1]['b']"),
+            ("{value: SHARED}", "next(iter(tree[1]))"),
+            ("Model(SHARED, None, value)", "tree[1].n"),
+            ("Model(SHARED, Fixed(value, 1))", "tree[1].b.a"),
+            ("ByHand(SHARED, value)", "tree[1].b"),
+        )
+    ),
+)
 HISTORIES = """
     def f(x, value):
         return jnp.asarray(x) + 1, told(value)
@@ -82,7 +135,7 @@ STEPS = (
     "agree(jitted(np.ones(3), (<value>,)), f(np.ones(3), (<value>,)))",
     "agree(jitted.lower(SHARED, <value>).compile()(SHARED, <value>), f(SHARED, <value>))",
     "jitted.clear_cache()",
-    CHANGED,
+    *(CHANGED, CHANGED, CHANGED),
     DEFINED_ANEW,
     "jitted = tf.filter_jit(f)",
 )
@@ -91,13 +144,17 @@ STEPS = (
 @st.composite
 def split(draw: Any) -> Program:
     """Any tree under `filter_jit`, against the body itself."""
-    return program(SPLIT, tree=draw(sources.trees))
+    tree = f"[{draw(sources.trees)}, {draw(sources.small)}]"
+    twin = tree.replace("Frozen(", "Twin(")
+    twins = "" if twin == tree else TWINS
+    return program(SPLIT, twins=twins, tree=tree, twin=twin)
 
 
 @st.composite
 def gradients(draw: Any) -> Program:
     """Any tree of what JAX differentiates, against `jax.grad` of the arrays that were taken out by hand."""
-    return program(GRADIENTS, tree=f"[{draw(sources.differentiable)}]")  # alone, a number is refused
+    parts = draw(sources.differentiable), draw(sources.marked), draw(sources.inexact)
+    return program(GRADIENTS, tree=f"[{', '.join(parts)}]")
 
 
 @st.composite
@@ -108,9 +165,11 @@ def maps(draw: Any) -> Program:
 
 @st.composite
 def static_values(draw: Any) -> Program:
-    """Two values that look alike, one after the other."""
-    one, other = draw(sources.statics)
-    return program(STATICS, one=one, other=other)
+    """Numbers, and all values of some families, each of which looks like others; twice."""
+    values = draw(sources.statics)
+    x = draw(st.sampled_from(["jnp.ones(2)", "np.ones(2, np.float32)"]))
+    way = draw(st.sampled_from(WAYS)).replace("<x>", x)
+    return program(STATICS, way=way, values=",\n    ".join(values))
 
 
 @st.composite
@@ -178,9 +237,12 @@ TREES = (
 def stacks(draw: Any) -> Program:
     """Up to four transforms around one function, of ours and of JAX's own."""
     scalar, axes, lines = True, 0, list[str]()
+    only_ours = draw(st.booleans())
     for _ in range(draw(st.integers(1, 4))):
-        choices = ANYWHERE + MAPPING * (axes < 2) + DIFFERENTIATING * (2 if scalar else 0)
-        layer = draw(st.sampled_from(choices))
+        groups = [ANYWHERE, *[MAPPING] * (axes < 2), *[DIFFERENTIATING] * scalar]
+        if only_ours:
+            groups = [[layer for layer in group if "tf.filter" in layer[0]] for group in groups]
+        layer = draw(st.sampled_from(groups).flatmap(st.sampled_from))
         lines.append(f"ours, right = {layer[0]}(ours), {layer[1]}(right)")
         if layer in MAPPING:
             scalar, axes = False, axes + 1

@@ -82,6 +82,16 @@ class Frozen:
     name: str = "frozen"
 
 
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["a", "b"], meta_fields=["name"])
+@dataclasses.dataclass(frozen=True)
+class Twin:
+    """To JAX's treedefs the same as `Frozen`."""
+
+    a: Any
+    b: Any
+    name: str = "frozen"
+
+
 @jax.tree_util.register_pytree_with_keys_class
 class Keyed:
     def __init__(self, a: Any, b: Any) -> None:

@@ -65,7 +65,11 @@ JIT = (
     Row('Int[Array, "n"]', INTEGERS, "traced"),
     Row('Num[Array, "..."]', VECTOR + INTEGERS, "traced"),
     Row('Float[Array, "n"] | None', ("SHARED", "None"), "traced"),
+    Row('Float[Array, ""] | None', ("2.0", "None"), "traced"),
     Row('list[Float[Array, "n"]]', ("[SHARED, SHARED]", "[]"), "traced"),
+    Row('list[Float[Array, ""]]', ("[2.0, jnp.float32(1)]",), "traced"),
+    Row('dict[str, Float[Array, ""]]', ("{'b': 2.0, 'a': -0.0}",), "traced"),
+    Row('PyTree[Float[Array, ""]]', ("{'b': (2.0,), 1: 0.5}",), "traced"),
     Row("dict[str, Array]", ("{'b': SHARED, 'a': jnp.arange(2)}",), "traced"),
     Row('PyTree[Float[Array, "..."]]', ("{'a': SHARED, 'b': [numbers('float32', (0,))]}",), "traced"),
     Row('tuple[Float[Array, "n"], ...]', ("(SHARED,)", "()"), "traced"),
@@ -113,6 +117,7 @@ VMAP = (
     Row("VmapAxis[1, Any]", SQUARE, 1),
     Row('VmapAxis[-1, Float[Array, "n"]]', SQUARE, -1),
     Row('Annotated[Float[Array, "n"], VmapAxis[1]]', SQUARE, 1),
+    Row("VmapAxis[-2, Any]", MANY, -2),
     Row("VmapAxis[None, Array]", (*MANY, "SHARED"), None),
     Row("Donate[VmapAxis[1, Array]]", SQUARE, 1),
     Row("NoDiff[VmapAxis[0, Any]]", ("SHARED",), 0),
@@ -276,7 +281,8 @@ def jitted(draw: Any) -> Program:
     positional, by_name = draw(calls_of(params))
     if not positional and style.startswith("partial"):
         style = "plain"
-    first, rest = positional[:1], [*positional[1:], *by_name]
+    several = draw(st.integers(1, 2))
+    first, rest = positional[:several], [*positional[several:], *by_name]
     bare = [dataclasses.replace(param, row=Row("", (), "leaf")) for param in params]
     return program(
         JITTED,

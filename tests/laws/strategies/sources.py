@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-__all__ = ["FAMILIES", "differentiable", "mapped", "statics", "trees"]
+__all__ = ["FAMILIES", "differentiable", "inexact", "mapped", "marked", "small", "statics", "trees"]
 
 DTYPES = (
     *("float32", "float16", "bfloat16", "float8_e4m3fn", "complex64"),
@@ -72,6 +72,17 @@ differentiable = trees_of(
 )
 """Trees in which no array is complex: of what JAX differentiates."""
 
+small = of_dtypes(("bfloat16", "float8_e4m3fn", "int4"), SHAPES)
+"""Arrays of dtypes that NumPy alone does not have."""
+
+inexact = of_dtypes(("float32", "float16", "bfloat16"), ("()", "(3,)"))
+"""Arrays that have a gradient."""
+
+marked = st.builds(
+    "{}({}, {})".format, st.sampled_from(["Fixed", "ByHand"]), *[inexact | st.just("SHARED")] * 2
+)
+"""Nodes whose first field has no gradient."""
+
 mapped = trees_of(
     of_dtypes(DTYPES, ("(3,)", "(3, 2)", "(3, 0)")) | st.sampled_from(["keys(3)", "SHARED"]) | plain
 )
@@ -130,11 +141,24 @@ FAMILIES = (
 )
 
 
-def pairs_of(family: tuple[str, ...]) -> st.SearchStrategy[tuple[str, str]]:
-    one = st.sampled_from(family)
-    wrapped = st.sampled_from(["{}", "{}", "({}, 'x')", "Config({})", "((), ({},))"])
-    return st.builds(lambda a, b, around: (around.format(a), around.format(b)), one, one, wrapped)
+NUMBERS = ("1", "1.0", "True", "0.0", "-0.0", "float('nan')")
 
 
-statics = st.sampled_from(FAMILIES).flatmap(pairs_of)
-"""Two static values of one family, inside of the same others."""
+def alike(values: list[str]) -> st.SearchStrategy[list[str]]:
+    """These values in some order, all inside of the same others."""
+    around = st.sampled_from(["{}", "{}", "({}, 'x')", "Config({})", "((), ({},))"])
+    return st.builds(
+        lambda values, around: [around.format(value) for value in values], st.permutations(values), around
+    )
+
+
+statics = (
+    st.builds(
+        lambda numbers, families: [*numbers, *(value for family in families for value in family)],
+        st.lists(st.sampled_from(NUMBERS), unique=True),
+        st.lists(st.sampled_from(FAMILIES), max_size=5, unique=True),
+    )
+    .filter(bool)
+    .flatmap(alike)
+)
+"""Static values of which some look alike."""
