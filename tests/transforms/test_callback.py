@@ -393,6 +393,34 @@ def test_its_traceback_ends_in_the_callback():
     assert caught.traceback[-1].name == "fails"
 
 
+def test_it_keeps_its_cause_its_context_and_its_notes():
+    def caused(x):
+        try:
+            {}["key"]
+        except KeyError as cause:
+            error = ValueError("mine")
+            error.add_note("a note")
+            raise error from cause
+
+    def in_context(x):
+        try:
+            {}["key"]
+        except KeyError:
+            raise ValueError("mine")  # noqa: B904 (in the context of the other)
+
+    def run(host):
+        return lambda x: filter_pure_callback(host, x, result_shape_dtypes=x)
+
+    for host in (caused, in_context):
+        for call in (run(host), filter_jit(run(host)), filter_jit(run(host)).lower(X).compile()):
+            with pytest.raises(ValueError, match="mine") as caught:
+                jax.block_until_ready(call(X))
+            error = caught.value
+            assert isinstance(error.__cause__ if host is caused else error.__context__, KeyError)
+            assert error.__suppress_context__ is (host is caused)
+            assert getattr(error, "__notes__", [])[:1] == (["a note"] if host is caused else [])
+
+
 def test_under_plain_jit_the_report_ends_with_it():
     with pytest.raises(RuntimeError) as caught:
         jax.jit(lambda x: filter_pure_callback(fails, x, result_shape_dtypes=F32))(1.0).block_until_ready()

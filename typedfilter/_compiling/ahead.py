@@ -24,6 +24,7 @@ from typedfilter._placing.meshes import under
 from typedfilter._values.keys import exact_key, static_problem
 from typedfilter._values.leaves import is_array_or_struct
 from typedfilter._values.text import brief
+from typedfilter._wrapping.frames import raise_as_it_is
 from typedfilter.errors import StaticArgumentError
 
 __all__ = ["Ahead"]
@@ -132,7 +133,7 @@ class Ahead:
         def explain(error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             better = engine.better_error(error, args, kwargs)
             if better is not None:
-                raise better from None
+                raise_as_it_is(better)
 
         table: dict[Any, Callable[..., Any]] = {}
         call: Callable[..., Any] = engine.shim(

@@ -58,7 +58,7 @@ from typedfilter._shapes.switch import checking, raises, report
 from typedfilter._values.memory import weakly
 from typedfilter._wrapping import blame as _diagnose
 from typedfilter._wrapping.call import OMITTED, bound_to
-from typedfilter._wrapping.frames import hidden, outside, place_of
+from typedfilter._wrapping.frames import hidden, outside, place_of, raise_as_it_is
 from typedfilter._wrapping.notes import note
 from typedfilter._wrapping.stack import Bind, Link
 from typedfilter._wrapping.wrapper import Transform
@@ -339,7 +339,7 @@ class Engine:
         if better is not None:
             loose = self._loosely(better, error, args, kwargs)
             if loose is None:
-                raise better from None
+                raise_as_it_is(better)
             return functools.partial(loose.call, *args, **kwargs)
         note(error, self.plan, "filter_jit", args, kwargs)
         return None

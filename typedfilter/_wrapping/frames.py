@@ -15,7 +15,7 @@ import sysconfig
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import jax
 from jax.extend.source_info_util import register_exclusion
@@ -32,6 +32,7 @@ __all__ = [
     "located",
     "outside",
     "place_of",
+    "raise_as_it_is",
     "raised_in_jax",
 ]
 
@@ -92,6 +93,18 @@ def raised_in_jax(error: BaseException) -> bool:
     """Whether the innermost frame of an error that is on its way is one of JAX's."""
     links = list(_links(error.__traceback__))
     return bool(links) and _kind(links[-1].tb_frame) is Kind.JAX
+
+
+def raise_as_it_is(error: BaseException) -> NoReturn:
+    """Raise an error that may have been raised before: with its own cause and context, and no other.
+
+    What is handled meanwhile, such as JAX's report of it, does not become its context.
+    """
+    context, suppressed = error.__context__, error.__suppress_context__
+    try:
+        raise error
+    finally:
+        error.__context__, error.__suppress_context__ = context, suppressed
 
 
 def holding(call: Callable[..., Any], fn: Any) -> Callable[..., Any]:

@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from typedfilter._compat import HOST_REPORTS, equinox_error, text_of
 from typedfilter._values.context import setting
+from typedfilter._wrapping.frames import raise_as_it_is
 
 __all__ = ["asking", "is_received", "kept", "original", "receiving"]
 
@@ -61,7 +62,7 @@ class _Asking:
             self.count -= 1
         found = None if report is None else original(report)
         if found is not None:
-            raise found from None
+            raise_as_it_is(found)
 
 
 asking = _Asking()
