@@ -22,7 +22,7 @@ from typedfilter._reading.callables import name_of
 from typedfilter._reading.fields import HIDDEN, is_pytree_dataclass
 from typedfilter._reading.hints import Hint, class_hints
 from typedfilter._reading.roles import Role
-from typedfilter._reading.text import show
+from typedfilter._reading.text import WrittenSignature, show
 from typedfilter._shapes.construction import Construction
 from typedfilter._shapes.instances import check_of, choose_check
 from typedfilter._values.keys import Interned, intern, static_problem
@@ -317,7 +317,7 @@ def _signature(init: Callable[..., None], hints: dict[str, Hint]) -> inspect.Sig
             numbers = hint.role is Role.TRACED and hint.type in (bool, int, float, complex)
             annotation = hint.annotation | jax.Array if numbers else hint.annotation
             parameters[i] = parameter.replace(annotation=annotation)
-    return signature.replace(parameters=parameters)
+    return WrittenSignature.of(signature.replace(parameters=parameters))
 
 
 def _restore_in_dict(instance: Any, attributes: dict[str, Any]) -> None:

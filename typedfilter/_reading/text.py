@@ -165,20 +165,37 @@ class WrittenSignature(inspect.Signature):
     def of(cls, signature: inspect.Signature) -> WrittenSignature:
         """The same signature, with another text."""
         return cls(
-            list(signature.parameters.values()),
+            list(map(_WrittenParameter.of, signature.parameters.values())),
             return_annotation=signature.return_annotation,
             __validate_parameters__=False,
         )
 
     def format(self, **options: Any) -> str:
         """The text; options are those of Python 3.13 and later."""
-        parameters = [p.replace(annotation=_written(p.annotation)) for p in self.parameters.values()]
+        parameters = list(map(_with_text, self.parameters.values()))
         plain = inspect.Signature(parameters, return_annotation=_written(self.return_annotation))
         known = getattr(plain, "format", None)
         return str(plain) if known is None else str(known(**options))
 
     def __str__(self) -> str:
         return self.format()
+
+
+class _WrittenParameter(inspect.Parameter):
+    """Likewise: IPython shows parameters one by one."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, one: inspect.Parameter) -> _WrittenParameter:
+        return cls(one.name, one.kind, default=one.default, annotation=one.annotation)
+
+    def __str__(self) -> str:
+        return str(_with_text(self))
+
+
+def _with_text(one: inspect.Parameter) -> inspect.Parameter:
+    return inspect.Parameter(one.name, one.kind, default=one.default, annotation=_written(one.annotation))
 
 
 class _Written:

@@ -61,7 +61,7 @@ _STYLE = (
     ".typedfilter small{opacity:.7}"
     ".typedfilter table{color:inherit;font:inherit;border-collapse:collapse}"
     ".typedfilter td,.typedfilter th"
-    "{text-align:left;padding:0 .8em;border-bottom:1px solid rgba(128,128,128,.3)}"
+    "{text-align:left!important;padding:0 .8em;border-bottom:1px solid rgba(128,128,128,.3)}"
     "</style>"
 )
 

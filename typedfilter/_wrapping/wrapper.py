@@ -164,7 +164,14 @@ def _frozen_key(values: Any) -> Any:
     return key
 
 
-class Wrapper:
+class _Quiet(type):
+    """The class of wrappers: what completes names lists a class's, besides those of the object."""
+
+    def __dir__(cls) -> list[str]:
+        return [name for name in super().__dir__() if name.startswith("__") or not _is_own(name)]
+
+
+class Wrapper(metaclass=_Quiet):
     """A transform of a callable: called as the callable is.
 
     Attributes:
@@ -186,8 +193,9 @@ class Wrapper:
         self._binds = _binding(fn)
         self.__wrapped__: Any = fn.__func__ if isinstance(fn, (staticmethod, classmethod)) else fn
         self.transform: Transform = transform
+        told = _inside_partials(fn)
         for name in _COPIED:
-            value = getattr(fn, name, None)
+            value = getattr(told, name, None)
             if isinstance(value, str):
                 self.__dict__[name] = value
         plan = plan_of(self.__wrapped__)
@@ -196,6 +204,8 @@ class Wrapper:
             refuse_hidden(self.__wrapped__, transform.name, transform.reads)
         self.__dict__["__signature__"] = _shown_signature(self, plan)
         self.__call__ = transform.entry(self, plan) if plan.complete else _late(self)  # type: ignore[method-assign]  # a slot
+        if type(self.__call__) is types.FunctionType:  # help shows both, where they differ
+            self.__call__.__dict__["__signature__"] = self.__dict__["__signature__"]
 
     def __dir__(self) -> list[str]:
         return [name for name in super().__dir__() if name.startswith("__") or not _is_own(name)]
@@ -241,7 +251,9 @@ class Wrapper:
 
     @property
     def __doc__(self) -> str | None:  # of each wrapper, not of the class
-        found: str | None = self.__dict__.get("__doc__") or getattr(self.__wrapped__, "__doc__", None)
+        found: str | None = self.__dict__.get("__doc__") or getattr(
+            _inside_partials(self.__wrapped__), "__doc__", None
+        )
         return found
 
     @__doc__.setter
@@ -316,6 +328,13 @@ def _shown_signature(wrapper: Wrapper, plan: Plan) -> inspect.Signature:
     elif is_wrapper(fn):  # for people, what is inside; calls go by the wrapper's own parameters
         plan = dataclasses.replace(plan, signature=told(fn) or plan.signature)
     return WrittenSignature.of(wrapper.transform.signature(plan))
+
+
+def _inside_partials(fn: Any) -> Any:
+    """What partials are made of: their own name and text are those of `functools.partial`."""
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    return fn
 
 
 def _is_own(name: str) -> bool:

@@ -29,6 +29,10 @@ class Undo:
         if self._observer in trace_observers:
             trace_observers.remove(self._observer)
 
+    def __repr__(self) -> str:
+        state = "on" if self._observer in trace_observers else "ended"
+        return f"<log_retraces(): {state}; a call, or the end of a `with` block, ends it>"
+
     def __enter__(self) -> Undo:
         return self
 
