@@ -101,7 +101,7 @@ shell = InteractiveShell.instance()
 cells = [
     "import jax.numpy as jnp; from jax import Array; from jaxtyping import Float",
     "from typedfilter import Static, filter_jit",
-    "@filter_jit\\ndef predict(x: Float[Array, 'n']) -> Float[Array, 'n']:\\n    'Doubles.'\\n    return 2 * x",
+    "@filter_jit\\ndef predict(x: Float[Array, 'n']) -> Float[Array, 'n']:\\n  'Doubles.'\\n  return 2 * x",
     "predict(jnp.ones((2, 3)))",
     "@filter_jit\\ndef f(x: Static[Float[Array, '']]): ...",
 ]
