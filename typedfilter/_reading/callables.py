@@ -20,6 +20,8 @@ from typedfilter.errors import AnnotationError
 __all__ = [
     "ANYTHING",
     "constructor_scope",
+    "globals_of",
+    "inside_partials",
     "method_owner",
     "name_of",
     "own_call",
@@ -155,3 +157,20 @@ def partly_bound(
             continue
         left.append(param)
     return signature.replace(parameters=sorted(left, key=lambda param: param.kind))
+
+
+def inside_partials(fn: Any) -> Any:
+    """What partials are made of: their own name and text are those of `functools.partial`."""
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    return fn
+
+
+def globals_of(fn: Any) -> dict[str, Any]:
+    """The globals of the function inside of any callable; none where there is no such function."""
+    while not isinstance(fn, types.FunctionType):
+        inner = getattr(fn, "func", None) or getattr(fn, "__func__", None) or getattr(fn, "__wrapped__", None)
+        fn = inner or getattr(type(fn), "__call__", None)  # noqa: B004 (the function is wanted)
+        if fn is None or isinstance(fn, types.WrapperDescriptorType):
+            return {}
+    return fn.__globals__

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import jax
 
 from typedfilter._declarations import Check
-from typedfilter._reading.callables import name_of, told
+from typedfilter._reading.callables import globals_of, inside_partials, name_of, told
 from typedfilter._reading.hidden import refuse_hidden
 from typedfilter._reading.hints import Hint
 from typedfilter._reading.kinds import ANYTHING
@@ -193,9 +193,8 @@ class Wrapper(metaclass=_Quiet):
         self._binds = _binding(fn)
         self.__wrapped__: Any = fn.__func__ if isinstance(fn, (staticmethod, classmethod)) else fn
         self.transform: Transform = transform
-        told = _inside_partials(fn)
         for name in _COPIED:
-            value = getattr(told, name, None)
+            value = getattr(inside_partials(fn), name, None)
             if isinstance(value, str):
                 self.__dict__[name] = value
         plan = plan_of(self.__wrapped__)
@@ -231,7 +230,7 @@ class Wrapper(metaclass=_Quiet):
             full = name_of(fn)
             return full if name == "__qualname__" else full.rpartition(".")[2]
         if name == "__globals__":  # jaxtyping evaluates strings in it
-            return _globals_of(fn)
+            return globals_of(fn)
         if name == "__signature__" and callable(fn):
             return _shown_signature(self, plan_of(fn))
         notes = {} if name.startswith("__") else _notes_on(fn)
@@ -252,7 +251,7 @@ class Wrapper(metaclass=_Quiet):
     @property
     def __doc__(self) -> str | None:  # of each wrapper, not of the class
         found: str | None = self.__dict__.get("__doc__") or getattr(
-            _inside_partials(self.__wrapped__), "__doc__", None
+            inside_partials(self.__wrapped__), "__doc__", None
         )
         return found
 
@@ -330,13 +329,6 @@ def _shown_signature(wrapper: Wrapper, plan: Plan) -> inspect.Signature:
     return WrittenSignature.of(wrapper.transform.signature(plan))
 
 
-def _inside_partials(fn: Any) -> Any:
-    """What partials are made of: their own name and text are those of `functools.partial`."""
-    while isinstance(fn, functools.partial):
-        fn = fn.func
-    return fn
-
-
 def _is_own(name: str) -> bool:
     """Whether an attribute is the wrapper's own, and nothing for a user to complete."""
     return name.startswith("_") or name in ("bound_stages", "lent", "transform")
@@ -357,16 +349,6 @@ def _notes_on(fn: Any) -> dict[str, Any]:
     if isinstance(fn, Wrapper):
         return _notes_on(fn.__wrapped__) | vars(fn)
     return vars(fn) if isinstance(fn, types.FunctionType) else {}
-
-
-def _globals_of(fn: Any) -> dict[str, Any]:
-    """The globals of the function inside of any callable; none where there is no such function."""
-    while not isinstance(fn, types.FunctionType):
-        inner = getattr(fn, "func", None) or getattr(fn, "__func__", None) or getattr(fn, "__wrapped__", None)
-        fn = inner or getattr(type(fn), "__call__", None)  # noqa: B004 (the function is wanted)
-        if fn is None or isinstance(fn, types.WrapperDescriptorType):
-            return {}
-    return fn.__globals__
 
 
 def _shows(signature: inspect.Signature, name: str) -> bool:
