@@ -96,10 +96,12 @@ def raised_in_jax(error: BaseException) -> bool:
 
 
 def raise_as_it_is(error: BaseException) -> NoReturn:
-    """Raise an error that may have been raised before: with its own cause and context, and no other.
+    """Raise an error in the place of what is handled: a new one alone, one that was raised before as it was.
 
-    What is handled meanwhile, such as JAX's report of it, does not become its context.
+    So that the exception of a callback keeps its own cause and context.
     """
+    if error.__traceback__ is None:
+        raise error from None
     context, suppressed = error.__context__, error.__suppress_context__
     try:
         raise error
