@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import multiprocessing
 import os
-import signal
 import sys
 import time
 from collections.abc import Iterable
-from multiprocessing.connection import wait
-from multiprocessing.process import BaseProcess
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
 from typedfilter.check import worker
 from typedfilter.check.cache import Cache
 from typedfilter.check.find import Source, sources_of
+from typedfilter.check.process import Process
 from typedfilter.check.report.report import Report
 from typedfilter.check.report.results import Result, Unreadable
 from typedfilter.check.run import Advance
@@ -54,18 +52,12 @@ class _Worker:
         self.file: _File | None = None
         self.begun: worker.Begin | None = None
         self.heard = time.monotonic()
-        self._start()
+        self._process = Process(worker.work, setup)
 
-    def _start(self) -> None:
-        context: Any = multiprocessing.get_context(_METHOD)
-        if _METHOD == "forkserver":
-            context.set_forkserver_preload([worker.__name__])
-        self.connection, theirs = context.Pipe()
-        self.process: BaseProcess = context.Process(
-            target=worker.work, args=(theirs, self._setup), daemon=True
-        )
-        self.process.start()
-        theirs.close()
+    @property
+    def connection(self) -> Connection[Any, Any]:
+        """To its process."""
+        return self._process.connection
 
     def ask(self, question: Any) -> None:
         """Put a question; the answer comes through the connection."""
@@ -79,32 +71,19 @@ class _Worker:
                 self.heard = time.monotonic()
                 return self.connection.recv()
         except (EOFError, OSError):
-            return self._ended()
+            return self._process.ended()
         return f"takes more than {patience:g} seconds"
-
-    def _ended(self) -> str:
-        self.process.join(5.0)
-        code = self.process.exitcode
-        if code is not None and code < 0:
-            return f"ends the process by {signal.Signals(-code).name}"
-        return "ends the process" if code is None else f"ends the process with status {code}"
 
     def restart(self) -> None:
         """Go on with another process."""
         self.stop()
         self.file = self.begun = None
-        self._start()
+        self._process = Process(worker.work, self._setup)
         self.heard = time.monotonic()
 
     def stop(self) -> None:
         """End the process, whatever it does."""
-        self.process.kill()
-        self.process.join()
-        self.connection.close()
-
-
-# What every worker imports is imported once, where processes can be forked from one that has no threads.
-_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+        self._process.stop()
 
 
 def run(

@@ -46,12 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-keys", action="store_true", help="do not look for random keys that are used twice"
     )
-    parser.add_argument(
-        "--mesh",
-        metavar="AXIS=SIZE,...",
-        help="the axes of the mesh that functions are traced under where they need one: data=4,model=2; by "
-        "default `mesh` of [tool.typedfilter]",
-    )
+    add_mesh(parser)
     parser.add_argument(
         "--no-skipped", action="store_true", help="do not list what was skipped; count it only"
     )
@@ -65,6 +60,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-q", "--quiet", action="store_true", help="print only what failed or was skipped, and the summary"
     )
     _add_processes(parser)
+
+
+def add_mesh(parser: argparse.ArgumentParser) -> None:
+    """The option that says a mesh."""
+    parser.add_argument(
+        "--mesh",
+        metavar="AXIS=SIZE,...",
+        help="the axes of the mesh that functions are traced under where they need one: data=4,model=2; by "
+        "default `mesh` of [tool.typedfilter]",
+    )
 
 
 def _add_processes(parser: argparse.ArgumentParser) -> None:

@@ -24,7 +24,7 @@ from typing import Any
 
 import jax
 
-from typedfilter.check import scripts
+from typedfilter.check import buffers, scripts
 from typedfilter.check.report.results import Unreadable
 from typedfilter.check.trials import judge
 from typedfilter.check.trials.subject import Subject, subjects_of
@@ -59,6 +59,11 @@ class Source:
         """Equal for two targets that mean the same."""
         return self.path or self.module, self.only
 
+    @property
+    def own(self) -> dict[str, types.ModuleType]:
+        """The modules that only files of the same folder or package mean by their names."""
+        return self._own
+
     def subjects(self) -> list[Subject] | Unreadable:
         """The functions to judge, in the order of their lines; or why there are none to be had."""
         tree = None if self.path is None else scripts.tree_of(self.path)
@@ -71,7 +76,8 @@ class Source:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # whatever user code does when it is imported, sys.exit() included
-            return Unreadable(self.target, f"can't be imported: {_said(error)}", _own_traceback(error))
+            line = 0 if self.path is None else _line_in(self.path, error)
+            return Unreadable(self.target, f"can't be imported: {_said(error)}", _own_traceback(error), line)
         if self.only and not found:
             return Unreadable(self.target, f"there is no annotated function `{self.only}` in it")
         return sorted(found, key=lambda subject: (subject.line, subject.name))
@@ -193,7 +199,7 @@ def _leads_to(name: str, path: Path) -> bool:
 
 
 def _from_file(name: str, path: Path) -> types.ModuleType:
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = buffers.with_text(importlib.util.spec_from_file_location(name, path))
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
@@ -214,6 +220,14 @@ def _said(error: BaseException) -> str:
     except BaseException:  # an error of a user's class: its text is code, too
         text = []
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+
+
+def _line_in(path: Path, error: BaseException) -> int:
+    """The line of a file that an error comes from; 0 where it comes from elsewhere."""
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        return error.lineno or 1
+    frames = traceback.extract_tb(error.__traceback__)
+    return next((frame.lineno or 0 for frame in reversed(frames) if frame.filename == str(path)), 0)
 
 
 def _own_traceback(error: BaseException) -> str:
@@ -255,7 +269,7 @@ def _sources(target: str, exclude: tuple[str, ...]) -> Iterator[Source | Unreada
     only = only.replace("::", ".")
     path = Path(name)
     if path.is_dir():
-        files = [file for file in _files_in(path) if not _is_excluded(file, exclude)]
+        files = [file for file in _files_in(path) if not is_excluded(file, exclude)]
         if not files:
             yield Unreadable(target, "there is no Python file in this folder")
         for file in files:
@@ -278,7 +292,7 @@ def _files_in(folder: Path) -> Iterator[Path]:
             yield entry
 
 
-def _is_excluded(file: Path, patterns: tuple[str, ...]) -> bool:
+def is_excluded(file: Path, patterns: tuple[str, ...]) -> bool:
     """By the path as it is shown, or the whole one: settings say their patterns so."""
     both = [variant for p in patterns for variant in (p, f"{p.rstrip('/')}/*")]
     return any(fnmatch.fnmatch(path, p) for path in (_shown(file), str(file.resolve())) for p in both)

@@ -9,6 +9,7 @@ from typedfilter.check.report import source
 from typedfilter.check.report.listing import Listing, Remark
 from typedfilter.check.report.results import Result
 from typedfilter.check.trials.judge import judged
+from typedfilter.check.trials.meshes import Axes
 from typedfilter.check.trials.problem import Problem
 from typedfilter.check.trials.subject import Subject
 from typedfilter.check.trials.watched import Case, Run
@@ -17,9 +18,9 @@ _MOST_CASES = 8
 _MOST_TURNS = 4
 
 
-def listing_of(subject: Subject) -> Listing:
-    """The verdict on a function, and the shapes of its locals."""
-    result, verdict = judged(subject, keys=False)
+def listing_of(subject: Subject, keys: bool = False, axes: Axes = ()) -> Listing:
+    """The verdict on a function, and the shapes of its locals; `keys` and `axes` as `judge` has them."""
+    result, verdict = judged(subject, keys, axes)
     where = source.function_at(subject.file, subject.line, subject.root.__name__)
     if verdict is None or where is None:
         return Listing(result)

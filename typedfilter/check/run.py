@@ -86,15 +86,27 @@ def is_unjudged(result: Result) -> bool:
 
 def judged(subject: Subject, ignore: Iterable[str], keys: bool = True, axes: Axes = ()) -> Result:
     """The verdict on one function, unless the settings say to ignore it."""
+    ignored = ignored_by(subject, ignore)
+    if ignored is not None:
+        return ignored
+    try:
+        return judge(subject, keys, axes)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a mistake in here must not hide the other verdicts, nor sys.exit()
+        return unfinished(subject, error)
+
+
+def ignored_by(subject: Subject, ignore: Iterable[str]) -> Result | None:
+    """That a function is not judged since a pattern says so; None where none does."""
     pattern = next((p for p in ignore if fnmatch.fnmatch(subject.name, p)), None)
     if pattern is None:
-        try:
-            return judge(subject, keys, axes)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # a mistake in here must not hide the other verdicts, nor sys.exit()
-            text = f"the check itself failed: {type(error).__name__}: {error}"
-            return Result(subject.name, subject.file, subject.line, "skipped", text, fix="please report it")
-    return Result(
-        subject.name, subject.file, subject.line, "skipped", f"{IGNORED}: matches {pattern!r} of the settings"
-    )
+        return None
+    text = f"{IGNORED}: matches {pattern!r} of the settings"
+    return Result(subject.name, subject.file, subject.line, "skipped", text)
+
+
+def unfinished(subject: Subject, error: BaseException) -> Result:
+    """That the check made a mistake of its own."""
+    text = f"the check itself failed: {type(error).__name__}: {error}"
+    return Result(subject.name, subject.file, subject.line, "skipped", text, fix="please report it")

@@ -15,6 +15,7 @@ import types
 from collections.abc import Iterator
 from pathlib import Path
 
+from typedfilter.check import buffers
 from typedfilter.check.inputs.unmade import UnbuildableError, Unmade
 
 __all__ = ["has_annotations", "is_script", "module_of", "tree_of"]
@@ -32,7 +33,7 @@ def tree_of(path: Path) -> ast.Module | None:
 
 def _text(path: Path) -> str | bytes:
     if path.suffix != NOTEBOOK:
-        return path.read_bytes()  # a file may say its encoding
+        return buffers.read(path)  # a file may say its encoding
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     texts = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     return "\n\n".join(map(_without_magics, texts)) + "\n"

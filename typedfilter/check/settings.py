@@ -46,11 +46,16 @@ def read(start: Path) -> Settings:
     Raises:
         SettingsError: the file can't be read, or has a key or a value that is not understood.
     """
-    for folder in (start, *start.parents):
-        file = folder / "pyproject.toml"
-        if file.is_file():
-            return _parsed(file)
-    return Settings()
+    file = folder_of(start) / _FILE
+    return _parsed(file) if file.is_file() else Settings()
+
+
+_FILE = "pyproject.toml"
+
+
+def folder_of(start: Path) -> Path:
+    """The nearest folder at or above one that has a `pyproject.toml`; that one itself where none has."""
+    return next((folder for folder in (start, *start.parents) if (folder / _FILE).is_file()), start)
 
 
 def _table(file: Path) -> dict[str, Any]:

@@ -15,11 +15,12 @@ from pathlib import Path
 
 from typedfilter.check import find, replay
 from typedfilter.check import settings as _settings
-from typedfilter.check.command import stdout_for_the_report
+from typedfilter.check.command import add_mesh, stdout_for_the_report
 from typedfilter.check.report import listing as _listing
 from typedfilter.check.report.listing import Listing
 from typedfilter.check.report.results import Unreadable
 from typedfilter.check.run import examples_from
+from typedfilter.check.trials.meshes import Axes
 
 _WIDTH = 100  # where there is no terminal
 
@@ -31,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE[::FUNCTION]",
         help="a file, for all its annotated functions, or one of these; a dotted name will do, too",
     )
+    add_mesh(parser)
     parser.add_argument("--format", choices=("text", "json"), default="text", help="how to print it (text)")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page for a browser to this file")
 
@@ -40,11 +42,13 @@ def run(args: argparse.Namespace) -> int:
     # User code prints what it likes: stdout is for the listing.
     with contextlib.redirect_stdout(sys.stderr), stdout_for_the_report():
         try:
-            examples_from(_settings.read(Path.cwd()).examples)
+            settings = _settings.read(Path.cwd())
+            axes = settings.mesh if args.mesh is None else _settings.mesh_of(args.mesh)
+            examples_from(settings.examples)
         except Exception as error:  # of the settings, or whatever the user's module does
             print(f"typedfilter shapes: the settings can't be used: {error}", file=sys.stderr)
             return 2
-        found = list(_listings(args.target))
+        found = list(_listings(args.target, axes))
     listings = [one for one in found if isinstance(one, Listing)]
     unreadable = [one for one in found if isinstance(one, Unreadable)]
     for problem in unreadable:
@@ -65,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     return _status(listings, unreadable)
 
 
-def _listings(target: str) -> Iterator[Listing | Unreadable]:
+def _listings(target: str, axes: Axes) -> Iterator[Listing | Unreadable]:
     for source in find.sources_of([target]):
         subjects = source if isinstance(source, Unreadable) else source.subjects()
         if isinstance(subjects, Unreadable):
@@ -74,7 +78,7 @@ def _listings(target: str) -> Iterator[Listing | Unreadable]:
         assert isinstance(source, find.Source)
         for subject in subjects:
             with source.active():
-                yield replay.listing_of(subject)
+                yield replay.listing_of(subject, axes=axes)
 
 
 def _status(listings: Sequence[Listing], unreadable: Sequence[Unreadable]) -> int:

@@ -21,7 +21,7 @@ from typedfilter.check.report.results import Unreadable
 from typedfilter.check.run import examples_from, judged
 from typedfilter.check.trials.meshes import Axes
 
-__all__ = ["Begin", "Done", "Enumerate", "Judge", "Ready", "Setup", "Sources", "work"]
+__all__ = ["Begin", "Done", "Enumerate", "Judge", "Ready", "Setup", "Sources", "begin", "work"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,13 +86,8 @@ class Done:
 
 def work(connection: Connection, setup: Setup) -> None:
     """Answer one question after another, until nobody asks any more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command, which ends this process
-    os.dup2(2, 1)
-    os.chdir(setup.folder)
-    sys.path[:] = setup.path
-    sys.stdout = sys.stderr
     with contextlib.suppress(EOFError, OSError):
-        connection.send(_ready(setup.examples))
+        connection.send(begin(setup))
         packages: dict[Path, find.Source] = {}
         while (question := connection.recv()) is not None:
             if isinstance(question, Enumerate):
@@ -101,9 +96,15 @@ def work(connection: Connection, setup: Setup) -> None:
                 _judge(connection.send, setup, question, packages)
 
 
-def _ready(examples: tuple[str, ...]) -> Ready:
+def begin(setup: Setup) -> Ready:
+    """Make this process one that user code may run in."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command, which ends this process
+    os.dup2(2, 1)
+    os.chdir(setup.folder)
+    sys.path[:] = setup.path
+    sys.stdout = sys.stderr
     try:
-        examples_from(examples)
+        examples_from(setup.examples)
     except Exception as error:  # whatever the user's module does
         return Ready(f"the examples can't be read: {error!r}")
     return Ready()

@@ -74,11 +74,15 @@ class Result:
 
 @dataclasses.dataclass(frozen=True)
 class Unreadable:
-    """A file, module or name in which nothing could be judged, and why; `traceback` where it raised."""
+    """A file, module or name in which nothing could be judged, and why; `traceback` where it raised.
+
+    `line` is that of the file from which it was raised; 0 where there is none.
+    """
 
     target: str
     message: str
     traceback: str = ""
+    line: int = 0
 
 
 def count(results: Sequence[Result], status: Status) -> int:

@@ -155,8 +155,9 @@ def _underline(span: Span) -> Line:
     return [("        | ", "dim"), (blank, ""), ("^" * max(1, span.end - span.column), "bold red")]
 
 
-def _fact_lines(result: Result) -> Iterator[Line]:
-    facts = (
+def facts(result: Result) -> list[tuple[str, str]]:
+    """What is known of a failure beside its message, each with a label."""
+    every = (
         ("expected", result.expected),
         ("found", result.found),
         ("where", ", ".join(f"{name} is {where}" for name, where in result.dims.items())),
@@ -164,12 +165,15 @@ def _fact_lines(result: Result) -> Iterator[Line]:
         ("for example at", _sizes_text(result.sizes)),
         ("but not at", _sizes_text(result.good_sizes)),
     )
-    for label, text in facts:
-        if text:
-            first, *rest = textwrap.wrap(text, 96, break_long_words=False, break_on_hyphens=False)
-            yield [(f"  {label}: ", "dim"), (first, "")]
-            for more in rest:
-                yield [(f"    {more}", "")]
+    return [(label, text) for label, text in every if text]
+
+
+def _fact_lines(result: Result) -> Iterator[Line]:
+    for label, text in facts(result):
+        first, *rest = textwrap.wrap(text, 96, break_long_words=False, break_on_hyphens=False)
+        yield [(f"  {label}: ", "dim"), (first, "")]
+        for more in rest:
+            yield [(f"    {more}", "")]
 
 
 def _sizes_text(sizes: Mapping[str, int]) -> str:

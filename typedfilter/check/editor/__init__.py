@@ -1,0 +1,1 @@
+"""What an editor is told while somebody types: mistakes, shapes, and edits that mend."""
