@@ -451,6 +451,18 @@ def test_the_type_parameters_of_a_function_are_names():
     assert (hint.unresolved, hint.type) == ((), list[names["f"].__type_params__[0]])
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="type parameters are new in Python 3.12")
+def test_a_type_parameter_whose_bound_comes_later_waits_for_it():
+    names: dict[str, Any] = {}
+    exec("def f[Q: Later](x: Q): ...", names)
+    (variable,) = names["f"].__type_params__
+    before = parse(variable)
+    assert (before.unresolved, before.opaque, before.kind.parts) == (("Later",), (), ())
+    names["Later"] = int
+    after = parse(variable)
+    assert (after.unresolved, [part.hint for part in after.kind.parts]) == ((), [int])
+
+
 # --- strings and unknown names --------------------------------------------------------------------------
 
 

@@ -69,6 +69,16 @@ def plain(hint: Any) -> Any:
             return type(None) if hint is None else hint
 
 
+def limits_of(variable: TypeVar) -> tuple[Any, ...]:
+    """The constraints of a type variable, or its bound.
+
+    Raises:
+        NameError: of `def f[T: Model]` Python evaluates them now, and a name is not defined, perhaps not yet.
+    """
+    bound = variable.__bound__
+    return variable.__constraints__ or (() if bound is None else (bound,))
+
+
 def substituted(hint: Any, filled: collections.abc.Mapping[Any, Any]) -> Any:
     """`hint` with type variables replaced."""
     if isinstance(hint, TypeVar):

@@ -35,6 +35,7 @@ from typedfilter._reading.forms import (
     is_array_class,
     is_tree_class,
     is_unpacked,
+    limits_of,
     plain,
 )
 
@@ -198,8 +199,10 @@ class Variable(Kind):
     @functools.cached_property
     def members(self) -> tuple[Kind, ...]:
         """Read when they are asked for: a bound in quotes may name a class that comes later."""
-        bound = self.hint.__bound__
-        limits = self.hint.__constraints__ or (() if bound is None else (bound,))
+        try:
+            limits = limits_of(self.hint)
+        except NameError:  # which type checkers alone know
+            return ()
         return tuple(kind_of(_unquoted(limit, self.hint)) for limit in limits)
 
     @property

@@ -30,6 +30,7 @@ from typedfilter._reading.forms import (
     is_array_class,
     is_tree_class,
     is_unpacked,
+    limits_of,
 )
 from typedfilter._reading.kinds import Kind, kind_of
 from typedfilter._reading.names import Scope, Unknown, annotations_of, home_of, meant
@@ -164,10 +165,18 @@ class Reader:
         if is_array_class(annotation):
             return self._array(annotation)
         if isinstance(annotation, TypeVar):
-            for limit in (annotation.__bound__, *annotation.__constraints__):
-                self._inside(limit)
+            self._limits(annotation)
             return annotation
         return _checkable(annotation)
+
+    def _limits(self, variable: TypeVar) -> None:
+        try:
+            limits = limits_of(variable)
+        except NameError as error:
+            self.unresolved[error.name or str(variable)] = None
+            return
+        for limit in limits:
+            self._inside(limit)
 
     def _array(self, annotation: Any) -> Any:
         if annotation.array_type is Annotated:  # all that jaxtyping keeps of Float[Donate[Array], "n"]
