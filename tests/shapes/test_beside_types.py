@@ -263,5 +263,7 @@ def test_what_is_no_array_travels_where_arrays_are_annotated_if_that_is_told_or_
 
     options = switched(mode)
     tree = {"x": XS, "how": "sum"}
-    equal(told(lambda: filter_jit(apply, **options)("sum", tree, jnp.sin))[0], jnp.sin(3.0))
+    jitted = filter_jit(apply, **options)
+    equal(told(lambda: jitted("sum", tree, jnp.sin))[0], jnp.sin(3.0))
+    equal(told(lambda: jitted.lower("sum", tree, jnp.sin).compile()("sum", tree, jnp.sin))[0], jnp.sin(3.0))
     equal(told(lambda: filter_jit(apply, **options)(XS, tree, jnp.sin))[0], jnp.sin(3.0))

@@ -344,6 +344,12 @@ class Engine:
         note(error, self.plan, "filter_jit", args, kwargs)
         return None
 
+    def fitting(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Engine:
+        """What to prepare a call of ahead of time, where no error tells that its arguments don't fit."""
+        error = TypeError()
+        better = self.better_error(error, args, kwargs)
+        return self if better is None else self._loosely(better, error, args, kwargs) or self
+
     def _loosely(
         self, better: Exception, error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Engine | None:

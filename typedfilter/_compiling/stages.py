@@ -220,6 +220,7 @@ def _prepared(wrapper: Wrapper, obj: tuple[Any, ...], args: tuple[Any, ...], kwa
     refuse_lost_markers(plan)  # a name that may hide none can still be defined before the first call
     wrapper.transform.accept(wrapper.__wrapped__, plan)
     engine, bound_args, bound_kwargs = engine_of(wrapper, plan)
+    engine = engine.fitting((*bound_args, *obj, *args), bound_kwargs | kwargs)
     return Ahead.of(engine, (bound_args + obj, bound_kwargs), args, kwargs)
 
 
