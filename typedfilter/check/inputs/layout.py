@@ -248,12 +248,13 @@ def _combinations(points: list[Point]) -> int:
 
 
 def cases_of(points: list[Point]) -> Iterator[Case]:
-    """All combinations of options where they are few; else those that differ from the usual in two."""
+    """All combinations of options where they are few; else those that differ in two or in all."""
     if _combinations(points) <= _PRODUCT:
         for chosen in itertools.product(*(range(len(point.options)) for point in points)):
             yield dict(zip((point.key for point in points), chosen, strict=True))
         return
     yield {}
+    yield {point.key: len(point.options) - 1 for point in points}
     singles = [{point.key: option} for point in points for option in range(1, len(point.options))]
     yield from singles
     pairs = (a | b for a, b in itertools.combinations(singles, 2) if a.keys() != b.keys())

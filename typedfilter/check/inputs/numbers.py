@@ -29,12 +29,12 @@ def numbers_of(signature: Signature) -> list[int]:
     for number, decides in _in_code(signature.subject.root, _DEEPEST, set()):
         (compared if decides else others).append(number)
     numbers = [*_some(compared, _MOST_COMPARED), *_some(others, _MOST_OTHERS)]
-    offered = _some(_offered(signature), _MOST_OTHERS)
+    offered = _some(offered_by(signature), _MOST_OTHERS)
     tried = [size for number in numbers for size in (number, number + 1)]
     return list(dict.fromkeys([*tried, *(size for number in offered for size in (number, 2 * number))]))
 
 
-def _offered(signature: Signature) -> list[int]:
+def offered_by(signature: Signature) -> list[int]:
     """The whole numbers that the signature itself offers: defaults, the values of a `Literal`."""
     nodes = (node for p in signature.parameters if p.node is not None for node in walk(p.node))
     return [node.value for node in nodes if isinstance(node, GivenNode) and type(node.value) is int]

@@ -105,6 +105,11 @@ class Letter:
             **both,
         )
 
+    @property
+    def fields(self) -> frozenset[str]:
+        """The fields, as `Class.field`, of which it says what they are: nobody need have read them."""
+        return frozenset(key.partition(" of ")[2] for key, _ in (*self.options, *self.without))
+
     def allows(self, case: Case) -> bool:
         """Whether a case is one of those that are meant."""
         alike = {case.get(key, 0) for key in self.together if (key, case.get(key, 0)) not in self.absent}

@@ -16,7 +16,7 @@ from typedfilter.check.inputs import classes, layout, types
 from typedfilter.check.inputs.signature import of_class
 from typedfilter.check.inputs.unmade import UnbuildableError
 from typedfilter.check.report import source
-from typedfilter.check.report.results import Result
+from typedfilter.check.report.results import Result, Status
 from typedfilter.check.trials.attempts import verdict_on
 from typedfilter.check.trials.bare import as_meant
 from typedfilter.check.trials.excuses import Tried
@@ -77,8 +77,17 @@ def judged(subject: Subject, keys: bool = True, axes: Axes = ()) -> tuple[Result
     except UnbuildableError as problem:
         return dataclasses.replace(base, message=problem.reason, fix=problem.fix), None
     except AnnotationError as error:
-        return dataclasses.replace(base, status="failed", message=str(error)), None
+        status: Status = "skipped" if _is_told_elsewhere(error, subject) else "failed"
+        return dataclasses.replace(base, status=status, message=str(error)), None
     return _result(base, verdict, where), verdict
+
+
+def _is_told_elsewhere(error: AnnotationError, subject: Subject) -> bool:
+    """Whether an annotation that can't be read is that of another function, whose verdict says so."""
+    own = subject.cls.__qualname__ if subject.cls is not None else subject.root.__qualname__
+    if error.function == f"{own}.__init__":
+        return subject.kind != "constructor"
+    return error.function not in (own, subject.root.__qualname__)
 
 
 def _of_bare(

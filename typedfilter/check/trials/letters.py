@@ -7,11 +7,13 @@ good when it is read so is not called wrong: the verdict says how it was read, a
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterator, Sequence
 
 from typedfilter.check.inputs import layout as _layout
 from typedfilter.check.inputs.nodes import ArrayNode, Node, RecordNode, children
+from typedfilter.check.inputs.numbers import offered_by
 from typedfilter.check.inputs.signature import Letter, Signature
 from typedfilter.check.trials.excuses import Tried
 from typedfilter.check.trials.less import less_of
@@ -23,6 +25,7 @@ _SPELLED = re.compile(
 _TIMES = re.compile(r"^(?P<times>two|twice|double|half)_?(?P<base>.+)$")
 _COMPUTED = re.compile(r"tril|triu|flat|packed|prev|next|total|prod|sum|padded|minus|plus", re.IGNORECASE)
 _TRIANGLE = re.compile(r"tril|triu|triang", re.IGNORECASE)
+_LARGEST_BLOCK = 1024
 _WHOLE_BLOCKS = re.compile(r"reshape|divi|split|rearrange|multiple|even", re.IGNORECASE)
 
 
@@ -37,6 +40,7 @@ def letters_of(tried: Tried) -> Iterator[Letter]:
     yield from _rest(signature)
     yield from _named_otherwise(tried)
     yield from _own_results(tried)
+    yield from _whole_blocks(tried)
     yield from less_of(tried)
 
 
@@ -253,6 +257,20 @@ def _is_permuted(expected: str, found: str) -> bool:
     axes = next(_shapes(found), [])
     moved = [axis for name, axis in zip(names, axes, strict=False) if axis != name and axis in names]
     return bool(moved) or len(names) != len(axes)
+
+
+def _whole_blocks(tried: Tried) -> Iterator[Letter]:
+    """Sizes that come in blocks, of as many as an argument says: `size: Literal[32, 64]`."""
+    problem = tried.problem
+    counts = sorted({count for count in offered_by(tried.signature) if count > 1})
+    if problem is None or problem.kind != "trace" or not counts or not tried.good:
+        return
+    whole = math.lcm(*counts)
+    for name in reversed(tried.layout.names.varied) if _WHOLE_BLOCKS.search(problem.message) else ():
+        if whole <= _LARGEST_BLOCK and all(good[name] % counts[0] == 0 for good in tried.good):
+            fix = "refuse other sizes with a `raise`"
+            block = f"{whole}*blocks_of_{name}"
+            yield Letter(f"where {name} is a multiple of {whole}", fix, equal=((name, block),))
 
 
 def supposed(tried: Tried, counts: Sequence[int]) -> Iterator[Letter]:

@@ -71,7 +71,7 @@ def verdict_of(signatures: Sequence[Signature]) -> Verdict:
     for signature in signatures:
         promised: set[frozenset[tuple[str, int]]] = set()
         guessed = signature.guess is not None and not signature.guess.constructor
-        read: set[str] = set()
+        read = set(signature.letter.fields) if signature.letter is not None else set[str]()
         for layout in itertools.islice(_layouts(signature, read), _MOST_GUESSED if guessed else None):
             choices = _layout.choices_of(layout)
             known = every[-1].equal if every else ()
@@ -301,7 +301,7 @@ def _related(
         names = _related_by_numbers(plan, names, own, root)
         tried.equal = names.equal
         symbolic = attempt(names)
-    if symbolic is not None and guessed:
+    if symbolic is not None and guessed and symbolic.kind != "return":  # a wrong result is no size to ask for
         given = len(names.fixed)
         names, symbolic = pinned(names, symbolic, tried.layout.made, attempt)
         tried.equal = (*tried.equal, *((name, str(size)) for name, size in names.fixed[given:]))
