@@ -262,6 +262,20 @@ def test_the_specs_are_the_shardings_of_the_compiled_function():
     assert any(s.is_equivalent_to(NamedSharding(DATA, P("data")), 2) for s in found)
 
 
+@pytest.mark.parametrize("inner", [filter_checkpoint, filter_jit, lambda f: filter_jit(filter_checkpoint(f))])
+def test_transforms_between_it_and_the_function_see_blocks(inner):
+    def f(x: Rows) -> Rows:
+        assert x.shape == (2, 8)
+        return jnp.tanh(x)
+
+    mapped = filter_shard_map(inner(f))
+    with set_mesh(DATA):
+        for run in (mapped, filter_jit(mapped)):
+            assert_allclose(run(X), jnp.tanh(X), **close)
+        grads = filter_jit(filter_grad(lambda x: mapped(x).sum()))(X)
+    assert_allclose(grads, 1 - jnp.tanh(X) ** 2, **close)
+
+
 def test_explain_says_which_block():
     shown = str(explain(loss))
     assert "blocks of axis 0 along data" in shown

@@ -47,7 +47,7 @@ from typedfilter._compiling.results import (
 from typedfilter._compiling.tokens import Kept, static_token
 from typedfilter._compiling.traced import body
 from typedfilter._compiling.traces import History
-from typedfilter._placing.bodies import placement_is_off
+from typedfilter._placing.bodies import gets_blocks, placement_is_off
 from typedfilter._placing.faults import placement_error, sliced
 from typedfilter._placing.shardings import ForJit, Placement
 from typedfilter._reading import callables
@@ -330,7 +330,7 @@ class Engine:
             self.table.clear()
             return lambda: self.call(*args, **kwargs)
         if self.placement.says_something:
-            if needs_no_devices(error):
+            if needs_no_devices(error) or self._gets_blocks(error, args, kwargs):
                 return lambda: self.unplaced(args, kwargs)
             ready = sliced(self.placement, error, args, kwargs)
             if ready is not None:
@@ -362,6 +362,11 @@ class Engine:
                 return None
             report(better, self._root(), (better.function, (better.parameter,)))
         return loose
+
+    def _gets_blocks(self, error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Whether JAX has refused places that a map over blocks around has honoured."""
+        refused = gets_blocks(self.placement.plan) and self.placement.options is None
+        return refused and placement_error(self.placement, error, args, kwargs) is not None
 
     def better_error(
         self, error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -18,6 +18,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from typedfilter._placing.moving import is_staging, place_leaves
 from typedfilter._placing.shardings import ForJit, Placement, Said
 from typedfilter._placing.specs import Problem, fit_problem, mesh_problem
+from typedfilter._reading.hints import Hint
 from typedfilter._reading.plan import Plan
 from typedfilter._reading.within import every_place
 from typedfilter._values.context import setting
@@ -25,6 +26,8 @@ from typedfilter._values.leaves import is_passed
 from typedfilter.errors import AnnotationError, ShapeError
 
 __all__ = [
+    "as_blocks",
+    "gets_blocks",
     "is_placing",
     "no_placement",
     "placed",
@@ -59,6 +62,24 @@ def placement_is_off() -> bool:
     return _active.get() is False
 
 
+_blocks: contextvars.ContextVar[tuple[int, ...]] = contextvars.ContextVar("typedfilter_blocks", default=())
+
+
+def as_blocks(plan: Plan) -> AbstractContextManager[None]:
+    """Inside, the places of this plan are honoured already: its function is given one block of each array."""
+    return setting(_blocks, tuple(map(id, _placing_hints(plan))))
+
+
+def gets_blocks(plan: Plan) -> bool:
+    """Whether the places of a plan are honoured by the map over blocks around it."""
+    return any(id(hint) in _blocks.get() for hint in _placing_hints(plan))
+
+
+def _placing_hints(plan: Plan) -> list[Hint]:
+    hints = (plan.returns, *(param.hint for param in plan.params))
+    return [hint for hint in hints if hint.sharding is not None]
+
+
 def placed(fn: Callable[..., Any], plan: Plan, body: Callable[..., Any]) -> Callable[..., Any]:
     """`body` of `fn`, with arguments and result placed as its annotations say, where that is compiled.
 
@@ -69,7 +90,7 @@ def placed(fn: Callable[..., Any], plan: Plan, body: Callable[..., Any]) -> Call
         return body
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        if not _is_compiled():
+        if not _is_compiled() or gets_blocks(plan):
             return body(*args, **kwargs)
         return _run(placement, body, ForJit(), args, kwargs)
 
@@ -88,7 +109,7 @@ def placed_by_jit(placement: Placement, body: Callable[..., Any], told: ForJit) 
     """`body` of what `jax.jit` compiles, with what that was not told."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        if not _active.get():
+        if not _active.get() or gets_blocks(placement.plan):
             return body(*args, **kwargs)
         # Without `jax.jit`, nobody was told anything.
         return _run(placement, body, ForJit() if _config.jax_disable_jit else told, args, kwargs)

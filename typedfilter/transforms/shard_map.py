@@ -20,6 +20,7 @@ from typedfilter._compat import says_unlike_in_specs
 from typedfilter._declarations import Check, Kept, Mixed, P, R, SameDecorator, ShardMapKeywords
 from typedfilter._mapping.blocks import MapsBlocks
 from typedfilter._placing.blocks import BY_ANNOTATION, Blocks, check_blocks
+from typedfilter._placing.bodies import as_blocks
 from typedfilter._placing.moving import is_staging
 from typedfilter._reading.plan import Plan
 from typedfilter._shapes.check import checked
@@ -136,7 +137,7 @@ class _Call:
         args, kwargs = self.taken.join(arrays)
         body = checked(fn, plan) if self.options.check else fn
         try:
-            with checking(self.options.check):
+            with checking(self.options.check), as_blocks(plan):
                 return body(*args, **kwargs)
         except ShapeError as error:
             if error.function == plan.function and error.actual and "block" not in error.actual:
