@@ -35,7 +35,9 @@ def real_scalar(value: Any, plan: Plan, transform: str) -> Any:
     ):
         return value
     fix = "reduce it to a scalar: jax.numpy.sum or mean; for a derivative of an array use filter_jacrev"
-    if isinstance(value, tuple):
+    if value is None:
+        fix = "end the function with a return of its scalar"
+    elif isinstance(value, tuple):
         fix = "pass has_aux=True, so that only the first of the pair is differentiated"
     elif is_array_like(value) and jnp.shape(value) == ():
         fix = "return a floating-point number: result.astype(jax.numpy.float32)"

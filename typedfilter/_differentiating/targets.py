@@ -19,7 +19,7 @@ from typedfilter._reading.plan import Argument, Param, Plan
 from typedfilter._reading.roles import Role
 from typedfilter._values.leaves import is_array, is_inexact_array, is_inexact_array_like
 from typedfilter._values.split import Rest
-from typedfilter._values.text import brief
+from typedfilter._values.text import brief, model_cure
 from typedfilter._wrapping.call import Call, Taken
 from typedfilter.errors import ShapeError
 
@@ -166,6 +166,7 @@ class Targets:
             (name, _, value), rest = arguments[at], taken.rests[at]
             if isinstance(rest, Rest) and rest.treedef.num_nodes == rest.treedef.num_leaves == 1:
                 fix = "pass a floating-point array (jax.numpy.asarray), or mark another argument as Diff[...]"
+                fix = model_cure(value) or fix
                 raise ShapeError(
                     f"can't be differentiated: it is {brief(value)}",
                     function=self.plan.function,

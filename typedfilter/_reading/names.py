@@ -18,6 +18,8 @@ import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ForwardRef, Union, get_origin
 
+import jaxtyping
+
 from typedfilter._reading.wrappers import unwrapped
 from typedfilter.annotations import MARKER_NAMES
 from typedfilter.errors import AnnotationError
@@ -28,6 +30,27 @@ _ATTRIBUTE = "<attribute>"  # not an identifier: no name in an annotation can be
 _UNREADABLE = "correct the annotation; names that exist only for type checkers may be used, but not called"
 _NO_EXPRESSION = "correct the annotation: it is no expression of Python's"
 _OUTERMOST = "correct the annotation; a marker goes around all of it, as in Donate[Float[Array, 'n']]"
+
+
+def _as_written_right(text: str) -> str:
+    """How to write an array whose dimensions are no single text; empty where that is not what is wrong."""
+    for node in ast.walk(ast.parse(text, mode="eval")):
+        if not isinstance(node, ast.Subscript):
+            continue
+        name = ast.unparse(node.value).rpartition(".")[2]
+        items = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+        if name == "Array":
+            dtype, array, dims = "Float", ast.unparse(node.value), items
+        elif hasattr(getattr(jaxtyping, name, None), "dtypes"):
+            dtype, array, dims = ast.unparse(node.value), ast.unparse(items[0]), items[1:]
+        else:
+            continue
+        values = [leaf.value for dim in dims for leaf in ast.walk(dim) if isinstance(leaf, ast.Constant)]
+        words = " ".join(str(value) for value in values).replace(",", " ").split()
+        right = f"{dtype}[{array}, '{' '.join(words) or '...'}']"
+        if right != ast.unparse(node):
+            return f"write {right}: all dimensions in one text, with spaces between"
+    return ""
 
 
 class Unknown(type):
@@ -149,7 +172,7 @@ class Scope:
             found = f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"
             inside = isinstance(error, TypeError) and any(name in text for name in MARKER_NAMES)
             fix = _OUTERMOST if inside else _UNREADABLE
-            fix = _NO_EXPRESSION if isinstance(error, SyntaxError) else fix
+            fix = _NO_EXPRESSION if isinstance(error, SyntaxError) else _as_written_right(text) or fix
             raise AnnotationError(problem, actual=found, fix=fix) from error
 
     def mentions(self, name: str) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 
 from typedfilter._values.leaves import is_array
 
-__all__ = ["brief", "meant", "safe_repr", "size_text", "struct_text", "structure_text"]
+__all__ = ["brief", "meant", "model_cure", "safe_repr", "size_text", "struct_text", "structure_text"]
 
 
 def brief(value: object) -> str:
@@ -151,6 +151,13 @@ def size_text(count: int) -> str:
             break
         size, unit = size / 1024, larger
     return f"{size:.1f} {unit}"
+
+
+def model_cure(value: object) -> str:
+    """What to do with an instance that holds arrays and is no pytree; empty of anything else."""
+    if not any(isinstance(held, (jax.Array, np.ndarray)) for held in getattr(value, "__dict__", {}).values()):
+        return ""
+    return f"decorate {type(value).__qualname__} with pytree_dataclass, so that its arrays are leaves"
 
 
 def among(given: object, choices: Sequence[str]) -> str:

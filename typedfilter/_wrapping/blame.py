@@ -21,7 +21,7 @@ from typedfilter._reading.roles import Role
 from typedfilter._reading.text import show
 from typedfilter._values.keys import static_problem
 from typedfilter._values.leaves import is_array, is_array_like
-from typedfilter._values.text import array_annotation, array_text, brief
+from typedfilter._values.text import array_annotation, array_text, brief, model_cure
 from typedfilter._wrapping import host_errors as _raised
 from typedfilter._wrapping.call import OMITTED
 from typedfilter._wrapping.frames import hidden, outside
@@ -175,7 +175,9 @@ def _static_error(plan: Plan, name: str, value: Any, why: str) -> StaticArgument
 
 
 def _static_problem(plan: Plan, name: str, value: Any, why: str, problem: str) -> StaticArgumentError:
-    fix = "pass a hashable value: a tuple for a list, a frozen dataclass for a mutable one"
+    fix = (
+        model_cure(value) or "pass a hashable value: a tuple for a list, a frozen dataclass for a mutable one"
+    )
     if isinstance(value, (jax.Array, np.ndarray, jax.ShapeDtypeStruct)):
         fix = f"annotate it as an array ({array_annotation(value)}) or Traced[...], or pass a Python value"
         if value.shape == () and not isinstance(value, jax.core.Tracer | jax.ShapeDtypeStruct):

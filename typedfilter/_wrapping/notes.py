@@ -103,12 +103,13 @@ def _seen(hint: Hint | None, value: Any, transform: str) -> str:
 
 
 def _cures(error: BaseException, plan: Plan, rows: Sequence[Row]) -> Iterator[str]:
-    if isinstance(error, _DECISIONS):
+    if isinstance(error, (*_DECISIONS, TypeError)) and arguments_blamed(error):
         hints = {name: (hint, value) for name, hint, value in rows}
         blamed = dict.fromkeys(re.split(r"[.\[]", name)[0] for name in arguments_blamed(error))
         for name in blamed:
             if name in hints:
                 yield from _constant(name, *hints[name])
+    if isinstance(error, _DECISIONS):
         yield _traced_way(error)
     elif isinstance(error, jax.errors.UnexpectedTracerError):
         yield (
