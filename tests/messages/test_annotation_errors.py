@@ -267,11 +267,25 @@ def test_a_marker_inside_of_a_jaxtyping_annotation_is_refused():
 
 
 @pytest.mark.parametrize(
+    ("annotation", "right"),
+    [
+        ("Array['n']", "Float[Array, 'n']"),
+        ("Float[Array, 'b', 'n']", "Float[Array, 'b n']"),
+        ("Float[Array]", "Float[Array, '...']"),
+        ("list[Float[Array, (2, 3)]]", "Float[Array, '2 3']"),
+    ],
+)
+def test_dimensions_that_are_no_single_text_are_told_how_to_be_written(annotation: str, right: str):
+    first, *_, last = of_parameter(annotation).split("\n")
+    assert first == f"f(): argument `x` has an annotation that can't be read: {annotation!r}"
+    assert last == f"  fix: write {right}: all dimensions in one text, with spaces between"
+
+
+@pytest.mark.parametrize(
     ("annotation", "found"),
     [
         ("the input, of any size", "SyntaxError: invalid syntax"),
         ("Hidden(3)", "NameError: name 'Hidden' is not defined"),
-        ("Array['n']", "TypeError: "),
         ("1 / 0", "ZeroDivisionError: division by zero"),
     ],
 )

@@ -172,7 +172,9 @@ class Scope:
             found = f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"
             inside = isinstance(error, TypeError) and any(name in text for name in MARKER_NAMES)
             fix = _OUTERMOST if inside else _UNREADABLE
-            fix = _NO_EXPRESSION if isinstance(error, SyntaxError) else _as_written_right(text) or fix
+            if not isinstance(error, SyntaxError | NameError):
+                fix = _as_written_right(text) or fix
+            fix = _NO_EXPRESSION if isinstance(error, SyntaxError) else fix
             raise AnnotationError(problem, actual=found, fix=fix) from error
 
     def mentions(self, name: str) -> bool:
