@@ -538,7 +538,7 @@ def test_a_static_number_may_be_an_array_wherever_a_tracer_may(number):
         assert transform(number) == jax.jit(transform)(number) == 4.0
         with jax.disable_jit():
             assert jax.jit(transform)(number) == 4.0
-        for wrong in (f32(3), jnp.complex64(1)):
+        for wrong in (f32(3, 2), jnp.complex64(1)):
             with pytest.raises(ShapeError):
                 transform(wrong)
             with pytest.raises(ShapeError):
