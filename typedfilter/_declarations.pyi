@@ -170,7 +170,7 @@ if _t.TYPE_CHECKING and 1:
         Open1 = TypeAliasType("Open1", tuple[Opaque], type_params=(T, R))
         Open2 = TypeAliasType("Open2", tuple[Opaque, Opaque], type_params=(T, R))
 elif MYPY:
-    from mypy_extensions import NamedArg
+    from mypy_extensions import KwArg, NamedArg, VarArg
 
     Open1: TypeAlias = Callable[[T, NamedArg(Any, "_typedfilter_any")], R]
     Open2: TypeAlias = Callable[[T, Any, NamedArg(Any, "_typedfilter_any")], R]
@@ -194,7 +194,19 @@ else:
     Open: TypeAlias = _Open[T, P, R]
 """`Open[T, P, R]`: a function with `**kwargs` and the parameters `T` and `P`."""
 
-Loose: TypeAlias = Callable[Concatenate[T, ...], R]
+# To mypy alone these are functions with `**kwargs` and nothing else: of two overloads that hold it takes
+# neither where an argument has an `Any` in it, as the type of a function with a parameter `PyTree`.
+
+if _t.TYPE_CHECKING and 1:
+    if not MYPY:
+        Loose: TypeAlias = Callable[Concatenate[T, ...], R]
+elif MYPY:
+    # The order is not Python's, but ends with what mypy takes for "and anything".
+    Loose: TypeAlias = (
+        Open1[T, R] | Callable[[T, NamedArg(Any, "_typedfilter_any"), VarArg(Any), KwArg(Any)], R]  # type: ignore[misc]
+    )
+else:
+    Loose: TypeAlias = Callable[Concatenate[T, ...], R]
 """A function of which only the first parameter is looked at.
 
 The last overload of what is about a first parameter, for mypy --strict: it refuses functions with `**kwargs`

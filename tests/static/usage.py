@@ -773,6 +773,17 @@ def kept_objects_and_methods_as_losses() -> None:
     assert_type(filter_jit(filter_value_and_grad(Problem(2.0).__call__))(PARAMS, X), tuple[Array, Params])
 
 
+def kept_gradients_beside_anything() -> None:
+    def f(
+        w: Params, batch: Any, table: np.ndarray, *rest: Any, options: dict[str, Any] | None = None
+    ) -> Array:
+        return w["w"].sum() + jnp.sum(batch)
+
+    assert_type(filter_grad(f)(PARAMS, X, np.ones(3)), Params)
+    assert_type(filter_value_and_grad(f)(PARAMS, X, np.ones(3), options={}), tuple[Array, Params])
+    assert_type(filter_grad()(f)(PARAMS, X, np.ones(3)), Params)
+
+
 def kept_frozen_parts() -> None:
     dynamic, static = partition(NET, is_inexact_array)
 
@@ -911,6 +922,14 @@ def caught_union_argument(flag: bool = True) -> None:
 
     f = a if flag else b
     filter_jit(f)("no")  # mistake
+
+
+def caught_gradient_beside_anything() -> None:
+    def f(w: Params, batch: Any) -> Array:
+        return w["w"].sum()
+
+    wrong: Array = filter_grad(f)(PARAMS, X)  # mistake
+    print(wrong)
 
 
 def caught_argument_of_a_decorator_class() -> None:

@@ -221,7 +221,7 @@ def filter_custom_vjp(fn: Open[T, P, R], /, *, check: Check = True) -> CustomVjp
 @overload
 def filter_custom_vjp(fn: Open1[T, R], /, *, check: Check = True) -> CustomVjpFunction[T, ..., ..., R]: ...
 @overload
-def filter_custom_vjp(
+def filter_custom_vjp(  # type: ignore[overload-overlap]  # not of what takes `**kwargs`
     fn: Callable[Concatenate[T, P], R], /, *, check: Check = True
 ) -> CustomVjpFunction[T, P, P, R]: ...
 @overload

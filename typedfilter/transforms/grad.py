@@ -112,11 +112,11 @@ class Grad(ValueAndGrad):
 
 
 @overload
-def filter_value_and_grad(
+def filter_value_and_grad(  # type: ignore[overload-overlap]  # not of what takes `**kwargs`
     fun: Fn[D, P, Q, Value], /, *, has_aux: NoAux = False, **options: Unpack[GradKeywords]
 ) -> Derived[D, P, Q, tuple[Value, D]]: ...
 @overload
-def filter_value_and_grad(
+def filter_value_and_grad(  # type: ignore[overload-overlap]  # not of what takes `**kwargs`
     fun: Fn[D, P, Q, tuple[Value, Aux]], /, *, has_aux: WithAux, **options: Unpack[GradKeywords]
 ) -> Derived[D, P, Q, tuple[tuple[Value, Aux], D]]: ...
 @overload
@@ -158,11 +158,11 @@ def filter_value_and_grad(
 
 
 @overload
-def filter_grad(
+def filter_grad(  # type: ignore[overload-overlap]  # not of what takes `**kwargs`
     fun: Fn[D, P, Q, Scalar], /, *, has_aux: NoAux = False, **options: Unpack[GradKeywords]
 ) -> Derived[D, P, Q, D]: ...
 @overload
-def filter_grad(
+def filter_grad(  # type: ignore[overload-overlap]  # not of what takes `**kwargs`
     fun: Fn[D, P, Q, tuple[Scalar, Aux]], /, *, has_aux: WithAux, **options: Unpack[GradKeywords]
 ) -> Derived[D, P, Q, tuple[D, Aux]]: ...
 @overload

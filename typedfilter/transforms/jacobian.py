@@ -137,9 +137,8 @@ def filter_jacfwd(
 def filter_jacfwd(
     fun: Fn[D, P, Q, tuple[Any, Aux]], /, has_aux: WithAux, **options: Unpack[HolomorphicKeywords]
 ) -> Derived[D, P, Q, tuple[Any, Aux]]: ...
-# The ignores of `AnyOpen`: mypy --strict calls no function with `**kwargs` by the overloads above.
 @overload
-def filter_jacfwd(fun: AnyOpen, /, has_aux: NoAux = False, **options: Unpack[HolomorphicKeywords]) -> Any: ...  # type: ignore[overload-cannot-match]
+def filter_jacfwd(fun: AnyOpen, /, has_aux: NoAux = False, **options: Unpack[HolomorphicKeywords]) -> Any: ...
 @overload
 def filter_jacfwd(fun: Unsaid, /, has_aux: bool, **options: Unpack[HolomorphicKeywords]) -> Any: ...
 @overload
@@ -205,7 +204,7 @@ def filter_jacrev(
     fun: Fn[D, P, Q, tuple[Any, Aux]], /, has_aux: WithAux, **options: Unpack[GradKeywords]
 ) -> Derived[D, P, Q, tuple[Any, Aux]]: ...
 @overload
-def filter_jacrev(fun: AnyOpen, /, has_aux: NoAux = False, **options: Unpack[GradKeywords]) -> Any: ...  # type: ignore[overload-cannot-match]
+def filter_jacrev(fun: AnyOpen, /, has_aux: NoAux = False, **options: Unpack[GradKeywords]) -> Any: ...
 @overload
 def filter_jacrev(fun: Unsaid, /, has_aux: bool, **options: Unpack[GradKeywords]) -> Any: ...
 @overload
@@ -267,7 +266,7 @@ def filter_hessian(
     fun: Fn[D, P, Q, tuple[Any, Aux]], /, has_aux: WithAux, **options: Unpack[HolomorphicKeywords]
 ) -> Derived[D, P, Q, tuple[Any, Aux]]: ...
 @overload
-def filter_hessian(  # type: ignore[overload-cannot-match]
+def filter_hessian(
     fun: AnyOpen, /, has_aux: NoAux = False, **options: Unpack[HolomorphicKeywords]
 ) -> Any: ...
 @overload
