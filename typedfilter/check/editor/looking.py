@@ -86,11 +86,11 @@ class Desk:
     def __init__(self, inbox: queue.SimpleQueue[Any], setup: worker.Setup) -> None:
         self.setup = setup
         self.ready = False
-        self.number = 0  # of what is asked; 0: nothing is
-        self.is_urged = False  # asked while it was busy with what is not wanted any more
+        self.number: int = 0  # of what is asked; 0: nothing is
+        self.is_urged: bool = False  # asked while it was busy with what is not wanted any more
         self.begun: desk.Begin | None = None
-        self.looks = 0
-        self.deadline = time.monotonic() + _START
+        self.looks: int = 0
+        self.deadline: float = time.monotonic() + _START
         self._process = Process(desk.work, setup)
         threading.Thread(target=self._listen, args=(inbox,), daemon=True).start()
 
