@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import sys
 import types
-from collections.abc import Callable
 from typing import Any, Union, get_args, get_origin
 
 import jax
@@ -58,5 +57,5 @@ def _replaced(hint: Any, other: Any) -> Any:
     inner = tuple(_replaced(argument, other) for argument in arguments)
     if all(new is old for new, old in zip(inner, arguments, strict=True)):
         return hint
-    build: Callable[[Any], Any] = Union.__getitem__ if origin in UNIONS else origin.__class_getitem__
-    return build(inner)
+    generic: Any = Union if origin in UNIONS else origin
+    return generic[inner]
