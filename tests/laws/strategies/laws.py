@@ -169,6 +169,8 @@ def static_values(draw: Any) -> Program:
     values = draw(sources.statics)
     x = draw(st.sampled_from(["jnp.ones(2)", "np.ones(2, np.float32)"]))
     way = draw(st.sampled_from(WAYS)).replace("<x>", x)
+    if "{value: SHARED}" in way:  # to JAX's treedefs, as to `==`, no key that is a NaN equals another
+        values = [value for value in values if "nan" not in value] or ["1"]
     return program(STATICS, way=way, values=",\n    ".join(values))
 
 
