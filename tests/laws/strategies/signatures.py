@@ -69,7 +69,7 @@ JIT = (
     Row('list[Float[Array, "n"]]', ("[SHARED, SHARED]", "[]"), "traced"),
     Row('list[Float[Array, ""]]', ("[2.0, jnp.float32(1)]",), "traced"),
     Row('dict[str, Float[Array, ""]]', ("{'b': 2.0, 'a': -0.0}",), "traced"),
-    Row('PyTree[Float[Array, ""]]', ("{'b': (2.0,), 1: 0.5}",), "traced"),
+    Row('PyTree[Float[Array, ""]]', ("{'b': (2.0,), 'a': 0.5}",), "traced"),
     Row("dict[str, Array]", ("{'b': SHARED, 'a': jnp.arange(2)}",), "traced"),
     Row('PyTree[Float[Array, "..."]]', ("{'a': SHARED, 'b': [numbers('float32', (0,))]}",), "traced"),
     Row('tuple[Float[Array, "n"], ...]', ("(SHARED,)", "()"), "traced"),
