@@ -15,7 +15,7 @@ import pytest
 from strategies import prelude
 from strategies.table import LAWS
 
-from typedfilter._compiling import modes, packing, results, traced
+from typedfilter._compiling import packing, results, traced
 from typedfilter._differentiating import targets
 from typedfilter._mapping import axes
 from typedfilter._reading import fields, plan, roles
@@ -90,10 +90,6 @@ def strong(value: Any) -> Any:
     return jax.lax.convert_element_type(value, value.dtype) if is_weak else value
 
 
-def bound_backwards(root: Any, links: Any, bound: Any, **how: Any) -> Any:
-    return REWIND(root, links, bound[::-1], **how)
-
-
 def without_axis(argument: plan.Argument) -> plan.Argument:
     if argument.param is None:
         return argument
@@ -163,7 +159,6 @@ MUTANTS: dict[str, tuple[str, Mutant]] = {
     ),
     "the object seen first stands for all": (HISTORIES, replaced(keys.stays_equal, lambda value: True)),
     # Signatures.
-    "what a partial binds comes backwards": (JITTED, replaced(stack.rewind, bound_backwards)),
     "numbers that are traced are not weak": (
         JITTED,
         changed(traced.opened, lambda found, _: strong(found)),
@@ -175,18 +170,6 @@ MUTANTS: dict[str, tuple[str, Mutant]] = {
     "a container of arrays says nothing": (
         JITTED,
         lambda patch: patch.setattr(roles, "_of_members", lambda rows: roles._BY_RULE),
-    ),
-    "an argument by name has no parameter": (
-        JITTED,
-        method(plan.Plan, "keyword", lambda found, self, name: None),
-    ),
-    "the last positional parameter takes the rest": (
-        JITTED,
-        method(plan.Plan, "positional", lambda found, self, index: found or (self.params or (None,))[-1]),
-    ),
-    "numbers travel by the rule of trees": (
-        JITTED,
-        replaced(modes.mode_of, lambda *_: modes.Mode.PACKED),
     ),
     "VmapAxis on a parameter is not heard": (
         MAPPED,
