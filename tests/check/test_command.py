@@ -291,7 +291,57 @@ def test_settings_name_what_is_checked_and_what_is_not(folder, capsys):
     status, results = results_of(capsys)
     assert status == 0
     assert [(r["function"], r["status"]) for r in results] == [("bad", "skipped"), ("good", "proved")]
-    assert results[0]["message"] == "ignored: matches '*bad' of the settings"
+    assert results[0]["message"] == "ignored: it matches '*bad'"
+
+
+def test_patterns_of_the_command_line_leave_files_and_functions_out(folder, capsys):
+    skipped = GOOD.replace("good", "taken").replace('x: Float[Array, "n"]', 'x: Float[Array, "n"], k')
+    write(folder, "src/good.py", GOOD)
+    write(folder, "src/bad.py", BAD)
+    write(folder, "src/old/worse.py", BAD)
+    write(folder, "src/old/deep/worst.py", BAD)
+    write(folder, "src/taken.py", skipped)
+    words = ["src", "--exclude", "src/old", "--ignore", "b*", "--ignore", "nobody"]
+    assert check(*words) == 0
+    assert capsys.readouterr() == (
+        textwrap.dedent("""
+            src/bad.py:3: skipped bad: ignored: it matches 'b*'
+            src/good.py:3: proved good: for all sizes
+            src/taken.py:3: skipped taken: `k` has no annotation
+              fix: annotate it, or add @typedfilter.check.example(k=...)
+            33% of 3 functions judged
+            1 proved, 2 skipped in 3 files
+        """).lstrip(),
+        "typedfilter check: --ignore 'nobody': no function has such a name\n",
+    )
+    assert check(*words, "--no-skipped") == 0
+    assert (
+        capsys.readouterr().out
+        == textwrap.dedent("""
+        src/good.py:3: proved good: for all sizes
+        33% of 3 functions judged
+        1 proved, 2 skipped in 3 files
+    """).lstrip()
+    )
+    assert check(*words, "--no-skipped", "--format", "github") == 0
+    assert capsys.readouterr().out == "1 proved, 2 skipped in 3 files\n"
+    assert check(*words, "--no-skipped", "--format", "json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert names_of(report["results"]) == ["good"]
+    assert report["summary"] == {"proved": 1, "checked": 0, "failed": 0, "skipped": 2}
+
+
+def test_a_pattern_that_leaves_everything_out_or_says_nothing_is_told(folder, capsys):
+    write(folder, "src/bad.py", BAD)
+    assert check("src", "--exclude", "*.py") == 2
+    out = capsys.readouterr().out
+    assert out == "src: not checked: all Python files in this folder are excluded\n1 not read\n"
+    with pytest.raises(SystemExit):
+        check("src", "--ignore", "")
+    assert "argument --ignore: a pattern of names, such as 'Model.plot*'" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        check("src", "--exclude", " ")
+    assert "argument --exclude: a pattern of files, such as 'src/legacy/*'" in capsys.readouterr().err
 
 
 def test_strict_can_be_a_setting(folder):

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import fnmatch
 import os
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,15 +52,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-skipped", action="store_true", help="do not list what was skipped; count it only"
     )
     parser.add_argument(
-        "--exclude", action="append", default=[], metavar="PATTERN", help="leave files out of folders"
+        "--exclude",
+        action="append",
+        type=_pattern("a pattern of files, such as 'src/legacy/*'"),
+        default=[],
+        metavar="PATTERN",
+        help="leave files out of folders",
     )
     parser.add_argument(
-        "--ignore", action="append", default=[], metavar="PATTERN", help="do not judge functions of this name"
+        "--ignore",
+        action="append",
+        type=_pattern("a pattern of names, such as 'Model.plot*'"),
+        default=[],
+        metavar="PATTERN",
+        help="do not judge functions of this name",
     )
     parser.add_argument(
         "-q", "--quiet", action="store_true", help="print only what failed or was skipped, and the summary"
     )
     _add_processes(parser)
+
+
+def _pattern(what: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if not text.strip():
+            raise argparse.ArgumentTypeError(what)
+        return text
+
+    return read
 
 
 def add_mesh(parser: argparse.ArgumentParser) -> None:
@@ -115,6 +135,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"typedfilter check: {error}", file=sys.stderr)
             return 2
     _print(report, args)
+    _tell_of_patterns(args.ignore, report)
     return _status(report, args.strict or settings.strict, settings.judged)
 
 
@@ -138,6 +159,13 @@ def _report(
     cache = Cache(Path.cwd() / FOLDER if cached else None, (ignore, keys, axes))
     jobs = apart.processes() if args.jobs is None else args.jobs
     return apart.run(targets, exclude, setup, progress, jobs=jobs, patience=args.patience, cache=cache)
+
+
+def _tell_of_patterns(patterns: Sequence[str], report: Report) -> None:
+    """A slip in a name leaves nothing out: say so, where something was looked at."""
+    for pattern in patterns:
+        if report.results and not any(fnmatch.fnmatch(one.function, pattern) for one in report):
+            print(f"typedfilter check: --ignore {pattern!r}: no function has such a name", file=sys.stderr)
 
 
 def _status(report: Report, strict: bool, least: float) -> int:
@@ -170,9 +198,9 @@ def stdout_for_the_report() -> Generator[None]:
 
 def _print(report: Report, args: argparse.Namespace) -> None:
     if args.format == "json":
-        print(formats.as_json(report))
+        print(formats.as_json(report, not args.no_skipped))
     elif args.format == "github":
-        print(formats.as_github(report))
+        print(formats.as_github(report, not args.no_skipped))
     else:
         _print_text(report, args.quiet, not args.no_skipped)
 

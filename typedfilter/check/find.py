@@ -269,9 +269,15 @@ def _sources(target: str, exclude: tuple[str, ...]) -> Iterator[Source | Unreada
     only = only.replace("::", ".")
     path = Path(name)
     if path.is_dir():
-        files = [file for file in _files_in(path) if not is_excluded(file, exclude)]
+        every = list(_files_in(path))
+        files = [file for file in every if not is_excluded(file, exclude)]
         if not files:
-            yield Unreadable(target, "there is no Python file in this folder")
+            which = (
+                "all Python files in this folder are excluded"
+                if every
+                else "there is no Python file in this folder"
+            )
+            yield Unreadable(target, which)
         for file in files:
             yield Source(_shown(file), file.resolve())
     elif path.is_file():

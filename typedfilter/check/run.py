@@ -102,7 +102,7 @@ def ignored_by(subject: Subject, ignore: Iterable[str]) -> Result | None:
     pattern = next((p for p in ignore if fnmatch.fnmatch(subject.name, p)), None)
     if pattern is None:
         return None
-    text = f"{IGNORED}: matches {pattern!r} of the settings"
+    text = f"{IGNORED}: it matches {pattern!r}"
     return Result(subject.name, subject.file, subject.line, "skipped", text)
 
 

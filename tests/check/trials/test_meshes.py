@@ -116,6 +116,73 @@ def test_wrong_shapes_under_a_mesh_are_failures(fn):
     assert result.message.startswith("the return value is not what is annotated: ")
 
 
+Whole = Annotated[Float[Array, "b n"], P()]
+
+
+@filter_shard_map
+def gathered(x: Rows) -> Annotated[Float[Array, "4*b n"], P()]:
+    return jax.lax.all_gather(x, "data", tiled=True)
+
+
+@filter_shard_map
+def not_gathered(x: Rows) -> Whole:
+    return jax.lax.all_gather(x, "data", tiled=True)
+
+
+@filter_shard_map
+def scattered(x: Annotated[Float[Array, "4*b n"], P()]) -> Rows:
+    return jax.lax.psum_scatter(x, "data", tiled=True)
+
+
+@filter_shard_map
+def not_scattered(x: Annotated[Float[Array, "4*b n"], P()]) -> Annotated[Float[Array, "4*b n"], P("data")]:
+    return jax.lax.psum_scatter(x, "data", tiled=True)
+
+
+@filter_jit
+@filter_shard_map
+def centred(x: Rows) -> Rows:
+    total: Float[Array, "n"] = jax.lax.psum(x.sum(0), "data")
+    return x - total / jax.lax.axis_size("data")
+
+
+@filter_jit
+@filter_shard_map
+def badly_centred(x: Rows) -> Rows:
+    total: Float[Array, "n"] = jax.lax.psum(x.sum(1), "data")
+    return x - total[:, None]
+
+
+@pytest.mark.parametrize("fn", [gathered, scattered, centred], ids=lambda fn: fn.__name__)
+def test_of_a_shard_map_the_shapes_of_one_block_are_proved_with_its_collectives(fn):
+    (result,) = check_shapes(fn, mesh=MESH).results
+    assert (result.status, result.message) == ("proved", SOUND[mean])
+    (without,) = check_shapes(fn).results
+    assert (without.status, without.message) == (
+        "skipped",
+        "it needs a mesh with the axis `data`, and none is set",
+    )
+
+
+@pytest.mark.parametrize(
+    ("fn", "found"),
+    [(not_gathered, "f32[4*b,n]"), (not_scattered, "f32[b,n]"), (badly_centred, "f32[b]")],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_of_a_shard_map_a_wrong_block_is_a_failure_that_names_the_mesh(fn, found):
+    (result,) = check_shapes(fn, mesh=MESH).results
+    assert (result.status, result.found) == ("failed", found)
+    assert "the mesh data=4, model=2 (as one block)" in result.case
+
+
+def test_a_shard_map_over_an_axis_that_the_mesh_lacks_is_skipped():
+    (result,) = check_shapes(mean, mesh={"rows": 2}).results
+    assert (result.status, result.message) == (
+        "skipped",
+        "it needs a mesh with the axis `data`, and that which is set has rows=2",
+    )
+
+
 def other_axis(x: Rows) -> Annotated[Float[Array, "b n"], P(None, "model")]:
     return x * 2
 

@@ -13,13 +13,16 @@ from typedfilter.check.report.results import Result, Status, Unreadable
 _STATUSES: tuple[Status, ...] = ("proved", "checked", "failed", "skipped")
 
 
-def as_json(report: Report) -> str:
-    """One object: `results` has one object a function, `errors` what could not be read."""
+def as_json(report: Report, skipped: bool = True) -> str:
+    """One object: `results` has one object a function, `errors` what could not be read.
+
+    Without `skipped`, functions that are skipped are in the `summary` only.
+    """
     return json.dumps(
         {
-            "results": [_result(result) for result in report.results],
+            "results": [_result(one) for one in report.results if skipped or one.status != "skipped"],
             "errors": [
-                {"target": e.target, "message": e.message, "traceback": e.traceback}
+                {"target": e.target, "line": e.line, "message": e.message, "traceback": e.traceback}
                 for e in report.unreadable
             ],
             "summary": {status: report.count(status) for status in _STATUSES},
@@ -55,11 +58,12 @@ def _result(result: Result) -> dict[str, Any]:
     return facts
 
 
-def as_github(report: Report) -> str:
+def as_github(report: Report, skipped: bool = True) -> str:
     """One annotation for each function that failed or was skipped, and for what could not be read."""
-    alike = _text.by_reason(report.results)
+    alike = _text.by_reason(report.results) if skipped else {}
     together = {id(result) for group in alike.values() for result in group}
-    told = [r for r in report.results if r.status in ("failed", "skipped") or r.by_letter]
+    kinds = ("failed", "skipped") if skipped else ("failed",)
+    told = [r for r in report.results if r.status in kinds or r.by_letter]
     lines = [_command(result) for result in told if id(result) not in together]
     lines += [_group(reason, group) for reason, group in alike.items()]
     lines += [_unreadable(problem) for problem in report.unreadable]
@@ -97,7 +101,8 @@ def _command(result: Result) -> str:
 
 def _unreadable(problem: Unreadable) -> str:
     body = f"{problem.target}: {problem.message}\n{problem.traceback}".rstrip()
-    return _workflow_command("error", {"title": "typedfilter check"}, body)
+    place = {"file": problem.target, "line": problem.line} if problem.line else {}
+    return _workflow_command("error", {**place, "title": "typedfilter check"}, body)
 
 
 def _workflow_command(kind: str, properties: dict[str, Any], body: str) -> str:

@@ -88,7 +88,8 @@ def _unread(unreadable: Sequence[Unreadable]) -> Iterator[Line]:
     """What could not be read; a traceback that several files share is said once."""
     seen: dict[tuple[str, str], list[Unreadable]] = {}
     for problem in unreadable:
-        key = (problem.message, problem.traceback) if problem.traceback else (problem.message, problem.target)
+        raised = problem.traceback.rpartition("\n  File ")[2]  # the way there is that of each file
+        key = (problem.message, raised or problem.target)
         seen.setdefault(key, []).append(problem)
     for first, *others in seen.values():
         yield from _unreadable_lines(first)

@@ -25,7 +25,7 @@ from typedfilter.check.trials.letters import letters_of, supposed, unrelated
 from typedfilter.check.trials.meshes import Axes, How, Meshed, says_places
 from typedfilter.check.trials.relate import own_names
 from typedfilter.check.trials.subject import Subject
-from typedfilter.check.trials.verdict import Verdict, verdict_of
+from typedfilter.check.trials.verdict import Verdict, needs_mesh, verdict_of
 from typedfilter.check.trials.watched import wrong_local
 
 _GOOD = ("proved", "checked")
@@ -82,6 +82,8 @@ def _ways(subject: Subject, verdict: Verdict, axes: Axes) -> tuple[How, ...]:
         return ("explicit",) if split else ()
     if problem is not None and problem.unbound in dict(axes):
         return ("manual",)
+    if problem is not None and problem.unbound and needs_mesh(subject):
+        return ("manual",)  # which says that the mesh is another one
     if problem is None or not problem.mesh:
         return ()
     return ("explicit", "auto") if split else ("auto", "explicit")

@@ -194,8 +194,10 @@ def _case_text(tried: Tried) -> tuple[str, ...]:
         if used.get(point.key)
         or (point.key in used and point.key.startswith("choice of ") and not point.soft)
     ]
-    chosen = (point.options[min(used[point.key], len(point.options) - 1)] for point in points)
-    return tuple(dict.fromkeys([*chosen, *_notes(tried)]))
+    chosen = [point.options[min(used[point.key], len(point.options) - 1)] for point in points]
+    mesh = tried.signature.subject.mesh
+    said = [] if mesh is None else [mesh.text.removeprefix("under ")]
+    return tuple(dict.fromkeys([*said, *chosen, *_notes(tried)]))
 
 
 def _notes(tried: Tried) -> list[str]:
@@ -224,11 +226,22 @@ def _praise(verdict: Verdict) -> str:
     refused = [refusal for tried in done for refusal in tried.refused]
     if refused:
         parts.append(f"it refuses {_one(refused[0][0])}: {refused[0][1].message}")
+    if only := _only_returned(done):
+        said = "it" if len(only) == 1 else "them"
+        parts.append(f"{' and '.join(only)} may be any size: only the result says {said}")
     if first.returns.hint is Any:
         parts.append("there is no return annotation: only the trace was checked")
     if first.subject.opaque:
         parts.append(f"its body only: {first.subject.opaque} around it can't be followed")
     return "; ".join(parts)
+
+
+def _only_returned(done: Sequence[Tried]) -> list[str]:
+    """The names that no argument binds: whatever is returned, they agree with it."""
+    bound = {name for tried in done for name in tried.layout.origins}
+    returned = [dim for array in types.arrays_in(done[0].signature.returns) for dim in array.dims]
+    named = [dim for dim in returned if dim.kind == "named" and dim.text not in bound]
+    return list(dict.fromkeys(f"`{'*' * dim.variadic}{dim.text}`" for dim in named))
 
 
 def _sizes_text(verdict: Verdict, done: Sequence[Tried]) -> str:

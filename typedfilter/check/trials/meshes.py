@@ -49,11 +49,15 @@ class Meshed:
         return 1 if self.how == "manual" else math.prod(size for _, size in self.axes)
 
     @property
+    def named(self) -> str:
+        """Its axes, for people."""
+        return ", ".join(f"{name}={size}" for name, size in self.axes)
+
+    @property
     def text(self) -> str:
         """For people."""
-        axes = ", ".join(f"{name}={size}" for name, size in self.axes)
         how = "as one block" if self.how == "manual" else f"{self.how.capitalize()} axes"
-        return f"under the mesh {axes} ({how})"
+        return f"under the mesh {self.named} ({how})"
 
     def mesh(self) -> AbstractMesh:
         """As JAX has it."""

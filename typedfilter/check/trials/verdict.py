@@ -30,6 +30,7 @@ from typedfilter.check.trials.patience import OutOfTimeError, patience
 from typedfilter.check.trials.problem import REFUSALS, Problem, problem_of, without_locals
 from typedfilter.check.trials.refusals import is_of_what_it_made, narrowed, never_accepted
 from typedfilter.check.trials.relate import own_names, pinned, relate
+from typedfilter.check.trials.subject import Subject
 
 _MOST_GUESSED = 24  # cases of values that nobody said
 _FEW = 12  # equalities that are tried with numbers
@@ -126,7 +127,7 @@ def _failed_or_skipped(every: list[Tried], tried: Tried) -> Verdict:
         return Verdict("skipped", every, tried, reason, f"install {problem.needs} where this runs")
     if problem.unfinished:
         return Verdict("skipped", every, tried, "it raises NotImplementedError", "write its body")
-    if problem.mesh or (problem.unbound and "filter_shard_map" in subject.opaque):
+    if problem.mesh or (problem.unbound and needs_mesh(subject)):
         return _without_mesh(every, tried, problem)
     if problem.unbound:
         reason = f"it is written for the inside of a mapped axis named `{problem.unbound}`"
@@ -140,12 +141,19 @@ def _failed_or_skipped(every: list[Tried], tried: Tried) -> Verdict:
     return Verdict("failed", every, tried)
 
 
+def needs_mesh(subject: Subject) -> bool:
+    """Whether the axes that a function names are those of a mesh."""
+    return "filter_shard_map" in subject.opaque
+
+
 def _without_mesh(every: list[Tried], tried: Tried, problem: Problem) -> Verdict:
     """That a function is not judged, as there is no mesh, or one without an axis that it names."""
-    if tried.signature.subject.mesh is not None:
+    mesh = tried.signature.subject.mesh
+    if problem.unbound:
+        found = "none is set" if mesh is None else f"that which is set has {mesh.named}"
+        reason = f"it needs a mesh with the axis `{problem.unbound}`, and {found}"
+    elif mesh is not None:
         reason = f"it needs another mesh: {problem.message}"
-    elif problem.unbound:
-        reason = f"it needs a mesh with the axis `{problem.unbound}`, and none is set"
     else:
         reason = "it needs a mesh, and none is set"
     fix = "say its axes, as `mesh = {data = 4, model = 2}` of [tool.typedfilter] or --mesh data=4,model=2"
