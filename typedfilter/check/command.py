@@ -52,6 +52,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-skipped", action="store_true", help="do not list what was skipped; count it only"
     )
     parser.add_argument(
+        "-q", "--quiet", action="store_true", help="print only what failed or was skipped, and the summary"
+    )
+    _add_patterns(parser)
+    _add_processes(parser)
+
+
+def _add_patterns(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "--exclude",
         action="append",
         type=_pattern("a pattern of files, such as 'src/legacy/*'"),
@@ -67,10 +75,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATTERN",
         help="do not judge functions of this name",
     )
-    parser.add_argument(
-        "-q", "--quiet", action="store_true", help="print only what failed or was skipped, and the summary"
-    )
-    _add_processes(parser)
 
 
 def _pattern(what: str) -> Callable[[str], str]:

@@ -150,7 +150,7 @@ wrong_transforms.py:108: failed calls_another
 sound_sizes.py:37: checked refuses_odd_sizes: at (n=4) and (n=2); it refuses n=3: ValueError: an even size, please, not 3
 """,
     "sound_classes.py::Network": """
-sound_classes.py:69: proved Network.__call__: for all sizes where first_i = i, second_i = first_o; with self.activation its default
+sound_classes.py:69: proved Network.__call__: for all sizes where first_i = i, second_i = first_o; with self.activation its default; `o` may be any size: only the result says it
 """,
 }
 
