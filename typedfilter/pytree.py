@@ -106,7 +106,7 @@ _REPLACE = "drop the option; dataclasses.replace(x, field=value) makes a changed
 
 @ends_at_caller
 def _pytree_dataclass(options: dict[str, bool], check: Check, cls: type[T]) -> type[T]:
-    if not isinstance(cls, type):
+    if not isinstance(cls, type):  # pyright: ignore[reportUnnecessaryIsInstance] # who has no types
         raise TypeError(f"pytree_dataclass() decorates a class, not {cls!r}")
     own_repr = "__repr__" in vars(cls) or not options.get("repr", True)
     made: Any = dataclasses.dataclass(**options)(cls)

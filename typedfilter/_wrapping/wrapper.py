@@ -196,12 +196,12 @@ class Wrapper(metaclass=_Quiet):
         for name in _COPIED:
             value = getattr(inside_partials(fn), name, None)
             if isinstance(value, str):
-                self.__dict__[name] = value
+                vars(self)[name] = value
         plan = plan_of(self.__wrapped__)
         transform.accept(self.__wrapped__, plan)
         if not lent:
             refuse_hidden(self.__wrapped__, transform.name, transform.reads)
-        self.__dict__["__signature__"] = _shown_signature(self, plan)
+        vars(self)["__signature__"] = _shown_signature(self, plan)
         self.__call__ = transform.entry(self, plan) if plan.complete else _late(self)  # type: ignore[method-assign]  # a slot
         if type(self.__call__) is types.FunctionType:  # help shows both, where they differ
             self.__call__.__dict__["__signature__"] = self.__dict__["__signature__"]
@@ -246,7 +246,7 @@ class Wrapper(metaclass=_Quiet):
 
     @__isabstractmethod__.setter
     def __isabstractmethod__(self, value: bool) -> None:  # by `abc.abstractmethod` above the transform
-        self.__dict__["__isabstractmethod__"] = value
+        vars(self)["__isabstractmethod__"] = value
 
     @property
     def __doc__(self) -> str | None:  # of each wrapper, not of the class
@@ -257,7 +257,7 @@ class Wrapper(metaclass=_Quiet):
 
     @__doc__.setter
     def __doc__(self, value: str | None) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
-        self.__dict__["__doc__"] = value
+        vars(self)["__doc__"] = value
 
     def _identity(self) -> Any:
         fn = self.__wrapped__
@@ -315,7 +315,7 @@ def _late_call(wrapper: Wrapper, /, *args: Any, **kwargs: Any) -> Any:
     plan = plan_of(wrapper.__wrapped__, final=True)
     wrapper.transform.accept(wrapper.__wrapped__, plan)
     call = wrapper.transform.entry(wrapper, plan)
-    wrapper.__dict__["__signature__"] = _shown_signature(wrapper, plan)
+    vars(wrapper)["__signature__"] = _shown_signature(wrapper, plan)
     wrapper.__call__ = call  # type: ignore[method-assign]  # a slot
     return call(*args, **kwargs)
 

@@ -34,7 +34,7 @@ def check_shapes(target: Any, /, *, mesh: Mapping[str, int] | None = None) -> Re
     from typedfilter.check.trials import judge
     from typedfilter.check.trials import subject as _subject
 
-    if not isinstance(mesh, Mapping | None):
+    if not isinstance(mesh, Mapping | None):  # pyright: ignore[reportUnnecessaryIsInstance] # who has no types
         raise TypeError(
             f"check_shapes() takes mesh= as sizes by name, such as {{'data': 4}}, not {mesh!r}\n"
             "  fix: of a mesh of devices, pass dict(mesh.shape)"
