@@ -130,7 +130,7 @@ def write_shim(
     return shim
 
 
-_BUILTINS = (type, map, len, Exception, BaseException, KeyError, functools.partial)
+_BUILTINS = (type, map, len, list, Exception, BaseException, KeyError, functools.partial)
 
 
 def _prefix(parameters: Iterable[str]) -> str:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-__all__ = ["NAMES", "Guarded", "remember"]
+__all__ = ["NAMES", "Guarded", "forget_all", "remember"]
 
 
 class Guarded(NamedTuple):
@@ -51,9 +51,17 @@ class Guarded(NamedTuple):
         return lines + _KEPT.format(_=prefix, direct="".join(direct), names=names)
 
 
+# In C, and without a frame: this is in the way of each call that donates.
 _DONATED = """
             if {_}array is not None:
-                {_}give(({names},), {_}array)"""
+                {_}leaves = {_}flatten(({names},))[0]
+                {_}are = {_}map({_}is, {_}map({_}type, {_}leaves), {_}same({_}array))
+                {_}arrays = {_}list({_}compress({_}leaves, {_}are))
+                if True in {_}map({_}is_deleted, {_}arrays):
+                    raise {_}gone
+                {_}fresh.extend({_}map({_}ref, {_}arrays))
+                if {_}len({_}fresh) > {_}many:
+                    {_}settle()"""
 _KEPT = """
             if {_}array is not None and ({_}fresh or {_}left{direct}):
                 {_}refuse(({names},), {_}array)"""
@@ -65,32 +73,19 @@ _flatten = jax.tree_util.default_registry.flatten
 _is_deleted = operator.methodcaller("is_deleted")
 
 
+_gone = RuntimeError("Array has been deleted with shape unknown.")  # is explained as JAX's own is
+
+
 def remember(arguments: Any, array: type) -> None:
     """Remember the arrays of arguments that are about to be donated."""
-    _remember(_arrays(arguments, array))
-
-
-def _remember(arrays: list[Any]) -> None:
-    _fresh.extend(map(weakref.ref, arrays))
-    if len(_fresh) > _MANY:  # nobody has looked for long
-        _settle()
-
-
-def _give(arguments: tuple[Any, ...], array: type) -> None:
-    _remember(_checked(arguments, array))
+    _fresh.extend(map(weakref.ref, _arrays(arguments, array)))
 
 
 def _refuse(arguments: tuple[Any, ...], array: type) -> None:
     """Refuse arguments of which an array is gone."""
     _settle()
-    _checked(arguments, array)
-
-
-def _checked(arguments: tuple[Any, ...], array: type) -> list[Any]:
-    arrays = _arrays(arguments, array)
-    if True in map(_is_deleted, arrays):
-        raise RuntimeError("Array has been deleted with shape unknown.")  # is explained as JAX's own is
-    return arrays
+    if True in map(_is_deleted, _arrays(arguments, array)):
+        raise _gone
 
 
 def _arrays(arguments: Any, array: type) -> list[Any]:
@@ -100,12 +95,9 @@ def _arrays(arguments: Any, array: type) -> list[Any]:
 
 def _settle() -> None:
     """Keep only what is deleted, and held by somebody."""
-    for _ in range(len(_fresh)):
-        try:
-            array = _fresh.popleft()()
-        except IndexError:  # another thread was quicker
-            return
-        if array is not None and array.is_deleted():
+    taken = [_fresh.popleft() for _ in range(len(_fresh))]
+    for array in [array for array in map(operator.call, taken) if array is not None]:
+        if array.is_deleted():
             _left[id(array)] = weakref.ref(array, _forgetting(id(array)))
 
 
@@ -113,5 +105,25 @@ def _forgetting(key: int) -> Any:
     return lambda _: _left.pop(key, None)
 
 
-NAMES: dict[str, Any] = {"array": None, "give": _give, "refuse": _refuse, "fresh": _fresh, "left": _left}
+NAMES: dict[str, Any] = {
+    "array": None,
+    "flatten": _flatten,
+    "compress": itertools.compress,
+    "is": operator.is_,
+    "same": itertools.repeat,
+    "is_deleted": _is_deleted,
+    "gone": _gone,
+    "ref": weakref.ref,
+    "many": _MANY,
+    "settle": _settle,
+    "refuse": _refuse,
+    "fresh": _fresh,
+    "left": _left,
+}
 """What the lines of a guard use; `array` is the class of arrays, once there are several devices."""
+
+
+def forget_all() -> None:
+    """Forget what was donated, for tests."""
+    _fresh.clear()
+    _left.clear()
