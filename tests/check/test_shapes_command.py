@@ -52,7 +52,7 @@ def test_each_line_of_an_attention_block_has_the_shapes_of_what_it_binds(shapes)
     assert shapes(source) == (
         0,
         out("""
-        model.py:5: proved attend: for all sizes
+        model.py:5: proved attend: for all sizes; `d` may be any size: only the result says it
             5 | def attend(
             6 |     q: Float[Array, "b n h c"],                  # q: f32[b,n,h,c]
             7 |     k: Float[Array, "b m h c"],                  # k: f32[b,m,h,c]

@@ -346,6 +346,24 @@ def test_what_only_says_that_another_container_is_wanted_is_no_mistake(body, mes
     assert message in found.message
 
 
+def test_a_name_that_only_the_result_has_is_said_to_be_any_size():
+    def one(x: Float[Array, "n m"]) -> tuple[Float[Array, "n k"], Float[Array, "k"]]:
+        return x, x[0]
+
+    def several(x: Float[Array, "n m"]) -> Float[Array, "*some k"]:
+        return x
+
+    def none(x: Float[Array, "n m"]) -> Float[Array, "m n"]:
+        return x.T
+
+    assert verdict(one).message == "for all sizes; `k` may be any size: only the result says it"
+    assert (
+        verdict(several).message
+        == "for all sizes; `*some` and `k` may be any size: only the result says them"
+    )
+    assert verdict(none).message == "for all sizes"
+
+
 def test_a_function_for_the_inside_of_a_map_is_skipped_with_what_to_check():
     def fn(x: Float[Array, "n"]) -> Float[Array, "n"]:
         return jax.lax.psum(x, "devices")

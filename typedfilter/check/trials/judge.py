@@ -237,7 +237,12 @@ def _praise(verdict: Verdict) -> str:
 
 
 def _only_returned(done: Sequence[Tried]) -> list[str]:
-    """The names that no argument binds: whatever is returned, they agree with it."""
+    """The names that no argument binds: whatever is returned, they agree with it.
+
+    Of a given instance, whose sizes are fixed, nobody asks.
+    """
+    if not any(tried.layout.names.varied for tried in done):
+        return []
     bound = {name for tried in done for name in tried.layout.origins}
     returned = [dim for array in types.arrays_in(done[0].signature.returns) for dim in array.dims]
     named = [dim for dim in returned if dim.kind == "named" and dim.text not in bound]
