@@ -637,3 +637,54 @@ def test_calls_keep_no_arrays():
         filter_grad(lambda x, y: (x * y).sum())(X + 1, X + 1)
     collect()
     assert len(jax.live_arrays()) <= before + 1
+
+
+# ----------------------------------------------------------------- functions that live on, and what they took
+
+
+def total(x):
+    return jnp.sum(x * x)
+
+
+def more(x):
+    return x + 1
+
+
+def both(carry, x):
+    return carry, x
+
+
+def itself(x):
+    return x
+
+
+OF_X = jax.ShapeDtypeStruct((3,), jnp.float32)
+TAKE_AN_ARRAY: dict[str, Callable[[Any], Any]] = {
+    "jit": lambda x: filter_jit(total)(x),
+    "jit of a tree": lambda x: filter_jit(itself)([x, "a"]),
+    "grad": lambda x: filter_grad(total)(x),
+    "vmap": lambda x: filter_vmap(more)(x),
+    "jvp": lambda x: tf.filter_jvp(total, (x,), (x,)),
+    "vjp": lambda x: tf.filter_vjp(total, x)[0],
+    "linearize": lambda x: tf.filter_linearize(total, x)[0],
+    "jacfwd": lambda x: tf.filter_jacfwd(total)(x),
+    "jacrev": lambda x: tf.filter_jacrev(total)(x),
+    "checkpoint": lambda x: tf.filter_checkpoint(total)(x),
+    "closure_convert": lambda x: tf.filter_closure_convert(total, x),
+    "eval_shape": lambda x: tf.filter_eval_shape(total, x),
+    "make_jaxpr": lambda x: tf.filter_make_jaxpr(total)(x),
+    "scan": lambda x: tf.filter_scan(both, 0, x),
+    "cond": lambda x: tf.filter_cond(True, more, more, x),
+    "map": lambda x: tf.filter_map(more, x),
+    "pure_callback": lambda x: tf.filter_pure_callback(itself, x, result_shape_dtypes=OF_X),
+}
+
+
+@pytest.mark.parametrize("name", TAKE_AN_ARRAY)
+def test_a_function_that_lives_on_keeps_no_array_of_its_first_call(name):
+    x = X + 1
+    kept = weakref.ref(x)
+    TAKE_AN_ARRAY[name](x)
+    del x
+    gc.collect()
+    assert kept() is None

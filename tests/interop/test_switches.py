@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import jax
@@ -115,7 +115,7 @@ TRANSFORMS: dict[str, tuple[Callable[[Body], Body], Callable[[Body], Body]]] = {
 
 
 @contextlib.contextmanager
-def switched(switch: str) -> Iterator[None]:
+def switched(switch: str) -> Generator[None]:
     before = getattr(jax.config, switch)
     try:
         jax.config.update(switch, SWITCHES[switch][0])

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from strategies import prelude
@@ -138,7 +139,7 @@ MUTANTS: dict[str, tuple[str, Mutant]] = {
         MAPS,
         changed(
             leaves.is_array_or_ref,
-            lambda said, leaf: said and not jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key),
+            lambda said, leaf: said and not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key),
         ),
     ),
     # Static values.

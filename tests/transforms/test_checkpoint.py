@@ -274,3 +274,9 @@ def test_what_can_be_used_once_is_refused(make, what):
     checkpointed = filter_checkpoint(lambda x: (x, make()))
     with pytest.raises(StaticArgumentError, match=re.escape(f"is {what}, which can be used once")):
         checkpointed(X)
+
+
+def test_nothing_that_is_traced_is_kept_for_later_calls():
+    with jax.checking_leaks():
+        gradient = filter_grad(filter_checkpoint(lambda x: jnp.sum(x * x)))(X)
+    assert_allclose(gradient, 2 * X)

@@ -145,6 +145,10 @@ class Taken:
         self.count = count
         self.names = names
 
+    def without_arrays(self) -> Taken:
+        """What can be joined as this can, and keeps no array of the call alive."""
+        return Taken([], self.rests, self.count, self.names)
+
     @property
     def masks(self) -> list[list[bool]]:
         """For each argument, which of its leaves were taken."""

@@ -145,7 +145,7 @@ class Host:
         received: bool,
     ) -> None:
         self.callback = callback
-        self.arguments = arguments
+        self.arguments = arguments.without_arrays()  # JAX keeps this with what it compiles
         self.results = results
         self.ndims: list[int] = list(map(_host_ndim, inputs.structs))
         self.received = received  # whether those who call the program ask for what it raises

@@ -54,7 +54,7 @@ class Checkpoint(Transform):
         programs = self._programs_of(wrapper.__wrapped__)
 
         def new(taken: Taken) -> tuple[Lifted, Callable[..., Any]]:
-            lifted = Lifted(body, taken)
+            lifted = Lifted(body, taken.without_arrays())  # it is kept for later calls
             traced = located(lifted, place_of(wrapper.__wrapped__), plan.function)
             return lifted, jax.checkpoint(traced, prevent_cse=self.prevent_cse, policy=self.policy)
 

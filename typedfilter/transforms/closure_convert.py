@@ -137,7 +137,8 @@ def filter_closure_convert(fn: Callable[..., Any], /, *args: Any, **kwargs: Any)
     names = tuple(plan.bind_names(arguments.count, arguments.names))
     key = names, tuple([template.key for template in templates]), check_mode()
     closed, result = jax.make_jaxpr(
-        _remembered(fn, key, Body(checked(fn, plan, eager=True), arguments)), return_shape=True
+        _remembered(fn, key, Body(checked(fn, plan, eager=True), arguments.without_arrays())),
+        return_shape=True,
     )(arguments.arrays)
     out = Template(result.join(), [i in result.rest.taken_at for i in range(result.rest.treedef.num_leaves)])
     interface = Interface(plan, names, templates, (_example(args), _example(kwargs)), out)
