@@ -8,9 +8,12 @@ import textwrap
 import warnings
 from typing import Any
 
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from strategies import prelude
 
-__all__ = ["Program", "program"]
+__all__ = ["Program", "hold", "program"]
 
 _FUTURE = "from __future__ import annotations\n"
 _PRELUDE = inspect.getsource(prelude)
@@ -50,3 +53,17 @@ def program(text: str, strings: bool = False, **parts: str) -> Program:
     for name, part in parts.items():
         text = text.replace(f"<{name}>", part)
     return Program(text, strings)
+
+
+SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]  # programs are long, and compile
+
+
+def hold(programs: st.SearchStrategy[Program], count: int, **how: Any) -> None:
+    """Run so many programs of a strategy, and raise what one of them raises; `how` is Hypothesis's."""
+
+    @settings(max_examples=count, suppress_health_check=SLOW, **how)
+    @given(programs)
+    def law(drawn: Program) -> None:
+        drawn.run()
+
+    law()

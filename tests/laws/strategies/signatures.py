@@ -354,7 +354,7 @@ def differentiated(draw: Any) -> Program:
     """A function of annotated parameters under `filter_grad`: for its first, or for those that are marked."""
     marked = draw(st.booleans())
     first = DIFF if marked else GRAD
-    params = draw(params_of(OTHER + DIFF if marked else OTHER, first, variadic=False))
+    params = draw(params_of(OTHER + DIFF * 3 if marked else OTHER, first, variadic=False))
     by_name = {p.name: p.value for p in params}
     targets = [p for p in params if p.row.marked] if marked else params[:1]
 

@@ -15,7 +15,7 @@ LAWS: dict[str, tuple[Callable[[], st.SearchStrategy[Program]], int]] = {
     "a jitted function returns what eager Python returns, of any tree": (laws.split, 25),
     "a gradient is JAX's of the arrays taken out by hand": (laws.gradients, 15),
     "a map is JAX's of the arrays taken out by hand": (laws.maps, 15),
-    "static values that look alike are told apart": (laws.static_values, 20),
+    "static values that look alike are told apart": (laws.static_values, 8),
     "an object that changed, or whose class did, is what it is now": (laws.histories, 20),
     "an annotation decides roles and never results, however the function is called": (signatures.jitted, 30),
     "a map by annotations is a loop over examples": (signatures.mapped_signatures, 20),
