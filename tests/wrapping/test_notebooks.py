@@ -50,7 +50,9 @@ WRAPPERS = [
 ]
 
 
-@pytest.mark.parametrize("wrapper", WRAPPERS, ids=["jit", "grad", "vmap", "jit of grad", "jit of a partial", "method"])
+@pytest.mark.parametrize(
+    "wrapper", WRAPPERS, ids=["jit", "grad", "vmap", "jit of grad", "jit of a partial", "method"]
+)
 def test_neither_an_object_nor_its_class_offers_what_is_private(wrapper):
     """IPython lists the names of the class besides those of the object."""
     offered = {name for name in (*dir(wrapper), *dir(type(wrapper))) if not name.startswith("__")}

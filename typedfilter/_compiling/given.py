@@ -66,7 +66,7 @@ _KEPT = """
             if {_}array is not None and ({_}fresh or {_}left{direct}):
                 {_}refuse(({names},), {_}array)"""
 
-_MANY = 4096
+_MANY = 32
 _fresh: collections.deque[weakref.ref[Any]] = collections.deque()  # what calls have donated of late
 _left: dict[int, weakref.ref[Any]] = {}  # what of it is deleted, and held by somebody, by its id
 _flatten = jax.tree_util.default_registry.flatten

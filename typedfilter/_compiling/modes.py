@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import jax
-import numpy as np
 
 from typedfilter._compat import NAMED_STATICS_ARE_EXACT
 from typedfilter._compiling.packing import IsArrayType, every_type
@@ -22,7 +21,12 @@ from typedfilter._reading.hints import Hint
 from typedfilter._reading.plan import Binding, Param, Plan
 from typedfilter._reading.roles import Role
 from typedfilter._values.keys import static_problem
-from typedfilter._values.leaves import is_array, is_array_like, leaf_is_array_type
+from typedfilter._values.leaves import (
+    is_array,
+    is_array_like,
+    is_struct,
+    leaf_is_array_type,
+)
 from typedfilter._wrapping.call import OMITTED
 
 __all__ = [
@@ -130,7 +134,7 @@ def is_beside_type(param: Param | None, value: Any) -> bool:
     """Whether this is an array where a type is annotated whose values are static, such as `float`."""
     if param is None or param.hint.role is not Role.STATIC:
         return False
-    return param.hint.static_by_type and isinstance(value, jax.Array | np.ndarray | jax.ShapeDtypeStruct)
+    return param.hint.static_by_type and (is_array(value) or is_struct(value))
 
 
 class Models:

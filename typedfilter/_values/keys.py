@@ -25,6 +25,7 @@ from typing import Any, Protocol, TypeVar
 import jax
 import numpy as np
 
+from typedfilter._values.leaves import leaf_is_array_type
 from typedfilter._values.memory import ByClass, InternTable
 
 __all__ = ["Interned", "current", "exact_key", "intern", "is_self_exact", "static_problem", "stays_equal"]
@@ -333,7 +334,10 @@ def intern(value: object) -> Interned:
 
 def static_problem(value: object) -> str | None:
     """Why `value` can't be static, as a predicate ("is unhashable: list"); `None` if it can."""
-    if isinstance(value, (jax.Array, np.ndarray)):
+    # By its class: a mock with a specification only says that it is an array.
+    if issubclass(type(value), np.ndarray) or (
+        leaf_is_array_type(type(value)) and isinstance(value, jax.Array)
+    ):
         return "is an array"
     try:
         exact_key(value)

@@ -20,7 +20,7 @@ from typedfilter._reading.plan import Argument, Plan
 from typedfilter._reading.roles import Role
 from typedfilter._reading.text import show
 from typedfilter._values.keys import static_problem
-from typedfilter._values.leaves import is_array, is_array_like
+from typedfilter._values.leaves import is_array, is_array_like, is_struct
 from typedfilter._values.text import array_annotation, array_text, brief, model_cure
 from typedfilter._wrapping import host_errors as _raised
 from typedfilter._wrapping.call import OMITTED
@@ -145,7 +145,7 @@ def _leaf_fault(plan: Plan, name: str, hint: Hint, value: Any) -> TypedFilterErr
             found: TypedFilterError | None = _field_error(plan, path, leaf)
         elif only_arrays or mark.traced:
             found = _array_error(plan, path, leaf, "an array, as its field says")
-        elif isinstance(leaf, (np.ndarray, np.generic)) and not is_array(leaf):
+        elif issubclass(type(leaf), (np.ndarray, np.generic)) and not is_array(leaf):
             found = StaticArgumentError(
                 f"is a NumPy array of dtype {leaf.dtype}, which JAX can't trace",
                 function=plan.function,
@@ -178,7 +178,7 @@ def _static_problem(plan: Plan, name: str, value: Any, why: str, problem: str) -
     fix = (
         model_cure(value) or "pass a hashable value: a tuple for a list, a frozen dataclass for a mutable one"
     )
-    if isinstance(value, (jax.Array, np.ndarray, jax.ShapeDtypeStruct)):
+    if is_array(value) or is_struct(value):
         fix = f"annotate it as an array ({array_annotation(value)}) or Traced[...], or pass a Python value"
         if value.shape == () and not isinstance(value, jax.core.Tracer | jax.ShapeDtypeStruct):
             fix += f": {name}.item()"
