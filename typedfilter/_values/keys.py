@@ -23,6 +23,7 @@ from collections.abc import Callable, Hashable, Iterator
 from typing import Any, Protocol, TypeVar
 
 import jax
+import jax.core
 import numpy as np
 
 from typedfilter._values.leaves import leaf_is_array_type
@@ -334,10 +335,9 @@ def intern(value: object) -> Interned:
 
 def static_problem(value: object) -> str | None:
     """Why `value` can't be static, as a predicate ("is unhashable: list"); `None` if it can."""
-    # By its class: a mock with a specification only says that it is an array.
-    if issubclass(type(value), np.ndarray) or (
-        leaf_is_array_type(type(value)) and isinstance(value, jax.Array)
-    ):
+    cls = type(value)  # a mock with a specification only says that it is an array
+    known = issubclass(cls, (np.ndarray, jax.core.Tracer))
+    if known or (leaf_is_array_type(cls) and isinstance(value, jax.Array)):
         return "is an array"
     try:
         exact_key(value)
