@@ -226,7 +226,7 @@ def forget() -> None:
                     table.clear()
                     table._dropped_with_their_class.clear()
     for value in vars(prelude).values():
-        if isinstance(value, types.FunctionType):
+        if isinstance(value, types.FunctionType) and value.__module__ == prelude.__name__:
             vars(value).clear()
     jax.clear_caches()
 
