@@ -367,7 +367,11 @@ def values_of(returned: dict[str, Any]) -> dict[str, Any]:
 def sliced(axis: int | None, value: Any, i: int) -> Any:
     if axis is None:
         return value
-    return jax.tree.map(lambda leaf: jnp.take(jnp.asarray(leaf), i, axis) if is_array(leaf) else leaf, value)
+
+    def example(leaf: Any) -> Any:  # by index: JAX 0.7 can't `take` from an array of keys
+        return jnp.asarray(leaf)[(slice(None),) * (axis % leaf.ndim) + (i,)] if is_array(leaf) else leaf
+
+    return jax.tree.map(example, value)
 
 
 def by_example(fn: Callable[..., Any], axes: dict[str, Any], args: dict[str, Any], unpack: Any) -> Any:
