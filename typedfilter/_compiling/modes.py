@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import jax
+import numpy as np
 
 from typedfilter._compat import NAMED_STATICS_ARE_EXACT
 from typedfilter._compiling.packing import IsArrayType, every_type
@@ -134,7 +135,8 @@ def is_beside_type(param: Param | None, value: Any) -> bool:
     """Whether this is an array where a type is annotated whose values are static, such as `float`."""
     if param is None or param.hint.role is not Role.STATIC:
         return False
-    return param.hint.static_by_type and (is_array(value) or is_struct(value))
+    number = isinstance(value, np.generic)  # as static as a Python number is
+    return param.hint.static_by_type and not number and (is_array(value) or is_struct(value))
 
 
 class Models:
