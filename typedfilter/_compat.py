@@ -266,3 +266,10 @@ def scan_constants(params: Mapping[str, Any]) -> int:
     if "num_consts" in params:
         return int(params["num_consts"])
     return len(params["ft_in"].unpack()[0])
+
+
+def scan_carried(params: Mapping[str, Any]) -> int:
+    """How many operands of a `scan` in a jaxpr are the carry, which each step hands on."""
+    if "num_carry" in params:
+        return int(params["num_carry"])
+    return len(params["ft_in"].unpack()[1])

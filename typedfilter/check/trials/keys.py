@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from typedfilter._compat import scan_constants
+from typedfilter._compat import scan_carried, scan_constants
 from typedfilter._shapes.switch import checking
 from typedfilter.check.inputs import types as _types
 from typedfilter.check.inputs.guesses import is_called_key
@@ -173,8 +173,8 @@ def _handed_on(jaxpr: Any, file: _Root) -> Iterator[list[_Use]]:
 def _bodies(equation: Any) -> Iterator[tuple[Any, int, int]]:
     """The body of a loop, how many of its inputs are the same in each step, and how many it hands on."""
     if equation.primitive.name == "scan":
-        count = int(equation.params["num_carry"])
-        yield equation.params["jaxpr"].jaxpr, scan_constants(equation.params), count
+        params = equation.params
+        yield params["jaxpr"].jaxpr, scan_constants(params), scan_carried(params)
     if equation.primitive.name == "while":
         body = equation.params["body_jaxpr"].jaxpr
         yield body, int(equation.params["body_nconsts"]), len(body.outvars)
