@@ -30,6 +30,8 @@ ONCE = [
         "bench",
         "check/test_pytest_plugin.py",
         "check/test_apart.py",
+        "check/test_command.py",
+        "check/test_lsp_command.py",
         "check/trials/test_planted.py",
     ),
     *("laws/test_faults.py", "laws/test_mutants.py", "package/test_security.py"),
