@@ -182,7 +182,7 @@ CASES = (
         "dataclass-loop",
         "a training loop: a new model of these from each step to the next",
         _dataclass_loop,
-        {JAX: 1.05},
+        {JAX: 1.25},  # a static part that is compared exactly is put together in Python, JAX's own in C
         rounds=150,
     ),
     # Both run the same program through the same code: 1.00, give or take what a clock sees.
