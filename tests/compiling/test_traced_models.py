@@ -26,8 +26,8 @@ from typedfilter import (
     filter_vmap,
     pytree_dataclass,
 )
-from typedfilter._reading.fields import may_hold_static
 from typedfilter._reading.kinds import kind_of
+from typedfilter._reading.whole import may_hold_static
 
 
 class Module(equinox.Module):

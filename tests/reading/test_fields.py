@@ -19,14 +19,8 @@ from jax import Array
 from jaxtyping import Float
 
 from typedfilter import AnnotationError, filter_grad, filter_jit
-from typedfilter._reading.fields import (
-    NO_MARK,
-    LeafMark,
-    field_hints,
-    has_marks,
-    is_array_only,
-    leaf_marks,
-)
+from typedfilter._reading.fields import NO_MARK, LeafMark, field_hints, has_marks, leaf_marks
+from typedfilter._reading.whole import is_array_only
 from typedfilter.annotations import AxisSpec, Diff, Donate, NoDiff, Static, Traced
 from typedfilter.pytree import pytree_dataclass
 from typedfilter.vmap_axis import VmapAxis

@@ -14,9 +14,9 @@ from typedfilter._compiling.packing import taken_leaves
 from typedfilter._placing.abstract import is_elsewhere
 from typedfilter._placing.places import places_text
 from typedfilter._placing.shardings import Said, by_annotation, in_shardings
-from typedfilter._reading.fields import says_arrays_only
 from typedfilter._reading.plan import POSITIONAL, Param, Plan
 from typedfilter._reading.roles import Role
+from typedfilter._reading.whole import says_arrays_only
 from typedfilter._reading.within import is_structure
 from typedfilter._values.leaves import stands_for_array, struct_of
 from typedfilter._values.trees import flatten

@@ -17,10 +17,10 @@ import numpy as np
 from typedfilter._compat import NAMED_STATICS_ARE_EXACT
 from typedfilter._compiling.packing import IsArrayType, every_type
 from typedfilter._compiling.tokens import is_raw
-from typedfilter._reading.fields import is_array_only, may_hold_static
 from typedfilter._reading.hints import Hint
 from typedfilter._reading.plan import Binding, Param, Plan
 from typedfilter._reading.roles import Role
+from typedfilter._reading.whole import is_array_only, may_hold_static
 from typedfilter._values.keys import static_problem
 from typedfilter._values.leaves import (
     is_array,

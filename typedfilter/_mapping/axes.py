@@ -16,10 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import tree_leaves
 
-from typedfilter._reading.fields import is_array_only, leaf_marks
+from typedfilter._reading.fields import leaf_marks
 from typedfilter._reading.options import PerArgument
 from typedfilter._reading.plan import Argument, Param, Plan
 from typedfilter._reading.roles import Role
+from typedfilter._reading.whole import is_array_only
 from typedfilter._values.leaves import IfArray, is_array_or_ref
 from typedfilter._values.text import brief, structure_text
 from typedfilter._wrapping.call import Call, Taken

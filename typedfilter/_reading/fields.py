@@ -5,12 +5,11 @@ Knows dataclasses, NamedTuples and how JAX flattens; knows nothing of what a mar
 
 from __future__ import annotations
 
-import builtins
 import dataclasses
 import enum
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args, get_origin
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary
 
 import jax
 import numpy as np
@@ -19,7 +18,7 @@ from jax.tree_util import GetAttrKey, tree_flatten
 from typedfilter._reading import kinds
 from typedfilter._reading.dims import Dim
 from typedfilter._reading.forms import NOT_REQUIRED, REQUIRED, substituted
-from typedfilter._reading.hints import Hint, class_hints, refuse_lost_marker, role_of
+from typedfilter._reading.hints import Hint, class_hints, refuse_lost_marker
 from typedfilter._reading.kinds import Class, Kind, kind_of
 from typedfilter._reading.names import annotations_of
 from typedfilter._reading.roles import Role
@@ -33,6 +32,7 @@ __all__ = [
     "HIDDEN",
     "NO_MARK",
     "LeafMark",
+    "children_of",
     "chosen_axes",
     "dims_of",
     "field_hints",
@@ -41,15 +41,12 @@ __all__ = [
     "has_marks",
     "has_models",
     "has_places",
-    "is_array_only",
     "is_computed",
     "is_pytree_dataclass",
     "keys_of",
     "leaf_marks",
     "may_bind",
-    "may_hold_static",
     "own_kinds",
-    "says_arrays_only",
 ]
 
 
@@ -79,7 +76,6 @@ class LeafMark:
 NO_MARK = LeafMark()
 
 _marked: WeakKeyDictionary[type, dict[str, Hint]] = WeakKeyDictionary()
-_never_array_only: WeakSet[type] = WeakSet()
 
 HIDDEN = "__typedfilter_static__"  # of a class of `pytree_dataclass`: the meta field that JAX knows
 
@@ -165,7 +161,7 @@ def _marks_below(node: Any, mark: LeafMark) -> Iterator[LeafMark]:
     if is_structure(mark.place):
         yield from _spread(node, mark)
         return
-    children = _children(node)
+    children = children_of(node)
     if children is None:
         yield mark
         return
@@ -179,7 +175,7 @@ def _marks_below(node: Any, mark: LeafMark) -> Iterator[LeafMark]:
         yield from _marks_below(child, inner)
 
 
-def _children(node: Any) -> list[tuple[str | None, Any]] | None:
+def children_of(node: Any) -> list[tuple[str | None, Any]] | None:
     """The children of a node, with the names of fields for those that have one; `None` for a leaf."""
     keys, children, treedef = one_level(node)
     if is_leaf_def(treedef):
@@ -203,7 +199,7 @@ def _names_by_value(node: Any, children: list[Any], hints: dict[str, Hint]) -> l
         copy: Any = object.__new__(type(node))
         for name, value in (held | tied).items():
             object.__setattr__(copy, name, value)
-        again = [child for _, child in _children(copy) or ()]
+        again = [child for _, child in children_of(copy) or ()]
     except Exception:  # somebody's own flatten function, which looks at what it is given
         again = []
     if len(again) != len(children):
@@ -344,107 +340,3 @@ def keys_of(cls: type) -> frozenset[str]:
         elif origin in REQUIRED:
             required.add(name)
     return frozenset(required)
-
-
-def is_array_only(value: Any) -> bool:
-    """Whether a value is made of arrays only, by the annotations of the fields that hold its leaves.
-
-    True for a dataclass each of whose children is annotated to hold arrays only, or is a model of
-    `pytree_dataclass` of which the same is true, or a list, tuple or dictionary of such. That holds for all
-    of its structure, and not for its class: another of the class may have an instance of a subclass in it.
-    """
-    todo = _left_open(value)
-    while todo:  # no recursion: a model may be deeper than Python's stack
-        node = todo.pop()
-        inner = _elements(node) if type(node) in _CONTAINERS else _left_open(node)
-        if inner is None or not (type(node) in _CONTAINERS or is_pytree_dataclass(type(node))):
-            return False
-        todo += inner
-    return todo is not None
-
-
-_CONTAINERS = (list, tuple, dict, type(None))
-
-
-def _left_open(value: Any) -> list[Any] | None:
-    """What stands in those fields that need not hold arrays; `None` where a leaf of another kind may be."""
-    cls = type(value)
-    if not dataclasses.is_dataclass(cls) or cls in _never_array_only:
-        return None
-    fields = _fields_of(value)
-    if not fields:
-        return None
-    hints = field_hints(cls)
-    roles = {name: hints[name].role if name in hints else Role.STATIC for name in fields}
-    if Role.STATIC in roles.values():
-        _never_array_only.add(cls)
-        return None
-    return [fields[name] for name, role in roles.items() if role is Role.AUTO]
-
-
-def _elements(container: Any) -> list[Any] | None:
-    """The elements of a container of Python's own; `None` where JAX may take two of its keys for one."""
-    if not isinstance(container, dict):
-        return list(container or ())
-    return list(container.values()) if all(type(key) is str for key in container) else None
-
-
-def says_arrays_only(cls: Any) -> bool:
-    """Whether each field of a dataclass is annotated to hold arrays, or to be a part of the structure."""
-    if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
-        return False
-    hints = [hint for hint in field_hints(cls).values() if not hint.static_marker]
-    return bool(hints) and all(hint.role in (Role.ARRAYS, Role.TRACED) for hint in hints)
-
-
-def _is_exactly(cls: Any, value: Any) -> bool:
-    """Whether a value is of a class that has no subclasses."""
-    return cls is type(value) and bool(vars(cls).get("__final__", False))
-
-
-def may_hold_static(kind: Kind, value: Any) -> bool:
-    """Whether a leaf of a value may be in a field marked `Static`, as far as annotations tell.
-
-    Where they don't, it may. (A field that is a part of the tree's structure holds no leaf.)
-
-    Args:
-        kind: what the value is annotated with.
-        value: tells which fields of its class are children, and nothing else.
-    """
-    if type(value) in (list, tuple, dict) or value is None:
-        return _may_be_static(kind)
-    children = _fields_of(value)
-    if children is None:
-        return True
-    hints = field_hints(type(value))
-    return any(_is_static_field(hints.get(name), child) for name, child in children.items())
-
-
-def _is_static_field(hint: Hint | None, child: Any) -> bool:
-    if hint is None or hint.static_marker:
-        return True
-    if hint.role is Role.AUTO and _is_exactly(hint.type, child):
-        return may_hold_static(hint.kind, child)
-    return _may_be_static(hint.kind)
-
-
-def _may_be_static(kind: Kind) -> bool:
-    if role_of(kind) is not Role.AUTO:
-        return False
-    match kind:
-        case kinds.Each(_, origin, item) if origin in (list, tuple):
-            return _may_be_static(item)
-        case kinds.Mapping(_, builtins.dict, _, item):
-            return _may_be_static(item)
-        case kinds.Tuple(_, members) | kinds.Union(_, members):
-            return not members or any(map(_may_be_static, members))
-        case _:
-            return True
-
-
-def _fields_of(node: Any) -> dict[str, Any] | None:
-    """The fields of an instance that are children of its node; `None` where they can't be told."""
-    children = _children(node)
-    if children is None or any(name is None for name, _ in children):
-        return None
-    return {name: child for name, child in children if name is not None}

@@ -14,11 +14,12 @@ import jax.core
 import numpy as np
 
 from typedfilter._compat import tells_of_deleted, tells_of_donated_twice
-from typedfilter._reading.fields import is_array_only, leaf_marks
+from typedfilter._reading.fields import leaf_marks
 from typedfilter._reading.hints import Hint
 from typedfilter._reading.plan import Argument, Plan
 from typedfilter._reading.roles import Role
 from typedfilter._reading.text import show
+from typedfilter._reading.whole import is_array_only
 from typedfilter._values.keys import static_problem
 from typedfilter._values.leaves import is_array, is_array_like, is_struct
 from typedfilter._values.text import array_annotation, array_text, brief, model_cure
