@@ -80,7 +80,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     try:
         importlib.metadata.distribution("typedfilter")
     except importlib.metadata.PackageNotFoundError:
-        pytest.skip("typedfilter is not installed: checkers would not find it")
+        pytest.fail("typedfilter is not installed, and checkers would not find it: run pip install -e .[dev]")
     return reports.shared_folder(tmp_path_factory.getbasetemp())
 
 
