@@ -112,7 +112,7 @@ def _pytree_dataclass(options: dict[str, bool], check: Check, cls: type[T]) -> t
     made: Any = dataclasses.dataclass(**options)(cls)
     shown_by_default(made, own_repr=own_repr)
     names = [field.name for field in dataclasses.fields(made)]
-    hints = class_hints(made)
+    hints = class_hints(made, strict=True)
     static = tuple(name for name in names if hints[name].static_marker)
     unsure = [name for name in names if hints[name].unresolved and name not in static]
     in_dict = made.__dictoffset__ != 0 and not any(_is_managed(made, name) for name in names)

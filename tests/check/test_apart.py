@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from typedfilter.check import apart
 from typedfilter.check.scripts import tree_of
 from typedfilter.cli import main
 
@@ -71,6 +72,24 @@ def test_a_function_that_ends_its_process_is_skipped_and_the_others_of_its_file_
     assert verdicts(report) == {
         "ends": ("skipped", "tracing it ends the process with status 3"),
         "good": ("proved", "for all sizes"),
+    }
+
+
+def test_a_function_that_takes_the_memory_of_the_machine_is_let_go(folder, capsys, monkeypatch):
+    monkeypatch.setattr(apart, "_MOST", 1e9)
+    greedy = """
+
+        def greedy(x: Float[Array, "n"]) -> Float[Array, "n"]:
+            held = []
+            while True:
+                held.append(b"x" * 50_000_000)
+    """
+    write(folder, "a.py", textwrap.dedent(GOOD) + textwrap.dedent(greedy))
+    status, report = found(capsys, "--jobs", "1", "a.py")
+    assert status == 0
+    assert verdicts(report) == {
+        "good": ("proved", "for all sizes"),
+        "greedy": ("skipped", "tracing it takes more than 1 GB of memory"),
     }
 
 

@@ -301,7 +301,7 @@ def test_patterns_of_the_command_line_leave_files_and_functions_out(folder, caps
     write(folder, "src/old/worse.py", BAD)
     write(folder, "src/old/deep/worst.py", BAD)
     write(folder, "src/taken.py", skipped)
-    words = ["src", "--exclude", "src/old", "--ignore", "b*", "--ignore", "nobody"]
+    words = ["src", "--exclude", "src/old", "--ignore", "b*", "--ignore", "nobody", "--exclude", "scr/*"]
     assert check(*words) == 0
     assert capsys.readouterr() == (
         textwrap.dedent("""
@@ -312,7 +312,10 @@ def test_patterns_of_the_command_line_leave_files_and_functions_out(folder, caps
             33% of 3 functions judged
             1 proved, 2 skipped in 3 files
         """).lstrip(),
-        "typedfilter check: --ignore 'nobody': no function has such a name\n",
+        textwrap.dedent("""
+            typedfilter check: --exclude 'scr/*': no file in a folder has such a path
+            typedfilter check: --ignore 'nobody': no function has such a name
+        """).lstrip(),
     )
     assert check(*words, "--no-skipped") == 0
     assert (

@@ -10,6 +10,8 @@ import pytest
 
 from typedfilter.check import command
 from typedfilter.check.inputs import examples
+from typedfilter.check.report import text
+from typedfilter.check.report.results import Unreadable
 
 CODE = """
     import jax
@@ -99,3 +101,14 @@ def test_a_file_that_reads_its_command_line_sees_no_words_of_the_command(folder,
     monkeypatch.setattr(sys, "argv", words)
     assert check("script.py::twice", "--no-keys") == 0
     assert sys.argv is words
+
+
+def test_what_several_files_lack_is_said_once():
+    message = "can't be imported: ModuleNotFoundError: No module named 'torch'"
+    unread = [
+        Unreadable(f"{n}.py", message, f'Traceback:\n  File "{n}.py", line {n}, in <module>') for n in "123"
+    ]
+    other = Unreadable("4.py", "can't be imported: KeyError: 4", "Traceback:\n  File ...")
+    out = text.plain(text.lines([], [*unread, other]))
+    assert out.count("not checked") == 2
+    assert "  the same for 2 more: 2.py, 3.py\n4.py: not checked" in out

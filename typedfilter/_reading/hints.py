@@ -13,11 +13,12 @@ from collections.abc import Callable, Generator
 from typing import Any, ClassVar, NamedTuple, NoReturn, get_args, get_origin
 from weakref import WeakKeyDictionary
 
+import jax
 import typing_extensions
 
 from typedfilter._reading.forms import is_unpacked
 from typedfilter._reading.kinds import ANYTHING, Kind, kind_of
-from typedfilter._reading.markers import PLACES, Metadata, Reader
+from typedfilter._reading.markers import BARE_DTYPE, PLACES, Metadata, Reader
 from typedfilter._reading.names import Scope, annotations_of, meant
 from typedfilter._reading.roles import Differentiable, Role, RoleTable, differentiable_if_traced, never_traced
 from typedfilter._reading.text import show
@@ -287,8 +288,12 @@ _table = RoleTable(lambda cls: [(hint.role, hint.differentiable) for hint in cla
 _class_hints: WeakKeyDictionary[type, dict[str, Hint]] = WeakKeyDictionary()
 
 
-def class_hints(cls: type) -> dict[str, Hint]:
+def class_hints(cls: type, strict: bool = False) -> dict[str, Hint]:
     """A hint for each annotated attribute of a class and its bases, by name; class variables are left out.
+
+    Args:
+        cls: the class.
+        strict: whether a field may not be annotated `Float` alone, as it may in somebody else's class.
 
     Raises:
         AnnotationError: an annotation contradicts itself or can't be read; class and field are named.
@@ -298,12 +303,12 @@ def class_hints(cls: type) -> dict[str, Hint]:
         return known
     found: dict[str, Hint] = {}
     for base in reversed(cls.__mro__):
-        found.update(_own_hints(base, known))
+        found.update(_own_hints(base, known, strict))
     _class_hints[cls] = found
     return found
 
 
-def _own_hints(cls: type, known: dict[str, Hint]) -> dict[str, Hint]:
+def _own_hints(cls: type, known: dict[str, Hint], strict: bool) -> dict[str, Hint]:
     annotations = annotations_of(cls)
     scope = Scope.of_class(cls) if annotations else Scope()
     found: dict[str, Hint] = {}
@@ -311,16 +316,19 @@ def _own_hints(cls: type, known: dict[str, Hint]) -> dict[str, Hint]:
         former = known.get(name)  # its names may have come from frames that are gone
         if former is None or former.unresolved:
             with named(cls.__qualname__.rpartition("<locals>.")[2], name):
-                former = _field(annotation, scope)
+                former = _field(annotation, scope, strict)
         if not _is_class_variable(former):
             found[name] = former
     return found
 
 
-def _field(annotation: Any, scope: Scope) -> Hint:
+def _field(annotation: Any, scope: Scope, strict: bool) -> Hint:
     try:
         return parse(annotation, scope)
     except AnnotationError as error:
+        marked = any(name in error.problem for name in MARKER_NAMES)
+        if not (strict or marked) and BARE_DTYPE in error.problem:
+            return Hint(annotation, kind_of(jax.Array), why="annotation says no shape")
         # Somebody else's class may be annotated with prose; it has a say only where it uses our markers.
         unreadable = isinstance(annotation, str) and error.__cause__ is not None
         if not unreadable or any(name in annotation for name in MARKER_NAMES):

@@ -40,7 +40,10 @@ from typedfilter.annotations import MARKER_NAMES, AxisSpec, Marker, ScanSpec, St
 from typedfilter.errors import AnnotationError
 from typedfilter.vmap_axis import AXES, how_to_write
 
-__all__ = ["PLACES", "Reader"]
+__all__ = ["BARE_DTYPE", "PLACES", "Reader"]
+
+BARE_DTYPE = "alone says neither array nor shape"
+"""What is wrong with `Float` as the whole of a type."""
 
 PLACES = (PartitionSpec, Sharding, jax.Device, Format)
 """What says where an array is to be."""
@@ -159,7 +162,7 @@ class Reader:
             self.refuse(f"`{name}` alone says neither axis nor type", _fix_for_bare(name))
         if isinstance(annotation, type) and issubclass(annotation, jaxtyping.AbstractDtype):
             name = show(annotation)
-            self.refuse(f"`{name}` alone says neither array nor shape", f"write {name}[Array, '...']")
+            self.refuse(f"`{name}` {BARE_DTYPE}", f"write {name}[Array, '...']")
         if isinstance(annotation, PLACES):
             self.refuse("a place alone says nothing of a type", f"write Annotated[T, {show(annotation)}]")
         if is_array_class(annotation):

@@ -18,7 +18,7 @@ import jaxtyping
 from typedfilter._reading.plan import Plan
 from typedfilter._reading.roles import Role
 
-__all__ = ["own_body"]
+__all__ = ["is_checker", "own_body"]
 
 
 def own_body(fn: Callable[..., Any], plan: Plan) -> Callable[..., Any]:
@@ -33,7 +33,7 @@ def own_body(fn: Callable[..., Any], plan: Plan) -> Callable[..., Any]:
 
 
 def _inside(fn: Any) -> Any:
-    if _is_checker(fn):
+    if is_checker(fn):
         return _inside(fn.__wrapped__)
     if isinstance(fn, types.MethodType):
         inner = _inside(fn.__func__)
@@ -44,10 +44,10 @@ def _inside(fn: Any) -> Any:
     if isinstance(fn, types.FunctionType | type):
         return fn
     called = inspect.getattr_static(type(fn), "__call__", None)
-    return types.MethodType(_inside(called), fn) if _is_checker(called) else fn
+    return types.MethodType(_inside(called), fn) if is_checker(called) else fn
 
 
-def _is_checker(fn: Any) -> bool:
+def is_checker(fn: Any) -> bool:
     """Whether `fn` is what `jaxtyped` or `beartype` has put around a function."""
     if not isinstance(fn, types.FunctionType) or not hasattr(fn, "__wrapped__"):
         return False

@@ -19,7 +19,7 @@ from typing import Any
 from typedfilter.check import worker
 from typedfilter.check.cache import Cache
 from typedfilter.check.find import Source, sources_of
-from typedfilter.check.process import Process
+from typedfilter.check.process import Process, half_of_the_memory
 from typedfilter.check.report.report import Report
 from typedfilter.check.report.results import Result, Unreadable
 from typedfilter.check.run import Advance
@@ -42,6 +42,10 @@ class _File:
     unreadable: Unreadable | None = None
     lost: list[Result] = dataclasses.field(default_factory=list[Result])  # of what ended the process
     modules: tuple[str, ...] = ()
+
+
+_LOOK = 0.5  # seconds from one look at what a process holds to the next
+_MOST = half_of_the_memory()
 
 
 class _Worker:
@@ -67,12 +71,20 @@ class _Worker:
     def answer(self, patience: float) -> Any:
         """The next answer; what has happened, as text, where there is none to come."""
         try:
-            if self.connection.poll(max(0.0, self.heard + patience - time.monotonic())):
-                self.heard = time.monotonic()
-                return self.connection.recv()
+            while not self.connection.poll(max(0.0, min(_LOOK, self.heard + patience - time.monotonic()))):
+                if self.is_full:
+                    return f"takes more than {_MOST / 1e9:.2g} GB of memory"
+                if time.monotonic() - self.heard >= patience:
+                    return f"takes more than {patience:g} seconds"
+            self.heard = time.monotonic()
+            return self.connection.recv()
         except (EOFError, OSError):
             return self._process.ended()
-        return f"takes more than {patience:g} seconds"
+
+    @property
+    def is_full(self) -> bool:
+        """Whether its process holds so much memory that others would soon have none."""
+        return self._process.memory > _MOST
 
     def restart(self) -> None:
         """Go on with another process."""
@@ -194,9 +206,9 @@ def _judge(
         if not busy:
             return
         left = min(one.heard for one in busy) + patience - time.monotonic()
-        ready = wait([one.connection for one in busy], max(0.0, left))
+        ready = wait([one.connection for one in busy], max(0.0, min(_LOOK, left)))
         for one in busy:
-            if one.connection in ready or time.monotonic() - one.heard > patience:
+            if one.connection in ready or time.monotonic() - one.heard > patience or one.is_full:
                 _hear(one, waiting, patience)
                 done = count - len(waiting) - sum(other.file is not None for other in workers)
                 advance(done / count, "" if one.file is None else one.file.source.target)

@@ -18,6 +18,7 @@ from typing import Any
 from typedfilter.check import apart
 from typedfilter.check import settings as _settings
 from typedfilter.check.cache import FOLDER, Cache
+from typedfilter.check.find import unmatched
 from typedfilter.check.report import formats, text
 from typedfilter.check.report.progress import Progress
 from typedfilter.check.report.report import Report
@@ -139,7 +140,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"typedfilter check: {error}", file=sys.stderr)
             return 2
     _print(report, args)
-    _tell_of_patterns(args.ignore, report)
+    _tell_of_patterns(args, targets, report)
     return _status(report, args.strict or settings.strict, settings.judged)
 
 
@@ -165,9 +166,13 @@ def _report(
     return apart.run(targets, exclude, setup, progress, jobs=jobs, patience=args.patience, cache=cache)
 
 
-def _tell_of_patterns(patterns: Sequence[str], report: Report) -> None:
+def _tell_of_patterns(args: argparse.Namespace, targets: Sequence[str], report: Report) -> None:
     """A slip in a name leaves nothing out: say so, where something was looked at."""
-    for pattern in patterns:
+    for pattern in unmatched(targets, args.exclude):
+        print(
+            f"typedfilter check: --exclude {pattern!r}: no file in a folder has such a path", file=sys.stderr
+        )
+    for pattern in args.ignore:
         if report.results and not any(fnmatch.fnmatch(one.function, pattern) for one in report):
             print(f"typedfilter check: --ignore {pattern!r}: no function has such a name", file=sys.stderr)
 

@@ -304,6 +304,15 @@ def is_excluded(file: Path, patterns: tuple[str, ...]) -> bool:
     return any(fnmatch.fnmatch(path, p) for path in (_shown(file), str(file.resolve())) for p in both)
 
 
+def unmatched(targets: Iterable[str], patterns: Iterable[str]) -> list[str]:
+    """The patterns that leave no file out of the folders among the targets; of packages nobody knows yet."""
+    paths = [Path(target) for target in targets]
+    if not all(path.exists() for path in paths if "::" not in path.name):
+        return []
+    files = [file for path in paths if path.is_dir() for file in _files_in(path)]
+    return [one for one in patterns if not any(is_excluded(file, (one,)) for file in files)]
+
+
 def _shown(file: Path) -> str:
     resolved = file.resolve()
     return (

@@ -316,3 +316,39 @@ class Loose:
     # proved: for all sizes
     def __call__(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
         return x * self.scale
+
+
+# proved: with nothing in *rest, nothing in **options
+def with_more(x: Float[Array, "n"], *rest, **options: object) -> Float[Array, "n"]:
+    return x[1:] if options.get("shorter") else x
+
+
+REDUCTIONS = {"mean": jnp.mean, "sum": jnp.sum}
+
+
+# checked: with how='mean', how='sum'
+def from_a_table(x: Float[Array, "n"], how: str) -> Float[Array, ""]:
+    return REDUCTIONS[how](x)
+
+
+# checked: with how='max', how='min'
+def from_a_table_or_not(x: Float[Array, "n"], how: str | None) -> Float[Array, ""]:
+    return x.sum() if how is None else {"max": x.max(), "min": x.min()}[how]
+
+
+def _reduced(x, *, how):
+    if how.startswith("mean"):
+        return x.mean()
+    if how not in REDUCTIONS:
+        raise ValueError(how)
+    return REDUCTIONS[how](x)
+
+
+# checked: with how='mean', how='sum'
+def by_a_helper(x: Float[Array, "n"], how: str) -> Float[Array, ""]:
+    return _reduced(x, how=how)
+
+
+# checked: with weights of 1 axis
+def weighted(x: Float[np.ndarray, "n"], weights: np.ndarray) -> Float[np.ndarray, "n"]:
+    return x * weights.mean()

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Generic, NamedTuple, Self, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, BFloat16, Float, Int, Key
+from beartype import beartype
+from jaxtyping import Array, BFloat16, Float, Int, Key, jaxtyped
 
 from typedfilter import (
     Traced,
@@ -225,3 +226,9 @@ def handed_function(
     x: Float[Array, "n"],
 ) -> Float[Array, "n"]:
     return minimise(lambda y: 2 * y, x)
+
+
+# failed: expected: Float[Array, 'n']
+@jaxtyped(typechecker=beartype)
+def what_others_check_too(x: Float[Array, "n"]) -> Float[Array, "n"]:
+    return x[1:]

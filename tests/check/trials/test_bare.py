@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import pytest
 from jaxtyping import Array, Float, Int, Key
 
+from typedfilter import AnnotationError, Static, filter_jit, pytree_dataclass
 from typedfilter.check import check_shapes
 
 _TOLD = "`{}` is annotated {}, but `{}` alone says neither array nor shape".format
@@ -81,3 +83,41 @@ def test_arrays_that_say_their_shape_are_read_as_before():
 
     (result,) = check_shapes(fn)
     assert (result.status, result.message, result.by_letter) == ("proved", "for all sizes", False)
+
+
+class Scaled(eqx.Module):
+    scale: Float
+    shift: Float | None = None
+
+    def shifted(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
+        return x + 1
+
+    def wrong(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
+        return x.sum()
+
+    def scaled(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
+        return x * self.scale
+
+
+def test_a_field_of_somebody_elses_class_concerns_who_reads_it_and_nobody_else():
+    found = {result.function.rpartition(".")[2]: result for result in check_shapes(Scaled)}
+    assert {name: result.status for name, result in found.items()} == {
+        "shifted": "proved",
+        "wrong": "failed",
+        "scaled": "skipped",
+    }
+    assert found["scaled"].message == "`self.scale` is an array of unknown shape"
+    assert found["scaled"].fix == 'say its shape, as in Float[Array, "n"]'
+    assert filter_jit(lambda model, x: x * model.scale)(Scaled(jnp.float32(2)), 3.0) == 6.0
+
+
+@pytest.mark.parametrize("annotation", [Float, Float | None])
+def test_a_class_of_ours_refuses_such_a_field(annotation):
+    with pytest.raises(AnnotationError, match="but `Float` alone says neither array nor shape"):
+        pytree_dataclass(type("Model", (), {"__annotations__": {"weight": annotation}}))
+
+
+def test_a_marker_around_it_is_never_lost():
+    model = type("Model", (eqx.Module,), {"__annotations__": {"weight": Static[Float]}})
+    with pytest.raises(AnnotationError, match="but `Float` alone says neither array nor shape"):
+        filter_jit(lambda m: 0)(model(1.0))

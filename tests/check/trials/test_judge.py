@@ -361,7 +361,12 @@ def test_a_name_that_only_the_result_has_is_said_to_be_any_size():
         verdict(several).message
         == "for all sizes; `*some` and `k` may be any size: only the result says them"
     )
+
+    def axes_of_an_argument(x: Float[Array, "*some m"]) -> Float[Array, "*some"]:
+        return x.sum(-1)
+
     assert verdict(none).message == "for all sizes"
+    assert verdict(axes_of_an_argument).message == "for all sizes; in 3 cases"
 
 
 def test_a_function_for_the_inside_of_a_map_is_skipped_with_what_to_check():

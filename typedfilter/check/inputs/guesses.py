@@ -54,10 +54,10 @@ def guess(kind: Kind, place: Place, build: Build) -> Node | None:
     bare = _is_bare_array(kind) or isinstance(kind, kinds.Variable)
     if is_called_key(place.name) and (bare or isinstance(kind, kinds.Anything)):
         return array(place)
-    if bare or isinstance(kind, kinds.Tree):
+    if bare or isinstance(kind, kinds.Tree | kinds.NumpyArray):
         # A field's shape is what the other methods make of it: nothing to guess from one.
         own = place.owner and not classes.is_of_others(place.inside[-1])
-        return None if own else array(place)
+        return None if own else array(place, kind)
     if kind.hint is jax.sharding.Mesh:
         return GivenNode(_one_device(), place.label, f"{place.label} a mesh of one device")
     if _is_bare_callable(kind):
@@ -89,13 +89,15 @@ def _whole(place: Place) -> Node:
 
 
 def _text(place: Place) -> Node:
-    """Every string that it is compared with, and another one: none of them may fail."""
+    """Every string that it is compared with, and another one but for a table's key: none of them may fail."""
     assert place.guess is not None
     methods = [value for cls in place.inside[-1:] for value in vars(cls).values() if callable(value)]
-    known = literals.strings_for(place.name, (*place.guess.functions, *methods))
+    functions = (*place.guess.functions, *methods)
+    known = literals.strings_for(place.name, functions)
     if not known:
         return _said("text", place)
-    options = [(f"{place.label}={text!r}", _said(text, place)) for text in (*known, _OTHER)]
+    others = () if literals.is_looked_up(place.name, functions) else (_OTHER,)
+    options = [(f"{place.label}={text!r}", _said(text, place)) for text in (*known, *others)]
     labels, nodes = zip(*options, strict=True)
     return ChoiceNode(Point(f"text of {place.key or place.label}", labels), nodes)
 
@@ -105,17 +107,27 @@ def is_called_key(name: str) -> bool:
     return bool(_KEY.search(name) or _KEYS.search(name))
 
 
-def array(place: Place) -> Node:
-    """An array of which only the name is known."""
+def array(place: Place, kind: Kind = kinds.ANYTHING) -> Node:
+    """An array of which only the name is known, and perhaps that it is one of NumPy's."""
     assert place.guess is not None
     if is_called_key(place.name):
         rank = 1 if _KEYS.search(place.name) else 0
         node: Node = ArrayNode(place.label, (Dim("", "anonymous"),) * rank, (_types.key_dtype(),))
         return NotedNode(node, f"{place.label} a random key" if rank == 0 else f"{place.label} random keys")
     rank = _RANKS[place.guess.round % len(_RANKS)]
-    dims, dtypes = (Dim("", "anonymous"),) * rank, (np.dtype("float32"),)
-    node = ArrayNode(place.label, dims, dtypes, place.number, anonymous_stem(place))
+    host = isinstance(kind, kinds.NumpyArray)
+    dims, dtypes = (Dim("", "anonymous"),) * rank, (_scalar(kind),)
+    node = ArrayNode(place.label, dims, dtypes, place.number, anonymous_stem(place), host)
     return NotedNode(node, f"{place.label} of {rank} {'axis' if rank == 1 else 'axes'}")
+
+
+def _scalar(kind: Kind) -> np.dtype[Any]:
+    """The dtype of an array of NumPy's, where the annotation says it."""
+    said = kind.scalar if isinstance(kind, kinds.NumpyArray) else None
+    try:
+        return np.dtype(np.float32 if said is None or not isinstance(said, type) else said)
+    except TypeError:
+        return np.dtype(np.float32)
 
 
 def _is_bare_array(kind: Kind) -> bool:

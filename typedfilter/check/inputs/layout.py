@@ -139,7 +139,7 @@ def _names(
 
 def make_arguments(signature: Signature, maker: Maker) -> dict[str, Any]:
     """The value of every parameter that is not left out, by name."""
-    return {p.name: p.node.make(maker) for p in signature.parameters if p.node is not None}
+    return {p.name: p.node.make(maker) for p in signature.parameters}
 
 
 def _origins(leaves: list[Leaf]) -> dict[str, str]:
@@ -208,17 +208,16 @@ def points_of(signature: Signature) -> list[Point]:
     """Every way in which the inputs can vary."""
     found: dict[str, Point] = {}
     for parameter in signature.parameters:
-        if parameter.node is not None:
-            for point in parameter.node.points():
-                old = found.get(point.key)
-                if old is None or len(old.options) < len(point.options):
-                    found[point.key] = point
+        for point in parameter.node.points():
+            old = found.get(point.key)
+            if old is None or len(old.options) < len(point.options):
+                found[point.key] = point
     return list(found.values())
 
 
 def fields_of(signature: Signature) -> frozenset[str]:
     """The fields of which it is known whether anybody reads them, as `Class.field`."""
-    nodes = [node for p in signature.parameters if p.node is not None for node in walk(p.node)]
+    nodes = [node for p in signature.parameters for node in walk(p.node)]
     tracked = [n for n in nodes if isinstance(n, RecordNode) and n.tracked]
     records = [(n.cls, name) for n in tracked for name, _ in n.fields]
     tuples = [n.cls for n in nodes if isinstance(n, SequenceNode) and n.cls is not None]

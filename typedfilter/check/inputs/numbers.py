@@ -36,7 +36,7 @@ def numbers_of(signature: Signature) -> list[int]:
 
 def offered_by(signature: Signature) -> list[int]:
     """The whole numbers that the signature itself offers: defaults, the values of a `Literal`."""
-    nodes = (node for p in signature.parameters if p.node is not None for node in walk(p.node))
+    nodes = (node for p in signature.parameters for node in walk(p.node))
     return [node.value for node in nodes if isinstance(node, GivenNode) and type(node.value) is int]
 
 

@@ -44,12 +44,12 @@ _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 @dataclasses.dataclass(frozen=True)
 class Parameter:
-    """One parameter, with how to make it; without, it is left out."""
+    """One parameter, with how to make it."""
 
     name: str
     kind: Any  # inspect.Parameter.kind
     type: Kind
-    node: Node | None
+    node: Node
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,7 +141,7 @@ class Signature:
     @property
     def classes_apart(self) -> frozenset[type]:
         """The classes of those instances."""
-        nodes = (node for p in self.parameters if p.node is not None for node in walk(p.node))
+        nodes = (node for p in self.parameters for node in walk(p.node))
         return frozenset(
             node.cls for node in nodes if isinstance(node, RecordNode) and node.label in self.apart
         )
@@ -211,7 +211,7 @@ def _parameter(
     name = param.name
     if name in example:
         note = "" if jax.tree.leaves(example[name]) == [] else f"{name}={_short(example[name])}"
-        node: Node | None = GivenNode(example[name], name, note)
+        node: Node = GivenNode(example[name], name, note)
         return Parameter(name, param.kind, param.hint.kind, node)
     if param.kind in _VARIADIC:
         return Parameter(name, param.kind, param.hint.kind, _variadic(param, apart, guess))
@@ -233,16 +233,18 @@ def _short(value: Any) -> str:
     return text if len(text) <= 40 else f"a {type(value).__name__}"
 
 
-def _variadic(param: Param, apart: frozenset[str], guess: Guess | None) -> Node | None:
-    """`*args` as a tuple and `**kwargs` as a dictionary; left out where nothing says what they hold."""
-    if not param.hint.annotated:
-        return None
+def _variadic(param: Param, apart: frozenset[str], guess: Guess | None) -> Node:
+    """`*args` as a tuple and `**kwargs` as a dictionary; empty where nobody says what they hold."""
+    positional = param.kind is _VARIADIC[0]
     one: Any = param.hint.type
-    many: Any = tuple[one, ...] if param.kind is _VARIADIC[0] else dict[str, one]
+    many: Any = tuple[one, ...] if positional else dict[str, one]
     try:
-        return build.node(kind_of(many), Place(param.name, param.name, apart=apart, guess=guess))
+        if param.hint.annotated:
+            return build.node(kind_of(many), Place(param.name, param.name, apart=apart, guess=guess))
     except UnbuildableError:
-        return None
+        pass
+    stars = "*" if positional else "**"
+    return GivenNode(() if positional else {}, param.name, f"nothing in {stars}{param.name}")
 
 
 def _type_of(where: str, hint: Hint) -> Kind:
@@ -262,9 +264,8 @@ def colliding(signature: Signature) -> frozenset[str]:
     """
     owners: dict[str, set[str]] = {}
     for parameter in signature.parameters:
-        if parameter.node is not None:
-            for label, name in _owned_names(parameter.node):
-                owners.setdefault(name, set()).add(label)
+        for label, name in _owned_names(parameter.node):
+            owners.setdefault(name, set()).add(label)
     # The names of `self` are those of its methods, too.
     own = signature.parameters[0].name if signature.subject.kind in ("method", "property") else ""
     several = (label for labels in owners.values() if len(labels) > 1 for label in labels - {own})
@@ -274,7 +275,7 @@ def colliding(signature: Signature) -> frozenset[str]:
 def _foreign(signature: Signature) -> Iterator[str]:
     """The instances of other people's classes, whose names are not those of this signature."""
     for parameter in signature.parameters:
-        for node in walk(parameter.node) if parameter.node is not None else ():
+        for node in walk(parameter.node):
             if isinstance(node, RecordNode) and classes.is_of_others(node.cls):
                 yield node.label
 

@@ -88,8 +88,10 @@ def _unread(unreadable: Sequence[Unreadable]) -> Iterator[Line]:
     """What could not be read; a traceback that several files share is said once."""
     seen: dict[tuple[str, str], list[Unreadable]] = {}
     for problem in unreadable:
-        raised = problem.traceback.rpartition("\n  File ")[2]  # the way there is that of each file
-        key = (problem.message, raised or problem.target)
+        # The way there is that of each file; a module is missing wherever it is asked for.
+        raised = problem.traceback.rpartition("\n  File ")[2]
+        missing = "ModuleNotFoundError" in problem.message
+        key = (problem.message, "" if missing else raised or problem.target)
         seen.setdefault(key, []).append(problem)
     for first, *others in seen.values():
         yield from _unreadable_lines(first)

@@ -21,7 +21,7 @@ from typedfilter.check.trials.attempts import verdict_on
 from typedfilter.check.trials.bare import as_meant
 from typedfilter.check.trials.excuses import Tried
 from typedfilter.check.trials.meshes import Axes
-from typedfilter.check.trials.subject import Subject
+from typedfilter.check.trials.subject import Subject, without_checkers
 from typedfilter.check.trials.verdict import Verdict
 from typedfilter.errors import AnnotationError
 
@@ -73,13 +73,22 @@ def judged(subject: Subject, keys: bool = True, axes: Axes = ()) -> tuple[Result
         misspelt = _misspelt(plan)
         if misspelt:
             return dataclasses.replace(base, status="failed", message=misspelt), None
-        verdict = verdict_on(subject, plan, keys, axes)
+        verdict = _in_own_words(subject, plan, verdict_on(subject, plan, keys, axes), axes)
     except UnbuildableError as problem:
         return dataclasses.replace(base, message=problem.reason, fix=problem.fix), None
     except AnnotationError as error:
         status: Status = "skipped" if _is_told_elsewhere(error, subject) else "failed"
         return dataclasses.replace(base, status=status, message=str(error)), None
     return _result(base, verdict, where), verdict
+
+
+def _in_own_words(subject: Subject, plan: Plan, verdict: Verdict, axes: Axes) -> Verdict:
+    """The verdict without other people's checks, where those have refused something: it says more."""
+    inner = without_checkers(subject) if verdict.status == "failed" else None
+    if inner is None:
+        return verdict
+    own = verdict_on(inner, plan, False, axes)
+    return own if own.status == "failed" else verdict
 
 
 def _is_told_elsewhere(error: AnnotationError, subject: Subject) -> bool:
@@ -244,6 +253,8 @@ def _only_returned(done: Sequence[Tried]) -> list[str]:
     if not any(tried.layout.names.varied for tried in done):
         return []
     bound = {name for tried in done for name in tried.layout.origins}
+    given = [array for p in done[0].signature.parameters for array in types.arrays_in(p.type)]
+    bound |= {dim.text for array in given for dim in array.dims if dim.variadic}  # of which no axis need be
     returned = [dim for array in types.arrays_in(done[0].signature.returns) for dim in array.dims]
     named = [dim for dim in returned if dim.kind == "named" and dim.text not in bound]
     return list(dict.fromkeys(f"`{'*' * dim.variadic}{dim.text}`" for dim in named))

@@ -63,7 +63,7 @@ def _no_scalar(tried: Tried) -> Iterator[Letter]:
     problem = tried.problem
     if problem is None or problem.kind != "return" or tried.layout.used.get("...") != _NO_AXES:
         return
-    nodes = (n for p in tried.signature.parameters if p.node is not None for n in walk(p.node))
+    nodes = (n for p in tried.signature.parameters for n in walk(p.node))
     if any(isinstance(node, ArrayNode) and _is_any_axes(node) for node in nodes):
         yield Letter("where `...` has 1 axis or more", 'write "_ ..." for it', without=(("...", _NO_AXES),))
 
@@ -90,7 +90,7 @@ def _larger(tried: Tried) -> Iterator[Letter]:
 
 def _other_numbers(signature: Signature) -> Iterator[Letter]:
     """Floats that are made up, and that decide a shape."""
-    nodes = (n for p in signature.parameters if p.node is not None for n in walk(p.node))
+    nodes = (n for p in signature.parameters for n in walk(p.node))
     if any(isinstance(node, FloatNode) for node in nodes):
         for numbers in _OTHER_NUMBERS:
             yield Letter("with other numbers", "", numbers=numbers)

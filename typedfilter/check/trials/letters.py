@@ -132,7 +132,7 @@ def _flat_fields(signature: Signature) -> Iterator[Letter]:
     outside: set[str] = set()
     owners: dict[str, str] = {}
     for parameter in signature.parameters:
-        for name, owner in _variadic(parameter.node, "") if parameter.node is not None else ():
+        for name, owner in _variadic(parameter.node, ""):
             (inside if owner else outside).add(name)
             owners.setdefault(name, owner.partition(".")[0])
     for name in sorted(inside - outside):
@@ -168,7 +168,7 @@ def _strangers(tried: Tried) -> Iterator[tuple[str, str, str]]:
     """Names of the signature and of fields, of which an error sets one beside the other; and whose field."""
     fields: dict[str, set[str]] = {}
     for parameter in tried.signature.parameters:
-        for name, owner in _names(parameter.node, "") if parameter.node is not None else ():
+        for name, owner in _names(parameter.node, ""):
             fields.setdefault(owner, set()).add(name)
     own = fields.pop("", set())
     sizes = {str(size): name for name, size in tried.sizes.items()}
@@ -224,11 +224,7 @@ def _alike(kinds: tuple[str, ...], keys: tuple[str, ...], absent: tuple[tuple[st
 
 def _rest(signature: Signature) -> Iterator[Letter]:
     """`...` in several arguments, which are meant to be the same axes."""
-    with_rest = [
-        parameter.name
-        for parameter in signature.parameters
-        if parameter.node is not None and _has_rest(parameter.node)
-    ]
+    with_rest = [parameter.name for parameter in signature.parameters if _has_rest(parameter.node)]
     if len(with_rest) > 1:
         names = " and ".join(f"`{name}`" for name in with_rest)
         yield Letter(f"where `...` means the same axes in {names}", "write a name, as in *batch", rest=True)

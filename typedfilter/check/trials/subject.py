@@ -16,6 +16,7 @@ from typing import Any
 import jax
 
 from typedfilter._reading.plan import plan_of
+from typedfilter._shapes.checkers import is_checker
 from typedfilter._wrapping.effects import Result
 from typedfilter._wrapping.wrapper import BoundWrapper, Wrapper
 from typedfilter.check.inputs.unmade import Unmade
@@ -84,6 +85,16 @@ def subject_of(
         traced=any(_is_jitted(link) for link in inside),
         opaque=outer,
     )
+
+
+def without_checkers(subject: Subject) -> Subject | None:
+    """The same function without the checks of jaxtyping or beartype around it; None where there are none."""
+    if not is_checker(subject.call):
+        return None
+    call: Any = subject.call
+    while is_checker(call):
+        call = call.__wrapped__
+    return dataclasses.replace(subject, call=call)
 
 
 def _chain(target: Any) -> Iterator[Any]:

@@ -165,7 +165,7 @@ def _without_mesh(every: list[Tried], tried: Tried, problem: Problem) -> Verdict
 def _filled_in(signature: Signature) -> Iterator[type]:
     """The classes that nobody says the attributes of: their own constructor was not run."""
     for parameter in signature.parameters:
-        for node in walk(parameter.node) if parameter.node is not None else ():
+        for node in walk(parameter.node):
             if isinstance(node, RecordNode) and node.call is None and not node.complete:
                 yield node.cls
 
