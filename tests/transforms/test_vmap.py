@@ -597,24 +597,3 @@ def test_a_reference_is_mapped_as_an_array_is(jitted):
         assert jnp.array_equal(out, jnp.full((2, 3), 2 * k))
         assert name == "n"
     assert jnp.array_equal(ref[...], jnp.full((2, 3), 3.0))
-
-
-@pytest.mark.filterwarnings("ignore:Python iterable type:DeprecationWarning")
-def test_what_would_run_after_the_map_is_refused():
-    async def later(x: Any) -> Any:
-        return x
-
-    @filter_vmap
-    def each(x: Any) -> Any:
-        return (x * i for i in range(3))
-
-    with pytest.raises(tf.StaticArgumentError) as e:
-        filter_vmap(later)(X)  # type: ignore[unused-coroutine]  # there is none
-    assert str(e.value).splitlines()[0] == (
-        "later(): the return value is a coroutine (of an async def), "
-        "which runs when the arrays that it was given are gone"
-    )
-    with pytest.raises(tf.StaticArgumentError, match="the return value is a generator"):
-        each(X)
-    numbers, value = filter_vmap(lambda x: (iter([1]), x))(X)
-    assert (list(numbers), value.shape) == ([1], (3,))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import array
 import collections
-import functools
 import types
 
 import jax
@@ -15,10 +14,22 @@ import pytest
 from typedfilter import (
     StaticArgumentError,
     filter_closure_convert,
+    filter_cond,
+    filter_custom_jvp,
+    filter_custom_vjp,
     filter_eval_shape,
+    filter_grad,
+    filter_hessian,
+    filter_jacfwd,
     filter_jit,
+    filter_jvp,
+    filter_linearize,
     filter_make_jaxpr,
+    filter_map,
     filter_pmap,
+    filter_scan,
+    filter_vjp,
+    filter_vmap,
 )
 
 X = jnp.arange(3.0)
@@ -115,9 +126,49 @@ f(): the return value is {what}, which can be used once, and a program returns i
     )
 
 
+def with_rule(fn):
+    custom = filter_custom_jvp(fn)
+    custom.def_jvp(lambda primals, tangents: (fn(*primals), tangents[0]))
+    return custom
+
+
+def with_reverse_rule(fn):
+    custom = filter_custom_vjp(fn)
+    custom.def_fwd(lambda perturbed, x: (fn(x), None))
+    custom.def_bwd(lambda residuals, cotangent, perturbed, x: cotangent)
+    return custom
+
+
+# What gives back, as it is, what the function returned beside arrays.
+AS_IT_IS = {
+    "filter_make_jaxpr": lambda f: filter_make_jaxpr(f)(X),
+    "filter_eval_shape": lambda f: filter_eval_shape(f, X),
+    "filter_closure_convert": lambda f: filter_closure_convert(f, X),
+    "filter_vmap": lambda f: filter_vmap(f)(X),
+    "filter_grad": lambda f: filter_grad(lambda x: (x.sum(), f(x)), has_aux=True)(X),
+    "filter_jacfwd": lambda f: filter_jacfwd(f)(X),
+    "filter_hessian": lambda f: filter_hessian(lambda x: (x.sum(), f(x)), has_aux=True)(X),
+    "filter_jvp": lambda f: filter_jvp(f, (X,), (X,)),
+    "filter_jvp along nothing": lambda f: filter_jvp(f, (X,), (None,)),
+    "filter_vjp": lambda f: filter_vjp(f, X),
+    "filter_linearize": lambda f: filter_linearize(f, X),
+    "filter_custom_jvp": lambda f: with_rule(f)(X),
+    "filter_custom_vjp": lambda f: with_reverse_rule(f)(X),
+    "filter_scan": lambda f: filter_scan(lambda carry, x: (carry, f(x)), X, X),
+    "filter_map": lambda f: filter_map(f, X),
+    "filter_cond": lambda f: filter_cond(True, f, f, X),
+}
+
+
 @pytest.mark.filterwarnings("ignore:Python iterable type:DeprecationWarning")  # by JAX, from 0.10 on
 @pytest.mark.parametrize("what", [awaited, yields])
-@pytest.mark.parametrize("transform", [filter_make_jaxpr, lambda f: functools.partial(filter_eval_shape, f)])
-def test_what_would_run_after_the_trace_is_refused_where_nothing_is_computed(transform, what):
+@pytest.mark.parametrize("by", AS_IT_IS)
+def test_what_would_run_after_the_trace_is_refused_by_every_transform(by, what):
     with pytest.raises(StaticArgumentError, match="which runs when the arrays that it was given are gone"):
-        transform(what)(X)
+        AS_IT_IS[by](what)
+
+
+@pytest.mark.filterwarnings("ignore:Python iterable type:DeprecationWarning")
+def test_an_iterator_over_values_outlives_a_map():
+    numbers, value = filter_vmap(lambda x: (iter([1]), x))(X)
+    assert (list(numbers), value.shape) == ([1], (3,))

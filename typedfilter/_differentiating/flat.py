@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from typedfilter._differentiating.targets import Selected, Targets, split_aux
 from typedfilter._reading.plan import Plan
+from typedfilter._values.fresh import refuse_late
 from typedfilter._values.leaves import is_array, is_inexact_array
 from typedfilter._values.split import Rest, split
 from typedfilter._values.text import brief
@@ -51,6 +52,7 @@ class FlatFunction:
         value, aux = split_aux(out, self.has_aux, self.plan, self.transform)
         found, self.out = split(value, lambda leaves: list(map(is_inexact_array, leaves)))
         arrays, self.aux = split(aux, lambda leaves: list(map(is_array, leaves)))
+        refuse_late([*self.out.others, *self.aux.others], self.plan.function)
         self._refuse_complex_result(value)
         return found or [jnp.zeros(())], arrays  # jax.jacrev has no basis for no result at all
 

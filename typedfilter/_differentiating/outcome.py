@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from typedfilter._differentiating.tangents import RETURNED
 from typedfilter._values.carried import Carried
+from typedfilter._values.fresh import refuse_late
 from typedfilter._values.keys import exact_key
 from typedfilter._values.leaves import as_struct, is_array
 from typedfilter._values.nodes import is_leaf_def, one_level
@@ -48,6 +49,7 @@ class Outcome:
     def primal(self, arrays: Sequence[Any]) -> Carried:
         """Run the function."""
         out = Carried.of_result(self._run(arrays)).comparable()
+        refuse_late(out.rest.others, self.function)
         self._known = out.with_arrays(list(map(as_struct, out.arrays))).join()
         return out
 

@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from jax.tree_util import tree_leaves
+
 from typedfilter._differentiating.dependent import can_have_tangents, refuse_unplaced
 from typedfilter._reading.hidden import DIFFERENTIATION, refuse_hidden
 from typedfilter._reading.plan import plan_of
 from typedfilter._shapes.check import checked
+from typedfilter._values.fresh import refuse_late
 from typedfilter._values.split import split
 from typedfilter._wrapping.blame import naming_deleted
 
@@ -47,7 +50,9 @@ class Primals:
 
     def body(self, taken: Sequence[Any]) -> Any:
         """The result of the function, with `taken` in the place of what was taken."""
-        return self._body(*self.rest.join(taken), **self._kwargs)
+        out = self._body(*self.rest.join(taken), **self._kwargs)
+        refuse_late(tree_leaves(out), self.plan.function)
+        return out
 
     def run(self, derivative: Callable[..., Any], *args: Any) -> Any:
         """What a derivative of JAX's gives, with errors that name arguments."""

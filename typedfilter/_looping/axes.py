@@ -16,6 +16,7 @@ from jax.tree_util import keystr, tree_flatten, tree_flatten_with_path
 from typedfilter._looping.pieces import Piece, exact_keys_of_dicts, is_static, is_traced
 from typedfilter._reading.fields import leaf_marks
 from typedfilter._reading.plan import Param, Plan
+from typedfilter._values.fresh import refuse_late
 from typedfilter._values.leaves import is_passed
 from typedfilter._values.split import Rest, split_leaves
 from typedfilter._values.text import brief
@@ -189,6 +190,7 @@ class Stacked:
         leaves, treedef = tree_flatten(result)
         axes = [self._axis(leaf, mark, at, result) for at, (leaf, mark) in enumerate(self._marked(result))]
         taken, self.rest = split_leaves(leaves, treedef, [axis is not None for axis in axes])
+        refuse_late(self.rest.others, self.plan.function)
         self.axes = [axis for axis in axes if axis is not None]
         return taken
 

@@ -9,6 +9,7 @@ from typing import Any
 from typedfilter._looping.mismatch import Found, differences, mismatch, types_of
 from typedfilter._looping.pieces import Piece, take_traced
 from typedfilter._reading.plan import Plan
+from typedfilter._values.fresh import refuse_late
 from typedfilter._values.split import Rest
 from typedfilter._values.trees import same_structure
 from typedfilter.errors import ShapeError
@@ -32,10 +33,11 @@ class Branches:
         return [self._function(number) for number in range(len(self.bodies))]
 
     def _function(self, number: int) -> Callable[[list[Any]], list[Any]]:
-        body, _ = self.bodies[number]
+        body, plan = self.bodies[number]
 
         def branch(leaves: list[Any]) -> list[Any]:
             piece = take_traced(body(*self.operands.rest.join(leaves)))
+            refuse_late(piece.rest.others, plan.function)
             self.found[number] = dataclasses.replace(piece, leaves=types_of(piece.leaves))
             return piece.leaves
 

@@ -34,8 +34,7 @@ def split_outputs(
         return leaves, [], (treedef, ["mapped"], [0], [])  # what most functions return
     axes = result_axes(plan, out_axes, out, leaves, differs)
     if not all(map(is_array, leaves)):
-        for leaf in leaves:
-            refuse_late(leaf, plan.function)
+        refuse_late(leaves, plan.function)
         leaves = list(map(_with_axis, leaves, axes, _is_meant(plan, out_axes, out)))
     if any(axes):
         _check_result_axes(plan, axes, leaves)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import array
 import collections
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -53,10 +53,11 @@ def refuse_used_up(leaf: Any, function: str) -> None:
         _refuse(leaf, function, "can be used once, and a program returns it at every call")
 
 
-def refuse_late(leaf: Any, function: str) -> None:
+def refuse_late(leaves: Sequence[Any], function: str) -> None:
     """Raise `StaticArgumentError` where a leaf of a result would run on once the trace is over."""
-    if isinstance(leaf, tuple(_ONCE)):
-        _refuse(leaf, function, "runs when the arrays that it was given are gone")
+    for leaf in leaves:
+        if isinstance(leaf, _LATE):
+            _refuse(leaf, function, "runs when the arrays that it was given are gone")
 
 
 def _refuse(leaf: Any, function: str, why: str) -> NoReturn:
@@ -82,6 +83,7 @@ _ONCE: dict[type, str] = {
     types.AsyncGeneratorType: "an asynchronous generator",
     types.GeneratorType: "a generator",
 }
+_LATE = tuple(_ONCE)
 _COPIES: dict[type, Callable[[Any], Any]] = {
     set: set,
     bytearray: bytearray,

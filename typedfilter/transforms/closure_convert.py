@@ -22,7 +22,7 @@ from typedfilter._reading.plan import Plan, plan_of
 from typedfilter._shapes.check import checked
 from typedfilter._shapes.switch import check_mode
 from typedfilter._values.carried import Carried
-from typedfilter._values.fresh import fresh
+from typedfilter._values.fresh import fresh, refuse_late
 from typedfilter._values.leaves import is_passed, stands_for_array
 from typedfilter._values.memory import Attached
 from typedfilter._values.split import split
@@ -140,6 +140,7 @@ def filter_closure_convert(fn: Callable[..., Any], /, *args: Any, **kwargs: Any)
         _remembered(fn, key, Body(checked(fn, plan, eager=True), arguments.without_arrays())),
         return_shape=True,
     )(arguments.arrays)
+    refuse_late(result.rest.others, plan.function)
     out = Template(result.join(), [i in result.rest.taken_at for i in range(result.rest.treedef.num_leaves)])
     interface = Interface(plan, names, templates, (_example(args), _example(kwargs)), out)
     return ClosureConverted(closed.jaxpr, [_itself(const) for const in closed.consts], interface)

@@ -42,6 +42,7 @@ from typedfilter._differentiating.targets import Targets, split_aux
 from typedfilter._reading.conflicts import check_grad
 from typedfilter._reading.hidden import DIFFERENTIATION
 from typedfilter._reading.plan import Plan
+from typedfilter._values.fresh import refuse_late
 from typedfilter._values.leaves import is_array
 from typedfilter._values.split import Rest, split
 from typedfilter._wrapping.body import body_of
@@ -86,6 +87,7 @@ class ValueAndGrad(Transform):
                 args, kwargs = call.put(taken)
                 value, aux = split_aux(body(*args, **kwargs), self.has_aux, plan, self.name)
                 arrays, rest = split(aux, lambda leaves: list(map(is_array, leaves)))
+                refuse_late(rest.others, plan.function)
                 rests.append(rest)
                 return check_value(value, plan, self.name), arrays
 

@@ -50,8 +50,7 @@ class MakeJaxpr(Transform):
             traced = located(lifted, place_of(wrapper.__wrapped__), plan.function)
             trace = jax.make_jaxpr(traced, axis_env=self.axis_env, return_shape=True)
             jaxpr, structs = trace(list(map(_for_jax, taken.arrays)))
-            for leaf in lifted.out.others:
-                refuse_late(leaf, plan.function)
+            refuse_late(lifted.out.others, plan.function)
             return jaxpr, lifted.out.with_none(structs), lifted.out.join([None] * len(structs))
 
         return call
@@ -128,7 +127,6 @@ def filter_eval_shape(fun: Callable[..., Any], /, *args: Any, **kwargs: Any) -> 
     traced = located(lifted, place_of(fun), plan.function)
     with under(None if placement is None else placement.mesh, plan):
         structs = jax.eval_shape(traced, list(map(_for_jax, taken.arrays)))
-    for leaf in lifted.out.others:
-        refuse_late(leaf, plan.function)
+    refuse_late(lifted.out.others, plan.function)
     result = lifted.out.join(structs)
     return result if placement is None else with_shardings(placement, result)
