@@ -26,7 +26,17 @@ from jax import Array
 from jaxtyping import Float, Int
 
 import typedfilter as tf
-from typedfilter import Donate, NoDiff, Static, Traced, filter_checkpoint, filter_jit
+from typedfilter import (
+    Donate,
+    NoDiff,
+    Static,
+    Traced,
+    filter_checkpoint,
+    filter_grad,
+    filter_jacfwd,
+    filter_jit,
+    filter_vmap,
+)
 from typedfilter.pytree import pytree_dataclass
 
 X = jnp.arange(3.0)
@@ -228,18 +238,27 @@ def test_defaults_may_be_arrays_mixed_trees_and_are_read_once_as_python_does():
     assert same(f(X, {"w": X, "n": 3}), X * X * 3)
 
 
-def test_a_call_that_does_not_bind_is_pythons_own_error_with_the_name_of_the_function():
-    @filter_jit
+@pytest.mark.parametrize(
+    "transform",
+    [
+        *(filter_jit, filter_vmap, filter_checkpoint, filter_grad, filter_jacfwd),
+        *(lambda f: filter_jit(filter_vmap(f)), lambda f: filter_jit(filter_grad(f))),
+    ],
+)
+def test_a_call_that_does_not_bind_is_pythons_own_error_with_the_name_of_the_function(transform):
     def step(x, n: Static[int] = 1): ...
 
-    qualname = "step"
-    for call, message in [
-        (lambda: step(), f"{qualname}() missing 1 required positional argument: 'x'"),
-        (lambda: step(X, 1, 2), f"{qualname}() takes from 1 to 2 positional arguments but 3 were given"),
-        (lambda: step(X, m=1), f"{qualname}() got an unexpected keyword argument 'm'"),
-        (lambda: step(X, x=X), f"{qualname}() got multiple values for argument 'x'"),
-    ]:
-        with pytest.raises(TypeError, match=f"^{re.escape(message)}"):
+    f, bound = transform(step), transform(functools.partial(step, x=1))
+    calls = [
+        (lambda: f(X, 1, 2), "takes from 1 to 2 positional arguments but 3 were given"),
+        (lambda: f(X, m=1), "got an unexpected keyword argument 'm'"),
+        (lambda: f(X, x=X), "got multiple values for argument 'x'"),
+        (lambda: bound(X), "got multiple values for argument 'x'"),
+    ]
+    if transform in (filter_jit, filter_checkpoint):  # others say that there is nothing to map, say
+        calls.append((lambda: f(), "missing 1 required positional argument: 'x'"))
+    for call, message in calls:
+        with pytest.raises(TypeError, match=rf"\bstep\(\) {re.escape(message)}"):
             call()
 
 

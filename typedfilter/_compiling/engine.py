@@ -278,7 +278,9 @@ class Engine:
         names = pattern.names if places.inputs is not None else ()
         traced = self._body_of(self.placement, places, names)
         by_place = [param.name for param in self.plan.params if param.kind is param.kind.POSITIONAL_ONLY]
-        if any(name in by_place for name in pattern.names):  # f(1, x=2) of f(x, /, **kwargs)
+        takers = [taker for _, taker in self.plan.layout(len(pattern.positional), pattern.names)]
+        # f(1, x=2) of f(x, /, **kwargs); or a call that does not fit, for Python to refuse.
+        if None in takers or any(name in by_place for name in pattern.names):
             traced.__signature__ = callables.ANYTHING  # type: ignore[attr-defined]  # not to look for it
         jitted = jax.jit(
             traced, **self.jit_options(pattern.by_position() if names else pattern, places, names)

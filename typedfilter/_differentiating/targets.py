@@ -20,7 +20,7 @@ from typedfilter._reading.roles import Role
 from typedfilter._values.leaves import is_array, is_inexact_array, is_inexact_array_like
 from typedfilter._values.split import Rest
 from typedfilter._values.text import brief, model_cure
-from typedfilter._wrapping.call import Call, Taken
+from typedfilter._wrapping.call import Call, Taken, fits
 from typedfilter.errors import ShapeError
 
 __all__ = ["Selected", "Targets", "can_differentiate", "split_aux"]
@@ -102,7 +102,7 @@ class Targets:
         if not only:
             raise self._missing(self.params[-1])
         taken = call.take(self.plan, self._differentiable, only)
-        if not taken.arrays:
+        if not taken.arrays and fits(self.plan, args, kwargs):  # what does not is the function's to report
             self._refuse_leaves(call, taken, only)
         return Selected(taken, groups, self.several)
 

@@ -20,7 +20,7 @@ from typedfilter._reading.roles import Role
 from typedfilter._values.leaves import is_array_like, is_passed
 from typedfilter._values.split import Rest, split, split_leaves
 
-__all__ = ["OMITTED", "Call", "Lifted", "Taken", "bound_to", "take_arrays", "without_omitted"]
+__all__ = ["OMITTED", "Call", "Lifted", "Taken", "bound_to", "fits", "take_arrays", "without_omitted"]
 
 Predicate = Callable[[Any], bool]
 Choose = Callable[[Argument, list[Any]], Sequence[bool]]
@@ -37,6 +37,15 @@ def bound_to(plan: Plan, args: Sequence[Any], kwargs: Mapping[str, Any]) -> insp
     except TypeError as error:
         takes = ", ".join(plan.signature.parameters) or "no arguments"
         raise TypeError(f"{plan.function}(): {error}; it takes {takes}") from None
+
+
+def fits(plan: Plan, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether the arguments of a call fit the parameters."""
+    try:
+        plan.signature.bind(*args, **kwargs)
+    except TypeError:
+        return False
+    return True
 
 
 @dataclasses.dataclass(slots=True)
