@@ -223,6 +223,29 @@ def test_under_an_import_hook_a_jitted_function_may_construct_a_model(hooked):
     assert replace(hooked.Model(jnp.ones(3), 2), jnp.array(3.0)).rate == 3.0
 
 
+def rated(
+    x: Array,
+    rate: Traced[float],
+    *more: Traced[int],
+    pair: Traced[tuple[float, int] | list[float]] = (1.0, 2),
+    maybe: Traced[float] | None = None,
+    k: Static[int] = 2,
+) -> Array:
+    return x * rate * k * pair[0] * sum(more, start=1) * (1.0 if maybe is None else maybe)
+
+
+@pytest.mark.parametrize("wrap", [filter_jit, filter_checkpoint, lambda fn: filter_jit(filter_vmap(fn))])
+def test_a_function_that_typeguard_rewrites_gets_arrays_for_traced_numbers(wrap):
+    checked = typechecked(rated)
+    f = wrap(checked)
+    assert jnp.allclose(f(X, 0.5, 1, 2, pair=[3.0], maybe=2.0), X * 0.5 * 2 * 3.0 * 4 * 2.0)
+    assert jnp.allclose(f(X, 0.5), X)
+    for wrong in ({"rate": "half"}, {"rate": 1.0, "pair": (1.0, "x")}, {"rate": 1.0, "k": "x"}):
+        for call in (f, checked):  # typeguard's own error where it is called alone
+            with pytest.raises(Exception, match=[*wrong][-1]):
+                call(X, **wrong)
+
+
 @UNSEEN
 @pytest.mark.parametrize("transform", [filter_jit, filter_checkpoint])
 @pytest.mark.parametrize("order", ["above", "below"])

@@ -2,7 +2,7 @@
 
 `jaxtyping.jaxtyped` (its import hook, too) and `beartype` (`beartype.claw`, too) know no markers: to them an
 argument annotated `Traced[float]` is a float, where the body receives an array. There our own check takes the
-place of theirs. Anywhere else theirs stays.
+place of theirs. Anywhere else theirs stays. typeguard, which rewrites functions, is told of them.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import jaxtyping
 
 from typedfilter._reading.plan import Plan
 from typedfilter._reading.roles import Role
+from typedfilter._shapes.rewriting import spare_traced
 
 __all__ = ["is_checker", "own_body"]
 
@@ -28,6 +29,7 @@ def own_body(fn: Callable[..., Any], plan: Plan) -> Callable[..., Any]:
     """
     if not any(param.hint.role is Role.TRACED for param in plan.params):
         return fn
+    spare_traced()
     inner: Callable[..., Any] = _inside(fn)
     return inner
 
