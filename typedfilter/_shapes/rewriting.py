@@ -1,4 +1,4 @@
-"""What typeguard is told of `Traced`: it writes its checks into the body of a function, where nothing can spare them.
+"""What typeguard is told of `Traced`: it writes its checks into a function, where nothing can spare them.
 
 `Traced[float]` is a float to it, where the body receives an array. It asks those who are registered with it
 who checks a type, so that what is traced is left to our own check, which has looked at it before.
@@ -29,7 +29,7 @@ def spare_traced() -> None:
 
 
 def _lookup(origin: Any, args: tuple[Any, ...], extras: tuple[Any, ...]) -> Callable[..., None] | None:
-    """Who checks a value of this type: for what is marked `Traced`, `_check`; for all else, who does without."""
+    """Who checks a value of this type: `_check` what is marked `Traced`; all else, who does without us."""
     return _check if any(isinstance(one, TracedMarker) for one in extras) else None
 
 
