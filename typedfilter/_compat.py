@@ -17,6 +17,7 @@ __all__ = [
     "ABSTRACT_MESHES",
     "DONATED_CALLS_CRASH",
     "HOST_REPORTS",
+    "LEAVES_FRAMES_OUT",
     "NAMED_STATICS_ARE_EXACT",
     "SET_MESH",
     "UNBOUND_AXIS",
@@ -99,6 +100,7 @@ UNBOUND_AXIS = re.compile(r"unbound axis name:? (\S+?)[.:]?(?:\s|$)")
 """How an axis name is told of that no map around binds."""
 
 _BLAMED = re.compile(r"depends on the values? of the arguments? (.+?)\.(?:\s|$)")
+_FORMATTED = re.compile(r"passed to \w*Tracer\.__format__|a (real )?number is required, not \w*Tracer$")
 _FORWARD = re.compile(r"can't apply forward-mode (autodiff|differentiation) \(jvp\) to a custom_vjp function")
 
 
@@ -126,9 +128,18 @@ def arguments_blamed(error: BaseException) -> list[str]:
     return [] if found is None else re.split(r", and |, ", found.group(1))
 
 
+def says_formatted(error: BaseException) -> bool:
+    """Whether a traced value was to be written into a text, with a format as of a number."""
+    return isinstance(error, TypeError) and bool(_FORMATTED.search(text_of(error)))
+
+
 def says_forward_through_vjp(error: BaseException) -> bool:
     """Whether a forward-mode derivative was asked of a function with a reverse-mode rule."""
     return isinstance(error, TypeError) and bool(_FORWARD.match(text_of(error)))
+
+
+LEAVES_FRAMES_OUT = "reraise_with_filtered_traceback"
+"""The function of JAX's that leaves its frames out of the tracebacks of errors that pass through it."""
 
 
 def says_frames_left_out(note: object) -> bool:

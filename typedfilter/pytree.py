@@ -21,6 +21,7 @@ from typedfilter._declarations import Check
 from typedfilter._reading.callables import name_of
 from typedfilter._reading.fields import HIDDEN, is_pytree_dataclass
 from typedfilter._reading.hints import Hint, class_hints
+from typedfilter._reading.names import annotations_of
 from typedfilter._reading.roles import Role
 from typedfilter._reading.text import WrittenSignature, show
 from typedfilter._shapes.construction import Construction
@@ -109,7 +110,7 @@ def _pytree_dataclass(options: dict[str, bool], check: Check, cls: type[T]) -> t
     if not isinstance(cls, type):  # pyright: ignore[reportUnnecessaryIsInstance] # who has no types
         raise TypeError(f"pytree_dataclass() decorates a class, not {cls!r}")
     own_repr = "__repr__" in vars(cls) or not options.get("repr", True)
-    made: Any = dataclasses.dataclass(**options)(cls)
+    made = _as_dataclass(cls, options)
     shown_by_default(made, own_repr=own_repr)
     names = [field.name for field in dataclasses.fields(made)]
     hints = class_hints(made, strict=True)
@@ -125,6 +126,33 @@ def _pytree_dataclass(options: dict[str, bool], check: Check, cls: type[T]) -> t
         made.__getstate__ = _state_without_cache
     _register(made, [name for name in names if name not in static])
     return made  # type: ignore[no-any-return]  # a dataclass made of cls
+
+
+def _as_dataclass(cls: type, options: dict[str, bool]) -> Any:
+    """What `dataclasses` makes of the class; a default that it refuses is told in words of the field."""
+    try:
+        return dataclasses.dataclass(**options)(cls)
+    except ValueError:
+        for name in annotations_of(cls):
+            value = vars(cls).get(name)
+            value = value.default if isinstance(value, dataclasses.Field) else value
+            if getattr(type(value), "__hash__", None) is None:
+                raise _shared_default(cls, name, value) from None
+        raise
+
+
+def _shared_default(cls: type, name: str, value: Any) -> PytreeError:
+    empty = isinstance(value, list | dict | set) and not value
+    factory = type(value).__name__ if empty else "lambda: ..."
+    written = f"{name}: {show(annotations_of(cls)[name])} = dataclasses.field(default_factory={factory})"
+    return PytreeError(
+        "has a default that all instances would share",
+        function=cls.__qualname__,
+        parameter=name,
+        expected="a function that makes a new one for each instance",
+        actual=brief(value),
+        fix=f"write `{written}`" + ("" if empty else ", with the value where the dots of the lambda are"),
+    )
 
 
 def _is_managed(cls: Any, name: str) -> bool:

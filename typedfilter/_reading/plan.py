@@ -41,7 +41,7 @@ def plan_of(fn: Any, *, final: bool = False) -> Plan:
 
     Raises:
         AnnotationError: an annotation contradicts itself or can't be read; function and parameter are named.
-        TypeError: `fn` is not callable.
+        UncallableError: `fn` is not callable.
     """
     plan = _plan_of(fn, final)
     if final:
@@ -57,7 +57,7 @@ def _plan_of(fn: Any, final: bool) -> Plan:
     if isinstance(fn, staticmethod | classmethod):
         return _plan_of(fn.__func__, final)
     if not callable(fn):
-        raise TypeError(f"{fn!r} is not callable")
+        raise callables.UncallableError(fn)
     if isinstance(fn, types.MethodType):
         return _of_method(fn, final).without_first()
     if isinstance(fn, functools.partial):
@@ -132,6 +132,7 @@ def _resolved(
     for param in signature.parameters.values():
         with named(name, param.name):
             hint = known[param.name] if param.name in known else parse(param.annotation, scope)
+            _refuse_marked_default(param)
         params.append(Param(param.name, param.kind, hint, param.default))
     with named(name, "return"):
         returns = _returned(signature.return_annotation, scope)
@@ -139,6 +140,15 @@ def _resolved(
     kept = {} if complete else dict(scope.used)
     plan = Plan(name, tuple(params), returns, signature, has_signature)
     return dataclasses.replace(plan, complete=complete, kept=kept)
+
+
+def _refuse_marked_default(param: Parameter) -> None:
+    """A marker that stands behind `=`, where it would be the value: `n=Static[int]`."""
+    if get_origin(param.default) is Annotated and any(
+        isinstance(item, Marker) for item in param.default.__metadata__
+    ):
+        shown = show(param.default)
+        raise AnnotationError(f"has {shown} as its default", fix=f"write `{param.name}: {shown}`")
 
 
 def _hints(plan: Plan) -> tuple[Hint, ...]:

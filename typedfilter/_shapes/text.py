@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import difflib
+import enum
 import re
 from typing import Any, ClassVar
 
@@ -18,6 +20,7 @@ import numpy as np
 
 from typedfilter._reading import dims, kinds
 from typedfilter._reading.dims import Dim
+from typedfilter._reading.kinds import Kind
 from typedfilter._reading.slips import Slip
 from typedfilter._reading.text import show
 from typedfilter._shapes.bindings import RunTime, Seen, again
@@ -29,6 +32,7 @@ from typedfilter.errors import AnnotationError, ShapeError
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _EXOTIC = re.compile(r"float[48]_|u?int[24]$|bool_")  # allowed too; not worth a place in a message
 _REPR_LIMIT = 60
+_MAX_CHOICES = 20
 _CONVERT = {
     "Float": "float32",
     "Inexact": "float32",
@@ -138,6 +142,10 @@ def _need_here(failure: Failure, binder: RunTime, shown: str) -> _Need:
     plain = _Need("is expected", shown, f"{_verb(name)} a value of this type, or correct the annotation")
     if failure.why:
         return dataclasses.replace(plain, needs=f"is expected, and {failure.why}")
+    choices = _choices(failure.kind)
+    if choices:
+        fix = _choice_fix(choices, value, name)
+        return _Need("is expected", " or ".join(choices), fix)
     match failure.kind:
         case kinds.Array() as kind:
             return _array_need(kind, failure, binder, shown)
@@ -158,6 +166,28 @@ def _need_here(failure: Failure, binder: RunTime, shown: str) -> _Need:
             return _Need("needs an array", shown, _array_fix(value, name))
         case _:
             return plain
+
+
+def _choices(kind: Kind) -> dict[str, Any]:
+    """What a `Literal` or an enumeration has to choose from: how each is written, and the value of each."""
+    match kind:
+        case kinds.Literal(_, values):
+            return {repr(value): value for value in values}
+        case kinds.Class(_, cls) if issubclass(cls, enum.Enum) and len(cls) <= _MAX_CHOICES:
+            return {f"{cls.__name__}.{name}": member.value for name, member in cls.__members__.items()}
+    return {}
+
+
+def _choice_fix(choices: dict[str, Any], value: Any, name: str) -> str:
+    equal = [text for text, one in choices.items() if type(one) is type(value) and one == value]
+    if equal:  # the value of a member, in the place of the member
+        return f"{_verb(name)} {equal[0]}"
+    names = {text.rpartition(".")[2].strip("'\""): text for text in choices}
+    close = difflib.get_close_matches(str(value), names, 1) or difflib.get_close_matches(
+        str(value).upper(), names, 1
+    )
+    slip = f" (did you mean {names[close[0]]}?)" if close and isinstance(value, str) else ""
+    return f"{_verb(name)} one of these{slip}, or correct the annotation"
 
 
 def _full_name(cls: type) -> tuple[str, str]:
@@ -268,10 +298,13 @@ def _axis_fix(dim: Dim, size: str, where: str, subject: str) -> str:
 
 def _union_need(failure: Failure, binder: RunTime, shown: str) -> _Need:
     parts: list[str] = []
+    fix = f"{_verb(_name(failure.path))} a value that fits one of them"
     for cause in failure.causes:
         hint = show(cause.kind.hint)
-        parts.append(f"{hint} ({_need(cause, binder, hint).needs})")
-    fix = f"{_verb(_name(failure.path))} a value that fits one of them"
+        need = _need(cause, binder, hint)
+        parts.append(f"{hint} ({need.needs})")
+        if _choices(cause.kind) and isinstance(failure.value, str):
+            fix = need.fix
     return _Need("takes no such value", " or ".join(parts), fix)
 
 
@@ -365,7 +398,7 @@ def _subject(name: str) -> str:
 
 
 def _expression(name: str) -> str:
-    return "x" if _is_return(name) else name
+    return "..." if _is_return(name) else name
 
 
 def _quoted(path: Path) -> str:
@@ -373,8 +406,11 @@ def _quoted(path: Path) -> str:
 
 
 def _array_fix(value: Any, name: str, module: str = "jnp") -> str:
+    if isinstance(value, tuple) and _is_return(name):
+        return "return one array, or annotate all that is returned: tuple[..., ...]"
     if isinstance(value, list | tuple | int | float | complex | np.ndarray):
-        return f"convert it: {module}.asarray({_expression(name)})"
+        what = "what is returned" if _is_return(name) else "it"
+        return f"convert {what}: {module}.asarray({_expression(name)})"
     if value is None:
         return f"{_verb(name)} an array, or add `| None` to the annotation"
     return f"{_verb(name)} an array"

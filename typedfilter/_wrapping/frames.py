@@ -10,7 +10,9 @@ from __future__ import annotations
 import enum
 import functools
 import inspect
+import itertools
 import os
+import sys
 import sysconfig
 import types
 from collections.abc import Callable, Iterator
@@ -20,7 +22,7 @@ from typing import Any, NoReturn, TypeVar
 import jax
 from jax.extend.source_info_util import register_exclusion
 
-from typedfilter._compat import says_frames_left_out
+from typedfilter._compat import LEAVES_FRAMES_OUT, says_frames_left_out
 from typedfilter._wrapping.keywords import better_refusal
 from typedfilter.errors import TypedFilterError
 
@@ -63,6 +65,8 @@ def outside(error: BaseException) -> None:
             continue
         seen.add(id(one))
         one.__traceback__ = _trimmed(one.__traceback__)
+        if one is error and one.__traceback__ is None:
+            one.__traceback__ = _line_behind_jax()
         if isinstance(one, TypedFilterError) and hasattr(one, "__notes__"):  # no frame of JAX's tells more
             one.__notes__ = [text for text in one.__notes__ if not says_frames_left_out(text)]
         waiting += (one.__cause__, one.__context__)
@@ -78,7 +82,7 @@ def ends_at_caller(function: F) -> F:
             try:
                 return function(*args, **kwargs)
             except TypeError as error:
-                better = better_refusal(function, error, kwargs)
+                better = better_refusal(function, error, args, kwargs)
                 if better is None:
                     raise
                 raise better from None
@@ -142,6 +146,32 @@ def _trimmed(traceback: types.TracebackType | None) -> types.TracebackType | Non
         if kind not in (Kind.OURS, Kind.JAX):
             kept = types.TracebackType(kept, link.tb_frame, link.tb_lasti, link.tb_lineno)
     return kept
+
+
+def _line_behind_jax() -> types.TracebackType | None:
+    """The user's line that has called this package through JAX, as `jax.tree.map(wrapper, tree)` does.
+
+    The frames of JAX's that will stand in front of it can't be left out here: they are added while the
+    error passes through them. Where an entry of JAX's or of this package leaves them out, it needs no more.
+    """
+    frames = list(itertools.dropwhile(_is_ours, _stack(sys._getframe(1))))
+    if not frames or _kind(frames[0]) is not Kind.JAX:
+        return None
+    jaxs = list(itertools.takewhile(lambda frame: _kind(frame) is Kind.JAX, frames))
+    if any(map(_is_ours, frames)) or any(frame.f_code.co_name == LEAVES_FRAMES_OUT for frame in jaxs):
+        return None
+    users = next((frame for frame in frames if _kind(frame) is Kind.USERS), None)
+    return None if users is None else types.TracebackType(None, users, users.f_lasti, users.f_lineno)
+
+
+def _stack(frame: types.FrameType | None) -> Iterator[types.FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _is_ours(frame: types.FrameType) -> bool:
+    return _kind(frame) is Kind.OURS
 
 
 def _links(traceback: types.TracebackType | None) -> Iterator[types.TracebackType]:

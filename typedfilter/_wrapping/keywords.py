@@ -1,4 +1,4 @@
-"""Keywords that a public function does not have: what to write instead, or what was meant.
+"""What a public function refuses to take: keywords that it does not have, options by position, no function.
 
 Runs only when Python has refused a call. One table for all transforms serves who comes from JAX's own.
 """
@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from typedfilter._values.text import meant
+from typedfilter._reading.callables import PASS_FUNCTION, UncallableError
+from typedfilter._values.text import brief, count_text, describe, meant
+from typedfilter.errors import ShapeError
 
 __all__ = ["better_refusal", "refuse_options"]
 
@@ -31,17 +33,53 @@ _INSTEAD = {
 
 
 def better_refusal(
-    function: Callable[..., Any], error: TypeError, kwargs: Mapping[str, Any]
+    function: Callable[..., Any], error: TypeError, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> TypeError | None:
-    """A refusal with the cure, where `error` is Python's about a keyword that `function` does not have."""
-    inside = None if error.__traceback__ is None else error.__traceback__.tb_next
-    if inside is not None or not isinstance(function, types.FunctionType):  # it was called, and raised
+    """A refusal with the cure, where `error` is about what a public function was given.
+
+    Python raises one for a keyword that it does not have, and for options by position.
+    """
+    if not isinstance(function, types.FunctionType) or function.__name__.startswith("_"):
         return None
-    parameters = inspect.signature(function).parameters.values()
+    signature = inspect.signature(function)
+    if isinstance(error, UncallableError):
+        return _uncallable(function.__name__, error.value, signature.bind_partial(*args, **kwargs).arguments)
+    inside = None if error.__traceback__ is None else error.__traceback__.tb_next
+    if inside is not None:  # it was called, and raised
+        return None
+    parameters = signature.parameters.values()
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return None
     names = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    return _refusal(function.__name__, kwargs, names)
+    by_name = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    refusal = _refusal(function.__name__, kwargs, names)
+    if refusal is None and by_name and len(args) > len(names) - len(by_name):
+        return _by_position(function.__name__, len(args), len(names) - len(by_name), by_name)
+    return refusal
+
+
+def _uncallable(function: str, value: object, given: Mapping[str, Any]) -> TypeError | None:
+    name = next((name for name, one in given.items() if one is value), "")
+    if not name or "self" in given:  # of a method, on the way from a public function
+        return None
+    return ShapeError(
+        f"is {describe(value)}, which is not callable",
+        function=function,
+        parameter=name,
+        expected="a function, or another callable",
+        actual=brief(value),
+        fix=PASS_FUNCTION,
+    )
+
+
+def _by_position(function: str, given: int, taken: int, by_name: Sequence[str]) -> TypeError:
+    options = ", ".join(f"{name}=" for name in by_name)
+    fix = f"pass an option by name: {options}"
+    if "has_aux" in by_name:
+        fix += f". {_DIFF[0].upper()}{_DIFF[1:]}"
+    return TypeError(
+        f"{function}() takes {count_text(taken, 'argument')} by position, but {given} were given\n  fix: {fix}"
+    )
 
 
 def refuse_options(function: str, given: Iterable[str], names: list[str]) -> None:

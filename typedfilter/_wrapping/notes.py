@@ -16,6 +16,7 @@ import jax.core
 from typedfilter._compat import (
     arguments_blamed,
     raised_on_host,
+    says_formatted,
     says_forward_through_vjp,
     says_out_of_memory,
 )
@@ -68,7 +69,7 @@ def _is_jaxs(error: BaseException) -> bool:
         return False
     if isinstance(error, (*_DECISIONS, jax.errors.UnexpectedTracerError)) or says_out_of_memory(error):
         return True
-    if raised_on_host(error) is not None:
+    if raised_on_host(error) is not None or says_formatted(error):
         return True
     return isinstance(error, TypeError | ValueError | IndexError) and raised_in_jax(error)
 
@@ -116,6 +117,11 @@ def _cures(error: BaseException, plan: Plan, rows: Sequence[Row]) -> Iterator[st
             "an array that was made while a function was traced was kept outside of it (in a global, an "
             "attribute, a list); return it instead. typedfilter.testing.assert_no_tracer_leaks shows where"
         )
+    elif says_formatted(error):
+        yield (
+            "the value is not known while tracing: print it with "
+            'jax.debug.print("loss {loss:.2f}", loss=loss), or return it and print it outside'
+        )
     elif says_forward_through_vjp(error):
         yield (
             "filter_custom_vjp has a rule for reverse mode only: take derivatives of derivatives with "
@@ -159,7 +165,7 @@ def _traced_way(error: BaseException) -> str:
         return "compute with jax.numpy in the place of NumPy, or call the host with filter_pure_callback"
     if isinstance(error, jax.errors.NonConcreteBooleanIndexError):
         return "select with the three arguments of jax.numpy.where: the size of a result can't be traced"
-    return "keep the value an array (jax.numpy instead of int(), float() or NumPy), or make it static"
+    return "keep the value an array (jax.numpy instead of int(), float(), math or NumPy), print it with jax.debug.print, or make it static"
 
 
 def _memory(rows: Iterable[Row]) -> Iterator[str]:

@@ -17,6 +17,7 @@ from typedfilter._looping.branches import Branches
 from typedfilter._looping.pieces import Piece, is_static, take_given, take_traced
 from typedfilter._looping.programs import run
 from typedfilter._looping.types import R, Ts
+from typedfilter._reading.plan import Plan
 from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter.errors import PytreeError
 
@@ -101,9 +102,17 @@ def _choose(
     return run(trace, functions, pieces, check, (plans[0], operands))
 
 
+def _opened(
+    bodies: Sequence[Callable[..., Any]], by: str, operands: Piece, check: Check
+) -> list[tuple[Callable[..., Any], Plan]]:
+    count = len(operands.rest.join(operands.leaves))
+    names = ["operand"] if count == 1 else [f"operand{i}" for i in range(1, count + 1)]
+    return [body_and_plan(body, by, names, check=check) for body in bodies]
+
+
 def _cond(bodies: Sequence[Callable[..., Any]], pieces: Sequence[Piece], check: Any) -> Any:
     pred, operands = pieces
-    opened = [body_and_plan(body, check=check) for body in bodies]
+    opened = _opened(bodies, "filter_cond", operands, check)
     branches = Branches(opened, ("true_fun", "false_fun"), operands)
     chosen = pred.rest.join(pred.leaves)
     return branches.run(lambda: jax.lax.cond(chosen, *branches.functions(), operands.leaves))
@@ -111,7 +120,7 @@ def _cond(bodies: Sequence[Callable[..., Any]], pieces: Sequence[Piece], check: 
 
 def _switch(bodies: Sequence[Callable[..., Any]], pieces: Sequence[Piece], check: Any) -> Any:
     index, operands = pieces
-    opened = [body_and_plan(body, check=check) for body in bodies]
+    opened = _opened(bodies, "filter_switch", operands, check)
     branches = Branches(opened, [f"branches[{i}]" for i in range(len(opened))], operands)
     chosen = index.rest.join(index.leaves)
     return branches.run(lambda: jax.lax.switch(chosen, branches.functions(), operands.leaves))

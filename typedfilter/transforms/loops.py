@@ -69,7 +69,9 @@ def filter_while_loop(
 
 def _while_loop(bodies: Sequence[Callable[..., Any]], pieces: Sequence[Piece], check: Any) -> Any:
     (start,) = pieces
-    (body, plan), (condition, about) = (body_and_plan(one, check=check) for one in bodies)
+    (body, plan), (condition, about) = (
+        body_and_plan(one, "filter_while_loop", ("val",), check=check) for one in bodies
+    )
     carry = Carry(plan, start.rest)
 
     def goes_on(leaves: list[Any]) -> Any:
@@ -163,7 +165,7 @@ def _fori_loop(bodies: Sequence[Callable[..., Any]], pieces: Sequence[Piece], op
     start = pieces[0]
     if len(pieces) == 2:
         lower, upper = pieces[1].rest.join(pieces[1].leaves)
-    body, plan = body_and_plan(bodies[0], check=check)
+    body, plan = body_and_plan(bodies[0], "filter_fori_loop", ("i", "val"), check=check)
     carry = Carry(plan, start.rest)
 
     def step(i: Any, leaves: list[Any]) -> list[Any]:

@@ -64,7 +64,7 @@ def filter_map(f: Callable[[X], Y], xs: X, *, batch_size: int | None = None, che
 def _map(bodies: Sequence[Callable[..., Any]], pieces: Sequence[Piece], options: Any) -> Any:
     batch_size, check = options
     (scanned,) = pieces
-    body, plan = body_and_plan(bodies[0], check=check)
+    body, plan = body_and_plan(bodies[0], "filter_map", ("x",), check=check)
     stepped, whole = moved_in(scanned)
     results = Stacked(plan, whole)
 
@@ -111,7 +111,7 @@ def filter_associative_scan(
 def _associative_scan(bodies: Sequence[Callable[..., Any]], pieces: Sequence[Piece], options: Any) -> Any:
     reverse, check = options
     (taken,) = pieces
-    body, plan = body_and_plan(bodies[0], check=check)
+    body, plan = body_and_plan(bodies[0], "filter_associative_scan", ("a", "b"), check=check)
     stepped, whole = moved_in(taken)
     state = Carry(plan, taken.rest, "element")
 

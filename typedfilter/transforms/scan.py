@@ -96,7 +96,7 @@ def filter_scan(
 def _scan(bodies: Sequence[Callable[..., Any]], pieces: Sequence[Piece], options: Any) -> Any:
     length, reverse, unroll, check = options
     start, scanned = pieces
-    body, plan = body_and_plan(bodies[0], check=check)
+    body, plan = body_and_plan(bodies[0], "filter_scan", ("carry", "x"), check=check)
     stepped, whole = moved_in(scanned)
     carry, results = Carry(plan, start.rest), Stacked(plan, whole)
 
