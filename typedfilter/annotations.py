@@ -11,10 +11,7 @@ Put markers outermost: `Donate[Float[Array, "n"]]`, not `Float[Donate[Array], "n
 from __future__ import annotations
 
 import dataclasses
-import types
-from typing import Annotated, Any, ClassVar, NoReturn, TypeVar
-
-from typedfilter.errors import AnnotationError
+from typing import Annotated, ClassVar, TypeVar
 
 __all__ = ["AxisSpec", "Diff", "Donate", "Marker", "NoDiff", "ScanSpec", "Static", "Traced"]
 
@@ -137,22 +134,3 @@ NoDiff = Annotated[T, NoDiffMarker()]
 # For `help(Static)`: what an editor shows stands below each name, what a running Python shows in its marker.
 for _alias, _marker in zip((Static, Traced, Donate, Diff, NoDiff), ALIASES, strict=True):
     vars(_alias)["__doc__"] = _marker.__doc__
-
-
-def _refuse_call(alias: Any, /, *_: Any, **__: Any) -> NoReturn:
-    """For `Static(int)`, in the place of `Static[int]`: typing itself would call the variable inside."""
-    name = next(item.name for item in alias.__metadata__ if isinstance(item, Marker))
-    fix = f"write it with brackets, around a type: {name}[T]"
-    error = AnnotationError("is an annotation and has no instances", function=name, fix=fix)
-    try:
-        raise error
-    except AnnotationError:
-        error.__traceback__ = None  # ends at the line of whoever writes this
-        raise
-
-
-# A class of their own, by which they refuse to be called; `Static[int]` is one of typing's, as without it.
-_OWN = {"__call__": _refuse_call, "__module__": __name__}
-_Alias = types.new_class("Alias", (type(Static),), {"_root": True}, lambda namespace: namespace.update(_OWN))
-for _alias in (Static, Traced, Donate, Diff, NoDiff):
-    _alias.__class__ = _Alias

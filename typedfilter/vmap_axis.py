@@ -7,10 +7,11 @@ At run time `VmapAxis[1]` is `Annotated[Any, AxisSpec(1)]` and `VmapAxis[1, T]` 
 from __future__ import annotations
 
 import numbers
+import types
 from collections.abc import Callable
 from typing import Annotated, Any, NoReturn
 
-from typedfilter.annotations import AxisSpec, Marker, ScanSpec
+from typedfilter.annotations import AxisSpec, Diff, Donate, Marker, NoDiff, ScanSpec, Static, Traced
 from typedfilter.errors import AnnotationError
 
 __all__ = ["AXES", "ScanAxis", "VmapAxis", "how_to_write"]
@@ -83,8 +84,9 @@ class ScanAxis:
 AXES: tuple[type, ...] = (VmapAxis, ScanAxis)
 
 
-def _no_instances(name: str) -> NoReturn:
-    raise AnnotationError("is an annotation and has no instances", function=name, fix=how_to_write(name))
+def _no_instances(name: str, fix: str = "") -> NoReturn:
+    fix = fix or how_to_write(name)
+    raise AnnotationError("is an annotation and has no instances", function=name, fix=fix)
 
 
 def _annotated(name: str, spec: Callable[[int | None], Marker], item: Any) -> Any:
@@ -102,3 +104,20 @@ def _annotated(name: str, spec: Callable[[int | None], Marker], item: Any) -> An
     if any(map(_is_axis, parts)):
         problem = "has no type" if len(parts) == 2 else "has more than one type"
     raise AnnotationError(f"{name}[{text}] {problem}", actual=text, fix=how_to_write(name))
+
+
+def _refuse_call(alias: Any, /, *_: Any, **__: Any) -> NoReturn:
+    """For `Static(int)`, in the place of `Static[int]`: typing itself would call the variable inside."""
+    name = next(item.name for item in alias.__metadata__ if isinstance(item, Marker))
+    try:
+        _no_instances(name, f"write it with brackets, around a type: {name}[T]")
+    except AnnotationError as error:
+        error.__traceback__ = None
+        raise
+
+
+# A class of their own, by which other markers refuse to be called; `Static[int]` is one of typing's as ever.
+_OWN = {"__call__": _refuse_call, "__module__": __name__}
+_Alias = types.new_class("Alias", (type(Static),), {"_root": True}, lambda namespace: namespace.update(_OWN))
+for _alias in (Static, Traced, Donate, Diff, NoDiff):
+    _alias.__class__ = _Alias

@@ -220,7 +220,7 @@ def test_a_numpy_array_that_is_returned():
         "fn(): the return value is numpy f32[3], but Float[Array, 'n'] needs a jax.Array",
         "expected: Float[Array, 'n']",
         "found: numpy f32[3]",
-        "fix: convert it: jnp.asarray(x)",
+        "fix: convert it: jnp.asarray(result)",
     )
 
 
@@ -264,9 +264,9 @@ def test_an_array_where_a_number_is_annotated():
 def test_a_wrong_literal():
     assert text(configure, 3, "c") == lines(
         "configure(): argument `mode` is a str, but Literal['a', 'b'] is expected",
-        "expected: Literal['a', 'b']",
+        "expected: 'a' or 'b'",
         "found: 'c'",
-        "fix: pass a value of this type, or correct the annotation",
+        "fix: pass one of these, or correct the annotation",
     )
 
 
@@ -365,7 +365,7 @@ def test_an_element_of_the_return():
         "evaluate(): the return value is f32[3] at `[1][\"hits\"]`, but Int[Array, 'n'] needs dtype Int",
         "expected: Int[Array, 'n'], of dtype int8 or int16 or int32 or int64",
         "found: f32[3]",
-        "fix: convert it: x.astype(jnp.int32)",
+        "fix: convert it: result.astype(jnp.int32)",
     )
 
 

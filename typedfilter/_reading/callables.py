@@ -15,13 +15,10 @@ from typing import Any
 
 from typedfilter._reading.names import Scope, annotations_of
 from typedfilter._reading.wrappers import hands_on, is_wrapper, unwrapped
-from typedfilter._values.text import safe_repr
 from typedfilter.errors import AnnotationError
 
 __all__ = [
     "ANYTHING",
-    "PASS_FUNCTION",
-    "UncallableError",
     "constructor_scope",
     "globals_of",
     "inside_partials",
@@ -39,18 +36,8 @@ ANYTHING = Signature(
 )
 """The signature of builtins that do not tell theirs (`max`, `operator.itemgetter(0)`)."""
 
-PASS_FUNCTION = "pass the function itself, f, not what a call of it returns, f(x)"
-
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _HOLE = getattr(functools, "Placeholder", object())  # Python 3.14: an argument of a partial that stays open
-
-
-class UncallableError(TypeError):
-    """What was given in the place of a function is none. As whose argument, the public function tells."""
-
-    def __init__(self, value: object) -> None:
-        super().__init__(f"{safe_repr(value, 60)} is not callable\n  fix: {PASS_FUNCTION}")
-        self.value = value
 
 
 def name_of(fn: Any) -> str:

@@ -12,6 +12,7 @@ import inspect
 from typing import Any
 
 import jax
+import numpy as np
 
 from typedfilter._reading import kinds
 from typedfilter._reading.hints import Hint
@@ -19,6 +20,7 @@ from typedfilter._reading.kinds import Kind
 from typedfilter._reading.plan import Plan
 from typedfilter._reading.roles import Differentiable, Role
 from typedfilter._reading.text import show
+from typedfilter._values.text import safe_repr
 from typedfilter.errors import AnnotationError
 
 __all__ = ["check_grad", "check_jit", "check_vmap"]
@@ -84,9 +86,17 @@ def check_grad(plan: Plan, *, has_aux: bool, name: str, scalar: bool = True, int
         integers: whether integers have a gradient, too.
 
     Raises:
-        AnnotationError: there is nothing to differentiate; or the return annotation says that the result is
-            no scalar, or no pair with `has_aux`.
+        AnnotationError: there is nothing to differentiate; `has_aux` is no flag; or the return annotation
+            says that the result is no scalar, or no pair with `has_aux`.
     """
+    if not isinstance(has_aux, bool | np.bool_):  # an argument number by position, mostly, as JAX takes it
+        raise AnnotationError(
+            f"has no has_aux={safe_repr(has_aux, 40)}",
+            function=name,
+            expected="True or False",
+            actual=safe_repr(has_aux, 40),
+            fix="pass one of these; which argument is differentiated, Diff[...] in an annotation says",
+        )
     if not plan.diff_params() and not integers:
         _check_first(plan, name)
     if plan.returns.annotated:

@@ -23,6 +23,7 @@ from typedfilter._reading.roles import Role
 from typedfilter._reading.text import show
 from typedfilter._reading.wrappers import hands_on, is_wrapper
 from typedfilter._values.memory import PerObject
+from typedfilter._values.uncallable import UncallableError
 from typedfilter.annotations import Marker
 from typedfilter.errors import AnnotationError
 
@@ -57,7 +58,7 @@ def _plan_of(fn: Any, final: bool) -> Plan:
     if isinstance(fn, staticmethod | classmethod):
         return _plan_of(fn.__func__, final)
     if not callable(fn):
-        raise callables.UncallableError(fn)
+        raise UncallableError(fn)
     if isinstance(fn, types.MethodType):
         return _of_method(fn, final).without_first()
     if isinstance(fn, functools.partial):

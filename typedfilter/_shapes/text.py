@@ -398,7 +398,7 @@ def _subject(name: str) -> str:
 
 
 def _expression(name: str) -> str:
-    return "..." if _is_return(name) else name
+    return "result" if _is_return(name) else name
 
 
 def _quoted(path: Path) -> str:
@@ -409,8 +409,7 @@ def _array_fix(value: Any, name: str, module: str = "jnp") -> str:
     if isinstance(value, tuple) and _is_return(name):
         return "return one array, or annotate all that is returned: tuple[..., ...]"
     if isinstance(value, list | tuple | int | float | complex | np.ndarray):
-        what = "what is returned" if _is_return(name) else "it"
-        return f"convert {what}: {module}.asarray({_expression(name)})"
+        return f"convert it: {module}.asarray({_expression(name)})"
     if value is None:
         return f"{_verb(name)} an array, or add `| None` to the annotation"
     return f"{_verb(name)} an array"

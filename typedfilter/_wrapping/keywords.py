@@ -10,8 +10,8 @@ import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from typedfilter._reading.callables import PASS_FUNCTION, UncallableError
 from typedfilter._values.text import brief, count_text, describe, meant
+from typedfilter._values.uncallable import PASS_FUNCTION, UncallableError
 from typedfilter.errors import ShapeError
 
 __all__ = ["better_refusal", "refuse_options"]
@@ -77,9 +77,8 @@ def _by_position(function: str, given: int, taken: int, by_name: Sequence[str]) 
     fix = f"pass an option by name: {options}"
     if "has_aux" in by_name:
         fix += f". {_DIFF[0].upper()}{_DIFF[1:]}"
-    return TypeError(
-        f"{function}() takes {count_text(taken, 'argument')} by position, but {given} were given\n  fix: {fix}"
-    )
+    takes = count_text(taken, "argument")
+    return TypeError(f"{function}() takes {takes} by position, but {given} were given\n  fix: {fix}")
 
 
 def refuse_options(function: str, given: Iterable[str], names: list[str]) -> None:

@@ -165,7 +165,10 @@ def _traced_way(error: BaseException) -> str:
         return "compute with jax.numpy in the place of NumPy, or call the host with filter_pure_callback"
     if isinstance(error, jax.errors.NonConcreteBooleanIndexError):
         return "select with the three arguments of jax.numpy.where: the size of a result can't be traced"
-    return "keep the value an array (jax.numpy instead of int(), float(), math or NumPy), print it with jax.debug.print, or make it static"
+    return (
+        "keep the value an array (jax.numpy instead of int(), float(), math or NumPy), print it with "
+        "jax.debug.print, or make it static"
+    )
 
 
 def _memory(rows: Iterable[Row]) -> Iterator[str]:

@@ -17,7 +17,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import jax
-import numpy as np
 
 from typedfilter._declarations import Check
 from typedfilter._reading.callables import globals_of, inside_partials, name_of, told
@@ -29,7 +28,6 @@ from typedfilter._reading.text import WrittenSignature
 from typedfilter._reading.wrappers import is_wrapper
 from typedfilter._shapes.switch import checking, raises, refuse_check, report
 from typedfilter._values.keys import exact_key
-from typedfilter._values.text import safe_repr
 from typedfilter._values.trees import flatten
 from typedfilter._wrapping.blame import entered
 from typedfilter._wrapping.effects import Effects
@@ -40,7 +38,6 @@ __all__ = ["BoundWrapper", "Transform", "Wrapper"]
 
 _COPIED = ("__name__", "__qualname__", "__doc__", "__module__")
 _TAKES_ARGUMENTS = frozenset({"lower", "trace", "eval_shape"})
-_FLAGS = (bool, np.bool_)
 _NAMES = frozenset({"__name__", "__qualname__"})
 
 
@@ -60,26 +57,12 @@ class Transform(abc.ABC):
 
     def __post_init__(self) -> None:
         refuse_check(self.check, self.name)
-        self._refuse_flags()
         # What a user changes later must not change a transform that was compiled, or hashed, before.
         for field in dataclasses.fields(self):
             given = getattr(self, field.name)
             copied = _copied(given)
             if copied is not given:
                 object.__setattr__(self, field.name, copied)
-
-    def _refuse_flags(self) -> None:
-        """Refuse what is neither true nor false where that is asked: a number by position, mostly."""
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if type(field.default) is bool and field.name != "check" and not isinstance(value, _FLAGS):
-                raise AnnotationError(
-                    f"has no {field.name}={safe_repr(value, 40)}",
-                    function=self.name,
-                    expected="True or False",
-                    actual=safe_repr(value, 40),
-                    fix="pass one of these; which arguments a transform reads, markers say: Diff[...], Static[...]",
-                )
 
     @abc.abstractmethod
     def build(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
