@@ -417,8 +417,7 @@ def test_a_placeholder_of_a_partial_stays_open():
 
 def test_what_is_not_callable_is_refused():
     with pytest.raises(
-        TypeError,
-        match=r"^'int' object is not callable\n  fix: pass the function itself, f, not what a call of it returns, f\(x\)$",
+        TypeError, match=r"^'int' object is not callable\n  fix: pass the function itself, f,"
     ):
         plan_of(3)
 
