@@ -24,7 +24,7 @@ from typedfilter._mapping import axes
 from typedfilter._reading import fields, plan, roles
 from typedfilter._values import dictionaries, keys, leaves, split, trees
 from typedfilter._values.memory import ByClass
-from typedfilter._wrapping import call, stack
+from typedfilter._wrapping import stack
 
 Patch = pytest.MonkeyPatch
 Mutant = Callable[[Patch], None]
@@ -101,7 +101,7 @@ def without_axis(argument: plan.Argument) -> plan.Argument:
 
 
 IS_ARRAY_TYPE: Any = leaves.leaf_is_array_type
-GETTER, REWIND, TAKEN_JOIN = packing.getter, stack.rewind, call.Taken.join
+GETTER, REWIND, TAKEN_JOIN = packing.getter, stack.rewind, split.Taken.join
 MUTANTS: dict[str, tuple[str, Mutant]] = {
     # Leaves and nodes of trees.
     "NumPy's scalars are static": (
@@ -211,7 +211,7 @@ MUTANTS: dict[str, tuple[str, Mutant]] = {
     ),
     "what is lifted takes its arrays backwards": (
         STACKS,
-        lambda patch: patch.setattr(call.Taken, "join", lambda self, arrays: TAKEN_JOIN(self, arrays[::-1])),
+        lambda patch: patch.setattr(split.Taken, "join", lambda self, arrays: TAKEN_JOIN(self, arrays[::-1])),
     ),
 }
 

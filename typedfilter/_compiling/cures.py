@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import SequenceKey
 
-from typedfilter._compiling.keyed import Leaf, Node, Part, short_name
 from typedfilter._reading.hints import Hint
+from typedfilter._values.keyed import Leaf, Node, Part, short_name
 
 __all__ = ["cure_for", "cure_for_anew"]
 

@@ -98,8 +98,8 @@ class Engine:
         opens = not self.returns_arrays and self.placement.of_result().is_for_parts
         self.opened = Opened() if opens else None
         self.as_written = bool(links) or plan.binding is Binding.KEPT
-        self.models = Models(plan)
         self.history = History(plan.function, place_of(root), options.max_traces)
+        self.models = Models(plan)
         self._root, self._links, self._bound_as = weakly(root), links, (named, itself)
         self._body_of = functools.partial(
             body,

@@ -132,11 +132,15 @@ def mode_of(param: Param | None, value: Any, structs: bool) -> Mode:
 
 
 def is_beside_type(param: Param | None, value: Any) -> bool:
-    """Whether this is an array where a type is annotated whose values are static, such as `float`."""
-    if param is None or param.hint.role is not Role.STATIC:
+    """Whether this is an array where a type is annotated whose values are static, such as `float`.
+
+    It is not of the type. That is for the check of the body to say: where none does, it is an array as any
+    other.
+    """
+    if param is None or param.hint.role is not Role.STATIC or param.hint.static_marker:
         return False
     number = isinstance(value, np.generic)  # as static as a Python number is
-    return param.hint.static_by_type and not number and (is_array(value) or is_struct(value))
+    return not number and (is_array(value) or is_struct(value))
 
 
 class Models:
@@ -223,7 +227,7 @@ def _stays(leaf: Any, donated: bool, numbers: bool) -> bool:
 
 def _may_hold_static(hint: Hint, value: Any) -> bool:
     """Whether arguments of this class may hold what a field keeps static, although they are `Traced`."""
-    if not hint.is_open or jax.tree_util.all_leaves([value]):
+    if jax.tree_util.all_leaves([value]) or not hint.is_open:
         return False
     return may_hold_static(hint.kind, value)
 

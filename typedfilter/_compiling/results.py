@@ -21,7 +21,7 @@ from typedfilter._compiling.tokens import Kept, Token
 from typedfilter._values.dictionaries import Step, follow
 from typedfilter._values.fresh import fresh, fresh_rest, is_changeable, refuse_used_up
 from typedfilter._values.leaves import is_array
-from typedfilter._values.split import Rest, split
+from typedfilter._values.split import Rest, split_where
 from typedfilter.errors import TypedFilterError
 
 __all__ = ["OpenResult", "Opened", "PackedResult", "Results", "open_output", "pack_output", "unpack_result"]
@@ -196,7 +196,7 @@ def pack_output(results: Results, tree: Any, function: str) -> Any:
     Raises:
         StaticArgumentError: there is something that could be used once only.
     """
-    arrays, rest = split(tree, lambda leaves: list(map(is_array, leaves)))
+    arrays, rest = split_where(tree, is_array)
     for leaf in rest.others:
         refuse_used_up(leaf, function)
     if not rest.others or _config.jax_disable_jit:  # then nobody flattens it

@@ -11,9 +11,9 @@ from typing import Any
 import jax
 
 from typedfilter._compiling.cures import cure_for, cure_for_anew
-from typedfilter._compiling.keyed import Leaf, Node, Part
 from typedfilter._compiling.traces import Argument, History, Trace, TraceEvent, trace_observers
 from typedfilter._reading.text import spec_text
+from typedfilter._values.keyed import Leaf, Node, Part
 from typedfilter._values.text import array_text, steps
 from typedfilter.errors import RetraceError
 

@@ -20,15 +20,15 @@ from typedfilter._compiling.retraces import tell
 from typedfilter._compiling.tokens import Token
 from typedfilter._compiling.traces import History, Trace, TraceEvent, made_anew
 from typedfilter._declarations import Check
-from typedfilter._placing.bodies import placed_by_jit, placing
+from typedfilter._placing.bodies import placed_by_jit
 from typedfilter._placing.shardings import ForJit, Placement
 from typedfilter._reading import callables
 from typedfilter._reading.plan import Plan
 from typedfilter._shapes.check import checked
 from typedfilter._shapes.switch import checking
-from typedfilter._wrapping import host_errors as _raised
+from typedfilter._values.context import compiling
 from typedfilter._wrapping.call import without_omitted
-from typedfilter._wrapping.frames import hidden, located, place_of
+from typedfilter._wrapping.frames import hidden, located
 from typedfilter._wrapping.notes import note
 from typedfilter._wrapping.stack import Link, rewind
 
@@ -67,15 +67,16 @@ def body(
         if quiet:
             quiet_from_here()
         fn = placed_by_jit(placement, _stack(root(), links, bound, plan), places)
-        with placing(), _raised.receiving(), checking(check):
+        with compiling(), checking(check):
             out = fn(*args, **kwargs)
         if quiet:
             traced_up_to_here()
         return out
 
     recorded = _recorded(result, root, plan, history)
-    traced = located(run, place_of(root()), plan.function)
-    traced.__signature__ = _positional(plan.signature, names)  # type: ignore[attr-defined]  # JAX's names
+    shown = _positional(plan.signature, names)  # by which JAX names the arguments
+    traced = located(run, history.place, history.function)
+    traced.__signature__ = shown  # type: ignore[attr-defined]
     return traced
 
 

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from typing import Any
 
 from typedfilter._compat import trace_contexts
-from typedfilter._compiling.keyed import Part, parts_of
 from typedfilter._reading.hints import Hint
 from typedfilter._reading.plan import Plan
 from typedfilter._reading.roles import Role
+from typedfilter._values.keyed import Part, parts_of
 
 __all__ = ["Anew", "Argument", "History", "Trace", "TraceEvent", "made_anew", "trace_observers"]
 

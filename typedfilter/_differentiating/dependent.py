@@ -15,7 +15,7 @@ from jax.custom_derivatives import SymbolicZero
 from typedfilter._differentiating.targets import can_differentiate
 from typedfilter._reading.plan import Plan
 from typedfilter._values.leaves import is_array, is_inexact_array
-from typedfilter._values.split import Rest, join_leaves, split
+from typedfilter._values.split import Rest, join_leaves, split, split_where
 from typedfilter.errors import AnnotationError
 
 __all__ = ["Results", "can_have_tangents", "refuse_unplaced"]
@@ -75,12 +75,12 @@ class Results:
     # The token always has a tangent, so that this derivative, and no other one around it, asks the probe.
     def __call__(self, token: Any, taken: list[Any]) -> tuple[list[Any], list[Any]]:
         out, aux = self.fn(taken)
-        traced, how = split(out, lambda leaves: list(map(_may_depend, leaves)))
+        traced, how = split_where(out, _may_depend)
         marked, depends = _probe(token, traced) if traced else ([], [])
         places = iter(depends)
         mask = [may and next(places) for may in _at(how)]
         kept, self.dependent = split(how.join(marked), lambda _: mask)
-        arrays, self.others = split((self.dependent.others, aux), lambda leaves: list(map(is_array, leaves)))
+        arrays, self.others = split_where((self.dependent.others, aux), is_array)
         return kept, arrays
 
     def joined(self, primals: list[Any], arrays: list[Any]) -> tuple[Any, Any]:

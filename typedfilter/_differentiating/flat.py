@@ -12,7 +12,7 @@ from typedfilter._differentiating.targets import Selected, Targets, split_aux
 from typedfilter._reading.plan import Plan
 from typedfilter._values.fresh import refuse_late
 from typedfilter._values.leaves import is_array, is_inexact_array
-from typedfilter._values.split import Rest, split
+from typedfilter._values.split import Rest, split_where
 from typedfilter._values.text import brief
 from typedfilter.errors import ShapeError
 
@@ -50,8 +50,8 @@ class FlatFunction:
         args, kwargs = self.call.put(taken)
         out = self.body(*args, **kwargs)
         value, aux = split_aux(out, self.has_aux, self.plan, self.transform)
-        found, self.out = split(value, lambda leaves: list(map(is_inexact_array, leaves)))
-        arrays, self.aux = split(aux, lambda leaves: list(map(is_array, leaves)))
+        found, self.out = split_where(value, is_inexact_array)
+        arrays, self.aux = split_where(aux, is_array)
         refuse_late([*self.out.others, *self.aux.others], self.plan.function)
         self._refuse_complex_result(value)
         return found or [jnp.zeros(())], arrays  # jax.jacrev has no basis for no result at all

@@ -18,9 +18,9 @@ from typedfilter._reading.fields import leaf_marks
 from typedfilter._reading.plan import Argument, Param, Plan
 from typedfilter._reading.roles import Role
 from typedfilter._values.leaves import is_array, is_inexact_array, is_inexact_array_like
-from typedfilter._values.split import Rest
+from typedfilter._values.split import Rest, Taken
 from typedfilter._values.text import brief, model_cure
-from typedfilter._wrapping.call import Call, Taken, fits
+from typedfilter._wrapping.call import Call, fits
 from typedfilter.errors import ShapeError
 
 __all__ = ["Selected", "Targets", "can_differentiate", "split_aux"]
@@ -214,10 +214,12 @@ def can_differentiate(
     if param is not None:
         if param.hint.diff is False or param.hint.static_marker:
             return [False] * len(leaves)
-        if param.hint.static_by_type:
+        if param.hint.role is Role.STATIC:  # by its type: an array in such a place is one as any other
             is_inexact = is_inexact_array
-        if param.hint.role in (Role.ARRAYS, Role.TRACED):
+        elif param.hint.role is not Role.AUTO:
             is_inexact = is_inexact_array_like
+    if len(leaves) == 1 and leaves[0] is tree:  # what is in no model has no mark of a field
+        return [is_inexact(tree)]
     if not any(map(is_inexact_array_like, leaves)):
         return [False] * len(leaves)
     return [

@@ -22,8 +22,9 @@ from typedfilter._reading.plan import Argument, Param, Plan
 from typedfilter._reading.roles import Role
 from typedfilter._reading.whole import is_array_only
 from typedfilter._values.leaves import IfArray, is_array_or_ref
+from typedfilter._values.split import Taken
 from typedfilter._values.text import brief, structure_text
-from typedfilter._wrapping.call import Call, Taken
+from typedfilter._wrapping.call import Call
 from typedfilter.errors import VmapAxisError
 
 __all__ = [

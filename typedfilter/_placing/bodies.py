@@ -21,7 +21,7 @@ from typedfilter._placing.specs import Problem, fit_problem, mesh_problem
 from typedfilter._reading.hints import Hint
 from typedfilter._reading.plan import Plan
 from typedfilter._reading.within import every_place
-from typedfilter._values.context import setting
+from typedfilter._values.context import is_compiling, setting
 from typedfilter._values.leaves import is_passed
 from typedfilter.errors import AnnotationError, ShapeError
 
@@ -34,32 +34,26 @@ __all__ = [
     "placed_arguments",
     "placed_by_jit",
     "placement_is_off",
-    "placing",
     "targets_of_result",
 ]
 
 _config: Any = jax.config  # whose flags no type checker sees
-_active: contextvars.ContextVar[bool | None] = contextvars.ContextVar("typedfilter_placing", default=None)
+_off: contextvars.ContextVar[bool] = contextvars.ContextVar("typedfilter_no_placement", default=False)
 
 
 def is_placing() -> bool:
-    """Whether bodies honour their places now."""
-    return bool(_active.get())
-
-
-def placing() -> AbstractContextManager[None]:
-    """Bodies inside honour their places: they are being compiled."""
-    return setting(_active, True if _active.get() is None else _active.get())
+    """Whether bodies honour their places now: where they are being compiled."""
+    return is_compiling() and not _off.get()
 
 
 def no_placement() -> AbstractContextManager[None]:
     """No body inside honours its places: for traces that ask for shapes only, on no device."""
-    return setting(_active, False)
+    return setting(_off, True)
 
 
 def placement_is_off() -> bool:
     """Whether this is inside of `no_placement`."""
-    return _active.get() is False
+    return _off.get()
 
 
 _blocks: contextvars.ContextVar[tuple[int, ...]] = contextvars.ContextVar("typedfilter_blocks", default=())
@@ -99,17 +93,16 @@ def placed(fn: Callable[..., Any], plan: Plan, body: Callable[..., Any]) -> Call
 
 def _is_compiled() -> bool:
     """Whether the places of annotations count: also under a `jax.jit` that knows nothing of them."""
-    active = _active.get()
-    if active is None:
-        return not jax.sharding.get_abstract_mesh().empty and is_staging()
-    return active
+    if is_compiling() or _off.get():
+        return not _off.get()
+    return not jax.sharding.get_abstract_mesh().empty and is_staging()
 
 
 def placed_by_jit(placement: Placement, body: Callable[..., Any], told: ForJit) -> Callable[..., Any]:
     """`body` of what `jax.jit` compiles, with what that was not told."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        if not _active.get() or gets_blocks(placement.plan):
+        if _off.get() or gets_blocks(placement.plan):
             return body(*args, **kwargs)
         # Without `jax.jit`, nobody was told anything.
         return _run(placement, body, ForJit() if _config.jax_disable_jit else told, args, kwargs)
@@ -134,7 +127,7 @@ def placed_arguments(
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The arguments of a call, each where it is to be; but for what `jax.jit` was told already."""
     arguments = placement.plan.arguments(args, kwargs)
-    said = placement.of_arguments(len(args), tuple(kwargs))
+    said = placement.of_params([one.param for one in arguments], tuple(kwargs))
     values = [
         _placed(placement.plan, name, value, one, told is not None and name in told.placed)
         for (name, _, value), one in zip(arguments, said, strict=True)
@@ -144,7 +137,7 @@ def placed_arguments(
 
 def _placed(plan: Plan, name: str, value: Any, said: Said, outside: bool) -> Any:
     """One argument, or the result, where the option says, else the annotation, else its fields."""
-    if said.places is None and isinstance(value, jax.Array):
+    if said.places is None and jax.tree_util.all_leaves([value]):
         return value
 
     def refuse(path: str, problem: Problem) -> ShapeError:

@@ -32,7 +32,7 @@ from typedfilter._placing.specs import Problem
 from typedfilter._reading.fields import LeafMark, has_places, leaf_marks
 from typedfilter._reading.hints import UNANNOTATED, Hint
 from typedfilter._reading.options import PerArgument
-from typedfilter._reading.plan import Plan
+from typedfilter._reading.plan import Param, Plan
 from typedfilter._reading.roles import Role
 from typedfilter._reading.text import show
 from typedfilter._reading.within import NoPartsError, is_structure
@@ -226,11 +226,16 @@ class Placement:
 
     def of_arguments(self, count: int, names: Sequence[str]) -> list[Said]:
         """What is said of each argument of a call: of `count` by position, then of those by name."""
-        params = [param for _, param in self.plan.layout(count, tuple(names))]
+        return self.of_params([param for _, param in self.plan.layout(count, tuple(names))], names)
+
+    def of_params(self, params: Sequence[Param | None], names: Sequence[str]) -> list[Said]:
+        """What is said of each argument of a call, by the parameter that takes it; last of those by name."""
         hints = [param.hint if param is not None and self.annotated else UNANNOTATED for param in params]
         given: list[Any] = [None] * len(params)
         if self.options is not None:
-            given[self.bound :] = self.options.of_arguments(self.plan, self.bound, count, names)
+            given[self.bound :] = self.options.of_arguments(
+                self.plan, self.bound, len(params) - len(names), names
+            )
         return [
             by_annotation(hint) if places is None else Said(places, "in_shardings")
             for places, hint in zip(given, hints, strict=True)

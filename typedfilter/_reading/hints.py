@@ -63,15 +63,6 @@ class Hint:
         return self.kind.hint
 
     @property
-    def static_by_type(self) -> bool:
-        """Whether static is what its type's values are, and no marker says that anything must be.
-
-        An array in such a place is not of the type. That is for the check of the body to say: where none
-        does, it is an array as any other.
-        """
-        return self.role is Role.STATIC and not self.static_marker
-
-    @property
     def is_open(self) -> bool:
         """Whether the annotation leaves to the class of an argument what of it are arrays."""
         return self.role is Role.AUTO or (self.role is Role.TRACED and role_of(self.kind) is Role.AUTO)

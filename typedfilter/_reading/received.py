@@ -18,6 +18,7 @@ from typedfilter._reading.hints import UNANNOTATED, Hint
 from typedfilter._reading.kinds import Kind
 from typedfilter._reading.plan import Param, Plan
 from typedfilter._reading.roles import Role
+from typedfilter._reading.slips import Slip, slips
 
 __all__ = ["NOTHING", "RECEIVER", "Expected", "Received", "Returned", "returned_by"]
 
@@ -70,6 +71,8 @@ class Expected:
     returns: Kind
     returned: Returned
     refuses: bool  # there are results that the annotation refuses
+    returns_models: bool  # there may be instances in a result whose fields are looked at
+    slips: tuple[Slip, ...]  # dimension names that are surely typed wrong
     formatted: bool  # a dimension is named by a value of the call: "{n}"
 
     @classmethod
@@ -85,7 +88,8 @@ class Expected:
         found = (returns, *(arg.kind for arg in arguments.values()))
         formatted = any("{" in dim.text for kind in found for dim in dims_of(kind))
         returned = returned_by(plan.params, plan.returns)
-        return cls(arguments, returns, returned, returns.refuses, formatted)
+        sure = tuple(slip for slip in slips(plan) if slip.sure)
+        return cls(arguments, returns, returned, returns.refuses, has_models(returns), sure, formatted)
 
 
 def _received(param: Param, eager: bool) -> Received:

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 import jax.core
 import jaxtyping
+import numpy as np
 
 from typedfilter._reading import kinds
 from typedfilter._reading.fields import filled_kinds
@@ -43,7 +44,7 @@ class RunTime(Binder):
     def array(self, kind: kinds.Array, value: Any, path: Path) -> Failure | None:
         if isinstance(value, Standing):
             return self._ask(kind, _with_standing(kind.hint), value, path)
-        traced = self.numpy and isinstance(value, jax.core.Tracer)
+        traced = self.numpy and kind.hint.array_type is np.ndarray and isinstance(value, jax.core.Tracer)
         return self._ask(kind, kind.with_tracers if traced else kind.hint, value, path)
 
     def _ask(self, kind: Kind, cls: Any, value: Any, path: Path) -> Failure | None:

@@ -21,12 +21,11 @@ import jaxtyping
 import numpy as np
 
 from typedfilter._reading import kinds
-from typedfilter._reading.fields import has_models, leaf_marks
+from typedfilter._reading.fields import leaf_marks
 from typedfilter._reading.hints import UNANNOTATED, Hint
 from typedfilter._reading.kinds import Kind
 from typedfilter._reading.plan import Plan, plan_of
 from typedfilter._reading.received import RECEIVER, Expected, Received
-from typedfilter._reading.slips import slips
 from typedfilter._reading.wrappers import hands_on
 from typedfilter._shapes.bindings import RunTime
 from typedfilter._shapes.checkers import own_body
@@ -154,8 +153,6 @@ class _Reading:
         self.expected = expected
         self.useful = expected.refuses or any(arg.useful for arg in arguments.values())
         self.models = any(arg.models for arg in arguments.values())
-        self.returns_models = has_models(expected.returns)
-        self.slips = tuple(slip for slip in slips(plan) if slip.sure)
         places = Places(
             tuple(map(_place, self.positional)),
             {name: _place(arg) for name, arg in self.named.items()},
@@ -217,7 +214,7 @@ class _Checked:
                 key = None
         if check_mode() is Mode.OFF:
             return self._fn(*args, **kwargs)
-        for slip in self._reading.slips:
+        for slip in self._expected.slips:
             error = explain_slip(slip, self._plan.function)
             report(error, self._fn, (error.function, slip), mild=True)
         receiver = _receiver_of(self._fn)
@@ -256,7 +253,7 @@ class _Checked:
         result = self._fn(*args, **kwargs)
         memory = self._reading.memory
         key = memory.result(known, result)
-        if key is None or key not in known.returned or self._reading.returns_models:
+        if key is None or key not in known.returned or self._expected.returns_models:
             passes = self._check_result(result, RunTime(seen=list(known.seen)), known.computes)
             if passes:
                 memory.add_result(known, key, result)

@@ -11,7 +11,7 @@ import abc
 import dataclasses
 import enum
 import re
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from inspect import Parameter
 from typing import Any, ClassVar
 
@@ -253,16 +253,16 @@ class Places:
         variadic = [place for place in (self.rest, self.extra) if place is not None]
         return [*self.positional, *self.named.values(), *variadic]
 
-    def of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[tuple[Place, Any]]:
+    def of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[tuple[Place, Any]]:
         """Each argument of a call with its place, if it has one: if not, that is the function's to say."""
-        yield from zip(self.positional, args, strict=False)
+        found = [*zip(self.positional, args, strict=False)]
         if self.rest is not None:
-            for value in args[len(self.positional) :]:
-                yield self.rest, value
+            found += [(self.rest, value) for value in args[len(self.positional) :]]
         for name, value in kwargs.items():
             place = self.named.get(name, self.extra)
             if place is not None:
-                yield place, value
+                found.append((place, value))
+        return found
 
 
 class Memory:

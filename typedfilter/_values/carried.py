@@ -9,7 +9,7 @@ import jax
 from jax.custom_derivatives import SymbolicZero
 
 from typedfilter._values.leaves import is_array, is_float0, is_number
-from typedfilter._values.split import Rest, split
+from typedfilter._values.split import Rest, split_where
 from typedfilter._values.trees import same_structure
 
 __all__ = ["Carried", "concrete", "is_zero"]
@@ -43,13 +43,13 @@ class Carried:
 
     @classmethod
     def of(cls, tree: Any) -> Carried:
-        arrays, rest = split(tree, lambda leaves: list(map(is_array, leaves)))
+        arrays, rest = split_where(tree, is_array)
         return cls(arrays, rest)
 
     @classmethod
     def of_result(cls, tree: Any) -> Carried:
         """As `of`, of what is differentiated: a Python float has a derivative as an array has."""
-        arrays, rest = split(tree, lambda leaves: [is_array(leaf) or is_number(leaf) for leaf in leaves])
+        arrays, rest = split_where(tree, lambda leaf: is_array(leaf) or is_number(leaf))
         return cls(arrays, rest)
 
     def comparable(self) -> Carried:

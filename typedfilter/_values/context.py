@@ -1,4 +1,4 @@
-"""A context variable set for a while, whatever interrupts what is done meanwhile."""
+"""A context variable set for a while, whatever interrupts what is done meanwhile; and whether we compile."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import contextvars
 from collections.abc import Generator
 from typing import TypeVar
 
-__all__ = ["setting"]
+__all__ = ["compiling", "is_compiling", "setting"]
 
 T = TypeVar("T")
 
@@ -24,3 +24,16 @@ def setting(variable: contextvars.ContextVar[T], value: T) -> Generator[None]:
         yield
     finally:
         variable.set(before)
+
+
+_compiling: contextvars.ContextVar[bool] = contextvars.ContextVar("typedfilter_compiling", default=False)
+
+
+def compiling() -> contextlib.AbstractContextManager[None]:
+    """What runs inside is traced for a program of `filter_jit`: its places count, and its host is asked."""
+    return setting(_compiling, True)
+
+
+def is_compiling() -> bool:
+    """Whether what runs now is traced for a program of `filter_jit`."""
+    return _compiling.get()

@@ -1,4 +1,4 @@
-"""The one split and the one join: a pytree into a flat tuple of arrays and the rest, and back.
+"""The one split and the one join: pytrees into a flat list of arrays and the rests, and back.
 
 Every transform is built on it, on flat leaf lists. `_compiling.packing` adds what `jax.jit` needs: a rest
 that is hashable, and compared exactly.
@@ -14,7 +14,16 @@ from jax.tree_util import tree_flatten
 
 from typedfilter._values.trees import Treedef
 
-__all__ = ["Parcel", "Rest", "join_leaves", "split", "split_leaves"]
+__all__ = [
+    "Parcel",
+    "Rest",
+    "Taken",
+    "Whole",
+    "join_leaves",
+    "split",
+    "split_leaves",
+    "split_where",
+]
 
 
 def join_leaves(total: int, *parts: tuple[Sequence[int], Iterable[Any]]) -> list[Any]:
@@ -58,6 +67,12 @@ def split(tree: Any, take: Callable[[list[Any]], Sequence[bool]]) -> tuple[list[
     return split_leaves(leaves, treedef, take(leaves))
 
 
+def split_where(tree: Any, is_taken: Callable[[Any], bool]) -> tuple[list[Any], Rest]:
+    """As `split`, with the choice made leaf by leaf."""
+    leaves, treedef = tree_flatten(tree)
+    return split_leaves(leaves, treedef, list(map(is_taken, leaves)))
+
+
 def split_leaves(leaves: list[Any], treedef: Treedef, mask: Sequence[bool]) -> tuple[list[Any], Rest]:
     """As `split`, of a tree that is flattened already, with the choice made leaf by leaf."""
     taken_at = [i for i, taken in enumerate(mask) if taken]
@@ -65,6 +80,84 @@ def split_leaves(leaves: list[Any], treedef: Treedef, mask: Sequence[bool]) -> t
         return leaves, Rest(treedef, taken_at, (), ())
     others_at = [i for i, taken in enumerate(mask) if not taken]
     return [leaves[i] for i in taken_at], Rest(treedef, taken_at, others_at, [leaves[i] for i in others_at])
+
+
+class Whole:
+    """An argument of which nothing is taken."""
+
+    __slots__ = ("value",)
+    taken_at: tuple[int, ...] = ()
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def join(self, taken: Iterable[Any]) -> Any:
+        return self.value
+
+    def with_none(self, taken: Iterable[Any]) -> Any:
+        return None
+
+
+class Taken:
+    """The arguments of one call, with some leaves taken out.
+
+    Attributes:
+        arrays: what was taken, flat.
+        rests: of each argument, what is left.
+        count: how many arguments were passed by position.
+        names: of those that were passed by name, which come last.
+    """
+
+    __slots__ = ("arrays", "count", "names", "rests")
+
+    arrays: list[Any]
+    rests: Sequence[Rest | Whole]
+    count: int
+    names: tuple[str, ...]
+
+    def __init__(
+        self, arrays: list[Any], rests: Sequence[Rest | Whole], count: int, names: tuple[str, ...]
+    ) -> None:
+        self.arrays = arrays
+        self.rests = rests
+        self.count = count
+        self.names = names
+
+    def without_arrays(self) -> Taken:
+        """What can be joined as this can, and keeps no array of the call alive."""
+        return Taken([], self.rests, self.count, self.names)
+
+    @property
+    def masks(self) -> list[list[bool]]:
+        """For each argument, which of its leaves were taken."""
+        return [_mask(rest) for rest in self.rests if isinstance(rest, Rest)]
+
+    def join(self, arrays: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
+        """The arguments, with `arrays` in the place of what was taken."""
+        values: list[Any] = []
+        at = 0
+        for rest in self.rests:  # as `parts` does; but this runs in every call
+            end = at + len(rest.taken_at)
+            values.append(rest.join(arrays[at:end]))
+            at = end
+        return values[: self.count], dict(zip(self.names, values[self.count :], strict=True))
+
+    def trees(self, arrays: Sequence[Any]) -> list[Any]:
+        """Each argument with `arrays` in the place of what was taken, and `None` for all other leaves."""
+        return [rest.with_none(part) for rest, part in self.parts(arrays)]
+
+    def parts(self, arrays: Sequence[Any]) -> Iterable[tuple[Rest | Whole, Sequence[Any]]]:
+        """What is left of each argument, with its part of `arrays`."""
+        at = 0
+        for rest in self.rests:
+            end = at + len(rest.taken_at)
+            yield rest, arrays[at:end]
+            at = end
+
+
+def _mask(rest: Rest) -> list[bool]:
+    taken = set(rest.taken_at)
+    return [i in taken for i in range(rest.treedef.num_leaves)]
 
 
 class Parcel:

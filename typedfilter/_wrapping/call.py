@@ -18,9 +18,9 @@ from typedfilter._reading.fields import leaf_marks
 from typedfilter._reading.plan import Argument, Binding, Param, Plan
 from typedfilter._reading.roles import Role
 from typedfilter._values.leaves import is_array_like, is_passed
-from typedfilter._values.split import Rest, split, split_leaves
+from typedfilter._values.split import Rest, Taken, Whole, split_leaves, split_where
 
-__all__ = ["OMITTED", "Call", "Lifted", "Taken", "bound_to", "fits", "take_arrays", "without_omitted"]
+__all__ = ["OMITTED", "Call", "Lifted", "bound_to", "fits", "take_arrays", "without_omitted"]
 
 Predicate = Callable[[Any], bool]
 Choose = Callable[[Argument, list[Any]], Sequence[bool]]
@@ -113,84 +113,6 @@ def _arguments(plan: Plan | None, args: Sequence[Any], kwargs: Mapping[str, Any]
     return [Argument(name, None, value) for name, value in zip(names, values, strict=True)]
 
 
-class Whole:
-    """An argument of which nothing is taken."""
-
-    __slots__ = ("value",)
-    taken_at: tuple[int, ...] = ()
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def join(self, taken: Iterable[Any]) -> Any:
-        return self.value
-
-    def with_none(self, taken: Iterable[Any]) -> Any:
-        return None
-
-
-class Taken:
-    """The arguments of one call, with some leaves taken out.
-
-    Attributes:
-        arrays: what was taken, flat.
-        rests: of each argument, what is left.
-        count: how many arguments were passed by position.
-        names: of those that were passed by name, which come last.
-    """
-
-    __slots__ = ("arrays", "count", "names", "rests")
-
-    arrays: list[Any]
-    rests: Sequence[Rest | Whole]
-    count: int
-    names: tuple[str, ...]
-
-    def __init__(
-        self, arrays: list[Any], rests: Sequence[Rest | Whole], count: int, names: tuple[str, ...]
-    ) -> None:
-        self.arrays = arrays
-        self.rests = rests
-        self.count = count
-        self.names = names
-
-    def without_arrays(self) -> Taken:
-        """What can be joined as this can, and keeps no array of the call alive."""
-        return Taken([], self.rests, self.count, self.names)
-
-    @property
-    def masks(self) -> list[list[bool]]:
-        """For each argument, which of its leaves were taken."""
-        return [_mask(rest) for rest in self.rests if isinstance(rest, Rest)]
-
-    def join(self, arrays: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
-        """The arguments, with `arrays` in the place of what was taken."""
-        values: list[Any] = []
-        at = 0
-        for rest in self.rests:  # as `parts` does; but this runs in every call
-            end = at + len(rest.taken_at)
-            values.append(rest.join(arrays[at:end]))
-            at = end
-        return values[: self.count], dict(zip(self.names, values[self.count :], strict=True))
-
-    def trees(self, arrays: Sequence[Any]) -> list[Any]:
-        """Each argument with `arrays` in the place of what was taken, and `None` for all other leaves."""
-        return [rest.with_none(part) for rest, part in self.parts(arrays)]
-
-    def parts(self, arrays: Sequence[Any]) -> Iterable[tuple[Rest | Whole, Sequence[Any]]]:
-        """What is left of each argument, with its part of `arrays`."""
-        at = 0
-        for rest in self.rests:
-            end = at + len(rest.taken_at)
-            yield rest, arrays[at:end]
-            at = end
-
-
-def _mask(rest: Rest) -> list[bool]:
-    taken = set(rest.taken_at)
-    return [i in taken for i in range(rest.treedef.num_leaves)]
-
-
 # ------------------------------------------------------------------------------ functions of arrays alone
 
 
@@ -220,7 +142,7 @@ class Lifted:
 
     def __call__(self, arrays: Sequence[Any]) -> list[Any]:
         args, kwargs = self.taken.join(arrays)
-        found, self.out = split(self.body(*args, **kwargs), lambda leaves: list(map(is_passed, leaves)))
+        found, self.out = split_where(self.body(*args, **kwargs), is_passed)
         return found
 
 

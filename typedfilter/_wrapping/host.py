@@ -17,9 +17,9 @@ from jax import ShapeDtypeStruct
 
 from typedfilter._reading.callables import name_of
 from typedfilter._values.leaves import is_passed
+from typedfilter._values.split import Taken
 from typedfilter._values.template import Difference, Template
 from typedfilter._wrapping import host_errors as _raised
-from typedfilter._wrapping.call import Taken
 from typedfilter._wrapping.stack import Unwound, rewind, unwind
 from typedfilter.errors import HostShapeError, HostStaticArgumentError, ShapeError, StaticArgumentError
 

@@ -7,19 +7,16 @@ the exception itself. None is kept that only callers would meet who do not ask, 
 
 from __future__ import annotations
 
-import contextvars
 import itertools
 import re
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import TypeVar
 
 from typedfilter._compat import HOST_REPORTS, equinox_error, text_of
-from typedfilter._values.context import setting
 from typedfilter._wrapping.frames import raise_as_it_is
 
-__all__ = ["asking", "is_received", "kept", "original", "receiving"]
+__all__ = ["asking", "kept", "original"]
 
 T = TypeVar("T")
 
@@ -28,19 +25,6 @@ _LIMIT = 16
 _NAME = "typedfilter_callback_"
 _kept: dict[int, Exception] = {}
 _numbers = itertools.count()
-
-
-_receiving: contextvars.ContextVar[bool] = contextvars.ContextVar("typedfilter_receiving", default=False)
-
-
-def receiving() -> AbstractContextManager[None]:
-    """What is traced inside is called by somebody who asks for what its callbacks raise."""
-    return setting(_receiving, True)
-
-
-def is_received() -> bool:
-    """Whether what is being traced is called by somebody who asks."""
-    return _receiving.get()
 
 
 class _Asking:

@@ -56,7 +56,8 @@ class Transform(abc.ABC):
     check: Check = dataclasses.field(default=True, kw_only=True)
 
     def __post_init__(self) -> None:
-        refuse_check(self.check, self.name)
+        if self.check is not True:
+            refuse_check(self.check, self.name)
         # What a user changes later must not change a transform that was compiled, or hashed, before.
         for field in dataclasses.fields(self):
             given = getattr(self, field.name)

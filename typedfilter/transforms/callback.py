@@ -16,6 +16,7 @@ from jax.sharding import Sharding
 
 from typedfilter._declarations import T, VmapMethod
 from typedfilter._reading.callables import name_of
+from typedfilter._values.context import is_compiling
 from typedfilter._values.leaves import stands_for_array
 from typedfilter._values.template import Template
 from typedfilter._wrapping import host_errors as _raised
@@ -128,7 +129,7 @@ def filter_pure_callback(
     inputs = Template([*args, *kwargs.values()], [yes for mask in arguments.masks for yes in mask])
     mask = list(map(stands_for_array, jax.tree_util.tree_leaves(result_shape_dtypes)))
     results = Template(result_shape_dtypes, mask)
-    host = Host(called, arguments, inputs, results, _raised.is_received())
+    host = Host(called, arguments, inputs, results, is_compiling())
     if not results.structs and not any(isinstance(array, jax.core.Tracer) for array in arrays):
         host(*arrays)  # JAX would not call what returns no arrays, and nobody would compare the rest
         return results.join(())

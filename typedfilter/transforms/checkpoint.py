@@ -24,9 +24,9 @@ from typedfilter._values.fresh import fresh_rest, refuse_used_up
 from typedfilter._values.keys import exact_key, stays_equal
 from typedfilter._values.leaves import is_passed
 from typedfilter._values.memory import Attached
-from typedfilter._values.split import Rest
+from typedfilter._values.split import Rest, Taken
 from typedfilter._wrapping.body import body_of
-from typedfilter._wrapping.call import Lifted, Taken, take_arrays
+from typedfilter._wrapping.call import Lifted, take_arrays
 from typedfilter._wrapping.effects import Effects, PassesOn
 from typedfilter._wrapping.frames import ends_at_caller, located, place_of
 from typedfilter._wrapping.host_errors import asking

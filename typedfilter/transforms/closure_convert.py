@@ -25,9 +25,9 @@ from typedfilter._values.carried import Carried
 from typedfilter._values.fresh import fresh, refuse_late
 from typedfilter._values.leaves import is_passed, stands_for_array
 from typedfilter._values.memory import Attached
-from typedfilter._values.split import split
+from typedfilter._values.split import Taken, split_where
 from typedfilter._values.template import Template
-from typedfilter._wrapping.call import Call, Taken, take_arrays
+from typedfilter._wrapping.call import Call, take_arrays
 from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter._wrapping.host_errors import asking
 from typedfilter._wrapping.interface import Interface
@@ -155,7 +155,7 @@ class Body:
 
     def __call__(self, arrays: Sequence[Any]) -> Carried:
         args, kwargs = self.arguments.join(arrays)
-        return Carried(*split(self.function(*args, **kwargs), lambda leaves: list(map(is_passed, leaves))))
+        return Carried(*split_where(self.function(*args, **kwargs), is_passed))
 
 
 _Bodies: TypeAlias = "dict[Hashable, tuple[list[Any], Body]]"

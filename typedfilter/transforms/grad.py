@@ -44,7 +44,7 @@ from typedfilter._reading.hidden import DIFFERENTIATION
 from typedfilter._reading.plan import Plan
 from typedfilter._values.fresh import refuse_late
 from typedfilter._values.leaves import is_array
-from typedfilter._values.split import Rest, split
+from typedfilter._values.split import Rest, split_where
 from typedfilter._wrapping.body import body_of
 from typedfilter._wrapping.effects import Effects
 from typedfilter._wrapping.frames import ends_at_caller
@@ -86,7 +86,7 @@ class ValueAndGrad(Transform):
             def scalar(taken: Any) -> tuple[Any, list[Any]]:
                 args, kwargs = call.put(taken)
                 value, aux = split_aux(body(*args, **kwargs), self.has_aux, plan, self.name)
-                arrays, rest = split(aux, lambda leaves: list(map(is_array, leaves)))
+                arrays, rest = split_where(aux, is_array)
                 refuse_late(rest.others, plan.function)
                 rests.append(rest)
                 return check_value(value, plan, self.name), arrays

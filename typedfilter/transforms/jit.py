@@ -77,11 +77,9 @@ class Jit(Compiling):
                 actual=repr(self.donate),
                 fix=among(self.donate, _DONATIONS) + ", or annotate single arguments as Donate[...]",
             )
-        check_jit(plan, self.donate)
-        check_shardings(plan, self.in_shardings, self.out_shardings)
-        check_mesh(plan, self.mesh)
-        _check_device(plan, self)
         _check_max_traces(plan, self.max_traces)
+        _check_places(plan, self)
+        check_jit(plan, self.donate)
 
     def plan(self, inner: Plan) -> Plan:
         return inner
@@ -122,9 +120,11 @@ def _check_max_traces(plan: Plan, count: int | None) -> None:
         )
 
 
-def _check_device(plan: Plan, options: Jit) -> None:
+def _check_places(plan: Plan, options: Jit) -> None:
     names = ("in_shardings", "out_shardings", "mesh", "device", "backend")
     given = [name for name in names if getattr(options, name) is not None]
+    if not given:
+        return
     if len(given) > 1 and {"device", "backend"} & set(given):
         raise AnnotationError(
             f"is given two places: {' and '.join(given)}",
@@ -133,6 +133,8 @@ def _check_device(plan: Plan, options: Jit) -> None:
             actual=", ".join(f"{name}={getattr(options, name)!r}" for name in given),
             fix="pass one of these; device=d is in_shardings=d, out_shardings=d",
         )
+    check_shardings(plan, options.in_shardings, options.out_shardings)
+    check_mesh(plan, options.mesh)
 
 
 @overload

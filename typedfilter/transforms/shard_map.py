@@ -26,7 +26,7 @@ from typedfilter._reading.plan import Plan
 from typedfilter._shapes.check import checked
 from typedfilter._shapes.switch import checking
 from typedfilter._values.leaves import is_passed
-from typedfilter._values.split import Rest, split
+from typedfilter._values.split import Rest, split_where
 from typedfilter._wrapping.call import take_arrays
 from typedfilter._wrapping.effects import Effects
 from typedfilter._wrapping.frames import ends_at_caller
@@ -95,7 +95,7 @@ class _Call:
         self.blocks = blocks
         self.taken = take_arrays(blocks.plan, args, kwargs)
         is_tree = not jax.tree_util.all_leaves([fn])
-        own, self.own = split(fn, lambda leaves: [is_tree and is_passed(leaf) for leaf in leaves])
+        own, self.own = split_where(fn, lambda leaf: is_tree and is_passed(leaf))
         specs = blocks.of_call(args, kwargs, self.taken.masks)
         mine = blocks.of_callable(fn) if own else []
         self.specs = [[mine[i] for i in self.own.taken_at] if own else [], specs]
@@ -116,7 +116,7 @@ class _Call:
         def one_block(own: Sequence[Any], arrays: Sequence[Any]) -> list[Any]:
             out = self._body(self.own.join(own), arrays)
             specs = self.blocks.of_result(out)
-            found, self.out = split(out, lambda leaves: list(map(is_passed, leaves)))
+            found, self.out = split_where(out, is_passed)
             self.out_specs = [specs[i] for i in self.out.taken_at]
             if check_vma:
                 self.blocks.check_replicated(out, specs)

@@ -16,7 +16,7 @@ from typedfilter._differentiating.primals import Primals
 from typedfilter._differentiating.tangents import Beside, Slot, slot_for, zeros_in
 from typedfilter._differentiating.targets import split_aux
 from typedfilter._values.leaves import is_array, is_inexact_array
-from typedfilter._values.split import Rest, join_leaves, split
+from typedfilter._values.split import Rest, join_leaves, split_where
 from typedfilter._values.trees import Treedef
 from typedfilter._wrapping.frames import ends_at_caller
 
@@ -91,8 +91,8 @@ def filter_vjp(fun: Any, /, *primals: Any, has_aux: bool = False, **kwargs: Any)
 
     def flat(taken: list[Any]) -> tuple[list[Any], list[Any]]:
         value, aux = split_aux(at.body(taken), has_aux, at.plan, "filter_vjp")
-        found, out = split(value, lambda leaves: list(map(is_inexact_array, leaves)))
-        arrays, others = split((out.others, aux), lambda leaves: list(map(is_array, leaves)))
+        found, out = split_where(value, is_inexact_array)
+        arrays, others = split_where((out.others, aux), is_array)
         rests.append((out, others))
         return found, arrays
 
