@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 
+from typedfilter._compiling import failed
 from typedfilter._compiling.again import quick_call
 from typedfilter._compiling.entry import watch_deleted
 from typedfilter._compiling.guards import ByPosition
@@ -73,8 +74,11 @@ class Ahead:
             with quietly, under(self.engine.options.mesh, self.engine.plan):
                 yield
         except Exception as error:
-            self.engine.explain(
-                error, tuple(map(opened, self.args)), {k: opened(v) for k, v in self.kwargs.items()}
+            failed.explain(
+                self.engine,
+                error,
+                tuple(map(opened, self.args)),
+                {k: opened(v) for k, v in self.kwargs.items()},
             )
             raise
 
@@ -131,7 +135,7 @@ class Ahead:
             return stage(*positional, **keyword)
 
         def explain(error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            better = engine.better_error(error, args, kwargs)
+            better = failed.better_error(engine, error, args, kwargs)
             if better is not None:
                 raise_as_it_is(better)
 

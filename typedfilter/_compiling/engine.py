@@ -17,10 +17,11 @@ from typing import Any
 
 import jax
 
-from typedfilter._compat import DONATED_CALLS_CRASH, says_needs_devices
+from typedfilter._compat import DONATED_CALLS_CRASH
 from typedfilter._compiling.donation import Caution, Quietly
 from typedfilter._compiling.effects import Donated
 from typedfilter._compiling.entry import Quick, watch_deleted, write_shim
+from typedfilter._compiling.failed import explain
 from typedfilter._compiling.given import Guarded
 from typedfilter._compiling.guards import ByPosition, Converter, NumpyGuard, converting
 from typedfilter._compiling.modes import (
@@ -47,22 +48,18 @@ from typedfilter._compiling.results import (
 from typedfilter._compiling.tokens import Kept, static_token
 from typedfilter._compiling.traced import body
 from typedfilter._compiling.traces import History
-from typedfilter._placing.bodies import gets_blocks, placement_is_off
-from typedfilter._placing.faults import placement_error, sliced
 from typedfilter._placing.shardings import ForJit, Placement
 from typedfilter._reading import callables
 from typedfilter._reading.hidden import MAPPING
 from typedfilter._reading.plan import Argument, Binding, Param, Plan
 from typedfilter._reading.roles import Role
-from typedfilter._shapes.switch import checking, raises, report
+from typedfilter._shapes.switch import checking, report
 from typedfilter._values.memory import weakly
-from typedfilter._wrapping import blame as _diagnose
+from typedfilter._wrapping.blame import static_array
 from typedfilter._wrapping.call import OMITTED, bound_to
-from typedfilter._wrapping.frames import hidden, outside, place_of, raise_as_it_is
-from typedfilter._wrapping.notes import note
+from typedfilter._wrapping.frames import hidden, outside, place_of
 from typedfilter._wrapping.stack import Bind, Link
 from typedfilter._wrapping.wrapper import Transform
-from typedfilter.errors import TypedFilterError
 
 __all__ = [
     "Engine",
@@ -100,10 +97,10 @@ class Engine:
         self.as_written = bool(links) or plan.binding is Binding.KEPT
         self.history = History(plan.function, place_of(root), options.max_traces)
         self.models = Models(plan)
-        self._root, self._links, self._bound_as = weakly(root), links, (named, itself)
+        self.root, self._links, self._bound_as = weakly(root), links, (named, itself)
         self._body_of = functools.partial(
             body,
-            self._root,
+            self.root,
             links,
             bound,
             plan,
@@ -129,7 +126,7 @@ class Engine:
     def call(self) -> Callable[..., Any]:
         """What a call of the wrapper enters."""
         # The engine outlives its wrappers, and they hold this function: so it may hold the engine.
-        return self.shim(self.table, self.first_call, self.explain)
+        return self.shim(self.table, self.first_call, functools.partial(explain, self))
 
     @functools.cached_property
     def entered(self) -> tuple[inspect.Signature, frozenset[str]]:
@@ -146,7 +143,7 @@ class Engine:
         self,
         table: dict[Any, Callable[..., Any]],
         first: Callable[..., Any],
-        explain: Callable[..., Any],
+        explaining: Callable[..., Any],
         quick: Quick | None = None,
         program: Any = None,
     ) -> Callable[..., Any]:
@@ -155,7 +152,7 @@ class Engine:
         Args:
             table: the programs,
             first: and what is called with a key that has none yet, before the arguments.
-            explain: raises a better error.
+            explaining: raises a better error, or returns what to call instead.
             quick: what is tried before,
             program: and enters this.
         """
@@ -170,7 +167,7 @@ class Engine:
             quick=program,
             table=table,
             first=first,
-            explain=explain,
+            explain=explaining,
             outside=outside,
             packed=PackedResult if self.opened is None else OpenResult,
             unpack=self.opened or unpack_result,
@@ -219,13 +216,13 @@ class Engine:
     def _tell_static(self, argument: Argument) -> None:
         """Report an array where what is annotated is static; where checks are off, it is traced."""
         with checking(self.options.check):
-            error = _diagnose.static_array(self.plan, argument)
-            report(error, self._root(), (error.function, (argument.name,)))
+            error = static_array(self.plan, argument)
+            report(error, self.root(), (error.function, (argument.name,)))
 
     @functools.cached_property
     def by_rule(self) -> Engine | None:
         """The engine of calls that don't fit what is annotated, where checks don't mind; itself has none."""
-        root, plan = self._root(), self.plan.by_rule
+        root, plan = self.root(), self.plan.by_rule
         if root is None or plan is self.plan:
             return None
         return Engine(root, self._links, plan, self.bound, self.options, *self._bound_as)
@@ -324,61 +321,6 @@ class Engine:
             (name, makers[mode](named(name))) for name, mode in pattern.keyword if mode in makers
         ]
 
-    def explain(
-        self, error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Callable[[], Any] | None:
-        """Raise a better error than `error`, if there is one; or what to do instead of raising any."""
-        if self.models.misjudged(args, kwargs):
-            self.table.clear()
-            return lambda: self.call(*args, **kwargs)
-        if self.placement.says_something:
-            if needs_no_devices(error) or self._gets_blocks(error, args, kwargs):
-                return lambda: self.unplaced(args, kwargs)
-            ready = sliced(self.placement, error, args, kwargs)
-            if ready is not None:
-                return lambda: self.call(*ready[0], **ready[1])
-        better = self.better_error(error, args, kwargs)
-        if better is not None:
-            loose = self._loosely(better, error, args, kwargs)
-            if loose is None:
-                raise_as_it_is(better)
-            return functools.partial(loose.call, *args, **kwargs)
-        note(error, self.plan, "filter_jit", args, kwargs)
-        return None
-
-    def fitting(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Engine:
-        """What to prepare a call of ahead of time, where no error tells that its arguments don't fit."""
-        error = TypeError()
-        better = self.better_error(error, args, kwargs)
-        return self if better is None else self._loosely(better, error, args, kwargs) or self
-
-    def _loosely(
-        self, better: Exception, error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Engine | None:
-        """What to call where checks don't mind, and what is wrong is wrong by an annotation alone."""
-        with checking(self.options.check):
-            loose = None if raises() else self.by_rule
-            if loose is None or not isinstance(better, TypedFilterError):
-                return None
-            if loose.better_error(error, args, kwargs) is not None:
-                return None
-            report(better, self._root(), (better.function, (better.parameter,)))
-        return loose
-
-    def _gets_blocks(self, error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """Whether JAX has refused places that a map over blocks around has honoured."""
-        refused = gets_blocks(self.placement.plan) and self.placement.options is None
-        return refused and placement_error(self.placement, error, args, kwargs) is not None
-
-    def better_error(
-        self, error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Exception | None:
-        """An error that says which argument is to blame for `error`; `None` where none is."""
-        better = placement_error(self.placement, error, args, kwargs)
-        if better is not None:
-            return better
-        return _diagnose.better_error(self.plan, error, args, kwargs)
-
     # ------------------------------------------------------------------------------------- ahead of time
 
     def prepare(
@@ -401,7 +343,7 @@ class Engine:
                 for name, mode in pattern.keyword
             }
         except Exception as error:
-            self.explain(error, args, kwargs)
+            explain(self, error, args, kwargs)
             raise
         return pattern, positional, keyword
 
@@ -425,10 +367,3 @@ class Engine:
 def _places_in_annotations(root: Callable[..., Any], links: tuple[Link, ...], plan: Plan) -> bool:
     outside = all(isinstance(link, Bind) or link.places_outside for link in links)
     return outside and Placement.of(root, plan).annotated
-
-
-def needs_no_devices(error: Exception) -> bool:
-    """Whether `jax.jit` has refused a place since there are no devices, where only shapes are asked for."""
-    if not says_needs_devices(error):
-        return False
-    return placement_is_off() or not jax.sharding.get_abstract_mesh().empty

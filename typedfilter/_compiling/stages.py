@@ -17,6 +17,7 @@ import jax
 from typedfilter._compiling.ahead import Ahead
 from typedfilter._compiling.effects import Donated
 from typedfilter._compiling.engine import Engine
+from typedfilter._compiling.failed import fitting
 from typedfilter._compiling.options import JitOptions
 from typedfilter._compiling.packing import Packed
 from typedfilter._compiling.results import OpenResult, PackedResult, unpack_result
@@ -220,7 +221,7 @@ def _prepared(wrapper: Wrapper, obj: tuple[Any, ...], args: tuple[Any, ...], kwa
     refuse_lost_markers(plan)  # a name that may hide none can still be defined before the first call
     wrapper.transform.accept(wrapper.__wrapped__, plan)
     engine, bound_args, bound_kwargs = engine_of(wrapper, plan)
-    engine = engine.fitting((*bound_args, *obj, *args), bound_kwargs | kwargs)
+    engine = fitting(engine, (*bound_args, *obj, *args), bound_kwargs | kwargs)
     return Ahead.of(engine, (bound_args + obj, bound_kwargs), args, kwargs)
 
 
