@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Iterator, Mapping
-from typing import Any, get_args, get_origin
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import jax
@@ -17,7 +17,7 @@ from jax.tree_util import GetAttrKey, tree_flatten
 
 from typedfilter._reading import kinds
 from typedfilter._reading.dims import Dim
-from typedfilter._reading.forms import NOT_REQUIRED, REQUIRED, substituted
+from typedfilter._reading.forms import inherited_arguments, qualifiers_of, substituted
 from typedfilter._reading.hints import Hint, class_hints, refuse_lost_marker
 from typedfilter._reading.kinds import Class, Kind, kind_of
 from typedfilter._reading.names import annotations_of
@@ -235,7 +235,7 @@ def _kinds_of_fields(cls: type) -> Mapping[str, Kind]:
     """The kinds of the annotated fields of a class; those of a base `Box[A]` with A filled in."""
     if cls.__module__ in _WITHOUT_FIELDS:
         return {}
-    filled = _inherited_arguments(cls)
+    filled = inherited_arguments(cls)
     found = {name: hint.kind for name, hint in field_hints(cls).items()}
     if not any(filled.values()):
         return found
@@ -314,19 +314,6 @@ def _type_arguments(kind: Class) -> dict[Any, Any]:
     return dict(zip(getattr(kind.cls, "__parameters__", ()), kind.arguments, strict=False))
 
 
-def _inherited_arguments(cls: type) -> Mapping[type, Mapping[Any, Any]]:
-    """For each base of a class that is written `Box[A]`: what its type variables stand for."""
-    filled: dict[type, Mapping[Any, Any]] = {}
-    for base in cls.__mro__:
-        for written in vars(base).get("__orig_bases__", ()):
-            origin = get_origin(written)
-            parameters = getattr(origin, "__parameters__", ())
-            arguments = [substituted(argument, filled.get(base, {})) for argument in get_args(written)]
-            if isinstance(origin, type):
-                filled.setdefault(origin, dict(zip(parameters, arguments, strict=False)))
-    return filled
-
-
 _WITHOUT_FIELDS = ("builtins", "typing", "types", "collections.abc")
 
 
@@ -334,9 +321,9 @@ def keys_of(cls: type) -> frozenset[str]:
     """The keys that a TypedDict must have; Python itself looks into no annotation that is a string."""
     required: set[str] = set(getattr(cls, "__required_keys__", ()))
     for name, hint in class_hints(cls).items():
-        origin = get_origin(hint.annotation)
-        if origin in NOT_REQUIRED:
+        told = qualifiers_of(hint.annotation)
+        if "NotRequired" in told:
             required.discard(name)
-        elif origin in REQUIRED:
+        elif "Required" in told:
             required.add(name)
     return frozenset(required)

@@ -10,13 +10,13 @@ import contextlib
 import dataclasses
 import inspect
 from collections.abc import Callable, Generator
-from typing import Any, ClassVar, NamedTuple, NoReturn, get_args, get_origin
+from typing import Any, ClassVar, NamedTuple, NoReturn
 from weakref import WeakKeyDictionary
 
 import jax
 import typing_extensions
 
-from typedfilter._reading.forms import is_unpacked
+from typedfilter._reading.forms import arguments_of, is_unpacked, qualifiers_of
 from typedfilter._reading.kinds import ANYTHING, Kind, kind_of
 from typedfilter._reading.markers import BARE_DTYPE, PLACES, Metadata, Reader
 from typedfilter._reading.names import Scope, annotations_of, meant
@@ -246,7 +246,7 @@ def _places_of(item: Any) -> Any:
 
 def _refuse_marked_members(reader: Reader) -> None:
     """`**options: Unpack[Options]` is one annotation for many arguments, whose markers would be lost."""
-    for record in get_args(reader.whole):
+    for record in arguments_of(reader.whole):
         for name, hint in class_hints(record).items() if typing_extensions.is_typeddict(record) else ():
             if hint.marked:
                 reader.refuse(
@@ -329,7 +329,9 @@ def _field(annotation: Any, scope: Scope, strict: bool) -> Hint:
 
 def _is_class_variable(hint: Hint) -> bool:
     annotation = hint.annotation
-    return annotation is ClassVar or annotation is dataclasses.KW_ONLY or get_origin(annotation) is ClassVar
+    if annotation is ClassVar or annotation is dataclasses.KW_ONLY:
+        return True
+    return "ClassVar" in qualifiers_of(annotation)
 
 
 def role_of(kind: Kind) -> Role:

@@ -10,9 +10,8 @@ from __future__ import annotations
 import collections.abc
 import dataclasses
 import inspect
-import types
 import typing
-from typing import Annotated, Any, ClassVar, Final, ForwardRef, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Final, ForwardRef, TypeVar, get_args, get_origin
 
 import jax
 import jax.typing
@@ -23,14 +22,17 @@ from jax.sharding import PartitionSpec, Sharding
 
 from typedfilter import annotations as _annotations
 from typedfilter._reading.forms import (
-    ALIASES,
     LITERALS,
     QUALIFIERS,
     UNIONS,
+    alias_of,
+    alias_value,
     is_array_class,
+    is_bare_dtype,
     is_tree_class,
     is_unpacked,
     limits_of,
+    rebuilt,
 )
 from typedfilter._reading.kinds import Kind, kind_of
 from typedfilter._reading.names import Scope, Unknown, annotations_of, home_of, meant
@@ -59,6 +61,8 @@ _THEIR_STATIC = (
     "__jax_dataclasses_static_field__",
 )  # in `jax_dataclasses.Static`, which need not be installed
 
+_DEEPEST = 64  # names within names: what goes on, such as `type Grown[T] = Grown[list[T]] | T`, ends there
+
 Metadata = tuple[Any, ...]  # markers and places, innermost first
 
 
@@ -86,8 +90,9 @@ class Reader:
         """The type without our markers, and the markers that stand around it."""
         if isinstance(annotation, str | ForwardRef):
             return self._guarded(show(annotation), lambda: self._evaluated(annotation))
-        if isinstance(alias := _alias_of(annotation), ALIASES):
-            return self._guarded(alias, lambda: self._alias_value(annotation, alias))
+        if (alias := alias_of(annotation)) is not None:
+            key = alias, repr(annotation)  # `Pair[Pair[int]]` comes round again with other arguments
+            return self._guarded(key, lambda: self._alias_value(annotation, alias))
         if isinstance(annotation, typing.NewType):
             return self.read(annotation.__supertype__)
         if isinstance(annotation, dataclasses.InitVar):
@@ -116,7 +121,7 @@ class Reader:
     # Names -------------------------------------------------------------------------------------------
 
     def _guarded(self, key: Any, value: collections.abc.Callable[[], Any]) -> tuple[Any, Metadata]:
-        if key in self._reading:
+        if key in self._reading or len(self._reading) >= _DEEPEST:
             return Any, ()
         self._reading.add(key)
         try:
@@ -134,15 +139,11 @@ class Reader:
 
     def _alias_value(self, annotation: Any, alias: Any) -> Any:
         try:
-            value = alias.__value__
+            return alias_value(annotation)
         except NameError as error:  # the value is evaluated late, and as a whole: nothing of it is known
             name = error.name or str(alias)
             self.unresolved[name] = self.opaque[name] = None
             return Any
-        args = get_args(annotation)
-        if not args:
-            return value
-        return _substituted(value, dict(zip(alias.__type_params__, args, strict=False)), args)
 
     def _unknown(self, placeholder: Unknown, *, subscripted: bool = False) -> Any:
         name = placeholder.__name__
@@ -160,7 +161,7 @@ class Reader:
         if isinstance(annotation, type) and issubclass(annotation, (*AXES, Marker)):
             name = show(annotation)
             self.refuse(f"`{name}` alone says neither axis nor type", _fix_for_bare(name))
-        if isinstance(annotation, type) and issubclass(annotation, jaxtyping.AbstractDtype):
+        if is_bare_dtype(annotation):
             name = show(annotation)
             self.refuse(f"`{name}` {BARE_DTYPE}", f"write {name}[Array, '...']")
         if isinstance(annotation, PLACES):
@@ -276,9 +277,7 @@ class Reader:
             self.refuse("a marker on one member of a union can't be honoured", fix)
         kinds = tuple(part[0] for part in parts)
         found = tuple(map(_perhaps, marked[0])) if marked else ()
-        if all(new is old for new, old in zip(kinds, members, strict=True)):
-            return annotation, found
-        return Union[kinds], found  # noqa: UP007 (the members are not known here)
+        return rebuilt(annotation, kinds), found
 
     def _generic(self, annotation: Any, origin: Any) -> tuple[Any, Metadata]:
         old = getattr(annotation, "__args__", ())  # typing.Callable and typing.List alone have none
@@ -294,17 +293,7 @@ class Reader:
         ]
         new = tuple(kind for kind, _ in members)
         found = self._of_container(origin, old, [places for _, places in members])
-        return self._rebuilt(annotation, origin, old, new), found
-
-    def _rebuilt(self, annotation: Any, origin: Any, old: tuple[Any, ...], new: tuple[Any, ...]) -> Any:
-        if all(before is after for before, after in zip(old, new, strict=True)):
-            return annotation
-        if hasattr(annotation, "copy_with"):
-            return annotation.copy_with(new)
-        if origin is collections.abc.Callable:  # keeps its parameters in a way of its own; nobody checks them
-            return origin
-        rebuilt = types.GenericAlias(origin, new)
-        return next(iter(rebuilt)) if is_unpacked(annotation) else rebuilt
+        return (rebuilt(annotation, new) if old else annotation), found
 
     def _of_container(self, origin: Any, old: tuple[Any, ...], places: list[Any]) -> Metadata:
         if all(place is None for place in places):
@@ -373,22 +362,6 @@ def _fix_for_bare(name: str) -> str:
     if name == "PartitionSpec":
         return "write Annotated[T, PartitionSpec('x')]"
     return f"write {name}[T]"
-
-
-def _alias_of(annotation: Any) -> Any:
-    origin = get_origin(annotation)
-    return annotation if origin is None else origin
-
-
-def _substituted(value: Any, by_param: dict[Any, Any], args: tuple[Any, ...]) -> Any:
-    if isinstance(value, TypeVar):
-        return by_param.get(value, value)
-    params = getattr(value, "__parameters__", ())
-    if not params:
-        return value
-    if all(param in by_param for param in params):
-        args = tuple(by_param[param] for param in params)
-    return value[args]
 
 
 def _checkable(annotation: Any) -> Any:

@@ -13,9 +13,10 @@ import types
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from inspect import Parameter, Signature
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args, get_origin
+from typing import Any, ClassVar, NamedTuple
 
 from typedfilter._reading import callables
+from typedfilter._reading.forms import inside, is_literal
 from typedfilter._reading.hints import UNANNOTATED, Hint, class_hints, named, parse, refuse_lost_marker
 from typedfilter._reading.markers import PLACES
 from typedfilter._reading.names import Scope
@@ -212,18 +213,12 @@ def _is_plain(value: Any) -> bool:
 
 def _is_global(annotation: Any) -> bool:
     """Whether an annotation refers to nothing that could refer to a function with a shorter life."""
-    origin = get_origin(annotation)
-    if origin is Annotated:
-        return all(map(_is_global, (annotation.__origin__, *annotation.__metadata__)))
-    if isinstance(annotation, type):
-        inner = [getattr(annotation, name, None) for name in ("array_type", "leaftype")]
-        return "<locals>" not in annotation.__qualname__ and all(map(_is_global, inner))
-    if isinstance(annotation, list):  # the parameters of a Callable
-        return all(map(_is_global, annotation))
-    if args := get_args(annotation):
-        return origin is Literal or all(map(_is_global, args))
-    plain = (str, type(None), Marker, *PLACES)
-    return annotation is Any or annotation is ... or isinstance(annotation, plain)
+    if isinstance(annotation, type) and "<locals>" in annotation.__qualname__:
+        return False
+    if parts := inside(annotation):
+        return all(map(_is_global, parts))
+    plain = (str, type, list, type(None), Marker, *PLACES)
+    return annotation is Any or annotation is ... or isinstance(annotation, plain) or is_literal(annotation)
 
 
 def _if_marked(hint: Hint) -> Hint:

@@ -8,8 +8,7 @@ from __future__ import annotations
 import collections.abc
 import dataclasses
 import inspect
-import types
-from typing import Annotated, Any, ForwardRef, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, ForwardRef, get_args, get_origin
 
 import jax
 import jaxtyping
@@ -18,7 +17,7 @@ from jax.sharding import NamedSharding, PartitionSpec, Sharding
 from jax.typing import ArrayLike
 
 from typedfilter._compat import spec_entries
-from typedfilter._reading.forms import is_array_class, is_tree_class
+from typedfilter._reading.forms import UNIONS, is_array_class, is_literal, is_tree_class
 from typedfilter.annotations import AxisSpec, Marker, ScanSpec, T
 
 __all__ = ["WrittenSignature", "sharding_text", "show", "spec_text"]
@@ -82,9 +81,9 @@ def _array(annotation: Any) -> str:
 
 def _generic(annotation: Any, origin: Any) -> str:
     args = get_args(annotation)
-    if origin in (Union, types.UnionType):
+    if origin in UNIONS:
         return _union(annotation, args)
-    if origin is Literal:
+    if is_literal(annotation):
         return f"Literal[{', '.join(map(repr, args))}]"
     if origin is np.ndarray and len(args) == 2 and args[0] in _ANY_SHAPE and get_args(args[1]):
         return f"NDArray[{show(get_args(args[1])[0])}]"
@@ -97,7 +96,7 @@ def _generic(annotation: Any, origin: Any) -> str:
 def _union(annotation: Any, args: tuple[Any, ...]) -> str:
     if annotation == ArrayLike:
         return "ArrayLike"
-    arrays = [arg for arg in args if isinstance(arg, type) and hasattr(arg, "dim_str")]
+    arrays = [arg for arg in args if is_array_class(arg)]
     names = {show(getattr(arg, "array_type", None)) for arg in arrays}
     if {"Array", "ndarray"} <= names:  # how jaxtyping spells Float[ArrayLike, ""]
         return f"{arrays[0].__name__.partition('[')[0]}[ArrayLike, {arrays[0].dim_str!r}]"

@@ -7,24 +7,23 @@ annotations; knows nothing of trials.
 from __future__ import annotations
 
 import dataclasses
-import sys
 import types
-from typing import Any, Union, get_args, get_origin
+from typing import Any
 
 import jax
-import jaxtyping
 
-from typedfilter._reading.forms import UNIONS, is_array_class
+from typedfilter._reading.forms import is_array_class, is_bare_dtype, rebuilt
+from typedfilter._reading.names import Scope
 from typedfilter.check.trials.subject import Subject
 
 
 def as_meant(subject: Subject) -> Subject | None:
     """The same function with an array of some shape for each bare `Float`; None where it has none."""
     root = subject.root
-    names = dict(vars(sys.modules.get(root.__module__, types)))
+    scope = Scope.of_function(root)
     found: dict[str, Any] = {}
     for name, annotation in root.__annotations__.items():
-        hint = _evaluated(annotation, {**names, **root.__globals__})
+        hint = scope.evaluate(annotation) if isinstance(annotation, str) else annotation
         meant = _replaced(hint, Any if name == "return" else jax.Array)
         if meant is not hint:
             found[name] = meant
@@ -38,24 +37,9 @@ def as_meant(subject: Subject) -> Subject | None:
     return dataclasses.replace(subject, root=copy)
 
 
-def _evaluated(annotation: Any, names: dict[str, Any]) -> Any:
-    if not isinstance(annotation, str):
-        return annotation
-    try:
-        return eval(annotation, names)
-    except Exception:  # whatever an annotation raises: it is read by somebody else then
-        return annotation
-
-
 def _replaced(hint: Any, other: Any) -> Any:
     """A type with `other` for each dtype that stands alone; the same where there is none."""
-    if isinstance(hint, type) and issubclass(hint, jaxtyping.AbstractDtype) and not is_array_class(hint):
+    if is_bare_dtype(hint) and not is_array_class(hint):
         return other
-    arguments, origin = get_args(hint), get_origin(hint)
-    if not arguments or not (origin in UNIONS or origin in (tuple, list, dict)):
-        return hint
-    inner = tuple(_replaced(argument, other) for argument in arguments)
-    if all(new is old for new, old in zip(inner, arguments, strict=True)):
-        return hint
-    generic: Any = Union if origin in UNIONS else origin
-    return generic[inner]
+    arguments = getattr(hint, "__args__", ())
+    return rebuilt(hint, tuple(_replaced(one, other) for one in arguments)) if arguments else hint
