@@ -205,6 +205,7 @@ class Placement:
         bound: how many arguments come before those that the options speak of.
         options: the options.
         mesh: the ambient one while it is called, where an option says so.
+        says_something: whether anything is said at all.
     """
 
     plan: Plan
@@ -212,6 +213,7 @@ class Placement:
     bound: int = 0
     options: Shardings | None = None
     mesh: Any = None
+    says_something: bool = dataclasses.field(init=False)
 
     @classmethod
     def of(cls, fn: Any, plan: Plan, bound: int = 0, options: Shardings | None = None) -> Placement:
@@ -219,10 +221,8 @@ class Placement:
         marked = any(hint.sharding is not None for hint in (plan.returns, *(p.hint for p in plan.params)))
         return cls(plan, marked and not is_wrapped(fn), bound, options)
 
-    @functools.cached_property
-    def says_something(self) -> bool:
-        """Whether anything is said at all."""
-        return self.annotated or self.options is not None
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "says_something", self.annotated or self.options is not None)
 
     def of_arguments(self, count: int, names: Sequence[str]) -> list[Said]:
         """What is said of each argument of a call: of `count` by position, then of those by name."""
