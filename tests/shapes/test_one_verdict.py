@@ -62,7 +62,7 @@ Items = typing_extensions.TypeVarTuple("Items")
 Number = TypeVar("Number", bound=int)
 Same = typing_extensions.TypeAliasType("Same", Item, type_params=(Item,))
 Twice = typing_extensions.TypeAliasType("Twice", tuple[Item, Item], type_params=(Item,))
-Swapped = typing_extensions.TypeAliasType("Swapped", dict[Other, Item], type_params=(Item, Other))  # type: ignore[type-arg]  # mypy wants them in order
+Swapped = typing_extensions.TypeAliasType("Swapped", dict[Other, Item], type_params=(Item, Other))
 Several = typing_extensions.TypeAliasType("Several", tuple[*Items], type_params=(Items,))
 Applied = typing_extensions.TypeAliasType("Applied", Callable[Arguments, Item], type_params=(Arguments, Item))
 Nested = typing_extensions.TypeAliasType("Nested", "list[Nested] | Float[Array, 'n']")
