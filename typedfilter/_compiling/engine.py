@@ -46,7 +46,7 @@ from typedfilter._compiling.results import (
     unpack_result,
 )
 from typedfilter._compiling.tokens import Kept, static_token
-from typedfilter._compiling.traced import body
+from typedfilter._compiling.traced import Body
 from typedfilter._compiling.traces import History
 from typedfilter._placing.shardings import ForJit, Placement
 from typedfilter._reading import callables
@@ -98,18 +98,8 @@ class Engine:
         self.history = History(plan.function, place_of(root), options.max_traces)
         self.models = Models(plan)
         self.root, self._links, self._bound_as = weakly(root), links, (named, itself)
-        self._body_of = functools.partial(
-            body,
-            self.root,
-            links,
-            bound,
-            plan,
-            options.quiet,
-            options.check,
-            self._packing(),
-            self.history,
-            self.models,
-        )
+        known = self._packing(), self.history, self.models, self.placement
+        self._body = Body(self.root, links, plan, bound, options, *known)
         self.kept = Kept()
         self.caution = Caution()
         self.table: dict[Any, Callable[..., Any]] = {}
@@ -273,7 +263,7 @@ class Engine:
     def _new_jit(self, pattern: Pattern, told: bool) -> Any:
         places = self._for_jit(pattern) if told and self.placement.says_something else ForJit()
         names = pattern.names if places.inputs is not None else ()
-        traced = self._body_of(self.placement, places, names)
+        traced = self._body.traced(places, names)
         by_place = [param.name for param in self.plan.params if param.kind is param.kind.POSITIONAL_ONLY]
         takers = [taker for _, taker in self.plan.layout(len(pattern.positional), pattern.names)]
         # f(1, x=2) of f(x, /, **kwargs); or a call that does not fit, for Python to refuse.

@@ -5,6 +5,7 @@ Knows how arguments travel, and nothing of how a call finds its program.
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import weakref
 from collections.abc import Callable
@@ -14,12 +15,12 @@ import jax
 
 from typedfilter._compiling.donation import quiet_from_here, traced_up_to_here
 from typedfilter._compiling.modes import Models
+from typedfilter._compiling.options import JitOptions
 from typedfilter._compiling.packing import unpack
 from typedfilter._compiling.results import Results
 from typedfilter._compiling.retraces import tell
 from typedfilter._compiling.tokens import Token
 from typedfilter._compiling.traces import History, Trace, TraceEvent, made_anew
-from typedfilter._declarations import Check
 from typedfilter._placing.bodies import placed_by_jit
 from typedfilter._placing.shardings import ForJit, Placement
 from typedfilter._reading import callables
@@ -32,76 +33,83 @@ from typedfilter._wrapping.frames import hidden, located
 from typedfilter._wrapping.notes import note
 from typedfilter._wrapping.stack import Link, rewind
 
-__all__ = ["body", "opened"]
+__all__ = ["Body", "opened"]
 
 __tracebackhide__ = hidden  # asked by pytest
 
 
-def body(
-    root: Callable[[], Any],
-    links: tuple[Link, ...],
-    bound: int,
-    plan: Plan,
-    quiet: bool,
-    check: Check,
-    packed: Callable[[Results, Any], Any],
-    history: History,
-    models: Models,
-    placement: Placement,
-    places: ForJit,
-    names: tuple[str, ...],
-) -> Callable[..., Any]:
-    """What `jax.jit` traces: the function on what was packed or interned on the way in."""
-    results: Results = weakref.WeakKeyDictionary()
+@dataclasses.dataclass(frozen=True)
+class Body:
+    """The function of one engine, as its programs trace it.
 
-    def run(*args: Any, **kwargs: Any) -> Any:
-        first = len(args) - len(names)
-        kwargs |= zip(names, args[first:], strict=True)
-        models.refuse_misplaced(args[:first], kwargs)
-        args = tuple([opened(value) for value in args[:first]])
-        kwargs = {name: opened(value) for name, value in kwargs.items()}
-        args, kwargs = without_omitted(plan, args, kwargs)
-        return packed(results, recorded(args, kwargs))
+    Attributes:
+        root: asks for the function, which nobody here keeps alive.
+        links: the transforms around it.
+        plan: of all that the engine takes.
+        bound: so many arguments are bound by position.
+        options: those of the engine.
+        packed: what becomes of a result on its way to JAX.
+        history: where traces are remembered.
+        models: which classes travel whole.
+        placement: where arguments and result are to be.
+    """
 
-    def result(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if quiet:
-            quiet_from_here()
-        fn = placed_by_jit(placement, _stack(root(), links, bound, plan), places)
-        with compiling(), checking(check):
-            out = fn(*args, **kwargs)
-        if quiet:
-            traced_up_to_here()
-        return out
+    root: Callable[[], Any]
+    links: tuple[Link, ...]
+    plan: Plan
+    bound: int
+    options: JitOptions
+    packed: Callable[[Results, Any], Any]
+    history: History
+    models: Models
+    placement: Placement
 
-    recorded = _recorded(result, root, plan, history)
-    shown = _positional(plan.signature, names)  # by which JAX names the arguments
-    traced = located(run, history.place, history.function)
-    traced.__signature__ = shown  # type: ignore[attr-defined]
-    return traced
+    def traced(self, told: ForJit, names: tuple[str, ...]) -> Callable[..., Any]:
+        """What `jax.jit` traces for one program: the function on what was packed or interned on the way in.
 
+        Args:
+            told: what `jax.jit` is told of places.
+            names: of the last arguments, which are passed by name where the user's call does.
+        """
+        results: Results = weakref.WeakKeyDictionary()
 
-def _recorded(
-    result: Callable[[tuple[Any, ...], dict[str, Any]], Any],
-    root: Callable[[], Any],
-    plan: Plan,
-    history: History,
-) -> Callable[[tuple[Any, ...], dict[str, Any]], Any]:
-    """`result`, whose traces are told of before and remembered after; an error of JAX's gains a note."""
+        def run(*args: Any, **kwargs: Any) -> Any:
+            first = len(args) - len(names)
+            kwargs |= zip(names, args[first:], strict=True)
+            self.models.refuse_misplaced(args[:first], kwargs)
+            args = tuple([opened(value) for value in args[:first]])
+            kwargs = {name: opened(value) for name, value in kwargs.items()}
+            args, kwargs = without_omitted(self.plan, args, kwargs)
+            return self.packed(results, self._recorded(told, args, kwargs))
 
-    def recorded(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        shown = _positional(self.plan.signature, names)  # by which JAX names the arguments
+        traced = located(run, self.history.place, self.history.function)
+        traced.__signature__ = shown  # type: ignore[attr-defined]
+        return traced
+
+    def _recorded(self, told: ForJit, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The result of a trace that is told of before and remembered after; an error gains a note."""
         try:
             if getattr(jax.config, "jax_disable_jit", False):  # nothing is traced
-                return result(args, kwargs)
-            trace = Trace.of(plan, args, kwargs)
-            tell(TraceEvent(history, trace, None if history.count else made_anew(root())))
-            out = result(args, kwargs)
+                return self._result(told, args, kwargs)
+            trace = Trace.of(self.plan, args, kwargs)
+            tell(TraceEvent(self.history, trace, None if self.history.count else made_anew(self.root())))
+            out = self._result(told, args, kwargs)
         except Exception as error:
-            note(error, plan, "filter_jit", args, kwargs)
+            note(error, self.plan, "filter_jit", args, kwargs)
             raise
-        history.add(trace)
+        self.history.add(trace)
         return out
 
-    return recorded
+    def _result(self, told: ForJit, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self.options.quiet:
+            quiet_from_here()
+        fn = placed_by_jit(self.placement, _stack(self.root(), self.links, self.bound, self.plan), told)
+        with compiling(), checking(self.options.check):
+            out = fn(*args, **kwargs)
+        if self.options.quiet:
+            traced_up_to_here()
+        return out
 
 
 def _stack(root: Any, links: tuple[Link, ...], bound: int, plan: Plan) -> Callable[..., Any]:

@@ -5,7 +5,8 @@ Serves `filter_vmap` and `filter_pmap`. Axis specifications, and the rule, are t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -17,21 +18,53 @@ from typedfilter._reading.plan import Plan
 from typedfilter._values.fresh import refuse_late
 from typedfilter._values.leaves import is_array, is_array_like
 from typedfilter._values.text import brief
+from typedfilter._values.trees import Treedef
 from typedfilter.annotations import AxisSpec
 from typedfilter.errors import VmapAxisError
 
-__all__ = ["asks_for_no_axis", "is_batched", "place_outputs", "result_axes", "split_outputs"]
+__all__ = ["asks_for_no_axis", "is_batched", "result_axes", "split_outputs"]
 
 Differs = Callable[[Any], bool]
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Outputs:
+    """How a result is put together outside of the map.
+
+    Attributes:
+        treedef: its structure.
+        axes: the axis of each leaf; `None` of what is the same for all examples, or no array.
+        others_at: where the leaves are that are no arrays,
+        others: and these.
+    """
+
+    treedef: Treedef
+    axes: Sequence[int | None]
+    others_at: Collection[int] = ()
+    others: Sequence[Any] = ()
+
+    def placed(self, mapped: Iterable[Any], whole: Iterable[Any]) -> Any:
+        """The result, from the arrays that are mapped along axis 0, and those without an axis."""
+        mapped, whole, others = iter(mapped), iter(whole), iter(self.others)
+        leaves: list[Any] = []
+        for index, axis in enumerate(self.axes):
+            if index in self.others_at:
+                leaves.append(next(others))
+            elif axis is None:
+                leaves.append(next(whole))
+            else:
+                leaf = next(mapped)
+                leaves.append(jnp.moveaxis(leaf, 0, axis) if axis != 0 else leaf)
+        return self.treedef.unflatten(leaves)
+
+
 def split_outputs(
     plan: Plan, out_axes: Any, out: Any, differs: Differs | None = None
-) -> tuple[list[Any], list[Any], tuple[Any, ...]]:
+) -> tuple[list[Any], list[Any], Outputs]:
     """A result inside the map: the arrays that get an axis, the arrays that don't, and how to place them."""
     leaves, treedef = tree_flatten(out)
     if out_axes is BY_RULE and leaves and leaves[0] is out and plan.returns.axis is None and is_array(out):
-        return leaves, [], (treedef, ["mapped"], [0], [])  # what most functions return
+        return leaves, [], Outputs(treedef, [0])  # what most functions return
     axes = result_axes(plan, out_axes, out, leaves, differs)
     if not all(map(is_array, leaves)):
         refuse_late(leaves, plan.function)
@@ -39,13 +72,12 @@ def split_outputs(
     if any(axes):
         _check_result_axes(plan, axes, leaves)
     if None not in axes and all(map(is_array, leaves)):
-        return leaves, [], (treedef, ["mapped"] * len(leaves), axes, [])
-    groups: dict[str, list[Any]] = {"mapped": [], "whole": [], "other": []}
-    kinds = []
-    for leaf, axis in zip(leaves, axes, strict=True):
-        kinds.append("other" if not is_array(leaf) else "whole" if axis is None else "mapped")
-        groups[kinds[-1]].append(leaf)
-    return groups["mapped"], groups["whole"], (treedef, kinds, axes, groups["other"])
+        return leaves, [], Outputs(treedef, axes)
+    arrays = [(leaf, axis) for leaf, axis in zip(leaves, axes, strict=True) if is_array(leaf)]
+    mapped = [leaf for leaf, axis in arrays if axis is not None]
+    whole = [leaf for leaf, axis in arrays if axis is None]
+    others_at = frozenset([index for index, leaf in enumerate(leaves) if not is_array(leaf)])
+    return mapped, whole, Outputs(treedef, axes, others_at, [leaf for leaf in leaves if not is_array(leaf)])
 
 
 def _with_axis(leaf: Any, axis: int | None, is_meant: bool) -> Any:
@@ -141,15 +173,3 @@ def is_batched(value: Any, mapped: Sequence[Any]) -> bool:
     if mapped:  # by which it is this map that is asked, and none around it
         ask(value, mapped[0])
     return answers == [True]
-
-
-def place_outputs(mapped: Sequence[Any], whole: Sequence[Any], how: tuple[Any, ...]) -> Any:
-    """The result outside the map, from arrays that are mapped along axis 0."""
-    treedef, kinds, axes, other = how
-    sources = {"mapped": iter(mapped), "whole": iter(whole), "other": iter(other)}
-    leaves = [next(sources[kind]) for kind in kinds]
-    moved = [
-        jnp.moveaxis(leaf, 0, axis) if kind == "mapped" and axis != 0 else leaf
-        for leaf, kind, axis in zip(leaves, kinds, axes, strict=True)
-    ]
-    return treedef.unflatten(moved)

@@ -228,16 +228,16 @@ class Blocks:
             ShapeError: the array has too few dimensions, or can't be taken apart evenly.
         """
         if not isinstance(spec, PartitionSpec):
-            raise self._refuse("")(name, {"problem": f"is given {brief(spec)}, which is no PartitionSpec"})
+            raise self._refuse("")(name, Problem(f"is given {brief(spec)}, which is no PartitionSpec"))
         problem = spec_problem(spec, self.mesh)
         if problem is not None:
-            raise AnnotationError(function=self.plan.function, parameter=name, **problem)
+            raise problem.error(AnnotationError, self.plan.function, name)
         left = sorted(set(axes_of(spec)) - self.mapped)
         if left:
             raise _left_to_compiler(self.plan, name, spec, left[0], self.mapped)
         problem = spec_fit_problem(spec, self.mesh.shape, _Sized.of(leaf)) or self._typed_problem(leaf, spec)
         if problem is not None:
-            raise ShapeError(function=self.plan.function, parameter=name, **problem)
+            raise problem.error(ShapeError, self.plan.function, name)
         return spec
 
     def _typed_problem(self, leaf: Any, spec: PartitionSpec) -> Problem | None:
@@ -248,33 +248,30 @@ class Blocks:
             return None
         if not _normal(own):
             return None if self.splits_whole else self._whole_problem(leaf, spec)
-        return {
-            "problem": f"is split otherwise in its type than {spec_text(spec)} says",
-            "expected": spec_text(spec),
-            "actual": f"{array_text(leaf.dtype, leaf.shape)} split by {spec_text(own)}",
-            "fix": "move it before the call: filter_shard; or leave its spec open",
-        }
+        return Problem(
+            problem=f"is split otherwise in its type than {spec_text(spec)} says",
+            expected=spec_text(spec),
+            actual=f"{array_text(leaf.dtype, leaf.shape)} split by {spec_text(own)}",
+            fix="move it before the call: filter_shard; or leave its spec open",
+        )
 
     def _whole_problem(self, leaf: Any, spec: PartitionSpec) -> Problem:
         place = spec_text(spec)
         if isinstance(self.mesh, Mesh):  # that was passed, and need not be the ambient one
             place = f"NamedSharding(mesh, {place})"
-        return {
-            "problem": "is whole, and on a mesh whose axes are Explicit JAX splits nothing by itself",
-            "expected": f"an array split by {spec_text(spec)}",
-            "actual": f"{array_text(leaf.dtype, leaf.shape)}, whole",
-            "fix": f"split it before the call: filter_shard(array, {place})",
-        }
+        return Problem(
+            problem="is whole, and on a mesh whose axes are Explicit JAX splits nothing by itself",
+            expected=f"an array split by {spec_text(spec)}",
+            actual=f"{array_text(leaf.dtype, leaf.shape)}, whole",
+            fix=f"split it before the call: filter_shard(array, {place})",
+        )
 
     def _refuse(self, name: str) -> Callable[[str, Problem], ShapeError]:
         def refuse(path: str, problem: Problem) -> ShapeError:
             # A rule may return what is a place elsewhere; here it is a spec that is wanted.
-            problem = {
-                **problem,
-                "expected": "a PartitionSpec",
-                "fix": "return a PartitionSpec from the rule",
-            }
-            return ShapeError(function=self.plan.function, parameter=name + path, **problem)
+            fix = "return a PartitionSpec from the rule"
+            problem = dataclasses.replace(problem, expected="a PartitionSpec", fix=fix)
+            return problem.error(ShapeError, self.plan.function, name + path)
 
         return refuse
 

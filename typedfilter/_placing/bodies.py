@@ -141,12 +141,12 @@ def _placed(plan: Plan, name: str, value: Any, said: Said, outside: bool) -> Any
         return value
 
     def refuse(path: str, problem: Problem) -> ShapeError:
-        return ShapeError(function=plan.function, parameter=name + path, **problem)
+        return problem.error(ShapeError, plan.function, name + path)
 
     for place in () if said.option else every_place(said.places):
         problem = mesh_problem(place)
         if problem is not None:
-            raise AnnotationError(function=plan.function, parameter=name, **problem)
+            raise problem.error(AnnotationError, plan.function, name)
     targets = _targets(plan, name, value, said, refuse)
     if not any(target is not None for target in targets):
         return value
@@ -165,7 +165,7 @@ def _targets(
 def targets_of_result(placement: Placement, out: Any) -> list[Any]:
     """The place of each leaf of a result that was placed already; none where nothing is said."""
     plan = placement.plan
-    return _targets(plan, "return", out, placement.of_result(), lambda path, problem: ShapeError(**problem))
+    return _targets(plan, "return", out, placement.of_result(), lambda _, problem: problem.error(ShapeError))
 
 
 def _left_over(value: Any, targets: Sequence[Any], refuse: Callable[[str, Problem], ShapeError]) -> list[Any]:

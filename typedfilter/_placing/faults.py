@@ -86,7 +86,7 @@ def _misfit(placement: Placement, args: Sequence[Any], kwargs: Mapping[str, Any]
         for place in () if said.option else every_place(said.places):
             problem = mesh_problem(place)
             if problem is not None:
-                return cls(function=function, parameter=name, **problem)
+                return problem.error(cls, function, name)
         try:
             targets = said.of_leaves(placement.plan, name, value)
         except ShapeError as error:
@@ -96,13 +96,13 @@ def _misfit(placement: Placement, args: Sequence[Any], kwargs: Mapping[str, Any]
             problem = fit_problem(target, leaf, even=True) if is_array_or_struct(leaf) else None
             if problem is not None:
                 where = name + jax.tree_util.keystr(path)
-                return ShapeError(function=function, parameter=where, **problem)
+                return problem.error(ShapeError, function, where)
     result = placement.of_result()
     cls = ShapeError if result.option else AnnotationError
     for target in _all_places(result):
         problem = mesh_problem(target)
         if problem is not None:
-            return cls(function=function, parameter="return", **problem)
+            return problem.error(cls, function, "return")
     return None
 
 

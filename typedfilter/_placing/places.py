@@ -115,12 +115,12 @@ def no_place(places: Any) -> tuple[str, Problem] | None:
 
 
 def _no_place(leaf: Any) -> Problem:
-    return {
-        "problem": f"is {brief(leaf)}, which is no place for an array",
-        "expected": "a jax.Device, a jax.sharding.Sharding, a PartitionSpec, or a pytree of these",
-        "actual": brief(leaf),
-        "fix": "of a mesh, pass jax.sharding.NamedSharding(mesh, PartitionSpec(...))",
-    }
+    return Problem(
+        problem=f"is {brief(leaf)}, which is no place for an array",
+        expected="a jax.Device, a jax.sharding.Sharding, a PartitionSpec, or a pytree of these",
+        actual=brief(leaf),
+        fix="of a mesh, pass jax.sharding.NamedSharding(mesh, PartitionSpec(...))",
+    )
 
 
 def prefix_texts(places: Any, tree: Any) -> dict[str, str]:

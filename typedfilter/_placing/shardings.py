@@ -310,9 +310,9 @@ def check_shardings(plan: Plan, inputs: Any, output: Any) -> None:
     for option, places in (("in_shardings", inputs), ("out_shardings", output)):
         wrong = no_place(places)
         if wrong is not None:
-            path, fields = wrong
-            problem = f"is given {option}{path}, but that {fields.pop('problem')}"
-            raise AnnotationError(problem, function=plan.function, **fields)
+            path, problem = wrong
+            said = f"is given {option}{path}, but that {problem.problem}"
+            raise dataclasses.replace(problem, problem=said).error(AnnotationError, plan.function)
     given = in_shardings(plan, inputs)
     given.check()
     if is_place(inputs) or has_rules([inputs]):  # one for all: what of them is static stays as it is

@@ -6,9 +6,10 @@ Knows meshes and sizes; moves nothing, and knows nothing of functions and their 
 from __future__ import annotations
 
 import collections
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
@@ -16,6 +17,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from typedfilter._compat import SET_MESH, spec_entries
 from typedfilter._reading.text import spec_text
 from typedfilter._values.text import array_text, count_text, meant
+from typedfilter.errors import TypedFilterError
 
 __all__ = [
     "Problem",
@@ -28,8 +30,22 @@ __all__ = [
     "spec_problem",
 ]
 
-Problem = dict[str, str]
-"""The fields of an error, less whose it is."""
+E = TypeVar("E", bound=TypedFilterError)
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """What is wrong with a place: the fields of an error, less whose it is."""
+
+    problem: str
+    expected: str = ""
+    actual: str = ""
+    fix: str = ""
+
+    def error(self, cls: type[E], function: str = "", parameter: str = "") -> E:
+        """The error about this argument of a function."""
+        facts = {"expected": self.expected, "actual": self.actual, "fix": self.fix}
+        return cls(self.problem, function=function, parameter=parameter, **facts)
 
 
 def entry_axes(entry: Any) -> list[str]:
@@ -54,18 +70,18 @@ def manual_axes() -> list[str]:
 
 
 def mesh_problem(target: Any) -> Problem | None:
-    """Why a place can't be about the ambient mesh, as the fields of an error; `None` if it can."""
+    """Why a place can't be about the ambient mesh; `None` if it can."""
     if isinstance(target, NamedSharding):
         return _manual_problem(target.spec)
     if not isinstance(target, PartitionSpec):
         return None
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty:
-        return {
-            "problem": "needs a mesh, and none is set",
-            "expected": f"an ambient mesh for {spec_text(target)}",
-            "fix": f"call it inside `with {SET_MESH}(mesh):`",
-        }
+        return Problem(
+            problem="needs a mesh, and none is set",
+            expected=f"an ambient mesh for {spec_text(target)}",
+            fix=f"call it inside `with {SET_MESH}(mesh):`",
+        )
     return spec_problem(target, mesh) or _manual_problem(target)
 
 
@@ -74,20 +90,20 @@ def spec_problem(spec: PartitionSpec, mesh: Any) -> Problem | None:
     names = list(axes_of(spec))
     missing = [name for name in names if name not in mesh.axis_names]
     if missing:
-        return {
-            "problem": f"is to be split along {missing[0]!r}, which is no axis of the mesh",
-            "expected": "axes among: " + ", ".join(map(str, mesh.axis_names)),
-            "actual": spec_text(spec),
-            "fix": meant(str(missing[0]), list(map(str, mesh.axis_names))) or "name an axis of the mesh",
-        }
+        return Problem(
+            problem=f"is to be split along {missing[0]!r}, which is no axis of the mesh",
+            expected="axes among: " + ", ".join(map(str, mesh.axis_names)),
+            actual=spec_text(spec),
+            fix=meant(str(missing[0]), list(map(str, mesh.axis_names))) or "name an axis of the mesh",
+        )
     twice = [name for name, count in collections.Counter(names).items() if count > 1]
     if twice:
-        return {
-            "problem": f"is to be split along {twice[0]!r} twice",
-            "expected": "each axis of the mesh once",
-            "actual": spec_text(spec),
-            "fix": "name it for one dimension only",
-        }
+        return Problem(
+            problem=f"is to be split along {twice[0]!r} twice",
+            expected="each axis of the mesh once",
+            actual=spec_text(spec),
+            fix="name it for one dimension only",
+        )
     return _unreduced_problem(spec, mesh)
 
 
@@ -97,28 +113,28 @@ def _unreduced_problem(spec: PartitionSpec, mesh: Any) -> Problem | None:
     wrong = sorted(name for name in sums if kinds[name] is AxisType.Auto)
     if not wrong:
         return None
-    return {
-        "problem": f"is to be unreduced along {wrong[0]!r}, whose partial sums the compiler keeps to itself",
-        "expected": "axes that are Explicit",
-        "actual": f"{spec_text(spec)}, and {wrong[0]!r} is Auto",
-        "fix": "make it an Explicit axis: jax.make_mesh(..., axis_types=...)",
-    }
+    return Problem(
+        problem=f"is to be unreduced along {wrong[0]!r}, whose partial sums the compiler keeps to itself",
+        expected="axes that are Explicit",
+        actual=f"{spec_text(spec)}, and {wrong[0]!r} is Auto",
+        fix="make it an Explicit axis: jax.make_mesh(..., axis_types=...)",
+    )
 
 
 def _manual_problem(spec: PartitionSpec) -> Problem | None:
     manual = [name for name in axes_of(spec) if name in manual_axes()]
     if not manual:
         return None
-    return {
-        "problem": f"is to be split along {manual[0]!r}, and {manual[0]!r} is manual here",
-        "expected": "axes that are not mapped by the shard_map around it",
-        "actual": spec_text(spec),
-        "fix": "drop the axis: inside of shard_map an array is one block of it already",
-    }
+    return Problem(
+        problem=f"is to be split along {manual[0]!r}, and {manual[0]!r} is manual here",
+        expected="axes that are not mapped by the shard_map around it",
+        actual=spec_text(spec),
+        fix="drop the axis: inside of shard_map an array is one block of it already",
+    )
 
 
 def fit_problem(target: Any, array: Any, even: bool) -> Problem | None:
-    """Why `array` can't be placed by `target`, as the fields of an error; `None` if it can.
+    """Why `array` can't be placed by `target`; `None` if it can.
 
     Args:
         target: a place.
@@ -145,22 +161,22 @@ def _rank_problem(spec: PartitionSpec, array: Any) -> Problem | None:
     if wanted <= array.ndim:
         return None
     found = count_text(array.ndim, "dimension")
-    return {
-        "problem": f"has {found}, but {spec_text(spec)} is for {wanted} or more",
-        "expected": f"at least {count_text(wanted, 'dimension')}",
-        "actual": found,
-        "fix": "shorten the PartitionSpec: dimensions that it leaves out are not split",
-    }
+    return Problem(
+        problem=f"has {found}, but {spec_text(spec)} is for {wanted} or more",
+        expected=f"at least {count_text(wanted, 'dimension')}",
+        actual=found,
+        fix="shorten the PartitionSpec: dimensions that it leaves out are not split",
+    )
 
 
 def _size_problem(spec: PartitionSpec, sizes: Mapping[str, int], array: Any) -> Problem | None:
     for axis, (entry, size) in enumerate(zip(spec_entries(spec), array.shape, strict=False)):
         parts = math.prod(sizes[name] for name in entry_axes(entry))
         if size % parts != 0:
-            return {
-                "problem": f"has size {size} along axis {axis}, which is split into {parts} equal parts",
-                "expected": f"a multiple of {parts} along axis {axis}, for {spec_text(spec)}",
-                "actual": array_text(array.dtype, array.shape),
-                "fix": "pad that axis, or leave it whole: None in the PartitionSpec",
-            }
+            return Problem(
+                problem=f"has size {size} along axis {axis}, which is split into {parts} equal parts",
+                expected=f"a multiple of {parts} along axis {axis}, for {spec_text(spec)}",
+                actual=array_text(array.dtype, array.shape),
+                fix="pad that axis, or leave it whole: None in the PartitionSpec",
+            )
     return None

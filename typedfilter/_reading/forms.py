@@ -44,6 +44,11 @@ def is_tree_class(annotation: Any) -> bool:
     return isinstance(annotation, type) and isinstance(annotation, type(jaxtyping.PyTree))
 
 
+def is_annotated(annotation: Any) -> bool:
+    """Whether this is `Annotated[...]`: a type with markers around it, or with somebody else's notes."""
+    return get_origin(annotation) is Annotated
+
+
 def is_literal(annotation: Any) -> bool:
     """Whether this is `Literal[...]`."""
     return get_origin(annotation) in LITERALS

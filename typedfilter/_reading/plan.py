@@ -16,7 +16,7 @@ from inspect import Parameter, Signature
 from typing import Any, ClassVar, NamedTuple
 
 from typedfilter._reading import callables
-from typedfilter._reading.forms import inside, is_literal
+from typedfilter._reading.forms import inside, is_annotated, is_literal
 from typedfilter._reading.hints import UNANNOTATED, Hint, class_hints, named, parse, refuse_lost_marker
 from typedfilter._reading.markers import PLACES
 from typedfilter._reading.names import Scope
@@ -146,9 +146,7 @@ def _resolved(
 
 def _refuse_marked_default(param: Parameter) -> None:
     """A marker that stands behind `=`, where it would be the value: `n=Static[int]`."""
-    if get_origin(param.default) is Annotated and any(
-        isinstance(item, Marker) for item in param.default.__metadata__
-    ):
+    if is_annotated(param.default) and any(isinstance(item, Marker) for item in inside(param.default)):
         shown = show(param.default)
         raise AnnotationError(f"has {shown} as its default", fix=f"write `{param.name}: {shown}`")
 

@@ -39,7 +39,7 @@ from typedfilter._mapping.devices import (
     refuse_mesh,
 )
 from typedfilter._mapping.effects import Maps
-from typedfilter._mapping.results import place_outputs, split_outputs
+from typedfilter._mapping.results import split_outputs
 from typedfilter._reading.conflicts import check_jit, check_vmap
 from typedfilter._reading.hidden import MAPPING
 from typedfilter._reading.plan import Param, Plan
@@ -152,7 +152,7 @@ class OnDevices(Transform):
                 check_vma=False,
             )
             mapped, whole = mapper(call.arrays)
-            return place_outputs(mapped, whole, how[-1])
+            return how[-1].placed(mapped, whole)
 
         return call
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from typedfilter._placing.moving import place_tree
 from typedfilter._placing.places import NoPrefixError, no_place, prefix_texts
+from typedfilter._placing.specs import Problem
 from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter.errors import ShapeError
 
@@ -40,8 +41,8 @@ def filter_shard(x: T, device_or_shardings: Any) -> T:
     """
     wrong = no_place(device_or_shardings)
     if wrong is not None:
-        path, fields = wrong
-        raise ShapeError(function="filter_shard", parameter="device_or_shardings" + path, **fields)
+        path, problem = wrong
+        raise problem.error(ShapeError, "filter_shard", "device_or_shardings" + path)
     try:
         moved: T = place_tree(x, device_or_shardings, _refused)
     except NoPrefixError:
@@ -55,5 +56,5 @@ def filter_shard(x: T, device_or_shardings: Any) -> T:
     return moved
 
 
-def _refused(path: str, problem: dict[str, str]) -> ShapeError:
-    return ShapeError(function="filter_shard", parameter="x" + path, **problem)
+def _refused(path: str, problem: Problem) -> ShapeError:
+    return problem.error(ShapeError, "filter_shard", "x" + path)

@@ -25,7 +25,7 @@ from typedfilter._mapping.axes import (
 )
 from typedfilter._mapping.effects import Maps
 from typedfilter._mapping.known import KnownCalls
-from typedfilter._mapping.results import asks_for_no_axis, is_batched, place_outputs, split_outputs
+from typedfilter._mapping.results import asks_for_no_axis, is_batched, split_outputs
 from typedfilter._reading.conflicts import check_vmap
 from typedfilter._reading.hidden import MAPPING
 from typedfilter._reading.plan import Plan
@@ -97,7 +97,7 @@ class Vmap(Transform):
                 if parcel.back is not None and says_out_axes_none(error):
                     raise _unmapped(plan) from None
                 raise
-            return place_outputs(mapped, whole, parcel.back)
+            return parcel.back.placed(mapped, whole)
 
         return call
 
