@@ -18,7 +18,7 @@ import numpy as np
 from typedfilter._reading import kinds
 from typedfilter._reading.dims import Dim
 from typedfilter._reading.kinds import Kind, kind_of
-from typedfilter.check.inputs import classes, literals
+from typedfilter.check.inputs import classes, literals, optimisers
 from typedfilter.check.inputs import types as _types
 from typedfilter.check.inputs.defaults import Build
 from typedfilter.check.inputs.nodes import (
@@ -51,18 +51,39 @@ def guess(kind: Kind, place: Place, build: Build) -> Node | None:
         return _said(b"text", place)
     if "dtype" in place.name.lower():
         return _said(jax.numpy.float32, place, "float32")
-    bare = _is_bare_array(kind) or isinstance(kind, kinds.Variable)
-    if is_called_key(place.name) and (bare or isinstance(kind, kinds.Anything)):
+    if is_called_key(place.name) and (_is_bare(kind) or isinstance(kind, kinds.Anything)):
         return array(place)
-    if bare or isinstance(kind, kinds.Tree | kinds.NumpyArray):
-        # A field's shape is what the other methods make of it: nothing to guess from one.
-        own = place.owner and not classes.is_of_others(place.inside[-1])
-        return None if own else array(place, kind)
+    found = _of_optimisers(kind, place, build) or _array_of_some_rank(kind, place)
+    if found is not None or _is_bare(kind) or isinstance(kind, kinds.Tree):
+        return found
     if kind.hint is jax.sharding.Mesh:
         return GivenNode(_one_device(), place.label, f"{place.label} a mesh of one device")
     if _is_bare_callable(kind):
         return GivenNode(_itself, place.label, f"{place.label} the identity")
     return _subclass(kind, place, build)
+
+
+def _is_bare(kind: Kind) -> bool:
+    return _is_bare_array(kind) or isinstance(kind, kinds.Variable)
+
+
+def _array_of_some_rank(kind: Kind, place: Place) -> Node | None:
+    if _is_numeric(kind):
+        return ArrayNode(place.label, (), (np.dtype("float32"),), place.number)
+    if not (_is_bare(kind) or isinstance(kind, kinds.Tree | kinds.NumpyArray)):
+        return None
+    # A field's shape is what the other methods make of it: nothing to guess from one.
+    own = place.owner and not classes.is_of_others(place.inside[-1])
+    return None if own else array(place, kind)
+
+
+def _of_optimisers(kind: Kind, place: Place, build: Build) -> Node | None:
+    if optimisers.is_optimiser(kind):
+        return optimisers.optimiser(place)
+    if optimisers.is_tree(kind):
+        return optimisers.state(place, build) or array(place)
+    called = isinstance(kind, kinds.Tree) and "opt" in place.name
+    return optimisers.state(place, build) if called else None
 
 
 @functools.cache
@@ -132,6 +153,13 @@ def _scalar(kind: Kind) -> np.dtype[Any]:
 
 def _is_bare_array(kind: Kind) -> bool:
     return isinstance(kind, kinds.Class) and issubclass(kind.cls, jax.Array)
+
+
+def _is_numeric(kind: Kind) -> bool:
+    """Whether this is a union of an array of unknown shape with numbers and arrays of NumPy's."""
+    members = _types.alternatives(kind)
+    numbers = [one for one in members if isinstance(one, kinds.Scalar | kinds.NumpyArray | kinds.NumpyScalar)]
+    return any(map(_is_bare_array, members)) and 0 < len(numbers) == len(members) - 1
 
 
 def _is_bare_callable(kind: Kind) -> bool:

@@ -95,7 +95,7 @@ def _sources(name: str, functions: Iterable[Any]) -> Iterator[_Source]:
     waiting = [(inspect.unwrap(function), name, 0) for function in functions]
     seen: set[tuple[int, str]] = set()
     for function, called, depth in waiting:  # it grows on the way
-        tree = _tree(function) if isinstance(function, FunctionType) else None
+        tree = tree_of(function) if isinstance(function, FunctionType) else None
         if tree is None or (id(function), called) in seen:
             continue
         seen.add((id(function), called))
@@ -119,7 +119,8 @@ def _helpers(source: _Source) -> Iterator[tuple[FunctionType, str]]:
 
 
 @functools.lru_cache(maxsize=256)
-def _tree(function: FunctionType) -> ast.AST | None:
+def tree_of(function: FunctionType) -> ast.AST | None:
+    """The parsed source of a function; None where there is none."""
     try:
         return ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError, SyntaxError):
