@@ -119,6 +119,57 @@ def test_the_body_of_a_scan_is_shown_as_well(shapes):
     ]
 
 
+def test_generators_and_coroutines_are_followed_through_their_turns(shapes):
+    source = """
+        import asyncio
+        from collections.abc import AsyncIterator, Iterator
+
+        def turns(x: Float[Array, "n d"]) -> Iterator[Float[Array, "d"]]:
+            while True:
+                row = x[0]
+                yield row
+
+        async def later(x: Float[Array, "n d"]) -> Float[Array, "d n"]:
+            await asyncio.sleep(0)
+            return x.T
+
+        async def waits(x: Float[Array, "n d"]) -> Float[Array, "n d"]:
+            back = await later(x)
+            return back
+
+        async def several(x: Float[Array, "n d"]) -> AsyncIterator[Float[Array, "d n"]]:
+            y = await later(x)
+            yield y
+            yield x
+
+        async def sleeps(x: Float[Array, "n d"]) -> Float[Array, "d n"]:
+            await asyncio.sleep(1)
+            return x.T
+    """
+    status, text, _ = shapes(source)
+    assert status == 1
+    assert notes(text) == [
+        *("x: f32[n,d]", "row: f32[d]", "yield: f32[d]"),
+        *("x: f32[n,d]", "return: f32[d,n]"),
+        *("x: f32[n,d]", "back: f32[d,n]", "return: f32[d,n]"),
+        *("x: f32[n,d]", "y: f32[d,n]"),
+    ]
+    assert "checked turns: the first 3 that it yields; for all sizes" in text
+    assert "the return value is not what is annotated: axis 0 is d, not n" in text
+    assert "`[1]` of the return value is not what is annotated: axis 0 is n, not d" in text
+    assert "skipped sleeps: it waits for what only a running loop brings" in text
+
+
+def test_a_global_that_a_function_sets_is_shown(shapes):
+    source = """
+        def f(x: Float[Array, "n d"]) -> Float[Array, "n"]:
+            global kept
+            kept = x.T
+            return kept.sum(0)
+    """
+    assert notes(shapes(source)[1]) == ["x: f32[n,d]", "kept: f32[d,n]", "return: f32[n]"]
+
+
 def test_a_transformed_function_is_shown_for_one_example(shapes):
     source = """
         from typedfilter import filter_jit, filter_vmap

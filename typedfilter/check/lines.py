@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import dataclasses
+import inspect
 import sys
 from collections.abc import Generator, Iterator
 from types import CodeType, FrameType
@@ -62,12 +63,13 @@ class Statements:
         self.first: dict[int, int] = {}
         self.bound: dict[int, set[str]] = {}
         self.annotated: dict[int, ast.AnnAssign] = {}
-        self.returns: set[int] = set()
+        self.handed: dict[int, str] = {}  # how a line hands something to the caller
+        self.globals: set[str] = set()
         self.parameters: dict[tuple[str, int], int] = {}
         for one in ast.walk(node):
             if isinstance(one, ast.stmt):
                 self._add(one)
-            if isinstance(one, ast.FunctionDef):
+            if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef):
                 first = min([one.lineno, *(d.lineno for d in one.decorator_list)])
                 for argument in ast.walk(one.args):
                     if isinstance(argument, ast.arg):
@@ -83,8 +85,12 @@ class Statements:
         names.update(_bound_by(statement))
         if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
             self.annotated[statement.lineno] = statement
+        if isinstance(statement, ast.Global):
+            self.globals.update(statement.names)
         if isinstance(statement, ast.Return):
-            self.returns.add(statement.lineno)
+            self.handed[statement.lineno] = "return"
+        elif isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Yield):
+            self.handed[statement.lineno] = "yield"
 
 
 def _bound_by(statement: ast.stmt) -> Iterator[str]:
@@ -96,6 +102,9 @@ def _bound_by(statement: ast.stmt) -> Iterator[str]:
             for node in ast.walk(part) if isinstance(part, ast.AST) else ():
                 if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                     yield node.id
+
+
+_RESUMED = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
 @dataclasses.dataclass
@@ -157,6 +166,9 @@ class Recorder:
 
     def _begin(self, frame: FrameType) -> None:
         code = frame.f_code
+        if frame in self._open:  # a generator or coroutine goes on
+            self._open[frame].line = self.statements.first.get(frame.f_lineno, frame.f_lineno)
+            return
         bindings = None
         if code is self.code:  # the names of annotations are those of the first call alone
             bindings, self._bindings = self._bindings, None
@@ -172,16 +184,18 @@ class Recorder:
         if known is None:
             return None
         if event == "exception":
-            known.raised = True
+            awaited = frame.f_code.co_flags & _RESUMED and issubclass(arg[0], StopIteration)
+            known.raised = not awaited  # so ends what a coroutine has waited for
         elif event == "line":
             self._done(frame, known)
             known.raised = False
             known.line = self.statements.first.get(frame.f_lineno, frame.f_lineno)
         elif event == "return":
             self._done(frame, known)
-            if not known.raised and known.line in self.statements.returns:
-                self._note(known.line, dict(_leaves("return", arg)))
-            del self._open[frame]
+            if not known.raised and known.line in self.statements.handed:
+                self._note(known.line, dict(_leaves(self.statements.handed[known.line], arg)))
+            if not frame.f_code.co_flags & _RESUMED:
+                del self._open[frame]
         return self._follow
 
     def _done(self, frame: FrameType, known: _Frame) -> None:
@@ -193,6 +207,8 @@ class Recorder:
         for name, leaves in known.entries.items():
             if name in bound or before.get(name, {}) != leaves:
                 self._note(known.line, leaves)
+        for name in bound & self.statements.globals & frame.f_globals.keys():
+            self._note(known.line, dict(_leaves(name, frame.f_globals[name])))
         statement = self.statements.annotated.get(known.line)
         if statement is not None and statement.value is not None and known.bindings is not None:
             self._compare(frame, statement, known.bindings)

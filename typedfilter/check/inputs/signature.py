@@ -31,6 +31,7 @@ from typedfilter.check.inputs.nodes import (
 )
 from typedfilter.check.inputs.place import Guess, Place
 from typedfilter.check.inputs.unmade import UnbuildableError
+from typedfilter.check.trials.driven import returns_of
 from typedfilter.check.trials.subject import Subject
 
 Case = dict[str, int]
@@ -177,7 +178,7 @@ def signature_of(
     if subject.kind == "constructor":
         returns = kind_of(subject.cls)
     else:
-        returns = _type_of("the return", of_class(plan.returns, subject.cls))
+        returns = returns_of(subject.root, _type_of("the return", of_class(plan.returns, subject.cls)))
     return Signature(
         subject, tuple(parameters), returns, tuple(sizes.items()), apart, guess, returned_by(plan.params)
     )

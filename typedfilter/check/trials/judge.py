@@ -19,6 +19,7 @@ from typedfilter.check.report import source
 from typedfilter.check.report.results import Result, Status
 from typedfilter.check.trials.attempts import verdict_on
 from typedfilter.check.trials.bare import as_meant
+from typedfilter.check.trials.driven import TURNS, is_driven, yields
 from typedfilter.check.trials.excuses import Tried
 from typedfilter.check.trials.meshes import Axes
 from typedfilter.check.trials.subject import Subject, without_checkers
@@ -26,7 +27,6 @@ from typedfilter.check.trials.verdict import Verdict
 from typedfilter.errors import AnnotationError
 
 IGNORED = "ignored"  # what the message of a function begins with that is skipped on request
-_GENERATOR_OR_COROUTINE = 0x20 | 0x80 | 0x200  # flags of a code object
 
 
 def is_annotated(subject: Subject) -> bool:
@@ -145,8 +145,8 @@ def _not_judged(subject: Subject, where: source.Function | None) -> str:
         return "there is no body to check"
     if subject.kind == "constructor" and subject.cls is not None and classes.lacks_parts(subject.cls):
         return f"the class {subject.cls.__name__} is abstract: its subclasses are made"
-    if subject.root.__code__.co_flags & _GENERATOR_OR_COROUTINE:
-        return "a generator or coroutine: its body does not run when it is called"
+    if is_driven(subject.root) and (subject.layers or subject.traced):
+        return "a generator or coroutine below a transform: its body does not run when it is called"
     return ""
 
 
@@ -155,6 +155,9 @@ def _not_judged(subject: Subject, where: source.Function | None) -> str:
 
 def _result(base: Result, verdict: Verdict, where: source.Function | None) -> Result:
     if verdict.status in ("proved", "checked"):
+        if verdict.tried and yields(verdict.tried[0].signature.subject.root):
+            only = f"the first {TURNS} that it yields" + (f", {verdict.only}" if verdict.only else "")
+            verdict = dataclasses.replace(verdict, status="checked", only=only)
         good = dataclasses.replace(base, status=verdict.status, message=_praise(verdict))
         return dataclasses.replace(
             good, fix=verdict.fix, by_letter=verdict.by_letter, guessed=verdict.guessed

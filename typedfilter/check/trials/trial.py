@@ -34,6 +34,7 @@ from typedfilter.check.inputs.unmade import UnbuildableError
 from typedfilter.check.inputs.watch import watching
 from typedfilter.check.trials import compare, stack
 from typedfilter.check.trials.compare import MismatchError, StubError
+from typedfilter.check.trials.driven import driven
 from typedfilter.check.trials.meshes import check_places, entered, with_places, within
 from typedfilter.check.trials.problem import REFUSALS, is_users, problem_of
 from typedfilter.check.trials.stack import Level
@@ -150,9 +151,9 @@ def _called(subject: Subject, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
         Exception: whatever the call raises.
     """
     if subject.layers or subject.kind == "constructor":
-        return subject.call(*args, **kwargs)
+        return driven(subject.call(*args, **kwargs))
     args, kwargs = with_places(subject.mesh, subject.root, args, kwargs)
-    out = subject.call(*args, **kwargs)
+    out = driven(subject.call(*args, **kwargs))
     check_places(subject.mesh, subject.root, out)
     return out
 
