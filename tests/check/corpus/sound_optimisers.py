@@ -67,7 +67,7 @@ def of_a_model(
 
 # checked: for all sizes
 def any_trees(params: optax.Params, x: Float[Array, "n"]) -> Float[Array, "n"]:
-    return x * optax.global_norm(params)
+    return x * sum(leaf.sum() for leaf in jax.tree.leaves(params))
 
 
 # checked: for all sizes
