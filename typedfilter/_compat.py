@@ -23,6 +23,7 @@ __all__ = [
     "UNBOUND_AXIS",
     "UNUSABLE_DONATIONS",
     "arguments_blamed",
+    "can_be_told",
     "concrete_mesh",
     "equinox_error",
     "raised_on_host",
@@ -102,6 +103,15 @@ UNBOUND_AXIS = re.compile(r"unbound axis name:? (\S+?)[.:]?(?:\s|$)")
 _BLAMED = re.compile(r"depends on the values? of the arguments? (.+?)\.(?:\s|$)")
 _FORMATTED = re.compile(r"passed to \w*Tracer\.__format__|a (real )?number is required, not \w*Tracer$")
 _FORWARD = re.compile(r"can't apply forward-mode (autodiff|differentiation) \(jvp\) to a custom_vjp function")
+
+
+def can_be_told(error: BaseException) -> bool:
+    """Whether an error, perhaps of the user's own, has a text."""
+    try:
+        str(error)
+    except Exception:
+        return False
+    return True
 
 
 def text_of(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import warnings
@@ -168,6 +169,23 @@ def test_caches_may_be_cleared_while_others_call():
                 f.clear_cache()
 
     at_once(task)
+
+
+def test_what_a_cleared_cache_drops_may_call_and_add_to_it():
+    called = []
+
+    class Dropped:
+        def __del__(self):
+            called.append(f(X, [len(called)]))
+
+    f = filter_jit(lambda x, tree: x)
+    f(X, Dropped())
+    f(X, ("a", Dropped()))
+    f(X, 1.5)
+    f.clear_cache()
+    gc.collect()
+    assert len(called) == 2
+    np.testing.assert_array_equal(f(X, [7]), X)
 
 
 def test_functions_are_made_jitted_and_dropped_in_every_thread():

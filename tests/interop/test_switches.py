@@ -164,3 +164,9 @@ def test_a_transform_does_as_that_of_jax(transform: str, switch: str, touched: b
         outcome(lambda: right(x))
     with switched(switch):
         assert outcome(lambda: ours(x)) == outcome(lambda: right(x))
+
+
+def test_a_first_call_moves_nothing_of_its_own():
+    x = jnp.arange(1.0, 4.0)
+    with jax.transfer_guard("disallow_explicit"):
+        np.testing.assert_array_equal(tf.filter_jit(lambda x: x * x)(x), x * x)

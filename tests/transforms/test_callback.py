@@ -571,7 +571,7 @@ def raises_elsewhere() -> None:
 class Silent(Exception): ...
 
 
-@pytest.mark.parametrize("kind", [Silent, AssertionError])
+@pytest.mark.parametrize("kind", [Silent, AssertionError, KeyboardInterrupt, SystemExit])
 def test_an_error_without_a_text_arrives_as_itself_and_is_not_kept(kind):
     error = kind()
 
@@ -583,6 +583,33 @@ def test_an_error_without_a_text_arrives_as_itself_and_is_not_kept(kind):
         jax.block_until_ready(call(X))
     assert caught.value is error
     assert error not in _raised._kept.values()
+
+
+def test_an_error_that_can_not_be_told_arrives_as_itself():
+    class Mute(Exception):
+        def __str__(self):
+            raise RuntimeError("no text")  # where XLA asks for it, it ends the process
+
+    def callback(x):
+        raise Mute
+
+    with pytest.raises(Mute):
+        filter_jit(lambda x: filter_pure_callback(callback, x, result_shape_dtypes=x))(X)
+
+
+def test_an_error_in_a_program_that_a_callback_calls_arrives_in_that_callback():
+    inner = filter_jit(lambda x: filter_pure_callback(fails, x, result_shape_dtypes=F32))
+    met = []
+
+    def callback(x):
+        try:
+            inner(x)
+        except Broken as error:
+            met.append(str(error))
+        return x
+
+    filter_jit(lambda x: filter_pure_callback(callback, x, result_shape_dtypes=F32))(jnp.float32(2))
+    assert met == ["at 2.0"]
 
 
 def test_every_thread_gets_the_error_of_its_own_callback():

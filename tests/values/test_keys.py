@@ -475,6 +475,10 @@ class EqHasNoTruth:
         (jnp.ones(2), "is an array"),
         (np.ones(2), "is an array"),
         ((1, [2]), "is unhashable: tuple with a list inside"),
+        (
+            memoryview(bytearray(b"a")),
+            "has a __hash__ that raised ValueError: cannot hash writable memoryview object",
+        ),
         ((1, (2, jnp.ones(1))), "is unhashable: tuple with an array inside"),
         (Config([1]), "is unhashable: Config with a list inside"),
         (HashRaises(), "has a __hash__ that raised ValueError: no hash today"),

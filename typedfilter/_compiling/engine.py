@@ -344,7 +344,7 @@ class Engine:
 
     def clear_cache(self) -> None:
         """Forget every trace and program. All that JAX holds of them hangs on the body: so it goes, too."""
-        for jitted in self.jits.values():
+        for jitted in tuple(self.jits.values()):  # a call may add to them meanwhile
             jitted.clear_cache()
         self.table.clear()
         self.jits.clear()

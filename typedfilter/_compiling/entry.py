@@ -151,7 +151,8 @@ def watch_deleted(shim: Callable[..., Any], donated: Any = ()) -> None:
     names: dict[str, Any] = getattr(shim, "__globals__", {})
     array = f"{_prefix(inspect.signature(shim).parameters)}array"
     if array in names and names[array] is None and jax.device_count() > 1:
-        with jax.ensure_compile_time_eval():  # the first call may be traced
+        # The first call may be traced, and may be where nothing of the user's is to be moved.
+        with jax.ensure_compile_time_eval(), jax.transfer_guard("allow"):
             names[array] = type(jax.device_put(0))
         remember(donated, names[array])
 

@@ -84,7 +84,7 @@ def fitting(engine: E, args: tuple[Any, ...], kwargs: dict[str, Any]) -> E:
 
 def better_error(
     engine: Engine, error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Exception | None:
+) -> BaseException | None:
     """An error that says which argument is to blame for `error`; `None` where none is."""
     better = placement_error(engine.placement, error, args, kwargs)
     if better is not None:
@@ -93,7 +93,7 @@ def better_error(
 
 
 def _loosely(
-    engine: E, better: Exception, error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]
+    engine: E, better: BaseException, error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> E | None:
     """What to call where checks don't mind, and what is wrong is wrong by an annotation alone."""
     with checking(engine.options.check):

@@ -56,6 +56,8 @@ class _ResultRest:
         return out
 
 
+# Looked up and not compared: a metaclass may call all classes equal.
+_CONTAINERS = frozenset((tuple, list, dict))
 _Model: TypeAlias = "tuple[Callable[[Any], Any], Callable[[Any], tuple[Any, ...]], StaticPart]"
 """A frozen model in a result: how to get there, which of the arrays are its own, and the rest of it."""
 
@@ -76,7 +78,7 @@ def _models_in(out: Any, rest: Rest) -> Iterator[_Model]:
 
 def _nodes_in(node: Any, steps: tuple[Step, ...], first: int) -> Iterator[tuple[tuple[Step, ...], Any, int]]:
     """Each node below containers of Python's own, with the way there and how many leaves are before it."""
-    if type(node) not in (tuple, list, dict):
+    if type(node) not in _CONTAINERS:
         yield steps, node, first
         return
     for key in sorted(node) if isinstance(node, dict) else range(len(node)):

@@ -39,6 +39,7 @@ def is_array_only(value: Any) -> bool:
 
 
 _CONTAINERS = (list, tuple, dict, type(None))
+_PLAIN = frozenset((list, tuple, dict))  # not compared: a metaclass may call all classes equal
 
 
 def _left_open(value: Any) -> list[Any] | None:
@@ -86,7 +87,7 @@ def may_hold_static(kind: Kind, value: Any) -> bool:
         kind: what the value is annotated with.
         value: tells which fields of its class are children, and nothing else.
     """
-    if type(value) in (list, tuple, dict) or value is None:
+    if type(value) in _PLAIN or value is None:
         return _may_be_static(kind)
     children = _fields_of(value)
     if children is None:

@@ -29,6 +29,7 @@ __all__ = ["Leaf", "Node", "Part", "parts_of", "short_name"]
 
 _SHOWN = 60
 _ATOMS = (type(None), bool, int, float, complex, str, bytes, enum.Enum, np.generic)
+_ATOMS_INSIDE = frozenset((tuple, frozenset))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +108,7 @@ def _weakly_bound(value: Any) -> Callable[[], Any]:
 
 
 def _is_atomic(value: Any) -> bool:
-    if type(value) in (tuple, frozenset):
+    if type(value) in _ATOMS_INSIDE:
         return all(map(_is_atomic, value))
     return isinstance(value, _ATOMS)
 

@@ -160,6 +160,7 @@ def _alias_key(cls: type, value: Any, owned: bool) -> Hashable:
 
 def _view_key(cls: type, value: Any, owned: bool) -> Hashable:
     """Of a memory view: equal ones may give the same bytes another format."""
+    hash(value)  # of what can be written to it raises
     return cls, value, value.format, value.shape
 
 

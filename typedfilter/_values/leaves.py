@@ -116,7 +116,7 @@ def _is_inexact(dtype: Any) -> bool:
 
 def _is_jaxs_own(cls: type) -> bool:
     """Whether JAX itself made a class whose instances it traces; anybody's class may have an `aval`."""
-    return hasattr(cls, "aval") and cls.__module__.partition(".")[0] in ("jax", "jaxlib")
+    return cls.__module__.partition(".")[0] in ("jax", "jaxlib") and hasattr(cls, "aval")
 
 
 def _leaf_is_array_type(cls: type) -> bool | None:

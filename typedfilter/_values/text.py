@@ -36,7 +36,7 @@ class _Shown:
 def _with_short_arrays(value: Any, depth: int = 5) -> Any:
     if isinstance(value, jax.Array):
         return _Shown(array_text(jax.typeof(value).dtype, value.shape))
-    if type(value) in (list, tuple) and depth:
+    if (type(value) is list or type(value) is tuple) and depth:
         return type(value)([_with_short_arrays(item, depth - 1) for item in value])
     if type(value) is dict and depth:
         return {key: _with_short_arrays(item, depth - 1) for key, item in value.items()}

@@ -38,7 +38,7 @@ Finder = Callable[[Plan, str, Hint, Any], TypedFilterError | None]
 
 def better_error(
     plan: Plan, error: Exception, args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> Exception | None:
+) -> BaseException | None:
     """An error that says which argument is to blame for `error`; `None` where none is.
 
     For JAX's report of what a callback on the host raised, the exception of that callback.

@@ -110,7 +110,8 @@ def raise_as_it_is(error: BaseException) -> NoReturn:
     try:
         raise error
     finally:
-        error.__context__, error.__suppress_context__ = context, suppressed
+        for name, value in (("__context__", context), ("__suppress_context__", suppressed)):
+            object.__setattr__(error, name, value)  # its class may let nothing be set
 
 
 def holding(call: Callable[..., Any], fn: Any) -> Callable[..., Any]:

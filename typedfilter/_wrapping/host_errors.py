@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from typedfilter._compat import HOST_REPORTS, equinox_error, text_of
+from typedfilter._compat import HOST_REPORTS, can_be_told, equinox_error, text_of
 from typedfilter._wrapping.frames import raise_as_it_is
 
 __all__ = ["asking", "kept", "original"]
@@ -23,7 +23,7 @@ T = TypeVar("T")
 # A few only: an exception keeps the frames alive that it went through.
 _LIMIT = 16
 _NAME = "typedfilter_callback_"
-_kept: dict[int, Exception] = {}
+_kept: dict[int, BaseException] = {}
 _numbers = itertools.count()
 
 
@@ -61,24 +61,33 @@ def kept(run: Callable[[], T]) -> T:
     number = next(_numbers)
 
     def numbered() -> T:
-        return run()
+        try:
+            return run()
+        except BaseException as error:  # JAX reports of an interrupt as well
+            _keep(number, error)
+            if not can_be_told(error):  # where JAX asks for its text, the process ends
+                raise RuntimeError(f"{type(error).__name__}, whose text can't be told") from None
+            raise
 
     numbered.__code__ = numbered.__code__.replace(co_name=f"{_NAME}{number}")
-    try:
-        return numbered()
-    except Exception as error:
-        _kept[number] = error
-        for old in tuple(_kept)[:-_LIMIT]:
-            _kept.pop(old, None)
-        raise
+    return numbered()
 
 
-def original(report: BaseException) -> Exception | None:
+def _keep(number: int, error: BaseException) -> None:
+    _kept[number] = error
+    for old in tuple(_kept)[:-_LIMIT]:
+        _kept.pop(old, None)
+
+
+def original(report: BaseException) -> BaseException | None:
     """The exception of a callback that `report` tells of, if it does; given away once."""
     if not isinstance(report, HOST_REPORTS):
         return None
     text = text_of(report)
-    found = re.search(rf"\b{_NAME}(\d+)\b", text)
-    if found is not None:
-        return _kept.pop(int(found.group(1)), None)
-    return equinox_error(text)
+    # Of several callbacks each called a program that called the next one: the last of them raised.
+    numbers = re.findall(rf"\b{_NAME}(\d+)\b", text)
+    for number in map(int, reversed(numbers)):
+        error = _kept.pop(number, None)
+        if error is not None:
+            return error
+    return None if numbers else equinox_error(text)
