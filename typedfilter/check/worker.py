@@ -16,6 +16,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from typedfilter.check import find
 from typedfilter.check.report.results import Unreadable
 from typedfilter.check.run import examples_from, judged
@@ -103,6 +105,8 @@ def begin(setup: Setup) -> Ready:
     os.chdir(setup.folder)
     sys.path[:] = setup.path
     sys.stdout = sys.stderr
+    # What JAX's own frames are is asked for each exception, and trials raise thousands.
+    jax.config.update("jax_traceback_filtering", "off")
     try:
         examples_from(setup.examples)
     except Exception as error:  # whatever the user's module does

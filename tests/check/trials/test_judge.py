@@ -462,29 +462,3 @@ def test_only_the_constructor_that_fails_is_blamed_for_it():
     found = {result.function.rpartition(".")[2]: result for result in check_shapes(Failing)}
     assert (found["__init__"].status, found["apply"].status) == ("failed", "skipped")
     assert found["apply"].message.startswith("its arguments can't be made: AttributeError: ")
-
-
-def test_an_operator_of_another_package_is_guessed_to_be_square():
-    lx = pytest.importorskip("lineax")
-
-    def quadratic(matrix: lx.AbstractLinearOperator, x: Float[Array, "n"]) -> Float[Array, ""]:
-        return x @ matrix.mv(x)
-
-    quadratic.__annotations__["matrix"] = lx.AbstractLinearOperator
-    result = verdict(quadratic)
-    assert result.status == "checked"
-    assert result.guessed
-    assert result.message.startswith(
-        "with square matrices of floats; for all sizes where matrix_b = n, matrix_a = n"
-    )
-
-
-def test_a_diagonal_of_another_package_has_the_size_that_the_function_needs():
-    lx = pytest.importorskip("lineax")
-
-    def solve(operator: lx.DiagonalLinearOperator, x: Float[Array, "n"]) -> Float[Array, "n"]:
-        return x / lx.diagonal(operator)
-
-    solve.__annotations__["operator"] = lx.DiagonalLinearOperator
-    result = verdict(solve)
-    assert (result.status, result.message) == ("proved", "for all sizes where _operator_diagonal_0 = n")

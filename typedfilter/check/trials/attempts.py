@@ -21,11 +21,12 @@ from typedfilter.check.inputs.unmade import UnbuildableError
 from typedfilter.check.report.results import Frame
 from typedfilter.check.trials import trial
 from typedfilter.check.trials.keys import concern, reuse
-from typedfilter.check.trials.letters import letters_of, supposed, unrelated
+from typedfilter.check.trials.letters import letters_of, spelled, supposed, unrelated
 from typedfilter.check.trials.meshes import Axes, How, Meshed, says_places
+from typedfilter.check.trials.problem import REFUSALS
 from typedfilter.check.trials.relate import own_names
 from typedfilter.check.trials.subject import Subject
-from typedfilter.check.trials.verdict import Verdict, needs_mesh, verdict_of
+from typedfilter.check.trials.verdict import MOST_TRIALS, Verdict, needs_mesh, trials_of, verdict_of
 from typedfilter.check.trials.watched import wrong_local
 
 _GOOD = ("proved", "checked")
@@ -134,7 +135,7 @@ def _to_the_letter(subject: Subject, plan: Plan, examples: list[dict[str, Any]])
     signatures = [signature_of(subject, plan, example) for example in examples]
     verdict = verdict_of(signatures)
     if verdict.status != "failed":
-        return verdict
+        return _spelled_out(signatures, verdict) or verdict
     apart = frozenset(label for signature in signatures for label in colliding(signature))
     if apart:
         # Two instances of one class need not have the same sizes: perhaps that was all that was wrong.
@@ -176,9 +177,9 @@ def _came_further(second: Verdict, first: Verdict) -> bool:
     return here is not None and there is not None and not here.is_like(there)
 
 
-def _as_meant(signatures: list[Signature], verdict: Verdict) -> Verdict | None:
+def _as_meant(signatures: list[Signature], verdict: Verdict, known: Letter = AS_WRITTEN) -> Verdict | None:
     """A good verdict under a reading that is not the letter's, or under several; None where there is none."""
-    waiting: list[tuple[Letter, Verdict, int]] = [(AS_WRITTEN, verdict, 0)]
+    waiting: list[tuple[Letter, Verdict, int]] = [(known, verdict, 0)]
     for number, (letter, before, depth) in enumerate(_readings(waiting)):
         if number >= _MOST_LETTERS:
             break
@@ -192,6 +193,29 @@ def _as_meant(signatures: list[Signature], verdict: Verdict) -> Verdict | None:
         if meant.status == "failed" and depth < _DEEPEST and _is_another(meant, before):
             waiting.append((letter, meant, depth))
     return None
+
+
+def _spelled_out(signatures: list[Signature], verdict: Verdict) -> Verdict | None:
+    """A good verdict where names are what they say (`Nm1` beside `N`), of what is refused at all other sizes.
+
+    What is accepted then, and returns something else than is annotated, is wrong. None where nothing is told.
+    """
+    tried = verdict.decisive
+    if verdict.status != "skipped" or tried is None or tried.problem is None or tried.good:
+        return None
+    letter = next(spelled(tried), None) if tried.problem.refusal in REFUSALS else None
+    if letter is None or signatures[0].letter is not None:
+        return None
+    try:
+        meant = verdict_of([dataclasses.replace(s, letter=letter) for s in signatures])
+    except UnbuildableError:
+        return None
+    if meant.status in _GOOD:
+        return dataclasses.replace(meant, only=letter.text, fix=letter.fix, by_letter=True)
+    if meant.status != "failed" or signatures[0].guess is not None:
+        return None
+    further = _as_meant(signatures, meant, letter)
+    return further or (None if _is_raised(meant) else meant)
 
 
 def _is_another(second: Verdict, first: Verdict) -> bool:
@@ -213,7 +237,10 @@ def _guessed(subject: Subject, plan: Plan, examples: list[dict[str, Any]]) -> Ve
     """A good verdict with values that nobody said; None where no guess leads to one."""
     seen: set[tuple[Any, ...]] = set()
     problems: list[tuple[str, Frame | None]] = []
+    spent = 0
     for guess in _guesses(subject, plan):
+        if spent >= MOST_TRIALS:
+            return None
         try:
             signatures = [signature_of(subject, plan, e, guess=guess) for e in examples]
             apart = frozenset(label for one in signatures for label in colliding(one))
@@ -227,6 +254,7 @@ def _guessed(subject: Subject, plan: Plan, examples: list[dict[str, Any]]) -> Ve
         except UnbuildableError:
             continue
         verdict = _supposed(signatures, verdict)
+        spent += trials_of(verdict.tried)
         if verdict.status in _GOOD:
             return dataclasses.replace(verdict, status="checked", guessed=True)
         problem = verdict.decisive.problem if verdict.decisive else None
@@ -260,9 +288,9 @@ def _square(signatures: list[Signature], verdict: Verdict) -> Verdict | None:
 
 def _supposed(signatures: list[Signature], verdict: Verdict) -> Verdict:
     """A good verdict where what is supposed beside the guesses holds; the given one where nothing helps."""
-    square = _square(signatures, verdict)
-    if square is not None:
-        return square
+    helped = _square(signatures, verdict) or _spelled_out(signatures, verdict)
+    if helped is not None:
+        return helped
     left = itertools.count(_MOST_SUPPOSED, -1)
     return _beside_guesses(signatures, AS_WRITTEN, verdict, left) or verdict
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+from typedfilter._reading.dims import Size
 from typedfilter.check.inputs import layout as _layout
 from typedfilter.check.inputs.layout import Layout
 from typedfilter.check.inputs.nodes import Point
@@ -75,6 +76,7 @@ class Tried:
         problem: what is wrong; `sizes` is where it shows.
         equal: names of instances that were taken to be equal to another name.
         read: the fields that somebody read, in this case or in another one, as `Class.field`.
+        trials: the sizes of all that was tried.
     """
 
     signature: Signature
@@ -88,6 +90,7 @@ class Tried:
     sizes: Mapping[str, int] = dataclasses.field(default_factory=dict[str, int])
     equal: tuple[tuple[str, str], ...] = ()
     read: set[str] = dataclasses.field(default_factory=set[str])
+    trials: list[Mapping[str, Size]] = dataclasses.field(default_factory=list[Mapping[str, Size]])
 
     @property
     def name(self) -> str:

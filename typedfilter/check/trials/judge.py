@@ -108,7 +108,8 @@ def _of_bare(
         return unread, None
     result, verdict = judged(meant, keys, axes)
     if verdict is None or result.status not in ("proved", "checked"):
-        return (result, verdict) if result.status == "failed" else (unread, None)
+        told = dataclasses.replace(unread, status="skipped", by_letter=True, fix=error.fix)
+        return (result, verdict) if result.status == "failed" else (told, None)
     said = f"`{error.parameter}` {error.problem}"
     return dataclasses.replace(
         result, by_letter=True, message=f"{result.message}; {said}", fix=error.fix

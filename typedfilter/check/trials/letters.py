@@ -32,7 +32,7 @@ _WHOLE_BLOCKS = re.compile(r"reshape|divi|split|rearrange|multiple|even", re.IGN
 def letters_of(tried: Tried) -> Iterator[Letter]:
     """Readings under which a function that failed in this case may be good, the likeliest first."""
     signature = tried.signature
-    yield from _spelled(tried)
+    yield from spelled(tried)
     yield from _tied(tried)
     yield from _triangular(tried)
     yield from _flat_fields(signature)
@@ -49,7 +49,7 @@ def _said(tried: Tried) -> str:
     return f"{problem.message} {problem.expected} {problem.found}" if problem else ""
 
 
-def _spelled(tried: Tried) -> Iterator[Letter]:
+def spelled(tried: Tried) -> Iterator[Letter]:
     """Names that say what they are computed from."""
     free = tried.layout.names.free
     equal = {name: text for name in free if (text := _meaning(name, free))}

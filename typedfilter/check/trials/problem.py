@@ -49,13 +49,12 @@ class Problem:
         parameter: whose annotation does not hold; `return`, or empty where none is to blame.
         frame: the innermost line of the user's code, where something raised.
         refusal: how the function itself refused, if it did: `raise`, `assert`, `structure`.
-        made: a helper refused what the function had made, and not what it was given.
         plainly: of which it is the plain consequence: the `length` of a list, the `keys` of a dictionary, the
             `structure` of a tree.
         value: it asked for the value of an array.
         foreign: another library than JAX raised it, and it is what a value of another structure causes.
         lookup: it is what a value without structure causes, whoever raised it.
-        unfinished: the function raised NotImplementedError.
+        unfinished: code that nobody has written raised NotImplementedError: JAX's own is another matter.
         inconclusive: JAX could not compare two symbols.
         unbound: the mapped axis that it needs to be inside of.
         lacking: the class whose instance lacks an attribute, and the name of that.
@@ -71,7 +70,6 @@ class Problem:
     parameter: str = ""
     frame: Frame | None = None
     refusal: str = ""
-    made: bool = False
     plainly: frozenset[str] = frozenset()
     value: bool = False
     foreign: bool = False
@@ -131,7 +129,8 @@ def problem_of(error: BaseException, root: FunctionType) -> Problem:
         value=isinstance(error, _VALUES_NEEDED),
         foreign=isinstance(error, _STRUCTURAL) and raised_there is None and not _is_jax(frames),
         lookup=isinstance(error, (LookupError, AttributeError, TypeError)),
-        unfinished=isinstance(error, NotImplementedError) and raised_there is not None,
+        unfinished=isinstance(error, NotImplementedError)
+        and (raised_there is not None or not _is_jax(frames)),
         inconclusive=type(error).__name__ == "InconclusiveDimensionOperation",
         unbound=unbound[1] if unbound else "",
         lacking=_lacking(error),

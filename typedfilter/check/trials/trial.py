@@ -47,13 +47,14 @@ _EMPTY = inspect.Parameter.empty
 class Plan:
     """A case ready to be traced: its arrays, and the transforms that they go through.
 
-    `read` are the fields that somebody has read in its trials, as `Class.field`.
+    `read` are the fields that somebody has read in its trials, as `Class.field`; `trials` the sizes of these.
     """
 
     signature: Signature
     layout: Layout
     levels: tuple[Level, ...]
     read: set[str] = dataclasses.field(default_factory=set[str])
+    trials: list[Mapping[str, Size]] = dataclasses.field(default_factory=list[Mapping[str, Size]])
 
 
 def planned(signature: Signature, layout: Layout) -> Plan:

@@ -7,6 +7,7 @@ them. So nobody is blamed, and nothing is called proved, on the word of one of t
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import itertools
 import types
@@ -23,7 +24,7 @@ from typedfilter.check.inputs.nodes import RecordNode, walk
 from typedfilter.check.inputs.numbers import numbers_of
 from typedfilter.check.inputs.signature import Signature
 from typedfilter.check.inputs.unmade import UnbuildableError
-from typedfilter.check.report.results import Status
+from typedfilter.check.report.results import Frame, Status
 from typedfilter.check.trials import trial
 from typedfilter.check.trials.excuses import Tried, has_better, is_excused, may_be_excused
 from typedfilter.check.trials.patience import OutOfTimeError, patience
@@ -33,7 +34,10 @@ from typedfilter.check.trials.relate import own_names, pinned, relate
 from typedfilter.check.trials.subject import Subject
 
 _MOST_GUESSED = 24  # cases of values that nobody said
+MOST_TRIALS = 60  # with values that nobody said, of one function
 _FEW = 12  # equalities that are tried with numbers
+_MOST_ASKED = 2  # sizes at which a line that refuses is asked of what
+_MOST_REFUSED = 4  # sets of sizes that are refused, one after the other, of what nobody said
 
 
 _SAY_SO = "say so in the annotations (one name for what is equal), or add @typedfilter.check.example"
@@ -71,11 +75,13 @@ def verdict_of(signatures: Sequence[Signature]) -> Verdict:
     every: list[Tried] = []
     for signature in signatures:
         promised: set[frozenset[tuple[str, int]]] = set()
-        guessed = signature.guess is not None and not signature.guess.constructor
+        guessed = _is_guessed(signature)
         read = set(signature.letter.fields) if signature.letter is not None else set[str]()
         for layout in itertools.islice(_layouts(signature, read), _MOST_GUESSED if guessed else None):
             choices = _layout.choices_of(layout)
             known = every[-1].equal if every else ()
+            if guessed and trials_of(every) >= MOST_TRIALS:
+                break
             tried = Tried(signature, layout, read=read)
             _try_case(tried, choices not in promised and not (guessed and every), known)
             promised.add(choices)
@@ -86,6 +92,16 @@ def verdict_of(signatures: Sequence[Signature]) -> Verdict:
         if tried.problem is not None and not is_excused(tried, every):
             return _failed_or_skipped(every, tried)
     return _summed_up(every)
+
+
+def _is_guessed(signature: Signature) -> bool:
+    """Whether values are made up, so that nobody is blamed."""
+    return signature.guess is not None and not signature.guess.constructor
+
+
+def trials_of(every: Sequence[Tried]) -> int:
+    """How many trials there were."""
+    return sum(len(tried.trials) for tried in every)
 
 
 def _layouts(signature: Signature, read: set[str]) -> Iterator[Layout]:
@@ -235,7 +251,7 @@ def _try_case(tried: Tried, thorough: bool, known: tuple[tuple[str, str], ...]) 
     signature, layout = tried.signature, tried.layout
     root = signature.subject.root
     try:
-        plan = dataclasses.replace(trial.planned(signature, layout), read=tried.read)
+        plan = dataclasses.replace(trial.planned(signature, layout), read=tried.read, trials=tried.trials)
     except (UnbuildableError, KeyboardInterrupt):
         raise
     except BaseException as error:  # the transforms refuse the arguments, or a constructor exits
@@ -248,7 +264,7 @@ def _try_case(tried: Tried, thorough: bool, known: tuple[tuple[str, str], ...]) 
     tried.symbolic = symbolic is None
     if not names.free:
         _record(tried, {}, _trial_at(plan, {}, root) if symbolic and symbolic.kind == "symbols" else symbolic)
-        _blame_for_refused(tried)
+        _blame_for_refused(tried, plan)
         return
     for sizes in _sets(names, signature, thorough or symbolic is not None):
         problem = _trial_at(plan, sizes, root)
@@ -257,24 +273,42 @@ def _try_case(tried: Tried, thorough: bool, known: tuple[tuple[str, str], ...]) 
         _record(tried, sizes, problem)
         # What symbols show as well is there at all sizes; anything else perhaps at some only.
         if tried.problem is not None and (
-            tried.good or tried.problem is symbolic or tried.problem.kind == "time"
+            tried.good or tried.problem is symbolic or tried.problem.kind == "time" or _is_guessed(signature)
         ):
+            break
+        if _is_guessed(signature) and not tried.good and len(tried.refused) >= _MOST_REFUSED:
             break
     if tried.refused and tried.problem is None:
         for sizes in (_divisible(names, given, signature) for given in _sizes.pairs(names)):
             if _trial_at(plan, sizes, root) is None:
                 tried.good.append(sizes)
-        _blame_for_refused(tried)
+        _blame_for_refused(tried, plan)
 
 
-def _blame_for_refused(tried: Tried) -> None:
+def _blame_for_refused(tried: Tried, plan: trial.Plan) -> None:
     """What a helper refuses of what the function made is its mistake, unless all is well at other sizes.
 
-    Sizes that are equal, or 1, show nothing: there a mistake is none.
+    Sizes that are equal, or 1, show nothing: there a mistake is none. To tell what was made takes another
+    trial, so that each line that refuses is asked a few times only.
     """
-    made = next(((sizes, problem) for sizes, problem in tried.refused if problem.made), None)
-    if made is not None and (not tried.good or narrowed([tried])):
-        tried.sizes, tried.problem = made
+    if tried.good and not narrowed([tried]):
+        return
+    asked: collections.Counter[Frame] = collections.Counter()
+    for sizes, problem in tried.refused:
+        if (
+            problem.frame is None
+            or problem.frame.function == tried.name
+            or asked[problem.frame] >= _MOST_ASKED
+        ):
+            continue
+        asked[problem.frame] += 1
+        if _is_of_what_it_made(plan, sizes):
+            tried.sizes, tried.problem = sizes, problem
+            return
+
+
+def _is_of_what_it_made(plan: trial.Plan, sizes: Mapping[str, Size]) -> bool:
+    return is_of_what_it_made(plan.signature.subject.root, lambda: trial.run(plan, sizes))
 
 
 def _related(
@@ -292,16 +326,18 @@ def _related(
 
     symbolic: Problem | None = problem
     own = own_names(names.free, signature.apart)
-    guessed = signature.guess is not None and not signature.guess.constructor
+    guessed = _is_guessed(signature)
     if guessed:
         own = {**own, **{name: (name, "") for name in names.free if name.startswith("_")}}
     own = {name: owner for name, owner in own.items() if name in names.chosen}
     again = tuple((n, e) for n, e in known if n in own and n in names.free and e in names.free)
     if again:
         before = dataclasses.replace(names, equal=(*names.equal, *again))
-        if attempt(before) is None:
+        found = attempt(before)
+        sizes = None if found is None else next(_sizes.concrete(before), None)
+        if found is None or (sizes is not None and _trial_at(plan, sizes, root) is None):
             tried.equal = before.equal
-            return before, None
+            return before, found
     if own:
         names, symbolic = relate(names, own, problem, attempt)
         tried.equal = names.equal
@@ -383,6 +419,7 @@ def _symbolic_trial(plan: trial.Plan, names: _sizes.Names, root: types.FunctionT
 
 
 def _trial_at(plan: trial.Plan, sizes: Mapping[str, Size], root: types.FunctionType) -> Problem | None:
+    plan.trials.append(sizes)
     try:
         with patience(root.__code__.co_filename):
             trial.run(plan, sizes)
@@ -394,17 +431,5 @@ def _trial_at(plan: trial.Plan, sizes: Mapping[str, Size], root: types.FunctionT
     except BaseException as error:  # whatever the function raises (or sys.exit()) is what there is to report
         problem = problem_of(error, root)
         without_locals(error)
-        return _blamed_for_refusal(problem, plan, sizes, root)
+        return problem
     return None
-
-
-def _blamed_for_refusal(
-    problem: Problem, plan: trial.Plan, sizes: Mapping[str, Size], root: types.FunctionType
-) -> Problem:
-    """A refusal below the function, with a remark on whether it made what was refused."""
-    if problem.refusal not in REFUSALS or problem.unfinished or problem.frame is None:
-        return problem
-    if problem.frame.function == root.__name__:
-        return problem
-    made = is_of_what_it_made(root, lambda: trial.run(plan, sizes))
-    return dataclasses.replace(problem, made=made)

@@ -1,0 +1,147 @@
+"""What is made up for what nobody says: operators of other packages, numbers; and how much is tried."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import jax.numpy as jnp
+import pytest
+from jaxtyping import Array, Float
+
+from typedfilter.check import check_shapes
+
+# Traits of operators as packages have them: an abstract base that says no shape, constructors that a person
+# wrote, whose annotations are not those of the fields, a field that anything goes in, functions by class.
+_OPERATORS = """
+import abc
+import functools
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Inexact, PyTree, Shaped
+
+class Operator(eqx.Module):
+    def mv(self, vector):
+        raise NotImplementedError
+
+class AbstractOperator(Operator):
+    @abc.abstractmethod
+    def mv(self, vector): ...
+
+class Matrix(AbstractOperator):
+    matrix: Inexact[Array, "a b"]
+    tags: frozenset[object] = eqx.field(static=True)
+
+    def __init__(self, matrix: Shaped[Array, "a b"], tags: object | frozenset[object] = ()):
+        if matrix.ndim != 2:
+            raise ValueError("two axes")
+        self.matrix = matrix if jnp.issubdtype(matrix.dtype, jnp.inexact) else matrix.astype(float)
+        self.tags = frozenset(tags)
+
+    def mv(self, vector):
+        return self.matrix @ vector
+
+class Diagonal(AbstractOperator):
+    diagonal: PyTree[Inexact[Array, "..."]]
+
+    def __init__(self, diagonal: PyTree[Array]):
+        self.diagonal = diagonal
+
+    def mv(self, vector):
+        return self.diagonal * vector
+
+@functools.singledispatch
+def diagonal_of(operator):
+    raise NotImplementedError
+
+@diagonal_of.register(Diagonal)
+def _(operator):
+    return operator.diagonal
+"""
+
+
+@pytest.fixture(scope="module")
+def operators(tmp_path_factory):
+    """A package that is installed, as far as anybody can tell by where it is."""
+    folder = tmp_path_factory.mktemp("env") / "site-packages"
+    (folder / "operators_of_others").mkdir(parents=True)
+    (folder / "operators_of_others" / "__init__.py").write_text(_OPERATORS)
+    sys.path.insert(0, str(folder))
+    try:
+        yield importlib.import_module("operators_of_others")
+    finally:
+        sys.path.remove(str(folder))
+        del sys.modules["operators_of_others"]
+
+
+def verdict(fn):
+    (result,) = check_shapes(fn)
+    return result
+
+
+def test_an_operator_of_another_package_is_guessed_to_be_square(operators):
+    def quadratic(matrix: operators.AbstractOperator, x: Float[Array, "n"]) -> Float[Array, ""]:
+        return x @ matrix.mv(x)
+
+    quadratic.__annotations__["matrix"] = operators.AbstractOperator
+    result = verdict(quadratic)
+    assert (result.status, result.guessed) == ("checked", True)
+    assert result.message.startswith(
+        "with square matrices of floats; for all sizes where matrix_b = n, matrix_a = n"
+    )
+
+
+def test_nobody_is_blamed_for_what_a_class_of_another_package_leaves_to_its_subclasses(operators):
+    def product(matrix: operators.Operator, x: Float[Array, "n"]) -> Float[Array, "m"]:
+        return matrix.mv(x)
+
+    product.__annotations__["matrix"] = operators.Operator
+    result = verdict(product)
+    assert (result.status, result.message) == ("skipped", "it raises NotImplementedError")
+
+
+def test_a_diagonal_of_another_package_has_the_size_that_the_function_needs(operators):
+    def solve(operator: operators.Diagonal, x: Float[Array, "n"]) -> Float[Array, "n"]:
+        return x / operators.diagonal_of(operator)
+
+    solve.__annotations__["operator"] = operators.Diagonal
+    result = verdict(solve)
+    assert (result.status, result.message) == ("proved", "for all sizes where _operator_diagonal_0 = n")
+
+
+def test_what_is_refused_whatever_is_guessed_is_given_up_soon():
+    tried = []
+
+    def fn(x: Float[Array, "n m k"], parts: int, flag: bool, other: bool) -> Float[Array, "n"]:
+        tried.append(x.shape)
+        if parts not in (64, 128, 256, 512) or x.shape[0] != 77:
+            raise ValueError(f"no {parts} parts of {x.shape[0]}")
+        return x.sum((1, 2))
+
+    assert verdict(fn).status == "skipped"
+    assert len(tried) <= 80
+
+
+class Ends:
+    """A row of blocks, and what is between them."""
+
+    def __init__(self, blocks: Float[Array, "N d"], between: Float[Array, "Nm1 d"]) -> None:
+        if between.shape[0] != blocks.shape[0] - 1:
+            raise ValueError(f"there are {blocks.shape[0] - 1} places between blocks")
+        self.blocks = blocks
+        self.between = between
+
+    def sums(self) -> Float[Array, "Nm1 d"]:
+        return self.blocks[1:] + self.between
+
+    def wrong(self) -> Float[Array, "Nm1 d"]:
+        return self.blocks + jnp.pad(self.between, ((0, 1), (0, 0)))
+
+
+def test_a_constructor_that_refuses_all_but_what_a_name_says_is_given_that():
+    found = {result.function.rpartition(".")[2]: result for result in check_shapes(Ends)}
+    sums = found["sums"]
+    assert (sums.status, sums.by_letter) == ("proved", True)
+    assert sums.message.startswith("where Nm1 = N-1; for all sizes")
+    assert sums.fix == "write N-1 in the annotations"
+    assert (found["wrong"].status, found["wrong"].found) == ("failed", "f32[N,d]")
