@@ -131,6 +131,8 @@ def test_jaxtyped_still_checks_what_a_user_constructs():
 
 
 MODULE = """
+    from __future__ import annotations
+
     from jax import Array
     from jaxtyping import Float
     from typedfilter import (
@@ -164,6 +166,16 @@ MODULE = """
         @filter_jit
         def __call__(self, x: Float[Array, "n"], s: Traced[float] = 1.0) -> Float[Array, "n"]:
             return self.w * x * self.n * self.rate * s
+
+        @staticmethod
+        @filter_jit
+        def scaled(x: Float[Array, "n"], s: Traced[float]) -> Float[Array, "n"]:
+            return x * s
+
+        @classmethod
+        @filter_jit
+        def ones(cls, x: Float[Array, "n"], s: Traced[float] = 1.0) -> "Model":
+            return cls(x * 0 + s, 2)
 
     @filter_value_and_grad
     def loss(model: Model, x: Float[Array, "n"], s: Traced[float] = 2.0) -> Float[Array, ""]:
@@ -203,8 +215,9 @@ def test_under_an_import_hook_traced_numbers_are_traced(hooked):
 
 
 def test_under_an_import_hook_models_and_maps_work(hooked):
-    model = hooked.Model(jnp.ones(3), 2)
+    model = hooked.Model.ones(X)
     assert jnp.allclose(model(X, 3.0), 3 * X)
+    assert jnp.allclose(model.scaled(X, 2.0), 2 * X)
     value, slope = hooked.loss(model, X)
     assert jnp.allclose(value, 6.0)
     assert jnp.allclose(slope.w, 2 * X)
@@ -258,6 +271,18 @@ def test_a_function_computes_the_same_with_a_decorator(decorator, order, transfo
     assert jnp.array_equal(g(X), 2 * X)
     assert jnp.array_equal(g(X, k=3), 3 * X)
     assert g.__name__ == "f"
+
+
+@pytest.mark.parametrize("decorator", [beartype, jaxtyped(typechecker=beartype)])
+def test_a_decorator_reads_annotations_that_are_strings_in_what_a_transform_makes(decorator):
+    @decorator
+    @filter_jit
+    def f(x: Float[Array, "n"], k: int = 2) -> Float[Array, "n"]:
+        return x * k
+
+    assert jnp.array_equal(f(X, k=3), 3 * X)
+    with pytest.raises(Exception, match="Float"):
+        f("x")
 
 
 @pytest.mark.parametrize("order", ["above", "below"])

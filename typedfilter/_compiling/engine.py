@@ -162,7 +162,8 @@ class Engine:
             packed=PackedResult if self.opened is None else OpenResult,
             unpack=self.opened or unpack_result,
         )
-        call.__name__ = call.__qualname__ = self.plan.function  # for Python's own errors about arguments
+        name = self.plan.function  # for Python's own errors about arguments, and for who reads both (beartype)
+        call.__name__, call.__qualname__ = name.rpartition(".")[2], name
         call.__module__ = self.module
         return call
 

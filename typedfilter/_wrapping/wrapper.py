@@ -203,7 +203,7 @@ class Wrapper(metaclass=_Quiet):
         if not lent:
             refuse_hidden(self.__wrapped__, transform.name, transform.reads)
         vars(self)["__signature__"] = _shown_signature(self, plan)
-        self.__call__ = transform.entry(self, plan) if plan.complete else _late(self)  # type: ignore[method-assign]  # a slot
+        self.__call__ = transform.entry(self, plan) if plan.complete else _named_late(self)  # type: ignore[method-assign]  # a slot
         if type(self.__call__) is types.FunctionType:  # help shows both, where they differ
             self.__call__.__dict__["__signature__"] = self.__dict__["__signature__"]
 
@@ -226,7 +226,7 @@ class Wrapper(metaclass=_Quiet):
             return fn.__type_params__
         if name == "__annotations__":  # what outside of a map, say, no annotation says, is shown nowhere
             shown = self.__signature__
-            return {key: hint for key, hint in fn.__annotations__.items() if _shows(shown, key)}
+            return {key: hint for key, hint in _annotations(fn).items() if _shows(shown, key)}
         if name in _NAMES and callable(fn):  # partials have none, and who writes code needs one
             full = name_of(fn)
             return full if name == "__qualname__" else full.rpartition(".")[2]
@@ -310,6 +310,17 @@ def _late(wrapper: Wrapper) -> Callable[..., Any]:
     return functools.partial(_late_call, wrapper)
 
 
+def _named_late(wrapper: Wrapper) -> Callable[..., Any]:
+    """As `_late`, with the name of the callable: whoever puts a function around a wrapper's call reads it."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        built = wrapper.__call__ is not call  # who has taken this before goes on with what is built now
+        return wrapper.__call__(*args, **kwargs) if built else _late_call(wrapper, *args, **kwargs)
+
+    call.__name__, call.__qualname__ = wrapper.__name__, wrapper.__qualname__
+    return call
+
+
 @ends_at_caller
 def _late_call(wrapper: Wrapper, /, *args: Any, **kwargs: Any) -> Any:
     """The first call of a wrapper that could not be built before: of one with names defined later, say."""
@@ -350,6 +361,16 @@ def _notes_on(fn: Any) -> dict[str, Any]:
     if isinstance(fn, Wrapper):
         return _notes_on(fn.__wrapped__) | vars(fn)
     return vars(fn) if isinstance(fn, types.FunctionType) else {}
+
+
+def _annotations(fn: Any) -> dict[str, Any]:
+    """The annotations of a callable, evaluated: a call is a function of other globals, where strings mean less."""
+    plan = plan_of(fn)
+    read = {"return": plan.returns} | {param.name: param.hint for param in plan.params}
+    return {
+        name: written if name not in read or read[name].unresolved else read[name].annotation
+        for name, written in fn.__annotations__.items()
+    }
 
 
 def _shows(signature: inspect.Signature, name: str) -> bool:
