@@ -162,7 +162,7 @@ class Engine:
             packed=PackedResult if self.opened is None else OpenResult,
             unpack=self.opened or unpack_result,
         )
-        name = self.plan.function  # for Python's own errors about arguments, and for beartype, which reads both
+        name = self.plan.function  # for Python's own errors about arguments, and for beartype
         call.__name__, call.__qualname__ = name.rpartition(".")[2], name
         call.__module__ = self.module
         return call

@@ -364,7 +364,7 @@ def _notes_on(fn: Any) -> dict[str, Any]:
 
 
 def _annotations(fn: Any) -> dict[str, Any]:
-    """The annotations of a callable, evaluated: a call may have globals of its own, where strings mean less."""
+    """The annotations of a callable, evaluated: a call may have other globals, where strings mean less."""
     plan = plan_of(fn)
     read = {"return": plan.returns} | {param.name: param.hint for param in plan.params}
     return {
