@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import types
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from beartype import beartype
 from jax import Array
-from jaxtyping import Float, Key
+from jaxtyping import Float, Key, jaxtyped
 
 from typedfilter import (
     NoDiff,
     Static,
+    Traced,
+    VmapAxis,
+    VmapAxisError,
     apply_updates,
     combine,
     filter_checkpoint,
@@ -35,6 +41,7 @@ from typedfilter import (
     is_array,
     is_inexact_array,
     partition,
+    testing,
     tree_equal,
 )
 
@@ -295,3 +302,41 @@ def test_stacked_modules_are_scanned_and_modules_are_carried_and_chosen():
 
     other = eqx.nn.GRUCell(3, 3, key=keys[0])
     close(filter_cond(jnp.asarray(False), cell, other, X, X), other(X, X))
+
+
+class Scaled(eqx.Module):
+    w: Float[Array, "n"]
+
+    def plain(self, x: Float[Array, "n"], rate: Traced[float] = 1.0) -> Float[Array, "n"]:
+        return self.w * x * rate
+
+    @jaxtyped(typechecker=beartype)
+    def checked(self, x: Float[Array, "n"], rate: Traced[float] = 1.0) -> Float[Array, "n"]:
+        return self.w * x * rate
+
+    def column(self, x: VmapAxis[1, Float[Array, "n"]]) -> Array:
+        return self.w * x
+
+
+@pytest.mark.parametrize("name", ["plain", "checked"])
+def test_the_annotations_of_a_bound_method_count_which_is_an_object_of_equinox(name):
+    model, x = Scaled(jnp.arange(3.0)), jnp.array([1.0, 2.0, 3.0])
+    method = getattr(model, name)
+    assert not isinstance(method, types.MethodType)  # else there is nothing to show
+    jitted = filter_jit(method)
+    with testing.max_traces(jitted, 1):
+        for rate in (2.0, 3.0):
+            assert jnp.array_equal(jitted(x, rate), model.w * x * rate)
+    assert jnp.array_equal(filter_vmap(method)(jnp.stack([x, x])), jnp.stack([model.w * x] * 2))
+    for transform in (filter_jit, filter_checkpoint, filter_vmap):
+        with pytest.raises(TypeError, match="x"):
+            transform(method)(jnp.ones((2, 2)))
+
+
+def test_markers_of_a_bound_method_of_equinox_are_honoured():
+    model, x = Scaled(jnp.arange(3.0)), jnp.arange(6.0).reshape(3, 2)
+    assert jnp.array_equal(filter_vmap(model.column)(x), model.w * x.T)
+    slope = filter_grad(lambda x: filter_vmap(model.column)(x).sum())(x)
+    assert jnp.array_equal(slope, jnp.stack([model.w, model.w], axis=1))
+    with pytest.raises(VmapAxisError, match=r"column\(\): argument `x` has no axis 1"):
+        filter_vmap(model.column)(jnp.ones(3))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-import types
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -36,6 +35,7 @@ from typedfilter._reading.plan import Param, Plan
 from typedfilter._reading.roles import Role
 from typedfilter._reading.text import show
 from typedfilter._reading.within import NoPartsError, is_structure
+from typedfilter._reading.wrappers import is_method
 from typedfilter._values.text import describe
 from typedfilter._values.trees import Treedef
 from typedfilter.errors import AnnotationError, ShapeError
@@ -286,7 +286,7 @@ def _for_jit(places: Any) -> Any:
 
 def is_wrapped(fn: Any) -> bool:
     """Whether a callable is one of our wrappers, bound or not."""
-    while isinstance(fn, functools.partial | types.MethodType):
+    while isinstance(fn, functools.partial) or is_method(fn):
         fn = fn.func if isinstance(fn, functools.partial) else fn.__func__
     return hasattr(type(fn), "__typedfilter_plan__")
 

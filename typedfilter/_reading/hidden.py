@@ -7,7 +7,6 @@ there that a transform would have to read is refused, and so is one that a trans
 from __future__ import annotations
 
 import functools
-import types
 from collections.abc import Collection
 from typing import Any
 
@@ -16,7 +15,7 @@ from typedfilter._reading.hints import Hint
 from typedfilter._reading.plan import plan_of
 from typedfilter._reading.roles import Role
 from typedfilter._reading.text import show
-from typedfilter._reading.wrappers import hands_on, is_wrapper, made_by_jax
+from typedfilter._reading.wrappers import hands_on, is_method, is_wrapper, made_by_jax
 from typedfilter.annotations import AxisSpec
 from typedfilter.errors import AnnotationError
 
@@ -73,7 +72,7 @@ def refuse_hidden(fn: Any, transform: str, reads: Collection[str]) -> None:
 
 def _refuse_bound(fn: Any, transform: str, reads: Collection[str]) -> None:
     """Refuse to look away where a marker asks for what is bound to be differentiated, or mapped."""
-    while isinstance(fn, functools.partial | types.MethodType):
+    while isinstance(fn, functools.partial) or is_method(fn):
         inner, count = (fn.func, len(fn.args)) if isinstance(fn, functools.partial) else (fn.__func__, 1)
         plan = plan_of(inner)
         for param in plan.positionals[:count]:
@@ -98,7 +97,7 @@ def _layers(fn: Any) -> tuple[list[str], Any]:
     while not hasattr(type(fn), "__typedfilter_plan__"):
         if isinstance(fn, functools.partial):
             fn = fn.func
-        elif isinstance(fn, types.MethodType):
+        elif is_method(fn):
             fn = fn.__func__
         elif is_wrapper(fn):
             if not hands_on(fn):

@@ -22,7 +22,7 @@ from typedfilter._reading.markers import PLACES
 from typedfilter._reading.names import Scope
 from typedfilter._reading.roles import Role
 from typedfilter._reading.text import show
-from typedfilter._reading.wrappers import hands_on, is_wrapper
+from typedfilter._reading.wrappers import hands_on, is_method, is_wrapper
 from typedfilter._values.memory import PerObject
 from typedfilter._values.uncallable import UncallableError
 from typedfilter.annotations import Marker
@@ -60,7 +60,7 @@ def _plan_of(fn: Any, final: bool) -> Plan:
         return _plan_of(fn.__func__, final)
     if not callable(fn):
         raise UncallableError(fn)
-    if isinstance(fn, types.MethodType):
+    if is_method(fn):
         return _of_method(fn, final).without_first()
     if isinstance(fn, functools.partial):
         base = _plan_of(fn.func, final)

@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import types
-from typing import Any
+from typing import Any, TypeGuard
 
 import jax
 import jaxtyping
 
-__all__ = ["hands_on", "is_wrapper", "made_by_jax", "unwrapped"]
+__all__ = ["hands_on", "is_method", "is_wrapper", "made_by_jax", "unwrapped"]
 
 _CACHED: type = type(functools.lru_cache(len))
 
@@ -22,6 +22,19 @@ _CACHED: type = type(functools.lru_cache(len))
 def is_wrapper(fn: Any) -> bool:
     """Whether `fn` has a `__wrapped__` that it calls, as `functools.wraps` leaves one."""
     return not isinstance(fn, type) and callable(getattr(fn, "__wrapped__", None))
+
+
+def is_method(fn: Any) -> TypeGuard[types.MethodType]:
+    """Whether `fn` is a bound method: Python's own, or what stands for one (Equinox's, which is a pytree)."""
+    if isinstance(fn, types.MethodType | types.FunctionType | type):
+        return isinstance(fn, types.MethodType)
+    method = getattr(fn, "__wrapped__", None)
+    return isinstance(method, types.MethodType) and _same_method(method, fn)
+
+
+def _same_method(method: types.MethodType, fn: Any) -> bool:
+    function, receiver = getattr(fn, "__func__", None), getattr(fn, "__self__", None)
+    return method.__func__ is function and method.__self__ is receiver
 
 
 def hands_on(fn: Any) -> bool:

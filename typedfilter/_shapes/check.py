@@ -26,7 +26,7 @@ from typedfilter._reading.hints import UNANNOTATED, Hint
 from typedfilter._reading.kinds import Kind
 from typedfilter._reading.plan import Plan, plan_of
 from typedfilter._reading.received import RECEIVER, Expected, Received
-from typedfilter._reading.wrappers import hands_on
+from typedfilter._reading.wrappers import hands_on, is_method
 from typedfilter._shapes.bindings import RunTime
 from typedfilter._shapes.checkers import own_body
 from typedfilter._shapes.passed import Known, Look, Memory, Place, Places, looks_at, most
@@ -86,7 +86,7 @@ def _is_body(fn: Any) -> bool:
             return False
         if isinstance(fn, functools.partial):
             fn = fn.func
-        elif isinstance(fn, types.MethodType):
+        elif is_method(fn):
             fn = fn.__func__
         elif isinstance(fn, types.FunctionType):
             # The wrappers that jaxtyped makes are defined where it is defined itself, and share its globals.
@@ -120,7 +120,7 @@ def _canonical_for(arg: Received | None, value: Any) -> Any:
 
 def _receiver_of(fn: Any) -> Any:
     """The instance whose method, or own call, this is; None of a function."""
-    if isinstance(fn, types.MethodType):
+    if is_method(fn):
         return fn.__self__
     return None if isinstance(fn, types.FunctionType | functools.partial | type) else fn
 

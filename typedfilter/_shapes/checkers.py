@@ -17,6 +17,7 @@ import jaxtyping
 
 from typedfilter._reading.plan import Plan
 from typedfilter._reading.roles import Role
+from typedfilter._reading.wrappers import is_method
 from typedfilter._shapes.rewriting import spare_traced
 
 __all__ = ["is_checker", "own_body"]
@@ -37,7 +38,7 @@ def own_body(fn: Callable[..., Any], plan: Plan) -> Callable[..., Any]:
 def _inside(fn: Any) -> Any:
     if is_checker(fn):
         return _inside(fn.__wrapped__)
-    if isinstance(fn, types.MethodType):
+    if is_method(fn):
         inner = _inside(fn.__func__)
         return fn if inner is fn.__func__ else types.MethodType(inner, fn.__self__)
     if isinstance(fn, functools.partial):

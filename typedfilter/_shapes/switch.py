@@ -18,6 +18,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from typedfilter._declarations import Check
+from typedfilter._reading.wrappers import is_method
 from typedfilter._values.context import setting
 from typedfilter._values.memory import Attached
 from typedfilter._values.text import among
@@ -117,7 +118,7 @@ _told: Attached[set[object]] = Attached("__typedfilter_told__", set)
 
 def _function_in(fn: Any) -> Any:
     """The function inside of methods, partials, objects that are called, and decorators."""
-    while isinstance(fn, functools.partial | types.MethodType):
+    while isinstance(fn, functools.partial) or is_method(fn):
         fn = fn.func if isinstance(fn, functools.partial) else fn.__func__
     if not isinstance(fn, types.FunctionType | type):
         fn = getattr(type(fn), "__call__", fn)  # noqa: B004 (the function is wanted)

@@ -23,6 +23,7 @@ import jax
 from jax.extend.source_info_util import register_exclusion
 
 from typedfilter._compat import LEAVES_FRAMES_OUT, says_frames_left_out
+from typedfilter._reading.wrappers import is_method
 from typedfilter._wrapping.keywords import better_refusal
 from typedfilter.errors import TypedFilterError
 
@@ -230,11 +231,11 @@ register_exclusion(GENERATED)
 
 def place_of(fn: Any) -> tuple[str, int] | None:
     """The file and first line of the function inside of any callable; `None` where none is Python's."""
-    while isinstance(fn, functools.partial | types.MethodType) or hasattr(type(fn), "__typedfilter_plan__"):
+    while isinstance(fn, functools.partial) or is_method(fn) or hasattr(type(fn), "__typedfilter_plan__"):
         if isinstance(fn, functools.partial):
             fn = fn.func
         else:
-            fn = fn.__func__ if isinstance(fn, types.MethodType) else getattr(fn, "__wrapped__", None)
+            fn = fn.__func__ if is_method(fn) else getattr(fn, "__wrapped__", None)
         if fn is None:  # what is converted has a program in the place of a function
             return None
     if isinstance(fn, types.FunctionType):

@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 
+from typedfilter._reading.wrappers import is_method
 from typedfilter._wrapping.wrapper import BoundWrapper, Transform, Wrapper
 
 __all__ = ["Bind", "Link", "Unwound", "is_module_below", "rewind", "unwind"]
@@ -51,7 +52,7 @@ def unwind(fn: Any) -> Unwound:
         return unwind(fn.__wrapped__).then(fn.transform)
     if isinstance(fn, BoundWrapper):
         return unwind(fn.__func__).then(Bind(1), fn.__self__)
-    if isinstance(fn, types.MethodType):
+    if is_method(fn):
         return unwind(fn.__func__).then(Bind(1), fn.__self__)
     if isinstance(fn, functools.partial):
         link = Bind(len(fn.args), tuple(fn.keywords))

@@ -32,6 +32,7 @@ from typedfilter._values.trees import flatten
 from typedfilter._wrapping.blame import entered
 from typedfilter._wrapping.effects import Effects
 from typedfilter._wrapping.frames import ends_at_caller
+from typedfilter._wrapping.shown import shown_annotations
 from typedfilter.errors import AnnotationError
 
 __all__ = ["BoundWrapper", "Transform", "Wrapper"]
@@ -203,7 +204,7 @@ class Wrapper(metaclass=_Quiet):
         if not lent:
             refuse_hidden(self.__wrapped__, transform.name, transform.reads)
         vars(self)["__signature__"] = _shown_signature(self, plan)
-        self.__call__ = transform.entry(self, plan) if plan.complete else _named_late(self)  # type: ignore[method-assign]  # a slot
+        self.__call__ = transform.entry(self, plan) if plan.complete else _late(self)  # type: ignore[method-assign]  # a slot
         if type(self.__call__) is types.FunctionType:  # help shows both, where they differ
             self.__call__.__dict__["__signature__"] = self.__dict__["__signature__"]
 
@@ -224,9 +225,8 @@ class Wrapper(metaclass=_Quiet):
         fn = self.__wrapped__
         if name == "__type_params__":
             return fn.__type_params__
-        if name == "__annotations__":  # what outside of a map, say, no annotation says, is shown nowhere
-            shown = self.__signature__
-            return {key: hint for key, hint in _annotations(fn).items() if _shows(shown, key)}
+        if name == "__annotations__":
+            return shown_annotations(fn, self.__signature__)
         if name in _NAMES and callable(fn):  # partials have none, and who writes code needs one
             full = name_of(fn)
             return full if name == "__qualname__" else full.rpartition(".")[2]
@@ -307,17 +307,14 @@ def _binding(fn: Any) -> type:
 
 
 def _late(wrapper: Wrapper) -> Callable[..., Any]:
-    return functools.partial(_late_call, wrapper)
-
-
-def _named_late(wrapper: Wrapper) -> Callable[..., Any]:
-    """As `_late`, with the name of the callable: whoever puts a function around a wrapper's call reads it."""
+    """The call of a wrapper until it is built, with its name: who puts a function around it reads that."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
         built = wrapper.__call__ is not call  # who has taken this before goes on with what is built now
         return wrapper.__call__(*args, **kwargs) if built else _late_call(wrapper, *args, **kwargs)
 
-    call.__name__, call.__qualname__ = wrapper.__name__, wrapper.__qualname__
+    known = vars(wrapper)  # of what JAX puts together, nothing
+    call.__name__, call.__qualname__ = (known.get(name, "call") for name in ("__name__", "__qualname__"))
     return call
 
 
@@ -361,24 +358,6 @@ def _notes_on(fn: Any) -> dict[str, Any]:
     if isinstance(fn, Wrapper):
         return _notes_on(fn.__wrapped__) | vars(fn)
     return vars(fn) if isinstance(fn, types.FunctionType) else {}
-
-
-def _annotations(fn: Any) -> dict[str, Any]:
-    """The annotations of a callable, evaluated: a call may have other globals, where strings mean less."""
-    plan = plan_of(fn)
-    read = {"return": plan.returns} | {param.name: param.hint for param in plan.params}
-    return {
-        name: written if name not in read or read[name].unresolved else read[name].annotation
-        for name, written in fn.__annotations__.items()
-    }
-
-
-def _shows(signature: inspect.Signature, name: str) -> bool:
-    """Whether a signature shows the annotation of a parameter, or of the return."""
-    if name == "return":
-        return signature.return_annotation is not signature.empty
-    found = signature.parameters.get(name)
-    return found is None or found.annotation is not found.empty
 
 
 def _found_by_name(wrapper: Wrapper) -> bool:

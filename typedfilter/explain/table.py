@@ -19,6 +19,7 @@ import jax
 
 from typedfilter._reading.plan import Param, Plan, plan_of
 from typedfilter._reading.slips import slips
+from typedfilter._reading.wrappers import is_method
 from typedfilter._values.leaves import said_by
 from typedfilter._values.text import describe, safe_repr, size_text, steps
 from typedfilter._wrapping.call import bound_to
@@ -217,7 +218,7 @@ def _links(fun: Any) -> Iterator[Stage | Given]:
         if isinstance(fun, Wrapper):
             yield Stage.of(fun.transform, fun.__wrapped__)
             fun = fun.__wrapped__
-        elif isinstance(fun, BoundWrapper | types.MethodType):
+        elif isinstance(fun, BoundWrapper) or is_method(fun):
             yield Given((fun.__self__,))
             fun = fun.__func__
         elif isinstance(fun, functools.partial):
