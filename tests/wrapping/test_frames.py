@@ -15,16 +15,9 @@ from jax import Array
 from jaxtyping import Float
 
 from typedfilter import Diff, Donate, Static, Traced, VmapAxis, filter_grad, filter_jit, filter_vmap
-from typedfilter._compiling import given
 from typedfilter.pytree import pytree_dataclass
 
 X = jnp.ones(3)
-
-
-@pytest.fixture(autouse=True)
-def nothing_was_donated() -> None:
-    """While somebody holds what was donated, releases of JAX want each argument to be looked at."""
-    given.forget_all()
 
 
 def frames(call: Callable[[], Any]) -> list[str]:

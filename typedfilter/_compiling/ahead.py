@@ -15,7 +15,7 @@ import jax
 
 from typedfilter._compiling import failed
 from typedfilter._compiling.again import quick_call
-from typedfilter._compiling.entry import watch_deleted
+from typedfilter._compiling.entry import watch
 from typedfilter._compiling.guards import ByPosition
 from typedfilter._compiling.modes import STATIC_MODES, Mode, Pattern, Place
 from typedfilter._compiling.packing import Packed, unpack
@@ -143,7 +143,8 @@ class Ahead:
         call: Callable[..., Any] = engine.shim(
             table, first, explain, None if known is None else known.quick, stage
         )
-        watch_deleted(call)
+        if _is_spread(stage):
+            watch(call)
         return call
 
     def _program(self, stage: Any, converters: Mapping[Place, Callable[[Any], Any]]) -> Callable[..., Any]:
@@ -186,6 +187,12 @@ class Ahead:
             actual=actual,
             fix="lower and compile for this value too, or call the jitted function itself",
         )
+
+
+def _is_spread(stage: Any) -> bool:
+    """Whether a compiled program runs on several devices."""
+    shardings = jax.tree_util.tree_leaves(stage.input_shardings)
+    return any(len(sharding.device_set) > 1 for sharding in shardings)
 
 
 def _same_static(old: tuple[Mode, Any], new: tuple[Mode, Any]) -> bool:

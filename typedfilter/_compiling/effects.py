@@ -14,7 +14,7 @@ from typedfilter._compiling.packing import taken_leaves
 from typedfilter._placing.abstract import is_elsewhere
 from typedfilter._placing.places import places_text
 from typedfilter._placing.shardings import Said, by_annotation, in_shardings
-from typedfilter._reading.plan import POSITIONAL, Param, Plan
+from typedfilter._reading.plan import Param, Plan
 from typedfilter._reading.roles import Role
 from typedfilter._reading.whole import says_arrays_only
 from typedfilter._reading.within import is_structure
@@ -53,15 +53,6 @@ class Donated:
         """The same for each argument of a call with so many by position, and these by name."""
         params = [param for _, param in self.plan.layout(count, names)]
         return list(map(self._donates, (*range(count), *names), params))
-
-    def names(self) -> tuple[str, ...]:
-        """The parameters that take what is donated."""
-        by_position = (*POSITIONAL, Parameter.VAR_POSITIONAL)
-        first = [param for param in self.plan.params if param.kind in by_position]
-        others = [param for param in self.plan.params if param.kind not in by_position]
-        places = (*range(len(first)), *(param.name for param in others))
-        given = zip(places, (*first, *others), strict=True)
-        return tuple(param.name for place, param in given if self._donates(place, param))
 
     def _donates(self, place: int | str, param: Param | None) -> bool:
         if param is None or param.hint.donate or (isinstance(place, int) and place < self.bound):

@@ -20,9 +20,9 @@ import jax
 from typedfilter._compat import DONATED_CALLS_CRASH
 from typedfilter._compiling.donation import Caution, Quietly
 from typedfilter._compiling.effects import Donated
-from typedfilter._compiling.entry import Quick, watch_deleted, write_shim
+from typedfilter._compiling.entry import Quick, watch, write_shim
 from typedfilter._compiling.failed import explain
-from typedfilter._compiling.given import Guarded
+from typedfilter._compiling.given import are_spread
 from typedfilter._compiling.guards import ByPosition, Converter, NumpyGuard, converting
 from typedfilter._compiling.modes import (
     STATIC_MODES,
@@ -95,7 +95,7 @@ class Engine:
         opens = not self.returns_arrays and self.placement.of_result().is_for_parts
         self.opened = Opened() if opens else None
         self.as_written = bool(links) or plan.binding is Binding.KEPT
-        self.history = History(plan.function, place_of(root), options.max_traces)
+        self.history = History(plan.function, place_of(root), options.max_traces, _looking(weakly(self)))
         self.models = Models(plan)
         self.root, self._links, self._bound_as = weakly(root), links, (named, itself)
         known = self._packing(), self.history, self.models, self.placement
@@ -152,7 +152,7 @@ class Engine:
             by_type,
             not self.returns_arrays,
             self.left_out,
-            self._guarded(signature) if DONATED_CALLS_CRASH else Guarded(),
+            self._guarded(signature) if DONATED_CALLS_CRASH else (),
             quick,
             quick=program,
             table=table,
@@ -177,14 +177,10 @@ class Engine:
         left = [param for param in defaulted if is_left_out(self.plan, param, donated[param.name])]
         return {param.name: OMITTED for param in left}
 
-    def _guarded(self, signature: inspect.Signature) -> Guarded:
+    def _guarded(self, signature: inspect.Signature) -> tuple[str, ...]:
         """The parameters that take what may have been donated before."""
         static = {param.name for param in self.plan.params if param.hint.role is Role.STATIC}
-        donated = self.donates.names()
-        if self.as_written:
-            static, donated = set(), tuple(signature.parameters) if donated else ()
-        rest = [param for name, param in signature.parameters.items() if name not in (*donated, *static)]
-        return Guarded.of(donated, rest)
+        return tuple(name for name in signature.parameters if self.as_written or name not in static)
 
     # ------------------------------------------------------------------------------ patterns and programs
 
@@ -227,8 +223,6 @@ class Engine:
         if self.options.quiet:
             call = Quietly(call, self.caution)
         self.table[key] = call
-        # From the first call on: only now is it known which devices there are.
-        watch_deleted(self.call, (args, kwargs) if self.donates.names() else ())
         return call
 
     def converting(self, pattern: Pattern, jitted: Any) -> Callable[..., Any]:
@@ -353,6 +347,17 @@ class Engine:
         self.history.clear()
         self.__dict__.pop("by_rule", None)
         self.kept = Kept()  # a call that runs just now has the old one
+
+
+def _looking(engine: Callable[[], Engine | None]) -> Callable[[Any], None] | None:
+    """What has the calls of an engine look for arrays that are gone, if a trace is for several devices."""
+
+    def look(arguments: Any) -> None:
+        running = engine()
+        if running is not None and are_spread(arguments):
+            watch(running.call)
+
+    return look if DONATED_CALLS_CRASH else None
 
 
 def _places_in_annotations(root: Callable[..., Any], links: tuple[Link, ...], plan: Plan) -> bool:

@@ -14,12 +14,11 @@ from collections.abc import Callable, Iterable, Mapping
 from types import CodeType
 from typing import Any
 
-import jax
-
-from typedfilter._compiling.given import NAMES, Guarded, remember
+from typedfilter._compiling.given import are_any_gone
+from typedfilter._values.gone import gone_error
 from typedfilter._wrapping.frames import GENERATED, hidden
 
-__all__ = ["NAME", "Quick", "watch_deleted", "write_shim"]
+__all__ = ["NAME", "Quick", "watch", "write_shim"]
 
 Kind = inspect._ParameterKind
 NAME = "_typedfilter_call"
@@ -39,6 +38,9 @@ def {name}({signature}):
         {_}outside({_}error)
         raise
 """
+_GUARD = """
+            if {_}watched and {_}are_any_gone(({names},)):
+                raise {_}gone_error()"""
 _QUICK = """
             if {tests}:
                 return {_}quick({moving})"""
@@ -94,7 +96,7 @@ def write_shim(
     by_type: frozenset[str],
     may_be_packed: bool,
     omitted: Mapping[str, Any] | None = None,
-    guarded: Guarded = Guarded(),  # noqa: B008 (a value)
+    guarded: tuple[str, ...] = (),
     quick: Quick | None = None,
     /,
     **names: Any,
@@ -106,7 +108,7 @@ def write_shim(
         by_type: the parameters whose classes decide which program runs: together they are the key.
         may_be_packed: the result may be an instance of `packed`, and then has to be unpacked.
         omitted: what stands for a parameter that is left out, in the place of its default.
-        guarded: the parameters whose arrays may be gone, once `watch_deleted` was called.
+        guarded: the parameters whose arrays may be gone: they are asked once `watch` was called.
         quick: what is tried first; `names` has the program as `quick`.
         names: `table`, and `first(key, *args, **kwargs)`, which is called for a key that is not in it yet;
             `explain(error, args, kwargs)`, which raises a better error if there is one, or returns what to
@@ -118,7 +120,7 @@ def write_shim(
     shape = tuple((p.name, p.kind, p.default is not p.empty) for p in parameters)
     namespace = {f"{prefix}{name}": value for name, value in names.items()}
     namespace |= {f"{prefix}{own.__name__}": own for own in _BUILTINS}
-    namespace |= {f"{prefix}{name}": value for name, value in NAMES.items() if any(guarded)}
+    namespace[f"{prefix}watched"] = False
     namespace |= {f"{prefix}{name}": value for name, value in (quick.names if quick else {}).items()}
     namespace["__name__"] = __name__  # by which tracebacks know whose frame it is
     namespace["__tracebackhide__"] = hidden
@@ -130,7 +132,7 @@ def write_shim(
     return shim
 
 
-_BUILTINS = (type, map, len, list, Exception, BaseException, KeyError, functools.partial)
+_BUILTINS = (type, map, len, Exception, BaseException, KeyError, functools.partial, are_any_gone, gone_error)
 
 
 def _prefix(parameters: Iterable[str]) -> str:
@@ -141,20 +143,10 @@ def _prefix(parameters: Iterable[str]) -> str:
     return prefix
 
 
-def watch_deleted(shim: Callable[..., Any], donated: Any = ()) -> None:
-    """Have a function of `write_shim` look for arrays that are gone, if there are several devices.
-
-    Args:
-        shim: the function.
-        donated: what holds the arrays that it is about to donate.
-    """
+def watch(shim: Callable[..., Any]) -> None:
+    """Have a function of `write_shim` look for arrays that are gone, from now on."""
     names: dict[str, Any] = getattr(shim, "__globals__", {})
-    array = f"{_prefix(inspect.signature(shim).parameters)}array"
-    if array in names and names[array] is None and jax.device_count() > 1:
-        # The first call may be traced, and may be where nothing of the user's is to be moved.
-        with jax.ensure_compile_time_eval(), jax.transfer_guard("allow"):
-            names[array] = type(jax.device_put(0))
-        remember(donated, names[array])
+    names[f"{_prefix(inspect.signature(shim).parameters)}watched"] = True
 
 
 @functools.lru_cache(maxsize=1024)
@@ -168,7 +160,7 @@ def _source(
     by_type: frozenset[str],
     may_be_packed: bool,
     prefix: str,
-    guarded: Guarded,
+    guarded: tuple[str, ...],
     quick: str,
 ) -> str:
     positional = [
@@ -186,7 +178,7 @@ def _source(
         keywords=", ".join(
             f"{name!r}: {name}" if kind is Kind.KEYWORD_ONLY else f"**{name}" for name, kind in keywords
         ),
-        guard=guarded.written(prefix),
+        guard=_GUARD.format(_=prefix, names=", ".join(guarded)) if guarded else "",
         quick=quick,
         finish=(_PROGRAM + (_FINISH_PACKED if may_be_packed else _FINISH)).format(
             _=prefix, key=key, call=call

@@ -98,7 +98,7 @@ class Body:
         except Exception as error:
             note(error, self.plan, "filter_jit", args, kwargs)
             raise
-        self.history.add(trace)
+        self.history.add(trace, (args, kwargs))
         return out
 
     def _result(self, told: ForJit, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

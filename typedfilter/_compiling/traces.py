@@ -55,16 +55,24 @@ class History:
         function: its qualified name.
         place: its file and first line.
         limit: `max_traces`.
+        look: called with the arguments of each trace, when it has come to its end.
         count: how often it was traced.
         latest: its last traces.
     """
 
-    __slots__ = ("__weakref__", "count", "function", "latest", "limit", "place")
+    __slots__ = ("__weakref__", "count", "function", "latest", "limit", "look", "place")
 
-    def __init__(self, function: str, place: tuple[str, int] | None, limit: int | None = None) -> None:
+    def __init__(
+        self,
+        function: str,
+        place: tuple[str, int] | None,
+        limit: int | None = None,
+        look: Callable[[Any], None] | None = None,
+    ) -> None:
         self.function = function
         self.place = place
         self.limit = limit
+        self.look = look
         self.clear()
 
     def clear(self) -> None:
@@ -72,10 +80,12 @@ class History:
         self.count = 0
         self.latest: collections.deque[Trace] = collections.deque(maxlen=_REMEMBERED)
 
-    def add(self, trace: Trace) -> None:
+    def add(self, trace: Trace, arguments: Any) -> None:
         """A trace has come to its end."""
         self.count += 1
         self.latest.append(trace)
+        if self.look is not None:
+            self.look(arguments)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -37,7 +37,7 @@ class Primals:
         self.plan = plan_of(fn, final=True)
         refuse_unplaced(self.plan, args, kwargs, transform)
         self._body = checked(fn, self.plan, eager=True)
-        self._args, self._kwargs = args, kwargs
+        self._fn, self._args, self._kwargs = fn, args, kwargs
 
     def can_have_tangents(self, *, numbers: bool = True) -> list[bool]:
         """For each leaf, whether it can have a tangent; of Python numbers, `numbers` says so."""
@@ -56,5 +56,5 @@ class Primals:
 
     def run(self, derivative: Callable[..., Any], *args: Any) -> Any:
         """What a derivative of JAX's gives, with errors that name arguments."""
-        with naming_deleted(self.plan, self._args, self._kwargs):
+        with naming_deleted(self.plan, self._args, self._kwargs, self._fn):
             return derivative(*args, has_aux=True)

@@ -57,7 +57,7 @@ def run(
     given = [function.bound for function in functions] + list(pieces)
     program = _program(trace, functions, given, options)
     leaves = [piece.leaves for piece in given]
-    with naming_deleted(*called, {}), asking:
+    with naming_deleted(*called, {}, leaves), asking:
         return program(leaves)
 
 

@@ -20,10 +20,9 @@ from typedfilter._mapping.axes import Mapped
 from typedfilter._reading.plan import Plan
 from typedfilter._reading.text import show
 from typedfilter._values.text import among
-from typedfilter._wrapping.blame import donation_error
 from typedfilter.errors import AnnotationError, ShapeError, VmapAxisError
 
-__all__ = ["axis_spec", "check_options", "first_devices", "moved_to", "refuse_deleted", "refuse_mesh"]
+__all__ = ["axis_spec", "check_options", "first_devices", "moved_to", "refuse_mesh"]
 
 
 _DONATIONS = typing.get_args(PmapDonation)
@@ -82,20 +81,6 @@ def refuse_mesh(plan: Plan) -> None:
         actual="a mesh with axes " + ", ".join(map(str, mesh.axis_names)),
         fix="map with filter_vmap there, or annotate shardings for filter_jit",
     )
-
-
-def refuse_deleted(plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Refuse arrays that an earlier call was given the memory of.
-
-    Raises:
-        DonationError: there is one among the arguments.
-    """
-    # Up front: some JAX releases crash where a deleted array is split over several devices.
-    for leaf in jax.tree_util.tree_leaves((args, kwargs)):
-        if isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer) and leaf.is_deleted():
-            error = donation_error(plan, args, kwargs)
-            if error is not None:
-                raise error
 
 
 def axis_spec(axis: int, ndim: int, axis_name: Hashable) -> PartitionSpec:

@@ -20,6 +20,7 @@ from typedfilter._reading.plan import Argument, Plan
 from typedfilter._reading.roles import Role
 from typedfilter._reading.text import show
 from typedfilter._reading.whole import is_array_only
+from typedfilter._values.gone import crashes_with_gone, gone_error
 from typedfilter._values.keys import static_problem
 from typedfilter._values.leaves import is_array, is_array_like, is_struct
 from typedfilter._values.text import array_annotation, array_text, brief, model_cure
@@ -29,7 +30,15 @@ from typedfilter._wrapping.frames import hidden, outside
 from typedfilter._wrapping.notes import note
 from typedfilter.errors import DonationError, ShapeError, StaticArgumentError, TypedFilterError
 
-__all__ = ["better_error", "donation_error", "entered", "explain_deleted", "naming_deleted", "static_array"]
+__all__ = [
+    "better_error",
+    "donation_error",
+    "entered",
+    "explain_deleted",
+    "naming_deleted",
+    "refuse_gone",
+    "static_array",
+]
 
 __tracebackhide__ = hidden  # asked by pytest
 
@@ -55,12 +64,24 @@ def better_error(
     return _first_fault((_static_fault, _leaf_fault, _traced_fault), plan, args, kwargs)
 
 
-def entered(call: Callable[..., Any], plan: Plan, transform: str) -> Callable[..., Any]:
-    """What a wrapper calls: `call`, whose errors name arguments and end at the line of the caller."""
+def entered(
+    call: Callable[..., Any], plan: Plan, transform: str, beside: Any = None, *, runs: bool = True
+) -> Callable[..., Any]:
+    """What a wrapper calls: `call`, whose errors name arguments and end at the line of the caller.
+
+    Args:
+        call: what the transform does.
+        plan: of the function that is transformed,
+        transform: and by what.
+        beside: what may hold arrays, too.
+        runs: whether anything is run with these arrays.
+    """
 
     def enter(*args: Any, **kwargs: Any) -> Any:
         try:
             try:
+                if runs:
+                    refuse_gone(plan, args, kwargs, beside)
                 return call(*args, **kwargs)
             except Exception as error:
                 explain_deleted(plan, error, args, kwargs)
@@ -73,6 +94,17 @@ def entered(call: Callable[..., Any], plan: Plan, transform: str) -> Callable[..
     # Whoever decorates a wrapper takes the names of what it calls.
     enter.__name__, enter.__qualname__ = plan.function.rpartition(".")[2], plan.function
     return enter
+
+
+def refuse_gone(plan: Plan, args: Sequence[Any], kwargs: Mapping[str, Any], beside: Any) -> None:
+    """Refuse an array whose memory is gone before JAX sees it, where that would end the process.
+
+    Raises:
+        DonationError: there is one among the arguments.
+        RuntimeError: there is one in what is beside them.
+    """
+    if crashes_with_gone((args, kwargs, beside)):
+        raise donation_error(plan, args, kwargs) or gone_error()
 
 
 def explain_deleted(plan: Plan, error: Exception, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
@@ -89,13 +121,15 @@ class naming_deleted:
     A class and no generator, which costs more: it is entered in every call that is not compiled.
     """
 
-    __slots__ = ("_args", "_kwargs", "_plan")
+    __slots__ = ("_args", "_beside", "_kwargs", "_plan")
 
-    def __init__(self, plan: Plan, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-        self._plan, self._args, self._kwargs = plan, args, kwargs
+    def __init__(
+        self, plan: Plan, args: Sequence[Any], kwargs: Mapping[str, Any], beside: Any = None
+    ) -> None:
+        self._plan, self._args, self._kwargs, self._beside = plan, args, kwargs, beside
 
     def __enter__(self) -> None:
-        return None
+        refuse_gone(self._plan, self._args, self._kwargs, self._beside)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if isinstance(error, Exception):

@@ -27,7 +27,8 @@ from typedfilter._values.leaves import is_passed, stands_for_array
 from typedfilter._values.memory import Attached
 from typedfilter._values.split import Taken, split_where
 from typedfilter._values.template import Template
-from typedfilter._wrapping.call import Call, take_arrays
+from typedfilter._wrapping.blame import naming_deleted
+from typedfilter._wrapping.call import Call, Taken, take_arrays
 from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter._wrapping.host_errors import asking
 from typedfilter._wrapping.interface import Interface
@@ -68,7 +69,7 @@ class ClosureConverted:
 
         arrays = self.interface.arrays_of(args, kwargs)
         run = jaxpr_as_fun(ClosedJaxpr(self.jaxpr, self.consts))
-        with asking:
+        with naming_deleted(self.interface.plan, args, kwargs, self.consts), asking:
             out = run(*arrays)
         return self.interface.out.join(out, copied=fresh)
 

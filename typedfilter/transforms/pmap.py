@@ -34,7 +34,6 @@ from typedfilter._mapping.devices import (
     check_options,
     first_devices,
     moved_to,
-    refuse_deleted,
     refuse_explicit,
     refuse_mesh,
 )
@@ -91,11 +90,8 @@ class Pmap(Compiling):
 
     def build(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
         run = Compiling.build(self, wrapper, plan)
-        donates = self.donate != "none" or any(param.hint.donate for param in plan.params)
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            if donates:
-                refuse_deleted(plan, args, kwargs)
             try:
                 return run(*args, **kwargs)
             except (KeyError, ValueError) as error:

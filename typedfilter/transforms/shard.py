@@ -5,11 +5,14 @@ How arrays are placed is decided in `_placing.places`; here are the errors of th
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, TypeVar
 
 from typedfilter._placing.moving import place_tree
 from typedfilter._placing.places import NoPrefixError, no_place, prefix_texts
 from typedfilter._placing.specs import Problem
+from typedfilter._reading.plan import plan_of
+from typedfilter._wrapping.blame import explain_deleted
 from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter.errors import ShapeError
 
@@ -38,6 +41,7 @@ def filter_shard(x: T, device_or_shardings: Any) -> T:
     Raises:
         ShapeError: `device_or_shardings` is none of these, or is not a prefix; a `PartitionSpec` has more
             dimensions than an array, or does not fit the ambient mesh.
+        DonationError: an array was donated to an earlier call.
     """
     wrong = no_place(device_or_shardings)
     if wrong is not None:
@@ -53,6 +57,9 @@ def filter_shard(x: T, device_or_shardings: Any) -> T:
             **prefix_texts(device_or_shardings, x),
             fix="pass one for all of x, or a pytree like its upper levels; None leaves a subtree alone",
         ) from None
+    except RuntimeError as error:
+        explain_deleted(plan_of(inspect.unwrap(filter_shard)), error, (x, device_or_shardings), {})
+        raise
     return moved
 
 

@@ -36,6 +36,7 @@ class MakeJaxpr(Transform):
     """The options of `filter_make_jaxpr`."""
 
     name: ClassVar[str] = "filter_make_jaxpr"
+    runs: ClassVar[bool] = False
     axis_env: Sequence[tuple[Hashable, int]] | None = None
 
     def effects(self, fn: Callable[..., Any], plan: Plan) -> Effects:

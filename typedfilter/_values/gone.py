@@ -1,0 +1,53 @@
+"""Arrays whose memory was given away, and that somebody still holds.
+
+Releases of JAX end the process where such an array is on several devices. Whoever is about to hand arrays
+to JAX asks here first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax
+import jax.core
+
+from typedfilter._compat import DONATED_CALLS_CRASH
+from typedfilter._values.memory import ByClass
+from typedfilter._values.trees import flatten
+
+__all__ = ["crashes_with_gone", "gone_error", "has_gone"]
+
+
+def gone_error() -> RuntimeError:
+    """An error that is explained as JAX's own is: a new one, since each keeps the frames it went through."""
+    return RuntimeError("Array has been deleted with shape unknown.")
+
+
+def _asking(cls: type) -> Callable[[Any], bool] | None:
+    """What asks an instance whether it is gone, if that can be."""
+    concrete = issubclass(cls, jax.Array) and not issubclass(cls, jax.core.Tracer)
+    return getattr(cls, "is_deleted", None) if concrete else None
+
+
+_ASKING = ByClass(_asking)
+
+
+def crashes_with_gone(values: Any) -> bool:
+    """Whether JAX may end the process, or stop for ever, with these values: one of their arrays is gone."""
+    if not DONATED_CALLS_CRASH or jax.device_count() == 1:
+        return False
+    try:
+        leaves = flatten(values)[0]
+    except Exception:  # what can't be taken apart, JAX does not take either
+        return False
+    return has_gone(leaves)
+
+
+def has_gone(leaves: Iterable[Any]) -> bool:
+    """Whether the memory of one of these leaves was given away."""
+    for leaf in leaves:
+        asks = _ASKING[type(leaf)]
+        if asks is not None and asks(leaf):
+            return True
+    return False
