@@ -73,8 +73,7 @@ class Transform(abc.ABC):
 
     def entry(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
         """What `build` makes, with errors that name arguments and end at the line of the caller."""
-        fn = wrapper.__wrapped__
-        beside = None if wrapper.lent or isinstance(fn, types.FunctionType) else fn
+        beside = None if wrapper.lent else wrapper.__wrapped__
         return entered(self.build(wrapper, plan), plan, self.name, beside, runs=self.runs)
 
     @abc.abstractmethod
