@@ -30,7 +30,8 @@ def _leaves(argument: Any) -> Sequence[Any]:
     known = seen(id(argument))
     if known is not None and known() is argument:
         return known.arrays
-    return default_registry.flatten(argument)[0]
+    leaves: list[Any] = default_registry.flatten(argument)[0]
+    return leaves
 
 
 def are_spread(arguments: Any) -> bool:
