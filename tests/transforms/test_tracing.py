@@ -10,6 +10,7 @@ from jax import Array
 from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 from jaxtyping import Float
 
+import typedfilter as tf
 from typedfilter import ShapeError, Static, Traced, combine, filter_eval_shape, filter_make_jaxpr
 
 STRUCT = jax.ShapeDtypeStruct((3,), jnp.float32)
@@ -139,3 +140,134 @@ class TestEvalShape:
 
         with pytest.raises(ShapeError):
             filter_eval_shape(f, STRUCT, jax.ShapeDtypeStruct((4,), jnp.float32))
+
+
+# Equal calls in a loop ------------------------------------------------------------------------------------
+
+SIZES = {"n": 2}
+runs: list[int] = []
+
+
+def helper(x):
+    return jnp.tile(x, SIZES["n"])
+
+
+def layer(x):
+    runs.append(1)
+    return jnp.tanh(helper(x))[: len(x)]
+
+
+def keep(x):
+    runs.append(1)
+    return x[0] < 0
+
+
+def step(carry, x):
+    runs.append(1)
+    return carry + x, x
+
+
+LOOPED = {
+    "eval_shape": (filter_eval_shape, jax.eval_shape),
+    "make_jaxpr": (lambda f, x: filter_make_jaxpr(f)(x), lambda f, x: jax.make_jaxpr(f)(x)),
+    "closure_convert": (
+        lambda f, x: tf.filter_closure_convert(f, x)(x),
+        lambda f, x: jax.closure_convert(f, x)[0](x),
+    ),
+    "checkpoint": (lambda f, x: tf.filter_checkpoint(f)(x), lambda f, x: jax.checkpoint(f)(x)),
+    "jit": (lambda f, x: tf.filter_jit(f)(x), lambda f, x: jax.jit(f)(x)),
+    "while": (lambda f, x: tf.filter_while_loop(keep, f, x), lambda f, x: jax.lax.while_loop(keep, f, x)),
+    "scan": (lambda f, x: tf.filter_scan(step, x, x)[0], lambda f, x: jax.lax.scan(step, x, x)[0]),
+    "cond": (lambda f, x: tf.filter_cond(True, f, f, x), lambda f, x: jax.lax.cond(True, f, f, x)),
+    "switch": (lambda f, x: tf.filter_switch(1, [f, f], x), lambda f, x: jax.lax.switch(1, [f, f], x)),
+    "vmap": (lambda f, x: tf.filter_vmap(f)(x[None]), lambda f, x: jax.vmap(f)(x[None])),
+    "vjp": (tf.filter_vjp, jax.vjp),
+    "jvp": (lambda f, x: tf.filter_jvp(f, (x,), (x,)), lambda f, x: jax.jvp(f, (x,), (x,))),
+    "jacobian": (lambda f, x: tf.filter_jacrev(f)(x), lambda f, x: jax.jacrev(f)(x)),
+    "lambda": (
+        lambda f, x: tf.filter_while_loop(lambda x: keep(x), lambda x: f(x), x),
+        lambda f, x: jax.lax.while_loop(lambda x: keep(x), lambda x: f(x), x),
+    ),
+}
+
+
+@pytest.mark.parametrize("traced", [True, False], ids=["in a trace", "eager"])
+@pytest.mark.parametrize(("ours", "jaxs"), LOOPED.values(), ids=LOOPED)
+def test_equal_layers_run_no_more_often_than_under_what_jax_has_for_it(ours, jaxs, traced):
+    def count(call):
+        def network(x):
+            for _ in range(4):
+                call(layer, x)
+            return x
+
+        jax.clear_caches()
+        runs.clear()
+        (jax.jit(network).trace if traced else network)(jnp.ones(3))
+        return len(runs)
+
+    assert count(ours) <= count(jaxs)
+
+
+class Sizes:
+    n = 2
+
+
+def of_a_closure():
+    n = 2
+
+    def body(x):
+        return jnp.tile(x, n)
+
+    def change():
+        nonlocal n
+        n = 3
+
+    return body, change
+
+
+def of_a_dictionary():
+    return helper, lambda: SIZES.update(n=3)
+
+
+def of_a_helper():
+    return (lambda x: helper(x)), lambda: SIZES.update(n=3)
+
+
+def of_an_object():
+    sizes = Sizes()
+    return (lambda x: jnp.tile(x, sizes.n)), lambda: setattr(sizes, "n", 3)
+
+
+def of_a_class():
+    class Own:
+        n = 2
+
+    return (lambda x: jnp.tile(x, Own.n)), lambda: setattr(Own, "n", 3)
+
+
+def of_numpy():
+    n = np.array([2])
+    return (lambda x: jnp.tile(x, int(n[0]))), lambda: n.fill(3)
+
+
+def of_a_default():
+    def body(x, n=2):
+        return jnp.tile(x, n)
+
+    return body, lambda: setattr(body, "__defaults__", (3,))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [of_a_closure, of_a_dictionary, of_a_helper, of_an_object, of_a_class, of_numpy, of_a_default],
+    ids=lambda make: make.__name__,
+)
+def test_what_a_function_reads_is_read_anew_where_it_changes(make, monkeypatch):
+    monkeypatch.setitem(SIZES, "n", 2)
+    body, change = make()
+    for size in (2, 3):
+        assert filter_eval_shape(body, jnp.ones(3)).shape == (3 * size,)
+        assert filter_make_jaxpr(body)(jnp.ones(3))[1].shape == (3 * size,)
+        if make is not of_a_default:  # a conversion is for the parameters as they were
+            assert tf.filter_closure_convert(body, jnp.ones(3)).out_struct.shape == (3 * size,)
+        change()

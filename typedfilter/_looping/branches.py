@@ -21,16 +21,22 @@ class Branches:
     """Several functions of the same operands, of which one runs."""
 
     def __init__(
-        self, bodies: Sequence[tuple[Callable[..., Any], Plan]], names: Sequence[str], operands: Piece
+        self,
+        functions: Sequence[Callable[..., Any]],
+        bodies: Sequence[tuple[Callable[..., Any], Plan]],
+        names: Sequence[str],
+        operands: Piece,
     ) -> None:
-        self.bodies = bodies
+        self.bodies = bodies  # what is called for each of the functions
         self.names = names  # what the public function calls them
         self.operands = operands
+        self.same = list(map(id, functions))  # one function for one body, which JAX traces once
         self.found: dict[int, Piece] = {}
 
     def functions(self) -> list[Callable[[list[Any]], list[Any]]]:
         """The branches, from the arrays of the operands to those of their results."""
-        return [self._function(number) for number in range(len(self.bodies))]
+        made = {self.same[number]: self._function(number) for number in reversed(range(len(self.bodies)))}
+        return [made[same] for same in self.same]
 
     def _function(self, number: int) -> Callable[[list[Any]], list[Any]]:
         body, plan = self.bodies[number]

@@ -113,7 +113,7 @@ def _opened(
 def _cond(bodies: Sequence[Callable[..., Any]], pieces: Sequence[Piece], check: Any) -> Any:
     pred, operands = pieces
     opened = _opened(bodies, "filter_cond", operands, check)
-    branches = Branches(opened, ("true_fun", "false_fun"), operands)
+    branches = Branches(bodies, opened, ("true_fun", "false_fun"), operands)
     chosen = pred.rest.join(pred.leaves)
     return branches.run(lambda: jax.lax.cond(chosen, *branches.functions(), operands.leaves))
 
@@ -121,6 +121,6 @@ def _cond(bodies: Sequence[Callable[..., Any]], pieces: Sequence[Piece], check: 
 def _switch(bodies: Sequence[Callable[..., Any]], pieces: Sequence[Piece], check: Any) -> Any:
     index, operands = pieces
     opened = _opened(bodies, "filter_switch", operands, check)
-    branches = Branches(opened, [f"branches[{i}]" for i in range(len(opened))], operands)
+    branches = Branches(bodies, opened, [f"branches[{i}]" for i in range(len(opened))], operands)
     chosen = index.rest.join(index.leaves)
     return branches.run(lambda: jax.lax.switch(chosen, branches.functions(), operands.leaves))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import dis
-import enum
 import functools
 import types
 from collections.abc import Callable, Hashable
@@ -16,15 +15,13 @@ from typing import Any, ClassVar, TypeAlias, overload
 import jax
 from typing_extensions import Unpack
 
+from typedfilter._compiling.known import call_key
 from typedfilter._declarations import Check, CheckpointKeywords, Kept, Mixed, P, R, SameDecorator
-from typedfilter._placing.bodies import is_placing
 from typedfilter._reading.plan import Plan
-from typedfilter._shapes.switch import check_mode
 from typedfilter._values.fresh import fresh_rest, refuse_used_up
-from typedfilter._values.keys import exact_key, stays_equal
 from typedfilter._values.leaves import is_passed
 from typedfilter._values.memory import Attached
-from typedfilter._values.split import Rest, Taken
+from typedfilter._values.split import Taken
 from typedfilter._wrapping.body import body_of
 from typedfilter._wrapping.call import Lifted, take_arrays
 from typedfilter._wrapping.effects import Effects, PassesOn
@@ -134,27 +131,9 @@ _MOST = 64  # different calls of one function; then they are traced again
 
 
 def _key(taken: Taken) -> Hashable | None:
-    """What tells a call from others, so that equal layers are traced once; `None` where nothing does.
-
-    JAX knows a function again by its identity only: for each key there is one, and it is traced once.
-    """
-    rests = [rest for rest in taken.rests if isinstance(rest, Rest)]
-    if any(_may_change(value) for rest in rests for value in rest.others):
-        return None
-    try:
-        static = tuple((rest.treedef, *rest.taken_at, exact_key(tuple(rest.others))) for rest in rests)
-        key = static, taken.names, tuple(map(jax.typeof, taken.arrays)), check_mode(), is_placing()
-        hash(key)
-    except TypeError:
-        return None
-    return key
-
-
-def _may_change(value: Any) -> bool:
-    """Whether this is an object with attributes that a body may read anew."""
-    cls: Any = type(value)
-    by_identity = cls.__eq__ is object.__eq__ and not callable(value) and not isinstance(value, enum.Enum)
-    return by_identity or not stays_equal(value)
+    """What tells a call from others, so that equal layers are traced once; `None` where nothing does."""
+    key = call_key(taken)
+    return None if key is None else (key, tuple(map(jax.typeof, taken.arrays)))
 
 
 @overload

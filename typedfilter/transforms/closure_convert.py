@@ -8,27 +8,23 @@ from __future__ import annotations
 
 import copy
 import inspect
-import operator
-import types
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import Any, TypeAlias, overload
+from collections.abc import Callable, Iterable
+from typing import Any, overload
 
 import jax
 import numpy as np
 
+from typedfilter._compiling.known import Body, traced_once
 from typedfilter._declarations import Converted, P, R
 from typedfilter._reading.hidden import refuse_hidden
 from typedfilter._reading.plan import Plan, plan_of
 from typedfilter._shapes.check import checked
 from typedfilter._shapes.switch import check_mode
-from typedfilter._values.carried import Carried
 from typedfilter._values.fresh import fresh, refuse_late
-from typedfilter._values.leaves import is_passed, stands_for_array
-from typedfilter._values.memory import Attached
-from typedfilter._values.split import Taken, split_where
+from typedfilter._values.leaves import stands_for_array
 from typedfilter._values.template import Template
 from typedfilter._wrapping.blame import naming_deleted
-from typedfilter._wrapping.call import Call, Taken, take_arrays
+from typedfilter._wrapping.call import Call, take_arrays
 from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter._wrapping.host_errors import asking
 from typedfilter._wrapping.interface import Interface
@@ -137,50 +133,16 @@ def filter_closure_convert(fn: Callable[..., Any], /, *args: Any, **kwargs: Any)
     templates = tuple(map(Template, call.values, arguments.masks))
     names = tuple(plan.bind_names(arguments.count, arguments.names))
     key = names, tuple([template.key for template in templates]), check_mode()
-    closed, result = jax.make_jaxpr(
-        _remembered(fn, key, Body(checked(fn, plan, eager=True), arguments.without_arrays())),
-        return_shape=True,
-    )(arguments.arrays)
+    closed, result = traced_once(
+        fn,
+        key,
+        lambda: Body(checked(fn, plan, eager=True), arguments),
+        lambda body: jax.make_jaxpr(body, return_shape=True)(arguments.arrays),
+    )
     refuse_late(result.rest.others, plan.function)
     out = Template(result.join(), [i in result.rest.taken_at for i in range(result.rest.treedef.num_leaves)])
     interface = Interface(plan, names, templates, (_example(args), _example(kwargs)), out)
     return ClosureConverted(closed.jaxpr, [_itself(const) for const in closed.consts], interface)
-
-
-class Body:
-    """A function from the arrays of the example arguments to the result, as one node for JAX."""
-
-    def __init__(self, function: Callable[..., Any], arguments: Taken) -> None:
-        self.function = function
-        self.arguments = arguments
-
-    def __call__(self, arrays: Sequence[Any]) -> Carried:
-        args, kwargs = self.arguments.join(arrays)
-        return Carried(*split_where(self.function(*args, **kwargs), is_passed))
-
-
-_Bodies: TypeAlias = "dict[Hashable, tuple[list[Any], Body]]"
-_bodies: Attached[_Bodies] = Attached("__typedfilter_converted__", dict)
-_MAX_BODIES = 64
-
-
-def _remembered(fn: Callable[..., Any], key: Hashable, body: Body) -> Body:
-    """The body that stood for the same before, if there is one: JAX traces a function once.
-
-    So conversions of one function at like arguments are one program, and what is compiled for the first
-    serves all. Only of a function that closes over nothing, and while the globals that it reads stay.
-    """
-    if not isinstance(fn, types.FunctionType) or fn.__closure__ is not None:
-        return body
-    bodies = _bodies.of(fn)
-    reads = [fn.__globals__.get(name) for name in fn.__code__.co_names]
-    before, found = bodies.get(key, ([], body))
-    if found is not body and len(before) == len(reads) and all(map(operator.is_, before, reads)):
-        return found
-    if len(bodies) >= _MAX_BODIES:
-        bodies.clear()
-    bodies[key] = reads, body
-    return body
 
 
 def _example(tree: Any) -> Template:

@@ -6,13 +6,15 @@ JAX's own two, of the function from the arrays of a call to those of its result.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, ClassVar, overload
+from typing import Any, ClassVar, cast, overload
 
 import jax
 from jax import Array, ShapeDtypeStruct
 
 from typedfilter._compiling.effects import TracesStructs
+from typedfilter._compiling.known import Body, call_key, traced_once
 from typedfilter._compiling.stages import JitWrapper, engine_of
 from typedfilter._declarations import AxisEnv, Check, JaxprMaker, MakeJaxprDecorator, Opaque, P, R
 from typedfilter._placing.abstract import with_shardings
@@ -20,10 +22,12 @@ from typedfilter._placing.meshes import under
 from typedfilter._reading.hidden import refuse_hidden
 from typedfilter._reading.plan import Plan, plan_of
 from typedfilter._shapes.check import checked
+from typedfilter._values.carried import Carried
 from typedfilter._values.fresh import refuse_late
 from typedfilter._values.leaves import as_struct, is_passed, stands_for_array
+from typedfilter._values.split import Taken
 from typedfilter._wrapping.body import body_of
-from typedfilter._wrapping.call import Lifted, take_arrays
+from typedfilter._wrapping.call import take_arrays
 from typedfilter._wrapping.effects import Effects
 from typedfilter._wrapping.frames import ends_at_caller, located, place_of
 from typedfilter._wrapping.wrapper import Transform, Wrapper
@@ -47,14 +51,35 @@ class MakeJaxpr(Transform):
 
         def call(*args: Any, **kwargs: Any) -> Any:
             taken = take_arrays(plan, args, kwargs, stands_for_array)
-            lifted = Lifted(body, taken)
-            traced = located(lifted, place_of(wrapper.__wrapped__), plan.function)
-            trace = jax.make_jaxpr(traced, axis_env=self.axis_env, return_shape=True)
-            jaxpr, structs = trace(list(map(_for_jax, taken.arrays)))
-            refuse_late(lifted.out.others, plan.function)
-            return jaxpr, lifted.out.with_none(structs), lifted.out.join([None] * len(structs))
+            arrays = list(map(_for_jax, taken.arrays))
+
+            def trace(traced: Callable[..., Any]) -> tuple[Any, Carried]:
+                found = jax.make_jaxpr(traced, axis_env=self.axis_env, return_shape=True)(arrays)
+                return cast("tuple[Any, Carried]", found)
+
+            jaxpr, out = _traced(wrapper.__wrapped__, plan, taken, lambda: body, trace, self.check)
+            refuse_late(out.rest.others, plan.function)
+            return jaxpr, out.rest.with_none(out.arrays), out.rest.join([None] * len(out.arrays))
 
         return call
+
+
+def _traced(
+    fn: Any,
+    plan: Plan,
+    taken: Taken,
+    body: Callable[[], Callable[..., Any]],
+    trace: Callable[[Callable[..., Any]], tuple[Any, Carried]],
+    *options: Any,
+) -> tuple[Any, Carried]:
+    """What `trace` gives of the function from the arrays of a call to its result: of equal calls, once."""
+    key = call_key(taken)
+    return traced_once(
+        fn,
+        None if key is None else (key, options),
+        lambda: located(Body(body(), taken), place_of(fn), plan.function),
+        trace,
+    )
 
 
 def _for_jax(leaf: Any) -> Any:
@@ -123,11 +148,11 @@ def filter_eval_shape(fun: Callable[..., Any], /, *args: Any, **kwargs: Any) -> 
     refuse_hidden(fun, "filter_eval_shape", ())
     plan = plan_of(fun, final=True)
     taken = take_arrays(plan, args, kwargs, stands_for_array)
-    lifted = Lifted(checked(fun, plan, eager=True), taken)
+    arrays = list(map(_for_jax, taken.arrays))
     placement = engine_of(fun)[0].placement if isinstance(fun, JitWrapper) else None
-    traced = located(lifted, place_of(fun), plan.function)
     with under(None if placement is None else placement.mesh, plan):
-        structs = jax.eval_shape(traced, list(map(_for_jax, taken.arrays)))
-    refuse_late(lifted.out.others, plan.function)
-    result = lifted.out.join(structs)
+        body = functools.partial(checked, fun, plan, eager=True)
+        _, out = _traced(fun, plan, taken, body, lambda traced: (None, jax.eval_shape(traced, arrays)))
+    refuse_late(out.rest.others, plan.function)
+    result = out.join()
     return result if placement is None else with_shardings(placement, result)
