@@ -53,7 +53,6 @@ class Transform(abc.ABC):
     name: ClassVar[str]
     places_outside: ClassVar[bool] = False
     """Whether the places in annotations are about what the transformed callable takes, not its body."""
-    runs: ClassVar[bool] = True  # the function, at each call
     reads: ClassVar[frozenset[str]] = frozenset()  # the markers by which it does what it does
     check: Check = dataclasses.field(default=True, kw_only=True)
 
@@ -74,7 +73,7 @@ class Transform(abc.ABC):
     def entry(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
         """What `build` makes, with errors that name arguments and end at the line of the caller."""
         beside = None if wrapper.lent else wrapper.__wrapped__
-        return entered(self.build(wrapper, plan), plan, self.name, beside, runs=self.runs)
+        return entered(self.build(wrapper, plan), plan, self.name, beside)
 
     @abc.abstractmethod
     def effects(self, fn: Callable[..., Any], plan: Plan) -> Effects:

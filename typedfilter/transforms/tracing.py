@@ -26,6 +26,7 @@ from typedfilter._values.carried import Carried
 from typedfilter._values.fresh import refuse_late
 from typedfilter._values.leaves import as_struct, is_passed, stands_for_array
 from typedfilter._values.split import Taken
+from typedfilter._wrapping.blame import entered
 from typedfilter._wrapping.body import body_of
 from typedfilter._wrapping.call import take_arrays
 from typedfilter._wrapping.effects import Effects
@@ -40,11 +41,13 @@ class MakeJaxpr(Transform):
     """The options of `filter_make_jaxpr`."""
 
     name: ClassVar[str] = "filter_make_jaxpr"
-    runs: ClassVar[bool] = False
     axis_env: Sequence[tuple[Hashable, int]] | None = None
 
     def effects(self, fn: Callable[..., Any], plan: Plan) -> Effects:
         return TracesStructs(self.name, plan)
+
+    def entry(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
+        return entered(self.build(wrapper, plan), plan, self.name, runs=False)
 
     def build(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
         body = body_of(wrapper, plan)
