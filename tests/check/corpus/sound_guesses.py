@@ -352,3 +352,20 @@ def by_a_helper(x: Float[Array, "n"], how: str) -> Float[Array, ""]:
 # checked: with weights of 1 axis
 def weighted(x: Float[np.ndarray, "n"], weights: np.ndarray) -> Float[np.ndarray, "n"]:
     return x * weights.mean()
+
+
+# proved
+def one_key_of_two(key: Key[Array, ""], x: Float[Array, "n"]) -> Float[Array, "n"]:
+    first, second = jax.random.split(key)
+    chosen = jax.lax.cond(x.sum() > 0, lambda: first, lambda: second)
+    return x + jax.random.normal(chosen, x.shape)
+
+
+# proved
+def one_key_of_an_array(key: Key[Array, ""], x: Float[Array, "n"]) -> Float[Array, "n"]:
+    return x + jax.random.normal(jnp.stack([key, key])[0], x.shape)
+
+
+# proved: with bias given, though its default is None
+def may_be_left_out(x: Float[Array, "n"], bias: Float[Array, "n"] = None) -> Float[Array, "n"]:
+    return x + bias

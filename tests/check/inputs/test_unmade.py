@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import Any
 
@@ -51,6 +52,29 @@ class Pool(eqx.Module):
         except Exception:
             return x
 
+    def suppresses(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
+        with contextlib.suppress(BaseException):
+            return x.sum() if self.mode.value > 3 else x.mean()
+        return x
+
+    def returns_in_the_end(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
+        try:
+            x = x.sum() if self.mode.value else x
+        finally:
+            return x  # noqa: B012  # that is the point
+
+    def asks_its_exact_type(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
+        return x.sum() if type(self.mode) is Whatever else x
+
+    def asks_for_an_attribute(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
+        return x.sum() if hasattr(self.mode, "value") or getattr(self.mode, "other", None) else x
+
+    def asks_whether_it_is_called(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
+        return x if callable(self.mode) else x.sum()
+
+    def asks_in_a_list(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
+        return x.sum() if [one for one in [self.mode] if one is None] else x
+
     def does_not_ask(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
         return x
 
@@ -69,13 +93,18 @@ class Plain:
         return x
 
 
+ASKS = {
+    *("compares", "differs", "looks_up", "is_none", "asks_its_type", "matches", "swallows", "suppresses"),
+    *("returns_in_the_end", "asks_its_exact_type", "asks_for_an_attribute", "asks_whether_it_is_called"),
+    "asks_in_a_list",
+}
 VERDICTS = {result.function: result for cls in (Pool, Plain) for result in check_shapes(cls)}
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        *(f"Pool.{n}" for n in "compares differs looks_up is_none asks_its_type matches swallows".split()),
+        *(f"Pool.{name}" for name in sorted(ASKS)),
         "Plain.is_none",
     ],
 )

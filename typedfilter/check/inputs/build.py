@@ -9,7 +9,9 @@ from __future__ import annotations
 import collections.abc
 import dataclasses
 import enum
+import functools
 import inspect
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -74,7 +76,7 @@ def _node(kind: Kind, place: Place) -> Node:
     if kind.hint is type(None):
         return given(None, place)
     if (choices := _choices(kind)) is not None:
-        return _choice(place, [(f"{place.label}={value!r}", given(value, place)) for value in choices])
+        return _choice(place, _each(choices, place))
     match kind:
         case kinds.Array():
             return _array(kind, place)
@@ -95,13 +97,20 @@ def _union(members: tuple[Kind, ...], place: Place, key: str = "") -> Node:
         members, key=lambda member: not isinstance(member, kinds.Array)
     ):  # arrays: the usual
         try:
-            options.append((f"{place.label}: {show(member.hint)}", node(member, place)))
+            if (choices := _choices(member)) is not None:  # one choice with that of the member
+                options += _each(choices, place)
+            else:
+                options.append((f"{place.label}: {show(member.hint)}", node(member, place)))
         except UnbuildableError as problem:
             problems.append(problem)
     # Half a union would pass what the other half breaks.
     if problems:
         raise problems[0]
     return _choice(place, options, key=key)
+
+
+def _each(values: Iterable[Any], place: Place) -> list[tuple[str, Node]]:
+    return [(f"{place.label}={value!r}", given(value, place)) for value in values]
 
 
 def _choice(place: Place, options: list[tuple[str, Node]], soft: str = "", key: str = "") -> Node:
@@ -116,6 +125,8 @@ def _choices(kind: Kind) -> Iterable[Any] | None:
     match kind:
         case kinds.Literal(_, values):
             return values
+        case kinds.Class(_, cls) if issubclass(cls, enum.Flag):
+            return dict.fromkeys([*cls, cls(0), functools.reduce(operator.or_, cls, cls(0))])
         case kinds.Class(_, cls) if issubclass(cls, enum.Enum):
             return list(cls)
         case _:

@@ -14,6 +14,7 @@ from typedfilter.check.inputs import types
 from typedfilter.check.inputs.nodes import GivenNode, Node
 from typedfilter.check.inputs.place import Place
 from typedfilter.check.inputs.unmade import UnbuildableError
+from typedfilter.check.inputs.values import NotedNode
 
 Build: TypeAlias = Callable[[Kind, Place], Node]
 """How to make a value of a type, somewhere."""
@@ -34,11 +35,13 @@ def or_default(build: Build, place: Place, kind: Kind, default: Any, left_out: b
         return given(default, place, f"{place.label}={default!r}")
     if default is _EMPTY:
         return build(kind, place)
+    optional = kind.hint is Any or any(one.hint is type(None) for one in types.alternatives(kind))
     try:
-        return build(kind, place.without_guesses)  # what somebody wrote is better than what is made up
+        made = build(kind, place.without_guesses)  # what somebody wrote is better than what is made up
+        omitted = default is None and not optional and not place.owner
+        return NotedNode(made, f"{place.label} given, though its default is None") if omitted else made
     except UnbuildableError:
         # A caller may leave a parameter out; a field that is None by default is filled in later.
-        optional = kind.hint is Any or any(one.hint is type(None) for one in types.alternatives(kind))
         if default is None and place.owner and not optional:
             return build(kind, place)
         return given(default, place, f"{place.label} its default")

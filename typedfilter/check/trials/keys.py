@@ -90,11 +90,11 @@ def _reuse(plan: trial.Plan, sizes: Mapping[str, int]) -> Problem | None:
     file = _Root(plan.signature.subject.root)
     if isinstance(error, jax.errors.KeyReuseError):
         uses = next((uses for program in _programs_of(plan, sizes) for uses in _repeated(program, file)), [])
-        return Problem("keys", _text(uses), frame=uses[-1].frame if uses else None)
-    if error is not None:
+    elif error is not None:
         return None
-    # JAX does not look at a key that one step of a loop uses and hands on to the next.
-    uses = next((uses for program in _programs_of(plan, sizes) for uses in _handed_on(program, file)), [])
+    else:  # JAX does not look at a key that one step of a loop uses and hands on to the next
+        uses = next((uses for program in _programs_of(plan, sizes) for uses in _handed_on(program, file)), [])
+    # Which of two keys a condition has chosen JAX does not ask: to it both are used then.
     return Problem("keys", _text(uses), frame=uses[-1].frame) if uses else None
 
 
@@ -113,8 +113,6 @@ def _asked(plan: trial.Plan, sizes: Mapping[str, int], how: Callable[..., Any]) 
 
 def _text(uses: list[_Use]) -> str:
     first = "a random key is used twice, so that the same numbers come out again"
-    if not uses:
-        return first
     lines = [f"line {use.frame.line} of {use.frame.function}" for use in uses]
     if uses[0].loop:
         return (
