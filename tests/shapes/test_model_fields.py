@@ -533,6 +533,33 @@ def test_models_of_other_libraries_are_looked_into():
     assert "argument `layer.right` is f32[2]" in first_line(lambda: body(Layer(B, W[0])))
 
 
+class Frozen(collections.UserDict[str, Any]):
+    """As the `FrozenDict` by which Flax annotates what is a dictionary most of the time."""
+
+
+@pytest.mark.parametrize("held", ["itself", "optional", "in a list", "in a dictionary"])
+def test_a_field_of_somebody_else_may_hold_another_class_than_it_says(held: str):
+    said, given = {
+        "itself": (Frozen, {"a": B}),
+        "optional": (Frozen | None, {"a": B}),
+        "in a list": (list[Frozen], [{"a": B}]),
+        "in a dictionary": (dict[str, Frozen], {"b": {"a": B}}),
+    }[held]
+
+    @jax.tree_util.register_dataclass
+    @dataclasses.dataclass
+    class State:
+        params: said
+        left: Float[Array, "n"]
+        right: Float[Array, "n"]
+
+    @filter_jit
+    def body(state: State) -> None: ...
+
+    body(State(given, B, B))
+    assert "argument `state.right` is f32[2]" in first_line(lambda: body(State(given, B, W[0])))
+
+
 def test_what_jax_does_not_look_into_is_no_model():
     class Plain:
         weight: Float[Array, "n"]

@@ -20,7 +20,7 @@ import numpy as np
 from typedfilter._reading import kinds
 from typedfilter._reading.fields import filled_kinds
 from typedfilter._reading.kinds import Kind
-from typedfilter._shapes.instances import Fields, check_of, fields_fit, fields_of
+from typedfilter._shapes.instances import Fields, check_of, fields_fit, fields_in, fields_of
 from typedfilter._shapes.standing import Standing, is_node
 from typedfilter._shapes.walk import Binder, Failure, Path, attributes, leaves_of, walk
 
@@ -121,8 +121,7 @@ def in_own_scope(fields: Fields, value: Any, path: Path, *, made: bool = False) 
             return failure
         fields.remember(key)
     binder = RunTime(**_IN_FIELDS, filtered=not made, shallow=made)
-    present = {name: kind for name, kind in fields.apart.items() if hasattr(value, name)}
-    return _within(binder, attributes(present, value, path, binder))
+    return _within(binder, attributes(fields_in(fields.apart, value), value, path, binder))
 
 
 def _within(binder: RunTime, failure: Failure | None) -> Failure | None:

@@ -20,7 +20,7 @@ from typedfilter._reading.kinds import Kind, kind_of
 from typedfilter._shapes.standing import depths, holds_arrays
 from typedfilter._shapes.switch import refuse_check
 
-__all__ = ["Fields", "check_of", "choose_check", "fields_fit", "fields_of"]
+__all__ = ["Fields", "check_of", "choose_check", "fields_fit", "fields_in", "fields_of"]
 
 F = TypeVar("F")
 Kinds: TypeAlias = Mapping[str, Kind]
@@ -106,6 +106,34 @@ def fields_of(cls: type, besides: Kinds) -> Fields:
     return known
 
 
+def fields_in(fields: Kinds, value: Any) -> Kinds:
+    """Those of these fields that an instance has, and that hold what they are annotated with.
+
+    A class that is not ours may be annotated with prose: nobody has asked whether a field holds an instance
+    of the class that it says, or a dictionary in its place.
+    """
+    found = {name: kind for name, kind in fields.items() if hasattr(value, name)}
+    if _CHECK in vars(type(value)):
+        return found
+    return {name: kind for name, kind in found.items() if not _is_another(kind, getattr(value, name))}
+
+
+def _is_another(kind: Kind, held: Any) -> bool:
+    """Whether a value, or a part of it, is of another class than is said."""
+    match kind:
+        case kinds.Class():
+            return kind.refuses and not isinstance(held, kind.cls)
+        case kinds.Scalar():
+            return not isinstance(held, kind.hint)
+        case kinds.Union():
+            return all(_is_another(member, held) for member in kind.members)
+        case kinds.Each() if isinstance(held, list | tuple):
+            return any(_is_another(kind.item, one) for one in held)
+        case kinds.Mapping() if isinstance(held, dict):
+            return any(_is_another(kind.item, one) for one in held.values())
+    return False
+
+
 def fields_fit(
     fields: Kinds, value: Any, attempt: Callable[[Kinds, int], F | None], *, made: bool = False
 ) -> F | None:
@@ -119,7 +147,7 @@ def fields_fit(
         made: somebody makes it, to be mapped over perhaps: where one array alone has more axes, it may be a
             stack too. Nobody maps over what has arrived in a body that is annotated with the class.
     """
-    held = {name: getattr(value, name) for name in fields if hasattr(value, name)}
+    held = {name: getattr(value, name) for name in fields_in(fields, value)}
     found = {name: _filled_in(fields[name], value, held) for name in held}
     failure = attempt(found, 0)
     if failure is None or not holds_arrays(held.values()):

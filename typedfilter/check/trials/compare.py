@@ -21,7 +21,7 @@ from typedfilter._reading.dims import Bindings, DisagreementError
 from typedfilter._reading.fields import filled_kinds
 from typedfilter._reading.kinds import Kind, kind_of
 from typedfilter._reading.text import show
-from typedfilter._shapes.instances import Fields, check_of, fields_fit, fields_of
+from typedfilter._shapes.instances import Fields, check_of, fields_fit, fields_in, fields_of
 from typedfilter._shapes.standing import Standing
 from typedfilter._shapes.walk import Binder, Failure, Missing, Path, attributes, leaves_of, structure_of, walk
 from typedfilter._values.text import array_text, structure_text
@@ -176,7 +176,7 @@ class Symbols(Binder):
         return (
             attributes(filled, value, path, dataclasses.replace(inside, bindings=self.bindings))
             or fields_fit(fields.sharing, value, attempt)
-            or attributes(fields.apart, value, path, inside)
+            or attributes(fields_in(fields.apart, value), value, path, inside)
         )
 
 
