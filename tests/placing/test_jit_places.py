@@ -110,6 +110,7 @@ def test_partial_sums_may_stay_on_their_devices():
         out = filter_jit(f)(a, b)
         assert out.sharding.spec.unreduced == {"model"}
         whole = filter_jit(lambda a, b: filter_shard(f(a, b), P()))(a, b)
+        np.testing.assert_allclose(filter_shard(out, P()), X @ X.T)
     np.testing.assert_allclose(whole, X @ X.T)
     assert "PartitionSpec(None, unreduced={'model'})" in str(explain(filter_jit(f)))
 

@@ -69,10 +69,20 @@ def place_leaves(tree: Any, targets: Sequence[Any], refuse: Refuse, *, even: boo
 
 def _moved(arrays: list[Any], targets: list[Any]) -> list[Any]:
     if not any(isinstance(array, jax.core.Tracer) for array in arrays) and not is_staging():
-        moved: list[Any] = jax.device_put(arrays, targets)
+        summed = [
+            _constrained([a], (for_jax(t),))[0] if _is_unreduced(a) else a
+            for a, t in zip(arrays, targets, strict=True)
+        ]
+        moved: list[Any] = jax.device_put(summed, targets)
         return moved
     constrained: list[Any] = _constrained(arrays, tuple(map(for_jax, targets)))
     return constrained
+
+
+def _is_unreduced(array: Any) -> bool:
+    """Whether devices hold parts of the sums that an array is: only a program can move that."""
+    spec = getattr(getattr(array, "sharding", None), "spec", None)
+    return bool(getattr(spec, "unreduced", None))
 
 
 @functools.partial(jax.jit, static_argnums=1, inline=True)  # under jit, since eager constraints can do less
