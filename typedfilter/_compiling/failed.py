@@ -40,10 +40,10 @@ class Engine(Protocol):
     table: dict[Any, Callable[..., Any]]
     root: Callable[[], Any]
 
-    @property
+    @functools.cached_property
     def call(self) -> Callable[..., Any]: ...
 
-    @property
+    @functools.cached_property
     def by_rule(self) -> Any: ...
 
     def unplaced(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any: ...
