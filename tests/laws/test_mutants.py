@@ -115,7 +115,9 @@ MUTANTS: dict[str, tuple[str, Mutant]] = {
     "results lose weak types": (
         SPLIT,
         lambda patch: patch.setattr(
-            results, "split", lambda *args: (list(map(strong, split.split(*args)[0])), split.split(*args)[1])
+            results,
+            "split_where",
+            lambda *args: (list(map(strong, split.split_where(*args)[0])), split.split_where(*args)[1]),
         ),
     ),
     "nodes are compared without their classes": (

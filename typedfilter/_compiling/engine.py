@@ -95,9 +95,10 @@ class Engine:
         opens = not self.returns_arrays and self.placement.of_result().is_for_parts
         self.opened = Opened() if opens else None
         self.as_written = bool(links) or plan.binding is Binding.KEPT
-        self.history = History(plan.function, place_of(root), options.max_traces, _looking(weakly(self)))
-        self.models = Models(plan)
         self.root, self._links, self._bound_as = weakly(root), links, (named, itself)
+        looking = _looking(weakly(self))
+        self.history = History(plan.function, place_of(root), options.max_traces, looking)
+        self.models = Models(plan)
         known = self._packing(), self.history, self.models, self.placement
         self._body = Body(self.root, links, plan, bound, options, *known)
         self.kept = Kept()

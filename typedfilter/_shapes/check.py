@@ -200,6 +200,7 @@ class _Checked:
     def __init__(self, fn: Callable[..., Any], plan: Plan, eager: bool, reading: _Reading) -> None:
         functools.update_wrapper(self, fn, updated=())
         self._fn = fn
+        self._receiver: Any = _receiver_of(fn)
         self._plan = plan
         self._eager = eager
         self._reading = reading
@@ -217,9 +218,8 @@ class _Checked:
         for slip in self._expected.slips:
             error = explain_slip(slip, self._plan.function)
             report(error, self._fn, (error.function, slip), mild=True)
-        receiver = _receiver_of(self._fn)
-        if receiver is not None:
-            self._check(RECEIVER, UNANNOTATED, receiver, ("self",), RunTime())
+        if self._receiver is not None:
+            self._check(RECEIVER, UNANNOTATED, self._receiver, ("self",), RunTime())
         if self._expected.formatted:
             return self._call_framed(args, kwargs)
         with jaxtyping.jaxtyped("context"):
