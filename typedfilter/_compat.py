@@ -23,6 +23,7 @@ __all__ = [
     "UNBOUND_AXIS",
     "UNUSABLE_DONATIONS",
     "arguments_blamed",
+    "axis_unbound",
     "can_be_told",
     "concrete_mesh",
     "equinox_error",
@@ -102,6 +103,7 @@ UNBOUND_AXIS = re.compile(r"unbound axis name:? (\S+?)[.:]?(?:\s|$)")
 
 _BLAMED = re.compile(r"depends on the values? of the arguments? (.+?)\.(?:\s|$)")
 _FORMATTED = re.compile(r"passed to \w*Tracer\.__format__|a (real )?number is required, not \w*Tracer$")
+_UNHASHABLE = re.compile(r"unhashable type: '\w*Tracer'")
 _FORWARD = re.compile(r"can't apply forward-mode (autodiff|differentiation) \(jvp\) to a custom_vjp function")
 
 
@@ -141,6 +143,17 @@ def arguments_blamed(error: BaseException) -> list[str]:
 def says_formatted(error: BaseException) -> bool:
     """Whether a traced value was to be written into a text, with a format as of a number."""
     return isinstance(error, TypeError) and bool(_FORMATTED.search(text_of(error)))
+
+
+def says_unhashable(error: BaseException) -> bool:
+    """Whether a traced value was to be a key of a dictionary, or in a set."""
+    return isinstance(error, TypeError) and bool(_UNHASHABLE.search(text_of(error)))
+
+
+def axis_unbound(error: BaseException) -> str | None:
+    """The axis name that no map around binds, where an error is about that."""
+    found = UNBOUND_AXIS.search(text_of(error)) if isinstance(error, NameError) else None
+    return None if found is None else found.group(1)
 
 
 def says_forward_through_vjp(error: BaseException) -> bool:

@@ -17,6 +17,7 @@ import numpy as np
 
 from typedfilter._values.leaves import _is_inexact
 from typedfilter._values.nodes import is_leaf_def
+from typedfilter._values.text import describe
 from typedfilter._values.trees import IsLeaf, flatten, not_a_prefix, same_structure, zip_trees
 from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter.errors import PytreeError
@@ -166,12 +167,16 @@ def apply_updates(model: T, updates: Any) -> T:
         updates: a pytree of the same structure, with `None` for leaves (or whole subtrees) to leave alone.
 
     Raises:
-        PytreeError: the structures don't match.
+        PytreeError: the structures don't match, or an update can't be added to its leaf.
     """
     leaves, treedef = flatten(model)
     changes = _leaves_at(treedef, updates)
     if changes is not None:
-        updated: T = treedef.unflatten(map(_add, zip(leaves, changes, strict=True)))
+        try:
+            updated: T = treedef.unflatten(map(_add, zip(leaves, changes, strict=True)))
+        except (TypeError, ValueError):
+            _refuse_unlike(model, leaves, changes)
+            raise
     else:
         names = ("model", "updates")
         updated = zip_trees("apply_updates", names, (model, updates), _is_none, _add, needs_first=True)
@@ -191,6 +196,25 @@ def _leaves_at(treedef: Any, tree: Any) -> list[Any] | None:
     present = len(column) - sum(map(_is_none, column))
     # Else one of them is a subtree. (An empty one is a single node, as a leaf is, but has no leaf.)
     return column if (shape.num_leaves, shape.num_nodes) == (present, len(column) + 1) else None
+
+
+def _refuse_unlike(model: Any, leaves: Sequence[Any], changes: Sequence[Any]) -> None:
+    """Name the first leaf whose update has a shape that it can't be added with."""
+    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_flatten_with_path(model)[0]]
+    for path, leaf, change in zip(paths, leaves, changes, strict=True):
+        try:
+            jnp.broadcast_shapes(jnp.shape(leaf), jnp.shape(change))
+        except ValueError:
+            raise PytreeError(
+                f"is {describe(change)}, but `model{path}` is {describe(leaf)}",
+                function="apply_updates",
+                parameter=f"updates{path}",
+                expected=f"an update for {describe(leaf)}",
+                actual=describe(change),
+                fix="make the updates from gradients with respect to this very model",
+            ) from None
+        except TypeError:
+            continue
 
 
 def _first_present(values: Sequence[Any]) -> Any:

@@ -31,7 +31,7 @@ from typedfilter._values.shown import shown_by_default
 from typedfilter._values.text import brief
 from typedfilter._wrapping.frames import ends_at_caller, hidden, outside
 from typedfilter._wrapping.frozen import refuse_assignment, refuse_deletion
-from typedfilter._wrapping.keywords import refuse_options
+from typedfilter._wrapping.keywords import note_slip, refuse_options
 from typedfilter.errors import AnnotationError, PytreeError, StaticArgumentError
 
 __all__ = ["pytree_dataclass"]
@@ -319,7 +319,11 @@ def _checking(
         if waiting:
             _refuse_late_static(cls, waiting)
             waiting.clear()
-        init(self, *args, **kwargs)
+        try:
+            init(self, *args, **kwargs)
+        except TypeError as error:
+            note_slip(error, kwargs, [field.name for field in dataclasses.fields(cls)])
+            raise
         for name in static:
             try:
                 hash(getattr(self, name, None))

@@ -6,8 +6,10 @@ a bound module too, so that a rule that JAX runs later closes over no tracer.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import enum
+import inspect
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -16,7 +18,7 @@ import jax
 
 from typedfilter._declarations import Check
 from typedfilter._differentiating.targets import can_differentiate
-from typedfilter._reading.plan import Argument, Binding, Param, Plan
+from typedfilter._reading.plan import POSITIONAL, Argument, Binding, Param, Plan
 from typedfilter._values.leaves import as_struct, is_array, is_passed
 from typedfilter._values.memory import weakly
 from typedfilter._values.split import Rest, split
@@ -52,11 +54,20 @@ class Rules:
         "def_bwd": "backward rule",
     }
 
-    def define(self, name: str, rule: Callable[..., Any], function: str) -> None:
+    PASSED: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "def_jvp": ("primals", "tangents"),
+        "def_fwd": ("perturbed",),
+        "def_bwd": ("residuals", "grad_out", "perturbed"),
+    }
+
+    def define(self, name: str, rule: Callable[..., Any], function: str, plan: Plan | None = None) -> None:
         """Set a rule.
 
+        Args:
+            plan: of the function, by which to see whether the rule takes what it will be passed.
+
         Raises:
-            RuleError: it is not callable.
+            RuleError: it is not callable, or takes too few arguments.
         """
         if not callable(rule):
             raise RuleError(
@@ -66,7 +77,26 @@ class Rules:
                 actual=repr(rule),
                 fix=f"write @{_last(function)}.{name} above the rule",
             )
+        if plan is not None:
+            self._refuse_few(name, rule, function, plan)
         self.found[name] = rule
+
+    def _refuse_few(self, name: str, rule: Callable[..., Any], function: str, plan: Plan) -> None:
+        own = () if name == "def_jvp" else _needed(plan)
+        passed = (*self.PASSED[name], *own)
+        with contextlib.suppress(ValueError, TypeError):  # it does not tell its parameters
+            signature = inspect.signature(rule)
+            if not any(param.kind is param.VAR_POSITIONAL for param in signature.parameters.values()):
+                takes = sum(param.kind in POSITIONAL for param in signature.parameters.values())
+                if takes < len(passed):
+                    raise RuleError(
+                        f"gets a {self.WHAT[name]} that takes too few arguments",
+                        function=function,
+                        expected=f"a function of ({', '.join(passed)})",
+                        actual=f"a function of ({', '.join(signature.parameters)})",
+                        fix="let it take what it is passed: "
+                        + ("both tuples" if name == "def_jvp" else "the arguments of the function come last"),
+                    )
 
     def get(self, function: str) -> list[Callable[..., Any]]:
         """All rules, in the order of their names.
@@ -83,6 +113,12 @@ class Rules:
                 fix=f"write {above} above the rule{'s' if len(missing) > 1 else ''}, before the first call",
             )
         return [self.found[name] for name in self.names]
+
+
+def _needed(plan: Plan) -> tuple[str, ...]:
+    """The parameters that every call of a function passes, by position as a rule takes them."""
+    params = (param for param in plan.params if param.kind in POSITIONAL)
+    return tuple(param.name for param in params if param.default is Param.empty)
 
 
 def _last(qualified: str) -> str:

@@ -249,9 +249,14 @@ def _without_numbers(
     for axis, leaf, mark in zip(axes, leaves, leaf_marks(value), strict=True):
         traced = role is Role.TRACED or mark.traced
         unsaid = axis == 0 and mark.axis is None and leaf.ndim == 0
-        number = unsaid and (traced or only_arrays)
+        number = unsaid and (traced or (only_arrays and not _is_key(leaf)))
         out.append(None if number else axis)
     return out
+
+
+def _is_key(array: Any) -> bool:
+    """Whether this is a random key, which no number stands for: one for all examples has to be asked for."""
+    return jnp.issubdtype(array.dtype, jax.dtypes.prng_key)
 
 
 def ruled(tree: Any, leaves: Sequence[Any]) -> list[int | None]:
@@ -364,7 +369,7 @@ def _size_error(
 
 def _split(array: Any) -> str:
     """How one random key becomes one for each example; empty for any other array."""
-    if array.shape or not jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+    if array.shape or not _is_key(array):
         return ""
     return "pass a key for each example: jax.random.split(key, size); or one for all: VmapAxis[None]"
 

@@ -6,6 +6,7 @@ Runs only when Python has refused a call. One table for all transforms serves wh
 from __future__ import annotations
 
 import inspect
+import re
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from typedfilter._values.text import brief, count_text, describe, meant
 from typedfilter._values.uncallable import PASS_FUNCTION, UncallableError
 from typedfilter.errors import ShapeError
 
-__all__ = ["better_refusal", "refuse_options"]
+__all__ = ["better_refusal", "note_slip", "refuse_options"]
 
 _STATIC = "annotate the parameter as Static[...]"
 _DONATE = 'annotate the parameter as Donate[...], or pass donate="all"'
@@ -30,6 +31,9 @@ _INSTEAD = {
     "nondiff_argnames": "pass it as it is: a rule sees arguments of any kind, and NoDiff[...] excludes one",
     "abstracted_axes": "name dimensions in the annotations: Float[Array, 'batch n']",
 }
+
+
+_UNEXPECTED = re.compile(r"unexpected keyword argument '(\w+)'")
 
 
 def better_refusal(
@@ -79,6 +83,23 @@ def _by_position(function: str, given: int, taken: int, by_name: Sequence[str]) 
         fix += f". {_DIFF[0].upper()}{_DIFF[1:]}"
     takes = count_text(taken, "argument")
     return TypeError(f"{function}() takes {takes} by position, but {given} were given\n  fix: {fix}")
+
+
+def note_slip(error: TypeError, given: Iterable[str], names: Sequence[str]) -> None:
+    """Add to Python's refusal of a keyword which one was meant; newer Pythons say it themselves, mostly."""
+    found = _UNEXPECTED.search(str(error))
+    if (
+        found is not None
+        and found.group(1) in given
+        and "did you mean" not in f"{error}{_notes(error)}".lower()
+    ):
+        slip = meant(found.group(1), list(names))
+        if slip:
+            error.add_note(f"  fix: {slip}")
+
+
+def _notes(error: BaseException) -> str:
+    return "".join(map(str, getattr(error, "__notes__", ())))
 
 
 def refuse_options(function: str, given: Iterable[str], names: list[str]) -> None:

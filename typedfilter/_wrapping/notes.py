@@ -15,10 +15,12 @@ import jax.core
 
 from typedfilter._compat import (
     arguments_blamed,
+    axis_unbound,
     raised_on_host,
     says_formatted,
     says_forward_through_vjp,
     says_out_of_memory,
+    says_unhashable,
 )
 from typedfilter._reading import dims, kinds
 from typedfilter._reading.hints import Hint
@@ -28,6 +30,7 @@ from typedfilter._reading.text import show
 from typedfilter._values.leaves import is_array_like, is_passed
 from typedfilter._values.text import describe, safe_repr
 from typedfilter._wrapping.frames import raised_in_jax
+from typedfilter._wrapping.keywords import note_slip
 from typedfilter.errors import TypedFilterError
 
 __all__ = ["note"]
@@ -46,6 +49,8 @@ def note(
     error: BaseException, plan: Plan, transform: str, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> None:
     """Write a note on an error that JAX raised about this call; on any other, and a second time, nothing."""
+    if isinstance(error, TypeError) and kwargs:
+        note_slip(error, kwargs, [param.name for param in plan.params])
     if not _is_jaxs(error) or any(str(one).startswith(_START) for one in getattr(error, "__notes__", ())):
         return
     params: list[Param | None] = [plan.positional(i) for i in range(len(args))]
@@ -69,7 +74,9 @@ def _is_jaxs(error: BaseException) -> bool:
         return False
     if isinstance(error, (*_DECISIONS, jax.errors.UnexpectedTracerError)) or says_out_of_memory(error):
         return True
-    if raised_on_host(error) is not None or says_formatted(error):
+    if raised_on_host(error) is not None or says_formatted(error) or says_unhashable(error):
+        return True
+    if axis_unbound(error) is not None:
         return True
     return isinstance(error, TypeError | ValueError | IndexError) and raised_in_jax(error)
 
@@ -122,6 +129,13 @@ def _cures(error: BaseException, plan: Plan, rows: Sequence[Row]) -> Iterator[st
             "the value is not known while tracing: print it with "
             'jax.debug.print("loss {loss:.2f}", loss=loss), or return it and print it outside'
         )
+    elif says_unhashable(error):
+        yield (
+            "the value is not known while tracing, so it is no key of a dictionary nor in a set: keep it an "
+            "array, or pass it as Static[...]"
+        )
+    elif (axis := axis_unbound(error)) is not None:
+        yield f"name the axis where it is mapped: filter_vmap(..., axis_name={axis!r})"
     elif says_forward_through_vjp(error):
         yield (
             "filter_custom_vjp has a rule for reverse mode only: take derivatives of derivatives with "

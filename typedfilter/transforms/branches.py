@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from typedfilter._declarations import Check
@@ -18,8 +19,10 @@ from typedfilter._looping.pieces import Piece, is_static, take_given, take_trace
 from typedfilter._looping.programs import run
 from typedfilter._looping.types import R, Ts
 from typedfilter._reading.plan import Plan
+from typedfilter._values.leaves import is_array_like
+from typedfilter._values.text import brief
 from typedfilter._wrapping.frames import ends_at_caller
-from typedfilter.errors import PytreeError
+from typedfilter.errors import PytreeError, ShapeError
 
 __all__ = ["filter_cond", "filter_switch"]
 
@@ -110,11 +113,27 @@ def _opened(
     return [body_and_plan(body, by, names, check=check) for body in bodies]
 
 
+def _choice(chosen: Any, function: str, parameter: str, *, integer: bool) -> Any:
+    """What chooses a branch: a scalar, and an integer where branches are numbered."""
+    fits = is_array_like(chosen) and jnp.shape(chosen) == ()
+    if fits and not (integer and not jnp.issubdtype(jnp.result_type(chosen), jnp.integer)):
+        return chosen
+    cure = "convert it with astype(int)" if fits else "reduce it: jnp.any or jnp.all of it"
+    raise ShapeError(
+        "does not say which branch to take",
+        function=function,
+        parameter=parameter,
+        expected="an integer scalar" if integer else "a boolean scalar",
+        actual=brief(chosen),
+        fix=f"{cure}; to choose for each element, use jnp.where",
+    )
+
+
 def _cond(bodies: Sequence[Callable[..., Any]], pieces: Sequence[Piece], check: Any) -> Any:
     pred, operands = pieces
     opened = _opened(bodies, "filter_cond", operands, check)
     branches = Branches(bodies, opened, ("true_fun", "false_fun"), operands)
-    chosen = pred.rest.join(pred.leaves)
+    chosen = _choice(pred.rest.join(pred.leaves), "filter_cond", "pred", integer=False)
     return branches.run(lambda: jax.lax.cond(chosen, *branches.functions(), operands.leaves))
 
 
@@ -122,5 +141,5 @@ def _switch(bodies: Sequence[Callable[..., Any]], pieces: Sequence[Piece], check
     index, operands = pieces
     opened = _opened(bodies, "filter_switch", operands, check)
     branches = Branches(bodies, opened, [f"branches[{i}]" for i in range(len(opened))], operands)
-    chosen = index.rest.join(index.leaves)
+    chosen = _choice(index.rest.join(index.leaves), "filter_switch", "index", integer=True)
     return branches.run(lambda: jax.lax.switch(chosen, branches.functions(), operands.leaves))

@@ -22,12 +22,14 @@ from typedfilter._values.fresh import fresh_rest, refuse_used_up
 from typedfilter._values.leaves import is_passed
 from typedfilter._values.memory import Attached
 from typedfilter._values.split import Taken
+from typedfilter._values.text import brief
 from typedfilter._wrapping.body import body_of
 from typedfilter._wrapping.call import Lifted, take_arrays
 from typedfilter._wrapping.effects import Effects, PassesOn
 from typedfilter._wrapping.frames import ends_at_caller, located, place_of
 from typedfilter._wrapping.host_errors import asking
 from typedfilter._wrapping.wrapper import Transform, Wrapper
+from typedfilter.errors import AnnotationError
 
 __all__ = ["filter_checkpoint"]
 
@@ -39,6 +41,17 @@ class Checkpoint(Transform):
     name: ClassVar[str] = "filter_checkpoint"
     prevent_cse: bool = True
     policy: Callable[..., bool] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.policy is not None and not callable(self.policy):
+            raise AnnotationError(
+                f"has no policy={self.policy!r}",
+                function=self.name,
+                expected="a function, or None",
+                actual=brief(self.policy),
+                fix="pass an attribute of jax.checkpoint_policies: jax.checkpoint_policies.dots_saveable",
+            )
 
     def plan(self, inner: Plan) -> Plan:
         return inner

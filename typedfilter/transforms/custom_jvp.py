@@ -18,7 +18,7 @@ from typedfilter._differentiating.outcome import Outcome
 from typedfilter._differentiating.rules import Function, Kind, Operands, Rules
 from typedfilter._differentiating.tangents import RETURNED, Beside
 from typedfilter._reading.hidden import DIFFERENTIATION
-from typedfilter._reading.plan import Plan
+from typedfilter._reading.plan import Plan, plan_of
 from typedfilter._values.carried import Carried, concrete, is_zero
 from typedfilter._values.leaves import is_inexact_array, is_number
 from typedfilter._values.text import brief
@@ -99,7 +99,8 @@ class CustomJvpWrapper(Wrapper):  # pyright: ignore[reportIncompatibleMethodOver
         """
         transform = self.transform
         assert isinstance(transform, CustomJvp)
-        transform.rules.define("def_jvp", rule, getattr(self, "__name__", "function"))
+        plan = plan_of(self.__wrapped__)
+        transform.rules.define("def_jvp", rule, getattr(self, "__name__", "function"), plan)
         return rule
 
 

@@ -19,7 +19,7 @@ from typedfilter._differentiating.rules import Function, Kind, Operands, Rules, 
 from typedfilter._differentiating.tangents import RETURNED, Beside
 from typedfilter._reading.conflicts import check_grad
 from typedfilter._reading.hidden import DIFFERENTIATION
-from typedfilter._reading.plan import Plan
+from typedfilter._reading.plan import Plan, plan_of
 from typedfilter._values.carried import Carried, concrete, is_zero
 from typedfilter._values.split import Rest
 from typedfilter._values.text import brief
@@ -114,7 +114,7 @@ class CustomVjpWrapper(Wrapper):  # pyright: ignore[reportIncompatibleMethodOver
         Returns:
             The rule itself, so that this can be a decorator.
         """
-        return self._define("def_fwd", rule)
+        return self._define("def_fwd", rule, plan_of(self.__wrapped__))
 
     @ends_at_caller
     def def_bwd(self, rule: Callable[..., Any]) -> Callable[..., Any]:
@@ -127,7 +127,7 @@ class CustomVjpWrapper(Wrapper):  # pyright: ignore[reportIncompatibleMethodOver
         Returns:
             The rule itself, so that this can be a decorator.
         """
-        return self._define("def_bwd", rule)
+        return self._define("def_bwd", rule, plan_of(self.__wrapped__))
 
     def defvjp(self, fwd: Callable[..., Any], bwd: Callable[..., Any]) -> None:
         """Set both rules as older code does: `fwd(vjp_arg, ...)`, `bwd(residuals, grad_out, vjp_arg, ...)`.
@@ -149,10 +149,10 @@ class CustomVjpWrapper(Wrapper):  # pyright: ignore[reportIncompatibleMethodOver
         self._define("def_fwd", forward_rule(fwd))
         self._define("def_bwd", backward_rule(bwd))
 
-    def _define(self, name: str, rule: Callable[..., Any]) -> Callable[..., Any]:
+    def _define(self, name: str, rule: Callable[..., Any], plan: Plan | None = None) -> Callable[..., Any]:
         transform = self.transform
         assert isinstance(transform, CustomVjp)
-        transform.rules.define(name, rule, getattr(self, "__name__", "function"))
+        transform.rules.define(name, rule, getattr(self, "__name__", "function"), plan)
         return rule
 
 
