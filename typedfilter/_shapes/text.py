@@ -170,11 +170,11 @@ def _need_here(failure: Failure, binder: RunTime, shown: str) -> _Need:
 
 def _choices(kind: Kind) -> dict[str, Any]:
     """What a `Literal` or an enumeration has to choose from: how each is written, and the value of each."""
-    match kind:
-        case kinds.Literal(_, values):
-            return {repr(value): value for value in values}
-        case kinds.Class(_, cls) if issubclass(cls, enum.Enum) and len(cls) <= _MAX_CHOICES:
-            return {f"{cls.__name__}.{name}": member.value for name, member in cls.__members__.items()}
+    if isinstance(kind, kinds.Literal):
+        return {repr(value): value for value in kind.values}
+    cls: Any = kind.cls if isinstance(kind, kinds.Class) else None
+    if isinstance(cls, type) and issubclass(cls, enum.Enum) and len(cls) <= _MAX_CHOICES:
+        return {f"{cls.__name__}.{name}": member.value for name, member in cls.__members__.items()}
     return {}
 
 

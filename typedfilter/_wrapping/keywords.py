@@ -88,18 +88,12 @@ def _by_position(function: str, given: int, taken: int, by_name: Sequence[str]) 
 def note_slip(error: TypeError, given: Iterable[str], names: Sequence[str]) -> None:
     """Add to Python's refusal of a keyword which one was meant; newer Pythons say it themselves, mostly."""
     found = _UNEXPECTED.search(str(error))
-    if (
-        found is not None
-        and found.group(1) in given
-        and "did you mean" not in f"{error}{_notes(error)}".lower()
-    ):
-        slip = meant(found.group(1), list(names))
-        if slip:
-            error.add_note(f"  fix: {slip}")
-
-
-def _notes(error: BaseException) -> str:
-    return "".join(map(str, getattr(error, "__notes__", ())))
+    told = "\n".join((str(error), *map(str, getattr(error, "__notes__", ())))).lower()
+    if found is None or found.group(1) not in given or "did you mean" in told:
+        return
+    slip = meant(found.group(1), list(names))
+    if slip:
+        error.add_note(f"  fix: {slip}")
 
 
 def refuse_options(function: str, given: Iterable[str], names: list[str]) -> None:
