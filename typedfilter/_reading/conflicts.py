@@ -89,13 +89,13 @@ def check_grad(plan: Plan, *, has_aux: bool, name: str, scalar: bool = True, int
         AnnotationError: there is nothing to differentiate; `has_aux` is no flag; or the return annotation
             says that the result is no scalar, or no pair with `has_aux`.
     """
-    flag: object = has_aux
-    if not isinstance(flag, bool | np.bool_):  # an argument number by position, mostly, as JAX takes it
+    # An argument number by position, mostly, as JAX takes it.
+    if not isinstance(has_aux, bool | np.bool_):  # pyright: ignore[reportUnnecessaryIsInstance] # who has no types
         raise AnnotationError(
-            f"has no has_aux={safe_repr(flag, 40)}",
+            f"has no has_aux={safe_repr(has_aux, 40)}",
             function=name,
             expected="True or False",
-            actual=safe_repr(flag, 40),
+            actual=safe_repr(has_aux, 40),
             fix="pass one of these; which argument is differentiated, Diff[...] in an annotation says",
         )
     if not plan.diff_params() and not integers:
