@@ -18,6 +18,7 @@ from typedfilter._compiling.known import Body, traced_once
 from typedfilter._declarations import Converted, P, R
 from typedfilter._reading.hidden import refuse_hidden
 from typedfilter._reading.plan import Plan, plan_of
+from typedfilter._reading.text import WrittenSignature
 from typedfilter._shapes.check import checked
 from typedfilter._shapes.switch import check_mode
 from typedfilter._values.fresh import fresh, refuse_late
@@ -46,7 +47,7 @@ class ClosureConverted:
         self.interface = interface
         self.__name__: str = interface.plan.function.rpartition(".")[2]
         self.__qualname__ = interface.plan.function
-        self.__signature__: inspect.Signature = interface.plan.signature
+        self.__signature__: inspect.Signature = WrittenSignature.of(interface.plan.signature)
 
     @property
     def in_struct(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
