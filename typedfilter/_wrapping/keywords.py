@@ -78,7 +78,7 @@ def _uncallable(function: str, value: object, given: Mapping[str, Any]) -> TypeE
 
 def _by_position(function: str, given: int, taken: int, by_name: Sequence[str]) -> TypeError:
     options = ", ".join(f"{name}=" for name in by_name)
-    fix = f"pass an option by name: {options}"
+    fix = f"pass an option by name: {options}. What the function takes goes to the result: {function}(f)(...)"
     if "has_aux" in by_name:
         fix += f". {_DIFF[0].upper()}{_DIFF[1:]}"
     takes = count_text(taken, "argument")

@@ -310,6 +310,7 @@ def _binding(fn: Any) -> type:
 def _late(wrapper: Wrapper) -> Callable[..., Any]:
     """The call of a wrapper until it is built, with its name: who puts a function around it reads that."""
 
+    @ends_at_caller
     def call(*args: Any, **kwargs: Any) -> Any:
         built = wrapper.__call__ is not call  # who has taken this before goes on with what is built now
         return wrapper.__call__(*args, **kwargs) if built else _late_call(wrapper, *args, **kwargs)
@@ -319,7 +320,6 @@ def _late(wrapper: Wrapper) -> Callable[..., Any]:
     return call
 
 
-@ends_at_caller
 def _late_call(wrapper: Wrapper, /, *args: Any, **kwargs: Any) -> Any:
     """The first call of a wrapper that could not be built before: of one with names defined later, say."""
     plan = plan_of(wrapper.__wrapped__, final=True)
