@@ -23,6 +23,15 @@ untyped_calls_exclude = jax, ml_dtypes
 [mypy-optax.*]
 ignore_missing_imports = true
 """
+# Half the time that mypy takes without a cache. What of this a public type hangs on would be a lost type.
+INTERNALS = """\
+[mypy-jaxlib.mlir.*,jaxlib.mosaic.*,jaxlib.triton.*,jax._src.interpreters.mlir,jax._src.pallas.*,jax._src.dlpack]
+follow_imports = skip
+[mypy-jax._src.export.*,jax._src.scipy.*,jax._src.lax.windowed_reductions,jax._src.image.*,jax._src.nn.*]
+follow_imports = skip
+[mypy-jax._src.debugger.*,jax._src.tpu.*,jax._src.cudnn.*,beartype.*,flax.*,ml_dtypes.*]
+follow_imports = skip
+"""
 PLUGIN = "plugins = typedfilter.mypy_plugin\n"
 PYRIGHT = {
     "include": ["."],
@@ -54,7 +63,9 @@ def run_mypy(folder: Path, *, plugin: bool, settings: str = "", strict: bool = T
     Older releases report some errors under other codes: for them, codes are dropped from the ignores.
     """
     config = MYPY if strict else MYPY.replace("strict = true\n", "")
-    (folder / "mypy.ini").write_text(config.replace("[mypy]\n", "[mypy]\n" + PLUGIN * plugin) + settings)
+    (folder / "mypy.ini").write_text(
+        config.replace("[mypy]\n", "[mypy]\n" + PLUGIN * plugin) + (settings or INTERNALS)
+    )
     if int(version("mypy").split(".")[0]) < 2:
         for path in folder.glob("*.py"):
             path.write_text(re.sub(r"# type: ignore\[.*?\]", "# type: ignore", path.read_text()))

@@ -304,6 +304,21 @@ def kept_plain_function_of_self_lowered() -> None:
     print(run.lower(NET, X).compile()(NET, X))
 
 
+def kept_cotangents_of_up_to_four_primals() -> None:
+    def pair(a: Array, b: Params) -> tuple[Array, list[str]]:
+        return a.sum() * b["w"].sum(), ["aux"]
+
+    def four(a: Array, b: Params, c: Array, d: Params) -> Array:
+        return a.sum() * b["w"].sum() + c.sum() * d["w"].sum()
+
+    _, pull, aux = filter_vjp(pair, X, PARAMS, has_aux=True)
+    one = jnp.ones(())
+    assert_type(pull(one), tuple[Array, Params])
+    assert_type(aux, list[str])
+    _, pull_four = filter_vjp(four, X, PARAMS, X, PARAMS)
+    assert_type(pull_four(one), tuple[Array, Params, Array, Params])
+
+
 def kept_keyword_only_loss() -> None:
     assert_type(filter_grad(penalty)(PARAMS, strength=2.0), Params)
     assert_type(filter_jit(filter_grad(penalty))(PARAMS, strength=2.0), Params)

@@ -58,9 +58,7 @@ def filter_jvp(
     **kwargs: Any,
 ) -> tuple[R, R]: ...
 @overload
-def filter_jvp(
-    fn: Callable[..., R], primals: list[Any], tangents: list[Any], **kwargs: Any
-) -> tuple[R, R]: ...
+def filter_jvp(fn: Callable[P, R], primals: list[Any], tangents: list[Any], **kwargs: Any) -> tuple[R, R]: ...
 # The ignore: types can't leave out the positional half of `P`, which is not taken at run time.
 @ends_at_caller  # type: ignore[misc]
 def filter_jvp(fn: Any, primals: Any, tangents: Any, **kwargs: Any) -> Any:

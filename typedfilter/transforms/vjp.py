@@ -11,7 +11,7 @@ from typing import Any, Concatenate, overload
 
 import jax
 
-from typedfilter._declarations import Aux, NoAux, P, R, S, T, Ts, U, Unsaid, WithAux
+from typedfilter._declarations import Aux, NoAux, P, R, S, T, Ts, U, Unsaid, V, WithAux
 from typedfilter._differentiating.primals import Primals
 from typedfilter._differentiating.tangents import Beside, Slot, slot_for, zeros_in
 from typedfilter._differentiating.targets import split_aux
@@ -23,7 +23,7 @@ from typedfilter._wrapping.frames import ends_at_caller
 __all__ = ["filter_vjp"]
 
 
-# One to three primals by themselves, for checkers that don't solve for a TypeVarTuple.
+# One to four primals by themselves, for checkers that don't solve for a TypeVarTuple.
 @overload
 def filter_vjp(
     fun: Callable[[S], R], primal: S, /, *, has_aux: NoAux = False
@@ -38,8 +38,24 @@ def filter_vjp(
 ) -> tuple[R, Callable[[R], tuple[S, T, U]]]: ...
 @overload
 def filter_vjp(
+    fun: Callable[[S, T, U, V], R], first: S, second: T, third: U, fourth: V, /, *, has_aux: NoAux = False
+) -> tuple[R, Callable[[R], tuple[S, T, U, V]]]: ...
+@overload
+def filter_vjp(
     fun: Callable[[*Ts], R], /, *primals: *Ts, has_aux: NoAux = False
 ) -> tuple[R, Callable[[R], tuple[*Ts]]]: ...
+@overload
+def filter_vjp(  # type: ignore[overload-overlap]  # likewise
+    fun: Callable[[S], tuple[R, Aux]], primal: S, /, *, has_aux: WithAux
+) -> tuple[R, Callable[[R], tuple[S]], Aux]: ...
+@overload
+def filter_vjp(  # type: ignore[overload-overlap]  # likewise
+    fun: Callable[[S, T], tuple[R, Aux]], first: S, second: T, /, *, has_aux: WithAux
+) -> tuple[R, Callable[[R], tuple[S, T]], Aux]: ...
+@overload
+def filter_vjp(  # type: ignore[overload-overlap]  # likewise
+    fun: Callable[[S, T, U], tuple[R, Aux]], first: S, second: T, third: U, /, *, has_aux: WithAux
+) -> tuple[R, Callable[[R], tuple[S, T, U]], Aux]: ...
 @overload
 def filter_vjp(  # type: ignore[overload-overlap]  # a keyword argument of a function may be named has_aux
     fun: Callable[[*Ts], tuple[R, Aux]], /, *primals: *Ts, has_aux: WithAux
