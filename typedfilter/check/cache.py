@@ -35,6 +35,7 @@ class Cache:
     def __init__(self, folder: Path | None, settings: Iterable[Any] = ()) -> None:
         self._folder = folder
         self._settings = [_FORMAT, *map(repr, settings)]
+        self._digests: dict[str, str] = {}  # of each file as this run first saw it
 
     def get(self, source: Source) -> tuple[list[Result], tuple[str, ...]] | None:
         """The verdicts on a file, and what was imported for it; None where they may be others now."""
@@ -42,7 +43,7 @@ class Cache:
             return None
         try:
             entry = json.loads(self._file(source).read_text(encoding="utf-8"))
-            if any(_digest(file) != digest for file, digest in entry["files"].items()):
+            if any(self._digest(file) != digest for file, digest in entry["files"].items()):
                 return None
             return [_result(values) for values in entry["results"]], tuple(entry["files"])
         except (OSError, ValueError, TypeError, KeyError, AttributeError):  # missing, or not written by us
@@ -54,12 +55,17 @@ class Cache:
             return
         files = {str(source.path), *(file for file in modules if not _is_installed(file))}
         entry = {
-            "files": {file: _digest(file) for file in sorted(files)},
+            "files": {file: self._digest(file) for file in sorted(files)},
             "results": [dataclasses.asdict(result) for result in results],
         }
         with contextlib.suppress(OSError, TypeError, ValueError):
             _prepare(self._folder)
             _write(self._file(source), json.dumps(entry))
+
+    def _digest(self, file: str) -> str:
+        if file not in self._digests:
+            self._digests[file] = _digest(file)
+        return self._digests[file]
 
     def _file(self, source: Source) -> Path:
         assert self._folder is not None

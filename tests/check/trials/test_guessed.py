@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib
 import sys
+from typing import NamedTuple
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 import pytest
 from jaxtyping import Array, Float
@@ -49,6 +52,12 @@ class Diagonal(AbstractOperator):
 
     def mv(self, vector):
         return self.diagonal * vector
+
+def split(vector, count, width):
+    if vector.shape != (count * width,):
+        found = f"(N d) = {vector.shape[0]}, N = {count}, d = {width}"
+        raise ValueError(f"the equations have no solution: {found}")
+    return vector.reshape(count, width)
 
 @functools.singledispatch
 def diagonal_of(operator):
@@ -120,6 +129,111 @@ def test_what_is_refused_whatever_is_guessed_is_given_up_soon():
 
     assert verdict(fn).status == "skipped"
     assert len(tried) <= 80
+
+
+class Vector(NamedTuple):
+    x: int
+    y: int
+
+
+class Walls(NamedTuple):
+    left: int = 0
+
+
+class Settings(NamedTuple):
+    """Of which no annotation says what goes with what."""
+
+    size: Float[Array, "n"]
+    velocity: int | Vector = 1
+    walls: Walls | None = None
+    door: Vector | Walls = Walls()
+
+
+def squared(x: Float[Array, "k n"], settings: Settings) -> Float[Array, "n"]:
+    return x[settings.velocity.x] ** 2  # pyright: ignore
+
+
+def padded(x: Float[Array, "n"], settings: Settings) -> Float[Array, "n"]:
+    return jnp.roll(x, settings.walls.left + settings.door.left)  # pyright: ignore
+
+
+def chosen(x: Float[Array, "n"], settings: Settings) -> Float[Array, "n"]:
+    return x * (settings.walls.left if settings.size.ndim else settings.velocity.x)  # pyright: ignore
+
+
+def test_another_type_than_that_of_a_default_is_guessed_where_settings_may_hold_it():
+    result = verdict(squared)
+    assert (result.status, result.guessed) == ("checked", True)
+    assert result.message.startswith("for all sizes; with settings.velocity.x=4")
+
+
+@pytest.mark.parametrize("fn", [padded, chosen])
+def test_nobody_is_blamed_for_which_type_settings_hold(fn):
+    assert verdict(fn).status != "failed"
+
+
+def test_what_no_settings_can_hold_is_a_mistake():
+    def missing(x: Float[Array, "n"], settings: Settings) -> Float[Array, "n"]:
+        return x * settings.speed
+
+    def planted(x: Float[Array, "n"], scale: Float[Array, "n"] | None) -> Float[Array, "n"]:
+        return x * scale.sum()
+
+    def reduced(x: Float[Array, "n"], settings: Settings) -> Float[Array, "n"]:
+        return x.sum() * settings.size.sum()
+
+    assert [verdict(fn).status for fn in (missing, planted, reduced)] == ["failed"] * 3
+
+
+class Layer(eqx.Module):
+    weight: Float[Array, "i o"]
+
+    def __init__(self, size: int) -> None:
+        self.weight = jnp.eye(size)
+
+
+class Stack(eqx.Module):
+    """Annotated as a list of layers, made as one layer of stacked weights."""
+
+    layers: list[Layer]
+    shift: Float[Array, "n"]
+
+    def __init__(self, size: int, depth: int) -> None:
+        self.layers = jax.tree.map(lambda leaf: jnp.stack([leaf] * depth), Layer(size))
+        self.shift = jnp.zeros(size)
+
+    def forward(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
+        return jax.lax.scan(lambda y, layer: (y @ layer.weight, None), x + self.shift, self.layers)[0]
+
+    def wrong(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
+        return self.forward(x).sum()
+
+
+def test_fields_that_a_constructor_fills_with_something_else_are_made_by_it():
+    found = {result.function.rpartition(".")[2]: result for result in check_shapes(Stack)}
+    forward = found["forward"]
+    assert (forward.status, forward.guessed) == ("checked", True)
+    assert forward.message.startswith("with instances as their constructors make them")
+    assert found["wrong"].status == "failed"
+
+
+def test_a_size_that_a_library_solves_for_is_that_of_the_blocks_of_an_instance(operators):
+    class Blocks(eqx.Module):
+        blocks: Float[Array, "N d d"]
+
+        def product(self, vector: Float[Array, "n"]) -> Float[Array, "n"]:
+            parts = operators.split(vector, *self.blocks.shape[:2])
+            return jnp.einsum("nij,nj->ni", self.blocks, parts).reshape(-1)
+
+        def wrong(self, vector: Float[Array, "n"]) -> Float[Array, "n"]:
+            return operators.split(vector, *self.blocks.shape[:2]).sum(axis=0)
+
+    found = {result.function.rpartition(".")[2]: result for result in check_shapes(Blocks)}
+    product = found["product"]
+    assert (product.status, product.by_letter) in (("checked", True), ("proved", True))
+    assert product.message.startswith("where n = N*d of `self`; ")
+    assert product.fix == "write N*d in the annotations"
+    assert found["wrong"].status not in ("proved", "checked")
 
 
 class Ends:

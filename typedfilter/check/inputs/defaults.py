@@ -5,10 +5,12 @@ Knows kinds, places and nodes; how a value of a type is made is handed in.
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from typedfilter._reading import kinds
 from typedfilter._reading.kinds import Kind
 from typedfilter.check.inputs import types
 from typedfilter.check.inputs.nodes import GivenNode, Node
@@ -44,7 +46,18 @@ def or_default(build: Build, place: Place, kind: Kind, default: Any, left_out: b
         # A caller may leave a parameter out; a field that is None by default is filled in later.
         if default is None and place.owner and not optional:
             return build(kind, place)
-        return given(default, place, f"{place.label} its default")
+        members = types.alternatives(kind)
+        others = [
+            one for one in members if isinstance(one, kinds.Record | kinds.Class) and not _is(default, one)
+        ]
+        if place.owner and others and place.guess is not None and place.guess.round % 2:
+            return build(others[0], place)  # what the default is not
+        made = GivenNode(default, place.label, f"{place.label} its default")
+        return dataclasses.replace(made, is_field_default=bool(place.owner) and len(members) > 1)
+
+
+def _is(value: Any, kind: Kind) -> bool:
+    return isinstance(kind.hint, type) and isinstance(value, kind.hint)
 
 
 def given(value: Any, place: Place, note: str = "") -> Node:

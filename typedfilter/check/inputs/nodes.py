@@ -203,11 +203,15 @@ class ArrayNode:
 
 @dataclasses.dataclass(frozen=True)
 class GivenNode:
-    """A value that is there already: a default, a member of an `Enum`, an example. Its arrays are traced."""
+    """A value that is there already: a default, a member of an `Enum`, an example. Its arrays are traced.
+
+    `is_field_default`: it is the default of a field of a class, which may be of other types, too.
+    """
 
     value: Any
     label: str = ""
     note: str = ""
+    is_field_default: bool = False
 
     def points(self) -> Iterator[Point]:
         return iter(())

@@ -25,6 +25,7 @@ class Guess:
         functions: the functions whose source says with which strings they compare what.
         fields: whether classes are filled by their fields even where they have a constructor.
         constructor: whether nothing is made up but that a constructor is called where fields would do.
+        called: whether a constructor is called where fields would do, with what is made up.
     """
 
     round: int
@@ -33,6 +34,7 @@ class Guess:
     functions: tuple[Any, ...] = ()
     fields: bool = False
     constructor: bool = False
+    called: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

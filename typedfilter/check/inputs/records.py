@@ -116,7 +116,8 @@ class _Instances:
         for what it derives.
         """
         guess = self.place.guess
-        if not dataclasses.is_dataclass(self.cls) or (guess is not None and guess.constructor):
+        called = guess is not None and (guess.constructor or guess.called)
+        if not dataclasses.is_dataclass(self.cls) or called:
             return False
         if guess is not None and guess.fields:
             return True

@@ -20,6 +20,7 @@ from typedfilter.check.inputs.signature import AS_WRITTEN, Letter, Signature, co
 from typedfilter.check.inputs.unmade import UnbuildableError
 from typedfilter.check.report.results import Frame
 from typedfilter.check.trials import trial
+from typedfilter.check.trials.held import held_instead
 from typedfilter.check.trials.keys import concern, reuse
 from typedfilter.check.trials.letters import letters_of, spelled, supposed, unrelated
 from typedfilter.check.trials.meshes import Axes, How, Meshed, says_places
@@ -33,6 +34,7 @@ _GOOD = ("proved", "checked")
 _ROUNDS = 6
 _MOST_LETTERS = 20
 _DEEPEST = 3  # readings that are needed together
+_MOST_CALLED = 2  # guesses at what constructors take, of a function that fails on filled fields
 _SAME = 3  # times that a guess fails in the same way
 _MOST_SUPPOSED = 8  # beside one guess
 _MOST_KEYED = 4  # cases that are asked for keys
@@ -144,7 +146,12 @@ def _to_the_letter(subject: Subject, plan: Plan, examples: list[dict[str, Any]])
             return second
         if second.status == "failed" and _came_further(second, verdict):
             verdict = second
-    return _as_constructed(subject, plan, examples) or _as_meant(signatures, verdict) or _related(verdict)
+    return (
+        _as_constructed(subject, plan, examples, Guess(0, constructor=True))
+        or _as_meant(signatures, verdict)
+        or _as_guessed(subject, plan, examples)
+        or _related(verdict)
+    )
 
 
 def _related(verdict: Verdict) -> Verdict:
@@ -152,18 +159,36 @@ def _related(verdict: Verdict) -> Verdict:
     problem = verdict.decisive.problem if verdict.decisive is not None else None
     if verdict.decisive is None or problem is None or problem.kind != "trace":
         return verdict
+    held = next(held_instead(verdict.decisive), None)
+    if held is not None:
+        reason, fix = (
+            f"with {held} it raises {problem.message}",
+            "add @typedfilter.check.example with what it takes",
+        )
+        return Verdict("skipped", verdict.tried, verdict.decisive, reason, fix)
     reason = unrelated(verdict.decisive)
     fix = "give what is equal one name, or refuse other sizes with a `raise`"
     return Verdict("skipped", verdict.tried, verdict.decisive, reason, fix) if reason else verdict
 
 
-def _as_constructed(subject: Subject, plan: Plan, examples: list[dict[str, Any]]) -> Verdict | None:
+def _as_guessed(subject: Subject, plan: Plan, examples: list[dict[str, Any]]) -> Verdict | None:
+    """A good verdict on instances whose constructors take what nobody says: fields are annotated at will."""
+    for guess in itertools.islice(_guesses(subject, plan), _MOST_CALLED):
+        called = dataclasses.replace(guess, called=True)
+        verdict = _as_constructed(subject, plan, examples, called)
+        if verdict is not None:
+            return dataclasses.replace(verdict, status="checked", guessed=True)
+    return None
+
+
+def _as_constructed(
+    subject: Subject, plan: Plan, examples: list[dict[str, Any]], guess: Guess
+) -> Verdict | None:
     """A good verdict on instances as their constructors make them; None where there is none."""
     if not _has_constructor(subject, plan):
         return None
-    constructor = Guess(0, constructor=True)
     try:
-        made = verdict_of([signature_of(subject, plan, e, guess=constructor) for e in examples])
+        made = verdict_of([signature_of(subject, plan, e, guess=guess) for e in examples])
     except UnbuildableError:
         return None
     if made.status not in _GOOD:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from typedfilter.check.inputs import layout as _layout
 from typedfilter.check.inputs.nodes import ArrayNode, Node, RecordNode, children
@@ -26,6 +26,8 @@ _TIMES = re.compile(r"^(?P<times>two|twice|double|half)_?(?P<base>.+)$")
 _COMPUTED = re.compile(r"tril|triu|flat|packed|prev|next|total|prod|sum|padded|minus|plus", re.IGNORECASE)
 _TRIANGLE = re.compile(r"tril|triu|triang", re.IGNORECASE)
 _LARGEST_BLOCK = 1024
+_MOST_FACTORS = 3
+_SOLVED = re.compile(r"equation", re.IGNORECASE)  # what libraries say that solve for sizes
 _WHOLE_BLOCKS = re.compile(r"reshape|divi|split|rearrange|multiple|even", re.IGNORECASE)
 
 
@@ -152,10 +154,23 @@ def _variadic(node: Node, owner: str) -> Iterator[tuple[str, str]]:
 def _named_otherwise(tried: Tried) -> Iterator[Letter]:
     """Sizes that the fields of an instance have another name for than the signature: `in` and `source`."""
     known = dict(tried.layout.names.equal)
+    yield from _products(tried, known)
     for name, other, owner in _strangers(tried):
         if name not in known and other not in known.values():
             text = f"where {name} = {other} of `{owner}`"
             yield Letter(text, "give both the same name", equal=((name, other),))
+
+
+def _products(tried: Tried, known: Mapping[str, str]) -> Iterator[Letter]:
+    """Sizes that are several of an instance, one after the other: `n` of a vector for `N*d` of its blocks."""
+    parts: dict[tuple[str, str], dict[str, None]] = {}
+    for name, other, owner in _strangers(tried):
+        parts.setdefault((name, owner), {})[other] = None
+    for (name, owner), others in parts.items():
+        if 1 < len(others) <= _MOST_FACTORS and name not in known:
+            product = "*".join(others)
+            text = f"where {name} = {product} of `{owner}`"
+            yield Letter(text, f"write {product} in the annotations", equal=((name, product),))
 
 
 def unrelated(tried: Tried) -> str:
@@ -172,12 +187,21 @@ def _strangers(tried: Tried) -> Iterator[tuple[str, str, str]]:
             fields.setdefault(owner, set()).add(name)
     own = fields.pop("", set())
     sizes = {str(size): name for name, size in tried.sizes.items()}
-    facing = [tuple(sizes.get(axis, axis) for axis in pair) for pair in _facing(_said(tried))]
+    said = _said(tried)
+    facing = [tuple(_name_in(axis, sizes) for axis in pair) for pair in _facing(said)]
+    solved = [sizes.get(word, word) for word in re.findall(r"\w+", said)] if _SOLVED.search(said) else []
+    facing += itertools.permutations(dict.fromkeys(solved), 2)
     for owner, names in fields.items():
         if not names & own:  # whoever shares one name means the others, too
             for name, other in facing:
                 if name in own and other in names:
                     yield name, other, owner
+
+
+def _name_in(axis: str, sizes: Mapping[str, str]) -> str:
+    """The name that an axis is, or the only one that it is computed from."""
+    names = set(re.findall(r"[A-Za-z_]\w*", axis)) - {"floordiv", "mod"}
+    return next(iter(names)) if len(names) == 1 else sizes.get(axis, axis)
 
 
 def _facing(text: str) -> Iterator[tuple[str, str]]:
