@@ -44,9 +44,10 @@ def write(folder: Path, name: str, text: str) -> Path:
 
 
 def check(*words: str) -> int:
+    """The command, in this process: of others is `test_apart`."""
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
-    return command.run(parser.parse_args(words))
+    return command.run(parser.parse_args(["--jobs", "0", *words]))
 
 
 def results_of(capsys, *words: str) -> tuple[int, list[dict]]:
