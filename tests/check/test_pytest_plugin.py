@@ -59,7 +59,8 @@ def run(folder: Path, capsys: pytest.CaptureFixture[str]) -> Run:
     def run_pytest(*words: str) -> tuple[int, str, str]:
         own = [word for name in ALONE for word in ("-p", name)]
         status = pytest.main([*PLUGIN, *own, "-rs", "--import-mode=importlib", *words])
-        return int(status), *capsys.readouterr()
+        out, err = capsys.readouterr()
+        return int(status), out, err
 
     return run_pytest
 
