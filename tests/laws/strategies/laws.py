@@ -168,9 +168,9 @@ def maps(draw: Any) -> Program:
 
 
 @st.composite
-def static_values(draw: Any) -> Program:
+def static_values(draw: Any, values_of: Any = sources.statics | sources.every_static) -> Program:
     """The values of some families or of all, each of which looks like others; twice."""
-    values = draw(sources.statics | sources.every_static)
+    values = draw(values_of)
     x = draw(st.sampled_from(["jnp.ones(2)", "np.ones(2, np.float32)"]))
     way = draw(st.sampled_from(WAYS)).replace("<x>", x)
     if "{value: SHARED}" in way:  # to JAX's treedefs, as to `==`, no key that is a NaN equals another

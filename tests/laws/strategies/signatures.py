@@ -272,9 +272,9 @@ JITTED = """
 
 
 @st.composite
-def jitted(draw: Any) -> Program:
+def jitted(draw: Any, styles: Sequence[str] = tuple(STYLES)) -> Program:
     """A function of annotated parameters under `filter_jit`, called in some style."""
-    style = draw(st.sampled_from(list(STYLES)))
+    style = draw(st.sampled_from(styles))
     params = draw(params_of(UNMARKED if style == "wraps" else JIT))
     if style == "wraps":  # of its own defaults a wrapper knows nothing: they are filled in below
         params = [dataclasses.replace(param, default="") for param in params]

@@ -11,6 +11,7 @@ __all__ = [
     "inexact",
     "mapped",
     "marked",
+    "one_of",
     "small",
     "statics",
     "trees",
@@ -166,6 +167,12 @@ EVERY = list(dict.fromkeys([*NUMBERS, *(value for family in FAMILIES for value i
 few = st.lists(st.sampled_from(FAMILIES), min_size=1, max_size=2, unique=True)
 statics = few.map(lambda families: [value for family in families for value in family]).flatmap(alike)
 """Static values of which some look alike."""
+
+
+def one_of(families: list[tuple[str, ...]]) -> st.SearchStrategy[list[str]]:
+    """The values of one of these families."""
+    return st.sampled_from(families).map(list).flatmap(alike)
+
 
 every_static = alike(EVERY)
 """All of them: whatever two values are taken for one, they are among these."""
