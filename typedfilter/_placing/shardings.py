@@ -286,7 +286,7 @@ def _for_jit(places: Any) -> Any:
 
 def is_wrapped(fn: Any) -> bool:
     """Whether a callable is one of our wrappers, bound or not."""
-    while isinstance(fn, functools.partial) or is_method(fn):
+    while not isinstance(fn, types.FunctionType) and (isinstance(fn, functools.partial) or is_method(fn)):
         fn = fn.func if isinstance(fn, functools.partial) else fn.__func__
     return hasattr(type(fn), "__typedfilter_plan__")
 

@@ -86,8 +86,6 @@ def _is_body(fn: Any) -> bool:
             return False
         if isinstance(fn, functools.partial):
             fn = fn.func
-        elif is_method(fn):
-            fn = fn.__func__
         elif isinstance(fn, types.FunctionType):
             # The wrappers that jaxtyped makes are defined where it is defined itself, and share its globals.
             if fn.__globals__ is jaxtyping.jaxtyped.__globals__:
@@ -97,6 +95,8 @@ def _is_body(fn: Any) -> bool:
             fn = getattr(fn, "__wrapped__", None)
         elif isinstance(fn, type):
             return True
+        elif is_method(fn):
+            fn = fn.__func__
         elif hands_on(fn):  # `functools.cache`, which can't hold what is traced
             return False
         else:  # an instance: what is called is its class's method
@@ -120,9 +120,9 @@ def _canonical_for(arg: Received | None, value: Any) -> Any:
 
 def _receiver_of(fn: Any) -> Any:
     """The instance whose method, or own call, this is; None of a function."""
-    if is_method(fn):
-        return fn.__self__
-    return None if isinstance(fn, types.FunctionType | functools.partial | type) else fn
+    if isinstance(fn, types.FunctionType | functools.partial | type):
+        return None
+    return fn.__self__ if is_method(fn) else fn
 
 
 def _place(arg: Received) -> Place:

@@ -38,14 +38,14 @@ def own_body(fn: Callable[..., Any], plan: Plan) -> Callable[..., Any]:
 def _inside(fn: Any) -> Any:
     if is_checker(fn):
         return _inside(fn.__wrapped__)
+    if isinstance(fn, types.FunctionType | type):
+        return fn
     if is_method(fn):
         inner = _inside(fn.__func__)
         return fn if inner is fn.__func__ else types.MethodType(inner, fn.__self__)
     if isinstance(fn, functools.partial):
         inner = _inside(fn.func)
         return fn if inner is fn.func else functools.partial(inner, *fn.args, **fn.keywords)
-    if isinstance(fn, types.FunctionType | type):
-        return fn
     called = inspect.getattr_static(type(fn), "__call__", None)
     return types.MethodType(_inside(called), fn) if is_checker(called) else fn
 

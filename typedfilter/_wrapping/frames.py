@@ -229,9 +229,15 @@ for _room in ("_", "check", "explain", "pytree", "testing", "transforms"):
 register_exclusion(GENERATED)
 
 
+def _holds_one(fn: Any) -> bool:
+    """Whether there is one more callable inside: of a partial, a method, or a wrapper of ours."""
+    ours = hasattr(type(fn), "__typedfilter_plan__")
+    return ours or isinstance(fn, functools.partial) or is_method(fn)
+
+
 def place_of(fn: Any) -> tuple[str, int] | None:
     """The file and first line of the function inside of any callable; `None` where none is Python's."""
-    while isinstance(fn, functools.partial) or is_method(fn) or hasattr(type(fn), "__typedfilter_plan__"):
+    while not isinstance(fn, types.FunctionType) and _holds_one(fn):
         if isinstance(fn, functools.partial):
             fn = fn.func
         else:

@@ -52,6 +52,8 @@ def unwind(fn: Any) -> Unwound:
         return unwind(fn.__wrapped__).then(fn.transform)
     if isinstance(fn, BoundWrapper):
         return unwind(fn.__func__).then(Bind(1), fn.__self__)
+    if isinstance(fn, types.FunctionType):
+        return Unwound(fn)
     if is_method(fn):
         return unwind(fn.__func__).then(Bind(1), fn.__self__)
     if isinstance(fn, functools.partial):

@@ -87,7 +87,8 @@ class ValueAndGrad(Transform):
                 args, kwargs = call.put(taken)
                 value, aux = split_aux(body(*args, **kwargs), self.has_aux, plan, self.name)
                 arrays, rest = split_where(aux, is_array)
-                refuse_late(rest.others, plan.function)
+                if rest.others:
+                    refuse_late(rest.others, plan.function)
                 rests.append(rest)
                 return check_value(value, plan, self.name), arrays
 
