@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import inspect
 import operator
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -96,7 +97,7 @@ class Engine:
         self.opened = Opened() if opens else None
         self.as_written = bool(links) or plan.binding is Binding.KEPT
         self.root, self._links, self._bound_as = weakly(root), links, (named, itself)
-        looking = _looking(weakly(self))
+        looking = _looking(weakref.ref(self))
         self.history = History(plan.function, place_of(root), options.max_traces, looking)
         self.models = Models(plan)
         known = self._packing(), self.history, self.models, self.placement

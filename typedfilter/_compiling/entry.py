@@ -15,8 +15,8 @@ from types import CodeType
 from typing import Any
 
 from typedfilter._compiling.given import are_any_gone
-from typedfilter._values.gone import gone_error
 from typedfilter._wrapping.frames import GENERATED, hidden
+from typedfilter._wrapping.gone import gone_error
 
 __all__ = ["NAME", "Quick", "watch", "write_shim"]
 

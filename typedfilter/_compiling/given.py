@@ -16,7 +16,7 @@ import jax.core
 from jax.tree_util import default_registry
 
 from typedfilter._compiling.remembered import seen
-from typedfilter._values.gone import has_gone
+from typedfilter._wrapping.gone import has_gone
 
 __all__ = ["are_any_gone", "are_spread"]
 

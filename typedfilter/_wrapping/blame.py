@@ -20,13 +20,13 @@ from typedfilter._reading.plan import Argument, Plan
 from typedfilter._reading.roles import Role
 from typedfilter._reading.text import show
 from typedfilter._reading.whole import is_array_only
-from typedfilter._values.gone import crashes_with_gone, gone_error
 from typedfilter._values.keys import static_problem
 from typedfilter._values.leaves import is_array, is_array_like, is_struct
 from typedfilter._values.text import array_annotation, array_text, brief, model_cure
 from typedfilter._wrapping import host_errors as _raised
 from typedfilter._wrapping.call import OMITTED
 from typedfilter._wrapping.frames import hidden, outside
+from typedfilter._wrapping.gone import crashes_with_gone, gone_error
 from typedfilter._wrapping.notes import note
 from typedfilter.errors import DonationError, ShapeError, StaticArgumentError, TypedFilterError
 

@@ -14,7 +14,6 @@ import jax.core
 
 from typedfilter._compat import DONATED_CALLS_CRASH
 from typedfilter._values.memory import ByClass
-from typedfilter._values.trees import flatten
 
 __all__ = ["crashes_with_gone", "gone_error", "has_gone"]
 
@@ -38,7 +37,7 @@ def crashes_with_gone(values: Any) -> bool:
     if not DONATED_CALLS_CRASH or jax.device_count() == 1:
         return False
     try:
-        leaves = flatten(values)[0]
+        leaves = jax.tree_util.tree_leaves(values)
     except Exception:  # what can't be taken apart, JAX does not take either
         return False
     return has_gone(leaves)
