@@ -141,6 +141,7 @@ def said(error: BaseException | None, printed: str) -> str:
     text = "".join(traceback.format_exception_only(error)).partition(": ")[2]
     name = type(error).__name__
     text = f"{name}: {text}"
+    text = re.sub(r"\. Did you mean ('\w+')\?$", r"\n  fix: did you mean \1?", text, flags=re.MULTILINE)
     text = text.replace("XlaRuntimeError", "JaxRuntimeError").replace("jax.sharding.use_mesh", "jax.set_mesh")
     return re.sub(r"mistake_\d+", "mistake", re.sub(r" at 0x[0-9a-f]+", " at 0x...", text))
 

@@ -6,6 +6,7 @@ to JAX asks here first.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -26,7 +27,10 @@ def gone_error() -> RuntimeError:
 def _asking(cls: type) -> Callable[[Any], bool] | None:
     """What asks an instance whether it is gone, if that can be."""
     concrete = issubclass(cls, jax.Array) and not issubclass(cls, jax.core.Tracer)
-    return getattr(cls, "is_deleted", None) if concrete else None
+    if not concrete or not hasattr(cls, "is_deleted"):
+        return None
+    # Of a random key it is a property with the method of its array, before JAX 0.8.
+    return operator.methodcaller("is_deleted")
 
 
 _ASKING = ByClass(_asking)
