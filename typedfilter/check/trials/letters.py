@@ -188,9 +188,10 @@ def _strangers(tried: Tried) -> Iterator[tuple[str, str, str]]:
     own = fields.pop("", set())
     sizes = {str(size): name for name, size in tried.sizes.items()}
     said = _said(tried)
-    facing = [tuple(_name_in(axis, sizes) for axis in pair) for pair in _facing(said)]
-    solved = [sizes.get(word, word) for word in re.findall(r"\w+", said)] if _SOLVED.search(said) else []
-    facing += itertools.permutations(dict.fromkeys(solved), 2)
+    facing = [(_name_in(one, sizes), _name_in(other, sizes)) for one, other in _facing(said)]
+    words: list[str] = re.findall(r"\w+", said) if _SOLVED.search(said) else []
+    solved = [sizes.get(word, word) for word in words]
+    facing += list(itertools.permutations(dict.fromkeys(solved), 2))
     for owner, names in fields.items():
         if not names & own:  # whoever shares one name means the others, too
             for name, other in facing:
