@@ -223,7 +223,7 @@ def sites() -> list[Site]:
 def _makes_error(call: ast.Call) -> bool:
     by_name = isinstance(call.func, ast.Name) and call.func.id in NAMES
     told = isinstance(call.func, ast.Attribute) and call.func.attr == "error" and bool(call.args)
-    by_problem = told and ast.unparse(call.args[0]) in (*NAMES, "cls")  # `problem.error(ShapeError, ...)`
+    by_problem = told and ast.unparse(call.args[0]) in NAMES  # `problem.error(ShapeError, ...)`
     return (
         by_name
         or by_problem
