@@ -238,6 +238,7 @@ ELSEWHERE = {
     "typedfilter/_compiling/results.py: _held": "a function that is gone: test_call_errors",
     "typedfilter/_compiling/tokens.py: value": "a limit that is made small: test_call_errors",
     "typedfilter/_differentiating/rules.py: __call__": "a function that is gone: test_derivative_errors",
+    "typedfilter/_placing/bodies.py: targets_of_result": "refused before, where the result is placed",
     "typedfilter/_placing/faults.py: numpy_error": "several processes: tests/distributed",
     "typedfilter/_placing/faults.py: _two_meshes": "the oldest JAX takes two meshes: test_jit_shardings",
 }
