@@ -78,6 +78,21 @@ def _parse_word(word: str) -> Dim:
         return Dim(word, "expression", **flags)
 
 
+def is_readable(dim: Dim) -> bool:
+    """Whether an expression is one of Python, as it must be to have a value; so is all else."""
+    try:
+        ast.parse(f"f{dim.text!r}" if "{" in dim.text else dim.text.strip(), mode="eval")
+    except SyntaxError:
+        return dim.kind != "expression"
+    return True
+
+
+def meant_by(dim: Dim) -> str | None:
+    """What is probably meant by a dimension that is not readable: `2*N` by `2N`."""
+    times = re.sub(r"(\d)\s*([A-Za-z_])", r"\1*\2", dim.text)
+    return times if is_readable(dataclasses.replace(dim, text=times)) else None
+
+
 @dataclasses.dataclass
 class Bindings:
     """What the names of one signature stand for in one call.

@@ -16,8 +16,9 @@ from weakref import WeakKeyDictionary
 import jax
 import typing_extensions
 
+from typedfilter._reading.dims import is_readable, meant_by
 from typedfilter._reading.forms import arguments_of, is_unpacked, qualifiers_of
-from typedfilter._reading.kinds import ANYTHING, Kind, kind_of
+from typedfilter._reading.kinds import ANYTHING, Array, Kind, kind_of
 from typedfilter._reading.markers import BARE_DTYPE, PLACES, Metadata, Reader
 from typedfilter._reading.names import Scope, annotations_of, meant
 from typedfilter._reading.roles import Differentiable, Role, RoleTable, differentiable_if_traced, never_traced
@@ -99,6 +100,7 @@ def parse(annotation: Any, scope: Scope | None = None, *, returned: bool = False
     if is_unpacked(reader.whole):
         _refuse_marked_members(reader)
     kind, metadata = reader.kind()
+    _refuse_unreadable(reader, kind)
     role, differentiable = _table.of(kind)
     markers = _Markers.of(metadata)
     if markers.traced:
@@ -124,6 +126,13 @@ def parse(annotation: Any, scope: Scope | None = None, *, returned: bool = False
         unresolved=tuple(reader.unresolved),
         opaque=tuple(reader.opaque),
     )
+
+
+def _refuse_unreadable(reader: Reader, kind: Kind) -> None:
+    for dim in (dim for one in kind.every if isinstance(one, Array) for dim in one.dims):
+        if not is_readable(dim):
+            right = meant_by(dim) or "n+1"
+            reader.refuse(f"`{dim.text}` is no dimension", fix=f"write an expression, such as `{right}`")
 
 
 def refuse_lost_marker(hint: Hint, function: str, parameter: str) -> None:

@@ -191,7 +191,7 @@ def kept_the_axis(x: Float[Array, "n m"]) -> Float[Array, "n"]:
     return x.sum(axis=1, keepdims=True)
 
 
-# failed: `2N` in the annotation of `x` is no dimension: write `2*N`
+# failed: but `2N` is no dimension
 def joined_halves(x: Float[Array, "2N"]) -> Float[Array, "2N"]:
     return x
 

@@ -23,9 +23,7 @@ _ANNOTATION = re.compile(
 )
 _EQUAL = re.compile(r"(?:where |and |, )(?P<name>[A-Za-z_]\w*) = (?P<text>[^,;]+?)(?= and |,|;|$)")
 _SHAPE = re.compile(r"\(([^()]*)\)")
-_MISSPELT = re.compile(
-    r"^`(?P<dim>[^`]+)` in the annotation of .* is no dimension: write `(?P<right>[^`]+)`$"
-)
+_MISSPELT = re.compile(r"`(?P<dim>[^`]+)` is no dimension\s+fix: write .*`(?P<right>[^`]+)`$")
 _KINDS = {"f": "Float", "bf": "Float", "i": "Int", "u": "UInt", "c": "Complex", "bool": "Bool", "key": "Key"}
 _SCALAR = {"Int": "int", "UInt": "int", "Integer": "int", "Bool": "bool", "Float": "float"}
 Definition = ast.FunctionDef | ast.AsyncFunctionDef
@@ -148,7 +146,7 @@ def _whole(name: str) -> str:
 
 def _spelt(result: Result, node: Definition, text: Text) -> Iterator[Change]:
     """`2*N` for `2N`."""
-    match = _MISSPELT.match(result.message)
+    match = _MISSPELT.search(result.message)
     if match is not None:
         edits = list(_in_dimensions(node, text, re.escape(match["dim"]), match["right"]))
         yield Change(f"Write `{match['right']}` for `{match['dim']}`", edits, preferred=True)

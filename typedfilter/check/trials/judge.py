@@ -5,9 +5,7 @@ How a verdict is reached is `verdict`'s; where a source line is, `report.source`
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -70,9 +68,6 @@ def judged(subject: Subject, keys: bool = True, axes: Axes = ()) -> tuple[Result
         unread = dataclasses.replace(base, status="failed", message=str(error))
         return _of_bare(subject, keys, axes, unread, error)
     try:
-        misspelt = _misspelt(plan)
-        if misspelt:
-            return dataclasses.replace(base, status="failed", message=misspelt), None
         verdict = _in_own_words(subject, plan, verdict_on(subject, plan, keys, axes), axes)
     except UnbuildableError as problem:
         return dataclasses.replace(base, message=problem.reason, fix=problem.fix), None
@@ -114,27 +109,6 @@ def _of_bare(
     return dataclasses.replace(
         result, by_letter=True, message=f"{result.message}; {said}", fix=error.fix
     ), verdict
-
-
-def _misspelt(plan: Plan) -> str:
-    """What is wrong with a dimension that is no expression, as in `2N`; empty where all can be read."""
-    said = [(f"`{p.name}`", p.hint.kind) for p in plan.params] + [("the return value", plan.returns.kind)]
-    for where, kind in said:
-        for array in types.arrays_in(kind):
-            for dim in array.dims:
-                if dim.kind == "expression" and "{" not in dim.text and not _is_expression(dim.text):
-                    times = re.sub(r"(\d)\s*([A-Za-z_])", r"\1*\2", dim.text)
-                    fix = f": write `{times}`" if _is_expression(times) else ""
-                    return f"`{dim.text}` in the annotation of {where} is no dimension{fix}"
-    return ""
-
-
-def _is_expression(text: str) -> bool:
-    try:
-        ast.parse(text.strip(), mode="eval")
-    except SyntaxError:
-        return False
-    return True
 
 
 def _not_judged(subject: Subject, where: source.Function | None) -> str:
