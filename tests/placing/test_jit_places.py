@@ -331,8 +331,16 @@ for name, (call, given) in keeps.items():
 print(tf.filter_make_jaxpr(twice)(tree(array))[1]["a"].shape)
 """
 BESIDE = ("vmap of a model", "jvp of a model", "scan of a method")  # no argument is to blame
-NAMES = {"jit, mixed": "model.w", "ahead": "model.w", "jit, nested": "models[0].w", "shard": "x['a']"}
-NAMES |= {"scan": "x", "associative": "args[0]", "jit of a map": "t['a']", **dict.fromkeys(BESIDE, "True")}
+NAMES = {
+    "jit, mixed": "model.w",
+    "ahead": "model.w",
+    "jit, nested": "models[0].w",
+    "shard": "x['a']",
+    "scan": "x",
+    "associative": "args[0]",
+    "jit of a map": "t['a']",
+    **dict.fromkeys(BESIDE, "True"),
+}
 
 
 def test_a_donated_array_on_several_devices_that_is_used_again_is_an_error_and_not_the_end():

@@ -131,7 +131,8 @@ def _is_another(kind: Kind, held: Any) -> bool:
             return any(_is_another(kind.item, one) for one in held)
         case kinds.Mapping() if isinstance(held, dict):
             return any(_is_another(kind.item, one) for one in held.values())
-    return False
+        case _:
+            return False
 
 
 def fields_fit(
