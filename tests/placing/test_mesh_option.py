@@ -96,6 +96,15 @@ def test_errors_end_at_the_line_of_the_caller():
     ] == []
 
 
+@pytest.mark.parametrize("stage", ["lower", "trace", "eval_shape"])
+def test_an_error_of_the_body_is_itself_ahead_of_time(stage):
+    def fails(x: Rows) -> Rows:
+        raise ValueError("mine")
+
+    with pytest.raises(ValueError, match="mine"):
+        getattr(filter_jit(fails, mesh=AUTO), stage)(X)
+
+
 def test_a_method_and_a_decorator_with_options():
     class Doubling:
         @filter_jit(mesh=AUTO)

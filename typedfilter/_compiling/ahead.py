@@ -69,18 +69,18 @@ class Ahead:
     @contextlib.contextmanager
     def explained(self) -> Generator[None]:
         """With our errors about arguments, and without JAX's warning about donated buffers if so wanted."""
-        try:
-            quietly = self.engine.caution.quietly() if self.engine.options.quiet else contextlib.nullcontext()
-            with quietly, under(self.engine.options.mesh, self.engine.plan):
+        quietly = self.engine.caution.quietly() if self.engine.options.quiet else contextlib.nullcontext()
+        with quietly, under(self.engine.options.mesh, self.engine.plan):
+            try:
                 yield
-        except Exception as error:
-            failed.explain(
-                self.engine,
-                error,
-                tuple(map(opened, self.args)),
-                {k: opened(v) for k, v in self.kwargs.items()},
-            )
-            raise
+            except Exception as error:  # under the mesh: without it, that would be what is wrong
+                failed.explain(
+                    self.engine,
+                    error,
+                    tuple(map(opened, self.args)),
+                    {k: opened(v) for k, v in self.kwargs.items()},
+                )
+                raise
 
     def dynamic(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], *, whole: bool = False
