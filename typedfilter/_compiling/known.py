@@ -139,9 +139,10 @@ def _read_by(fn: types.FunctionType) -> list[Any] | None:
 
 def _inside(value: Any, package: str) -> Sequence[Any] | None:
     """What else is read where a value is; `None` where it may change, and can't be looked at."""
-    if isinstance(value, dict) and type(value) is dict:
+    cls: Any = type(value)
+    if cls is dict:
         return [*value, *value.values()]
-    if type(value) in (list, set):
+    if cls is list or cls is set:  # `in` would ask a metaclass
         return list(value)
     function = inspect.unwrap(value) if callable(value) else None
     if isinstance(function, types.FunctionType):

@@ -143,10 +143,11 @@ def _is_lasting_aux(node: Any, aux: Any) -> bool:
 
 def _is_lasting(value: Any) -> bool:
     """Whether a static value can't change what it is equal to."""
-    if isinstance(value, tuple | frozenset):
+    cls = type(value)  # `isinstance` believes what an object says of its class
+    if issubclass(cls, tuple | frozenset):
         return all(map(_is_lasting, value))
-    if isinstance(value, functools.partial):
+    if issubclass(cls, functools.partial):
         return _is_lasting((value.func, *value.args, *value.keywords.values()))
     if _refuses_changes(value):
         return all(_is_lasting(getattr(value, field.name)) for field in dataclasses.fields(value))
-    return _STAYS_EQUAL[type(value)]
+    return _STAYS_EQUAL[cls]
