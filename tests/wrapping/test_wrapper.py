@@ -156,6 +156,19 @@ def test_abstractmethod_stands_above_and_below_it(transform):
 
 
 @every
+def test_its_annotations_are_those_of_the_function_whoever_asks_its_class_first(transform):
+    def half(x: Float[Array, ""]) -> Float[Array, ""]:
+        return x / 2
+
+    made = transform(half)
+    bound = made.__get__(object())
+    before = [inspect.get_annotations(one) for one in (made, bound)]
+    for cls in (type(made), type(bound)):
+        assert cls.__annotations__ == {}  # Python makes a dictionary, which instances would find
+    assert [inspect.get_annotations(one) for one in (made, bound)] == before
+
+
+@every
 def test_its_parameters_are_those_of_the_function(transform):
     parameters = inspect.signature(transform(square)).parameters
     assert str(inspect.Signature(list(parameters.values()))) == "(x, y=2.0)"

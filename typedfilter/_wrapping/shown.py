@@ -1,4 +1,4 @@
-"""The annotations that a wrapper shows to whoever reads those of functions: people, and run-time checkers."""
+"""What a wrapper shows to whoever looks at functions: people, what completes names, and run-time checkers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,31 @@ from typing import Any
 
 from typedfilter._reading.plan import plan_of
 
-__all__ = ["shown_annotations"]
+__all__ = ["Quiet", "Unannotated", "is_own", "shown_annotations"]
+
+
+class Unannotated(type):
+    """The class of what shows annotations of others.
+
+    Python makes a class a dictionary for its own, if it has none, for whoever asks; from then on, that would
+    be found in each instance.
+    """
+
+    @property
+    def __annotations__(cls) -> dict[str, Any]:  # type: ignore[override]  # to mypy a variable
+        return {}
+
+
+class Quiet(Unannotated):
+    """The class of wrappers: what completes names lists a class's, besides those of the object."""
+
+    def __dir__(cls) -> list[str]:
+        return [name for name in super().__dir__() if name.startswith("__") or not is_own(name)]
+
+
+def is_own(name: str) -> bool:
+    """Whether an attribute is the wrapper's own, and nothing for a user to complete."""
+    return name.startswith("_") or name in ("bound_stages", "lent", "transform")
 
 
 def shown_annotations(fn: Callable[..., Any], signature: inspect.Signature) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from typedfilter._values.trees import flatten
 from typedfilter._wrapping.blame import entered
 from typedfilter._wrapping.effects import Effects
 from typedfilter._wrapping.frames import ends_at_caller
-from typedfilter._wrapping.shown import shown_annotations
+from typedfilter._wrapping.shown import Quiet, Unannotated, is_own, shown_annotations
 from typedfilter.errors import AnnotationError
 
 __all__ = ["BoundWrapper", "Transform", "Wrapper"]
@@ -167,14 +167,7 @@ def _frozen_key(values: Any) -> Any:
     return key
 
 
-class _Quiet(type):
-    """The class of wrappers: what completes names lists a class's, besides those of the object."""
-
-    def __dir__(cls) -> list[str]:
-        return [name for name in super().__dir__() if name.startswith("__") or not _is_own(name)]
-
-
-class Wrapper(metaclass=_Quiet):
+class Wrapper(metaclass=Quiet):
     """A transform of a callable: called as the callable is.
 
     Attributes:
@@ -210,7 +203,7 @@ class Wrapper(metaclass=_Quiet):
             self.__call__.__dict__["__signature__"] = self.__dict__["__signature__"]
 
     def __dir__(self) -> list[str]:
-        return [name for name in super().__dir__() if name.startswith("__") or not _is_own(name)]
+        return [name for name in super().__dir__() if name.startswith("__") or not is_own(name)]
 
     def __typedfilter_plan__(self) -> Plan:
         """The plan of this callable, for whatever transform comes next."""
@@ -339,11 +332,6 @@ def _shown_signature(wrapper: Wrapper, plan: Plan) -> inspect.Signature:
     return WrittenSignature.of(wrapper.transform.signature(plan))
 
 
-def _is_own(name: str) -> bool:
-    """Whether an attribute is the wrapper's own, and nothing for a user to complete."""
-    return name.startswith("_") or name in ("bound_stages", "lent", "transform")
-
-
 def _rewrap(cls: type[Wrapper], fn: Any, transform: Transform, binds: type | None) -> Wrapper:
     return cls._rebuild(fn, transform, binds or types.FunctionType)
 
@@ -383,7 +371,7 @@ def _register(cls: type[Wrapper]) -> None:
 _register(Wrapper)
 
 
-class BoundWrapper:
+class BoundWrapper(metaclass=Unannotated):
     """A wrapper that was found on an instance (or a class, for a class method): its first argument is that.
 
     Other attributes are those of the wrapper; what takes arguments (`lower`) is bound as well.
