@@ -131,7 +131,7 @@ def test_plot_saves_a_picture(suffix: str, tmp_path: Path, capsys: pytest.Captur
     assert path.read_bytes().startswith({"png": b"\x89PNG", "svg": b"<?xml"}[suffix])
 
 
-def test_the_picture_shows_mistakes_first_and_the_median_of_the_models(
+def test_the_picture_shows_mistakes_first_and_the_median_and_the_middle_half_of_the_models(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     figures = []
@@ -140,10 +140,13 @@ def test_the_picture_shows_mistakes_first_and_the_median_of_the_models(
     predicted = np.arange(40) % 10
     predicted[39] = 3
     with plot.open_picture(tmp_path / "x.png") as file:
-        plot.save(file, np.ones((5, 2)), digits, predicted)
+        plot.save(file, np.tile(np.arange(1.0, 6.0), (5, 1)), digits, predicted)  # 5 steps of 5 models
 
     curve, *grid = figures[0].axes
-    assert len(curve.lines) == 1
+    assert [set(line.get_ydata()) for line in curve.lines] == [{3.0}]
+    (band,) = curve.collections
+    extent = band.get_paths()[0].get_extents()
+    assert (extent.ymin, extent.ymax) == (2.0, 4.0)
     assert [text.get_text() for text in curve.get_legend().get_texts()] == [
         "middle half of the models",
         "median",

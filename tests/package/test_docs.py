@@ -30,6 +30,20 @@ def test_a_page_is_shown_as_it_is_written(topic: str, capsys: pytest.CaptureFixt
     assert said(capsys, topic).rstrip("\n") == pages()[topic].read_text().rstrip("\n")
 
 
+def test_in_a_terminal_prose_keeps_within_its_width_and_code_is_as_written(monkeypatch: pytest.MonkeyPatch):
+    shown: list[str] = []
+    monkeypatch.setattr("pydoc.pager", shown.append)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "50")
+    for topic, page in pages().items():
+        assert main(["docs", topic]) == 0
+        blocks, written = (text.split("```") for text in (shown.pop(), page.read_text()))
+        assert blocks[1::2] == written[1::2]
+        lines = [line for prose in blocks[::2] for line in prose.splitlines() if line[:1] not in ("|", "#")]
+        assert [line for line in lines if len(line) > 50 and " " in line.strip("- ")] == []
+        assert [prose.split() for prose in blocks[::2]] == [prose.split() for prose in written[::2]]
+
+
 @pytest.mark.parametrize("name", [name for name in typedfilter.__all__ if name.startswith("filter_")])
 def test_the_reference_of_a_transform_is_its_signature_and_its_docstring(
     name: str, capsys: pytest.CaptureFixture[str]

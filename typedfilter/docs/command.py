@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import inspect
 import pydoc
+import re
+import shutil
 import sys
 import textwrap
 from pathlib import Path
@@ -35,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"typedfilter docs: {_unknown(args.topic)}", file=sys.stderr)
         return 2
     if sys.stdout.isatty():
-        pydoc.pager(text)
+        pydoc.pager(_within(shutil.get_terminal_size().columns, text))
     else:
         print(text)
     return 0
@@ -76,6 +78,32 @@ def _text_of(topic: str) -> str | None:
     if topic == _ALL:
         return "\n\n\n".join(map(_reference, _public_names()))
     return _reference(topic) if topic in _public_names() else None
+
+
+_APART = re.compile(r"#|\||```| {4}|$")  # a line that is shown as it is written
+_POINT = re.compile(r"- |\d+\. ")
+
+
+def _within(width: int, text: str) -> str:
+    """A text whose prose keeps within a width; code and tables stay as they are written."""
+    paragraphs: list[tuple[bool, str]] = []  # whether it is prose, and what it says
+    code = False
+    for line in text.splitlines():
+        prose = not code and not _APART.match(line)
+        if prose and not _POINT.match(line) and paragraphs and paragraphs[-1][0]:
+            paragraphs[-1] = True, f"{paragraphs[-1][1]} {line.strip()}"
+        else:
+            paragraphs.append((prose, line))
+        code ^= line.startswith("```")
+    return "\n".join(_filled(width, said) if prose else said for prose, said in paragraphs)
+
+
+def _filled(width: int, paragraph: str) -> str:
+    point = _POINT.match(paragraph)
+    below = " " * point.end() if point else ""
+    return textwrap.fill(
+        paragraph, width, subsequent_indent=below, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _reference(name: str) -> str:
