@@ -156,6 +156,11 @@ def axis_unbound(error: BaseException) -> str | None:
     return None if found is None else found.group(1)
 
 
+def says_unsorted(error: BaseException) -> bool:
+    """Whether a dictionary has keys that can't be compared, so that it is no pytree."""
+    return isinstance(error, ValueError) and "sorting pytree dictionary keys" in str(error)
+
+
 def says_forward_through_vjp(error: BaseException) -> bool:
     """Whether a forward-mode derivative was asked of a function with a reverse-mode rule."""
     return isinstance(error, TypeError) and bool(_FORWARD.match(text_of(error)))

@@ -13,7 +13,7 @@ import jax
 import jax.core
 import numpy as np
 
-from typedfilter._compat import tells_of_deleted, tells_of_donated_twice
+from typedfilter._compat import says_unsorted, tells_of_deleted, tells_of_donated_twice
 from typedfilter._reading.fields import leaf_marks
 from typedfilter._reading.hints import Hint
 from typedfilter._reading.plan import Argument, Plan
@@ -61,6 +61,8 @@ def better_error(
         return donation_error(plan, args, kwargs)
     if tells_of_donated_twice(error):
         return _twice_error(plan, args, kwargs)
+    if says_unsorted(error):  # no argument can be taken apart to look for more
+        return None
     return _first_fault((_static_fault, _leaf_fault, _traced_fault), plan, args, kwargs)
 
 

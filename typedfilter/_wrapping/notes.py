@@ -21,6 +21,7 @@ from typedfilter._compat import (
     says_forward_through_vjp,
     says_out_of_memory,
     says_unhashable,
+    says_unsorted,
 )
 from typedfilter._reading import dims, kinds
 from typedfilter._reading.hints import Hint
@@ -65,7 +66,8 @@ def note(
     bound = _dimensions(rows)
     if bound:
         lines.append(f"  dimensions: {', '.join(bound)}")
-    lines += [f"  fix: {cure}" for cure in _cures(error, plan, rows)]
+    cures = _one_type(rows) if says_unsorted(error) else _cures(error, plan, rows)
+    lines += [f"  fix: {cure}" for cure in cures]
     error.add_note("\n".join(lines))
 
 
@@ -75,6 +77,8 @@ def _is_jaxs(error: BaseException) -> bool:
     if isinstance(error, (*_DECISIONS, jax.errors.UnexpectedTracerError)) or says_out_of_memory(error):
         return True
     if raised_on_host(error) is not None or says_formatted(error) or says_unhashable(error):
+        return True
+    if says_unsorted(error):
         return True
     if axis_unbound(error) is not None:
         return True
@@ -97,8 +101,11 @@ def _dimensions(rows: Iterable[Row]) -> list[str]:
 
 def _seen(hint: Hint | None, value: Any, transform: str) -> str:
     """An argument as JAX saw it, and what says that it is so."""
-    leaves = jax.tree_util.tree_leaves(value)
-    if len(leaves) == 1 and leaves[0] is value:
+    unsorted = _unsorted(value)
+    leaves = [] if unsorted else jax.tree_util.tree_leaves(value)
+    if unsorted:
+        text = f"{describe(value)} with keys that can't be sorted"
+    elif len(leaves) == 1 and leaves[0] is value:
         traced = ", traced" if transform == "filter_jit" or isinstance(value, jax.core.Tracer) else ""
         text = f"{describe(value)}{traced}" if is_passed(value) else f"{safe_repr(value, 40)}, static"
     else:
@@ -108,6 +115,28 @@ def _seen(hint: Hint | None, value: Any, transform: str) -> str:
     donated = ", donated" if hint is not None and hint.donate else ""
     annotated = f" ({show(hint.annotation)})" if hint is not None and hint.annotated else ""
     return text + donated + annotated
+
+
+def _unsorted(value: Any) -> list[str]:
+    """A key of each type, of the first dictionary in a tree whose keys can't be sorted."""
+    if not isinstance(value, dict | list | tuple):
+        return []
+    inside: Iterable[Any] = value
+    if isinstance(value, dict):
+        try:
+            sorted(value)
+        except TypeError:
+            keys = {type(key).__name__: safe_repr(key, 40) for key in value}
+            return [f"{shown} ({name})" for name, shown in keys.items()]
+        inside = value.values()
+    return next(filter(None, map(_unsorted, inside)), [])
+
+
+def _one_type(rows: Sequence[Row]) -> Iterator[str]:
+    for name, _, value in rows:
+        keys = _unsorted(value)
+        if keys:
+            yield f"use keys of one type in the dictionaries of `{name}`, not {' beside '.join(keys)}"
 
 
 def _cures(error: BaseException, plan: Plan, rows: Sequence[Row]) -> Iterator[str]:
