@@ -1,6 +1,6 @@
 """Mistakes, one a section of `mistakes/*.md`: the program, all that is said, and and what that says done.
 
-A section is a heading, perhaps a rating, and blocks of code:
+A section is a heading, perhaps a rating, perhaps the releases of Python that it is about, and blocks of code:
 
 - `python`: the program, in which a comment `# <-` marks the line that its traceback has to end at.
 - `text`: the class and the whole text of the error with its notes, or what is printed where none is raised. A
@@ -100,6 +100,9 @@ def _bare(line: str) -> str:
 def _sections() -> Iterator[Mistake]:
     for file in sorted(FOLDER.glob("*.md")):
         for part in re.split(r"^## ", file.read_text(), flags=re.MULTILINE)[1:]:
+            release = re.search(r"^Python (before|from) 3\.(\d+)$", part, re.MULTILINE)
+            if release and (sys.version_info < (3, int(release[2]))) != (release[1] == "before"):
+                continue
             blocks = dict(re.findall(r"^```(\w+)\n(.*?)^```$", part, re.MULTILINE | re.DOTALL))
             rating = re.search(r"^Rating: (\d)$", part, re.MULTILINE)
             yield Mistake(
