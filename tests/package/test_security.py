@@ -276,14 +276,17 @@ def test_names_with_markup_are_text_in_html():
 # ------------------------------------------------------------------------------ what is sent and left behind
 
 WATCHED = """
-import sys, tempfile
+import os, sys, tempfile
 seen = []
+def writes(path, mode, flags):  # a descriptor was opened, and seen, before
+    by_flags = mode is None and flags & (os.O_WRONLY | os.O_RDWR)
+    return not isinstance(path, int) and (by_flags or set(mode or "") & set("wax+"))
 def watch(event, args):
     if event.startswith(("socket.connect", "socket.bind", "socket.getaddrinfo", "socket.sendto", "urllib")):
         seen.append(f"{event} {args}")
     elif event in ("os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "os.rename", "os.remove"):
         seen.append(f"{event} {args}") if "__pycache__" not in str(args) else None
-    elif event == "open" and isinstance(args[1], str) and set(args[1]) & set("wax+"):
+    elif event == "open" and writes(*args):
         seen.append(f"{event} {args}") if "__pycache__" not in str(args) else None
 import jax, jaxtyping, beartype, numpy
 import jax.export
