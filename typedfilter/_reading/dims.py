@@ -11,6 +11,7 @@ import ast
 import dataclasses
 import functools
 import re
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -78,12 +79,28 @@ def _parse_word(word: str) -> Dim:
         return Dim(word, "expression", **flags)
 
 
+# CPython 3.11 counts the depth of its parser for all threads together, and fails where two are at it.
+PARSING = threading.RLock()
+
+
+def parsed(text: str) -> ast.Expression:
+    """The tree of an expression, of a dimension or of a whole annotation.
+
+    Raises:
+        SyntaxError: it is none.
+    """
+    with PARSING:
+        return ast.parse(text.strip(), mode="eval")
+
+
 def is_readable(dim: Dim) -> bool:
     """Whether an expression is one of Python, as it must be to have a value; so is all else."""
+    if dim.kind != "expression":
+        return True
     try:
-        ast.parse(f"f{dim.text!r}" if "{" in dim.text else dim.text.strip(), mode="eval")
+        parsed(f"f{dim.text!r}" if "{" in dim.text else dim.text)
     except SyntaxError:
-        return dim.kind != "expression"
+        return False
     return True
 
 
@@ -176,7 +193,7 @@ def interpolate(text: str, arguments: Mapping[str, Any]) -> str:
 @functools.lru_cache(maxsize=1024)
 def names_in(expression: str) -> tuple[str, ...]:
     """The names that an expression needs bound, in order; functions such as `min` are not among them."""
-    nodes = list(ast.walk(ast.parse(expression.strip(), mode="eval")))
+    nodes = list(ast.walk(parsed(expression)))
     called = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
     found = [node.id for node in nodes if isinstance(node, ast.Name) and id(node) not in called]
     return tuple(dict.fromkeys(found))

@@ -13,13 +13,13 @@ import inspect
 import linecache
 import re
 import sys
-import threading
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ForwardRef, Union, get_origin
 
 import jaxtyping
 
+from typedfilter._reading.dims import PARSING, parsed
 from typedfilter._reading.wrappers import unwrapped
 from typedfilter.annotations import MARKER_NAMES
 from typedfilter.errors import AnnotationError
@@ -34,7 +34,7 @@ _OUTERMOST = "correct the annotation; a marker goes around all of it, as in Dona
 
 def _as_written_right(text: str) -> str:
     """How to write an array whose dimensions are no single text; empty where that is not what is wrong."""
-    for node in ast.walk(ast.parse(text, mode="eval")):
+    for node in ast.walk(parsed(text)):
         if not isinstance(node, ast.Subscript):
             continue
         name = ast.unparse(node.value).rpartition(".")[2]
@@ -99,10 +99,6 @@ class _Attributes(ast.NodeTransformer):
     visit_Lambda = visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _as_it_is  # noqa: N815
 
 
-# CPython 3.11 counts the depth of its parser for all threads together, and fails where two are at it.
-_PARSING = threading.Lock()
-
-
 class Scope:
     """The namespaces in which the names of one function's or class's annotations are found."""
 
@@ -160,7 +156,7 @@ class Scope:
             AnnotationError: `text` is no expression, or evaluating it raised.
         """
         try:
-            with _PARSING:
+            with PARSING:
                 tree = ast.fix_missing_locations(_Attributes().visit(_expression(text)))
                 code = compile(tree, "<annotation>", "eval")
             # Real globals: a lambda in the metadata (beartype's validators) looks names up when called.
@@ -241,7 +237,7 @@ def _expression(text: str) -> ast.Expression:
     text = text.strip()
     if text.startswith("*"):  # `*args: *Ts` is an expression only inside a tuple
         text = f"({text},)[0]"
-    return ast.parse(text, mode="eval")
+    return parsed(text)
 
 
 def _module_of(owner: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
+import jax
 import pytest
 
 from typedfilter.check import Report, Result
@@ -37,6 +38,8 @@ def result_of(expected) -> Result:
 
 @pytest.mark.parametrize("expected", EXPECTED, ids=str)
 def test_the_verdict_is_the_expected_one(expected):
+    if expected.function == "in_whole_blocks" and jax.__version_info__ < (0, 8):
+        pytest.skip("this release's symbols don't divide a product")
     result = result_of(expected)
     text = _text.plain(_text.result_lines(result))
     assert result.status == expected.status, text

@@ -88,12 +88,13 @@ def _typed(leaf: Leaf) -> Leaf:
 def _reuse(plan: trial.Plan, sizes: Mapping[str, int]) -> Problem | None:
     error = _asked(plan, sizes, jax.eval_shape)
     file = _Root(plan.signature.subject.root)
-    if isinstance(error, jax.errors.KeyReuseError):
-        uses = next((uses for program in _programs_of(plan, sizes) for uses in _repeated(program, file)), [])
-    elif error is not None:
+    reused = isinstance(error, jax.errors.KeyReuseError)
+    if error is not None and not reused:
         return None
-    else:  # JAX does not look at a key that one step of a loop uses and hands on to the next
-        uses = next((uses for program in _programs_of(plan, sizes) for uses in _handed_on(program, file)), [])
+    programs = _programs_of(plan, sizes)
+    uses = next((uses for program in programs for uses in _repeated(program, file)), []) if reused else []
+    # Releases of JAX don't look at a key that one step of a loop uses and hands on to the next.
+    uses = uses or next((uses for program in programs for uses in _handed_on(program, file)), [])
     # Which of two keys a condition has chosen JAX does not ask: to it both are used then.
     return Problem("keys", _text(uses), frame=uses[-1].frame) if uses else None
 
