@@ -17,11 +17,11 @@ from typedfilter.check.inputs.unmade import UnbuildableError
 from typedfilter.check.lines import Recorder, Statements, Wrong
 from typedfilter.check.report import source
 from typedfilter.check.trials import trial
+from typedfilter.check.trials.cases import with_mapped
 from typedfilter.check.trials.compare import MismatchError
 from typedfilter.check.trials.excuses import Tried
 from typedfilter.check.trials.patience import patience
 from typedfilter.check.trials.problem import Problem, problem_of, without_locals
-from typedfilter.check.trials.verdict import with_mapped
 
 _MOST_SIZES = 3
 

@@ -1,0 +1,230 @@
+"""The trials of one case of a function: with symbols, then at sizes, and with sizes that must be equal.
+
+Notes in a `Tried` what was good, refused or wrong. What all cases say together is `verdict`'s.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import itertools
+import types
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from typedfilter._mapping.effects import Maps
+from typedfilter._reading.dims import Size
+from typedfilter.check.inputs import sizes as _sizes
+from typedfilter.check.inputs.numbers import numbers_of
+from typedfilter.check.inputs.signature import Signature
+from typedfilter.check.inputs.unmade import UnbuildableError
+from typedfilter.check.report.results import Frame
+from typedfilter.check.trials import trial
+from typedfilter.check.trials.excuses import Tried
+from typedfilter.check.trials.patience import OutOfTimeError, patience
+from typedfilter.check.trials.problem import REFUSALS, Problem, problem_of, without_locals
+from typedfilter.check.trials.refusals import is_of_what_it_made, narrowed
+from typedfilter.check.trials.relate import own_names, pinned, relate
+
+_FEW = 12  # equalities that are tried with numbers
+_MOST_ASKED = 2  # sizes at which a line that refuses is asked of what
+_MOST_REFUSED = 4  # sets of sizes that are refused, one after the other, of what nobody said
+
+__all__ = ["is_guessed", "try_case", "with_mapped"]
+
+
+def is_guessed(signature: Signature) -> bool:
+    """Whether values are made up, so that nobody is blamed."""
+    return signature.guess is not None and not signature.guess.constructor
+
+
+def try_case(tried: Tried, thorough: bool, known: tuple[tuple[str, str], ...]) -> None:
+    """Try one case with symbols, then with numbers; at fewer sizes where another case was tried at all.
+
+    `known` are the names that were equal in the case before: likely they are so in this one.
+    """
+    signature, layout = tried.signature, tried.layout
+    root = signature.subject.root
+    try:
+        plan = dataclasses.replace(trial.planned(signature, layout), read=tried.read, trials=tried.trials)
+    except (UnbuildableError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # the transforms refuse the arguments, or a constructor exits
+        tried.problem = problem_of(error, root)
+        return
+    names = with_mapped(layout.names, plan)
+    symbolic = _symbolic_trial(plan, names, root)
+    if symbolic is not None:
+        names, symbolic = _related(tried, plan, names, symbolic, known)
+    tried.symbolic = symbolic is None
+    if not names.free:
+        _record(tried, {}, _trial_at(plan, {}, root) if symbolic and symbolic.kind == "symbols" else symbolic)
+        _blame_for_refused(tried, plan)
+        return
+    for sizes in _sets(names, signature, thorough or symbolic is not None):
+        problem = _trial_at(plan, sizes, root)
+        if problem is not None and symbolic is not None and symbolic.is_like(problem):
+            problem = problem if problem.refusal in REFUSALS or symbolic.inconclusive else symbolic
+        _record(tried, sizes, problem)
+        # What symbols show as well is there at all sizes; anything else perhaps at some only.
+        if tried.problem is not None and (
+            tried.good or tried.problem is symbolic or tried.problem.kind == "time" or is_guessed(signature)
+        ):
+            break
+        if is_guessed(signature) and not tried.good and len(tried.refused) >= _MOST_REFUSED:
+            break
+    if tried.refused and tried.problem is None:
+        for sizes in (_divisible(names, given, signature) for given in _sizes.pairs(names)):
+            if _trial_at(plan, sizes, root) is None:
+                tried.good.append(sizes)
+        _blame_for_refused(tried, plan)
+
+
+def _blame_for_refused(tried: Tried, plan: trial.Plan) -> None:
+    """What a helper refuses of what the function made is its mistake, unless all is well at other sizes.
+
+    Sizes that are equal, or 1, show nothing: there a mistake is none. To tell what was made takes another
+    trial, so that each line that refuses is asked a few times only.
+    """
+    if tried.good and not narrowed([tried]):
+        return
+    asked: collections.Counter[Frame] = collections.Counter()
+    for sizes, problem in tried.refused:
+        if (
+            problem.frame is None
+            or problem.frame.function == tried.name
+            or asked[problem.frame] >= _MOST_ASKED
+        ):
+            continue
+        asked[problem.frame] += 1
+        if _is_of_what_it_made(plan, sizes):
+            tried.sizes, tried.problem = sizes, problem
+            return
+
+
+def _is_of_what_it_made(plan: trial.Plan, sizes: Mapping[str, Size]) -> bool:
+    return is_of_what_it_made(plan.signature.subject.root, lambda: trial.run(plan, sizes))
+
+
+def _related(
+    tried: Tried,
+    plan: trial.Plan,
+    names: _sizes.Names,
+    problem: Problem,
+    known: tuple[tuple[str, str], ...],
+) -> tuple[_sizes.Names, Problem | None]:
+    """What must be equal for a trace: sizes of instances, of arrays and layers that were made up."""
+    signature, root = tried.signature, tried.signature.subject.root
+
+    def attempt(guess: _sizes.Names) -> Problem | None:
+        return _symbolic_trial(plan, guess, root)
+
+    symbolic: Problem | None = problem
+    own = own_names(names.free, signature.apart)
+    guessed = is_guessed(signature)
+    if guessed:
+        own = {**own, **{name: (name, "") for name in names.free if name.startswith("_")}}
+    own = {name: owner for name, owner in own.items() if name in names.chosen}
+    again = tuple((n, e) for n, e in known if n in own and n in names.free and e in names.free)
+    if again:
+        before = dataclasses.replace(names, equal=(*names.equal, *again))
+        found = attempt(before)
+        sizes = None if found is None else next(_sizes.concrete(before), None)
+        if found is None or (sizes is not None and _trial_at(plan, sizes, root) is None):
+            tried.equal = before.equal
+            return before, found
+    if own:
+        names, symbolic = relate(names, own, problem, attempt)
+        tried.equal = names.equal
+    if symbolic is not None and own:
+        names = _related_by_numbers(plan, names, own, root)
+        tried.equal = names.equal
+        symbolic = attempt(names)
+    if symbolic is not None and guessed and symbolic.kind != "return":  # a wrong result is no size to ask for
+        given = len(names.fixed)
+        names, symbolic = pinned(names, symbolic, tried.layout.made, attempt)
+        tried.equal = (*tried.equal, *((name, str(size)) for name, size in names.fixed[given:]))
+    return names, symbolic
+
+
+def _related_by_numbers(
+    plan: trial.Plan, names: _sizes.Names, own: Mapping[str, tuple[str, str]], root: types.FunctionType
+) -> _sizes.Names:
+    """What must be equal, where symbols don't get far enough to say so; the given names if nothing helps."""
+
+    def attempt(guess: _sizes.Names) -> Problem | None:
+        sizes = next(_sizes.concrete(guess), None)
+        problem = _trial_at(plan, sizes, root) if sizes is not None else Problem("symbols", "")
+        return problem and problem.with_names({str(sizes[name]): name for name in guess.varied if sizes})
+
+    problem = attempt(names)
+    if problem is None or problem.refusal == "structure":
+        return names
+    found, left = relate(names, own, problem, attempt, most=_FEW)
+    return names if left is not None else found
+
+
+def _record(tried: Tried, sizes: Mapping[str, int], problem: Problem | None) -> None:
+    """Note what a trial at these sizes said; the first problem stays."""
+    if problem is None:
+        tried.good.append(sizes)
+    elif problem.refusal in REFUSALS and not problem.unfinished:
+        tried.refused.append((sizes, problem))
+    elif tried.problem is None:
+        tried.problem, tried.sizes = problem, sizes
+
+
+def with_mapped(names: _sizes.Names, plan: trial.Plan) -> _sizes.Names:
+    """The names of a case, and those of the axes that its transforms map."""
+    mapped = [level for level in plan.levels if level.size]
+    given = [(level.size, level.effects.axis_size) for level in mapped if isinstance(level.effects, Maps)]
+    return dataclasses.replace(
+        names,
+        free=(*names.free, *(level.size for level in mapped)),
+        fixed=(*names.fixed, *((name, size) for name, size in given if size is not None)),
+    )
+
+
+def _sets(names: _sizes.Names, signature: Signature, thorough: bool) -> Iterator[Mapping[str, int]]:
+    """Odd and even sizes, ones, equal ones, and those that the function mentions; the first three if thin."""
+    sets = _sizes.concrete(names, numbers_of(signature) if thorough else ())
+    few = sets if thorough else itertools.islice(sets, 3)
+    return (_divisible(names, sizes, signature) for sizes in few)
+
+
+def _divisible(names: _sizes.Names, sizes: Mapping[str, Any], signature: Signature) -> Mapping[str, Any]:
+    """Sizes that every axis of the mesh divides: without a mesh, those that are given."""
+    mesh = signature.subject.mesh
+    if mesh is None or mesh.multiple == 1:
+        return sizes
+    varied = {name: sizes[name] * mesh.multiple for name in names.varied}
+    return names.complete({**dict(names.fixed), **varied})
+
+
+def _symbolic_trial(plan: trial.Plan, names: _sizes.Names, root: types.FunctionType) -> Problem | None:
+    try:
+        sizes = _divisible(names, _sizes.symbolic(names), plan.signature)
+    except Exception as error:  # an expression that JAX can't represent
+        without_locals(error)
+        return Problem("symbols", str(error))
+    try:
+        return _trial_at(plan, sizes, root)
+    except UnbuildableError as error:  # perhaps only because of the symbols
+        return Problem("symbols", str(error))
+
+
+def _trial_at(plan: trial.Plan, sizes: Mapping[str, Size], root: types.FunctionType) -> Problem | None:
+    plan.trials.append(sizes)
+    try:
+        with patience(root.__code__.co_filename):
+            trial.run(plan, sizes)
+    except (UnbuildableError, KeyboardInterrupt):
+        raise
+    except OutOfTimeError as error:
+        without_locals(error)
+        return Problem("time", str(error))
+    except BaseException as error:  # whatever the function raises (or sys.exit()) is what there is to report
+        problem = problem_of(error, root)
+        without_locals(error)
+        return problem
+    return None
