@@ -48,7 +48,7 @@ def is_bearable_by(value: Any, hint: Any) -> bool:
     return is_bearable(value, hint, conf=_CONF)
 
 
-def _is_readable(hint: Any) -> bool:
+def _is_known_to_beartype(hint: Any) -> bool:
     try:
         is_bearable(None, hint, conf=_CONF)
     except BeartypeException:
@@ -108,7 +108,7 @@ class Opaque(Kind):
 
     @functools.cached_property
     def refuses(self) -> bool:
-        return _is_readable(self.hint)
+        return _is_known_to_beartype(self.hint)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -311,7 +311,7 @@ class Class(Kind):
     def refuses(self) -> bool:
         """Whether `isinstance` answers for this class (it refuses for most protocols, and a bare `Float`)."""
         if self.is_type_of:
-            return _is_readable(self.asked)
+            return _is_known_to_beartype(self.asked)
         try:
             isinstance(None, self.cls)
         except (TypeError, jaxtyping.AnnotationError):

@@ -78,8 +78,6 @@ def _is_jaxs(error: BaseException) -> bool:
         return True
     if raised_on_host(error) is not None or says_formatted(error) or says_unhashable(error):
         return True
-    if says_unsorted(error):
-        return True
     if axis_unbound(error) is not None:
         return True
     return isinstance(error, TypeError | ValueError | IndexError) and raised_in_jax(error)
