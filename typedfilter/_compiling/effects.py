@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from inspect import Parameter
 from typing import Any
 
@@ -49,10 +49,9 @@ class Donated:
         param = self.plan.positional(place) if isinstance(place, int) else self.plan.keyword(place)
         return self._donates(place, param)
 
-    def of_call(self, count: int, names: tuple[str, ...]) -> list[bool]:
-        """The same for each argument of a call with so many by position, and these by name."""
-        params = [param for _, param in self.plan.layout(count, names)]
-        return list(map(self._donates, (*range(count), *names), params))
+    def of_call(self, places: Iterable[int | str], takers: Iterable[Param | None]) -> list[bool]:
+        """The same for each argument of a call, by its place and the parameter that takes it."""
+        return list(map(self._donates, places, takers))
 
     def _donates(self, place: int | str, param: Param | None) -> bool:
         if param is None or param.hint.donate or (isinstance(place, int) and place < self.bound):
@@ -66,7 +65,7 @@ class Donated:
             return {"donated": True}
         if self._donates_itself and own in self.plan.positionals[:1]:
             return {"donated": True}
-        by_option = own not in self.plan.positionals[: self.bound] and self._by_option(own)
+        by_option = self._by_option(own) and own not in self.plan.positionals[: self.bound]
         return {"donated": by_option, "first_kept": by_option and self._keeps_first(own)}
 
     def _by_option(self, param: Param) -> bool:

@@ -97,8 +97,8 @@ class Engine:
         self.opened = Opened() if opens else None
         self.as_written = bool(links) or plan.binding is Binding.KEPT
         self.root, self._links, self._bound_as = weakly(root), links, (named, itself)
-        looking = _looking(weakref.ref(self))
-        self.history = History(plan.function, place_of(root), options.max_traces, looking)
+        place, looking = place_of(root), _looking(weakref.ref(self))
+        self.history = History(plan.function, place, options.max_traces, looking)
         self.models = Models(plan)
         known = self._packing(), self.history, self.models, self.placement
         self._body = Body(self.root, links, plan, bound, options, *known)
@@ -266,9 +266,9 @@ class Engine:
         # f(1, x=2) of f(x, /, **kwargs); or a call that does not fit, for Python to refuse.
         if None in takers or any(name in by_place for name in pattern.names):
             traced.__signature__ = callables.ANYTHING  # type: ignore[attr-defined]  # not to look for it
-        jitted = jax.jit(
-            traced, **self.jit_options(pattern.by_position() if names else pattern, places, names)
-        )
+        donates = self.donates.of_call(pattern.places, takers)
+        options = self.jit_options(pattern.by_position() if names else pattern, places, donates)
+        jitted = jax.jit(traced, **options)
         return ByPosition(jitted, names) if names else jitted
 
     def _for_jit(self, pattern: Pattern) -> ForJit:
@@ -276,8 +276,7 @@ class Engine:
         moves = [mode not in STATIC_MODES for mode in pattern.modes]
         return self.placement.for_jit(len(pattern.positional), pattern.names, whole, moves)
 
-    def jit_options(self, pattern: Pattern, places: ForJit, names: tuple[str, ...]) -> dict[str, Any]:
-        donates = self.donates.of_call(len(pattern.positional) - len(names), (*names, *pattern.names))
+    def jit_options(self, pattern: Pattern, places: ForJit, donates: list[bool]) -> dict[str, Any]:
         by_name = dict(zip(pattern.names, donates[len(pattern.positional) :], strict=True))
         options: dict[str, Any] = {
             "static_argnums": pattern.at(*STATIC_MODES),

@@ -59,6 +59,8 @@ def explain(
     if engine.models.misjudged(args, kwargs):
         engine.table.clear()
         return lambda: engine.call(*args, **kwargs)
+    if isinstance(error, TypedFilterError):  # it names what is wrong
+        return None
     if engine.placement.says_something:
         if _needs_no_devices(error) or _gets_blocks(engine, error, args, kwargs):
             return lambda: engine.unplaced(args, kwargs)

@@ -71,7 +71,11 @@ class Pattern:
     @property
     def by_place(self) -> dict[Place, Mode]:
         """How each argument travels, by its position or its name."""
-        return {**dict(enumerate(self.positional)), **dict(self.keyword)}
+        return dict(zip(self.places, self.modes, strict=True))
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        return (*range(len(self.positional)), *self.names)
 
     @property
     def modes(self) -> tuple[Mode, ...]:

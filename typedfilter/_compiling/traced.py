@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -28,7 +28,7 @@ from typedfilter._reading.plan import Plan
 from typedfilter._shapes.check import checked
 from typedfilter._shapes.switch import checking
 from typedfilter._values.context import compiling
-from typedfilter._wrapping.call import without_omitted
+from typedfilter._wrapping.call import OMITTED
 from typedfilter._wrapping.frames import hidden, located
 from typedfilter._wrapping.notes import note
 from typedfilter._wrapping.stack import Link, rewind
@@ -79,7 +79,7 @@ class Body:
             self.models.refuse_misplaced(args[:first], kwargs)
             args = tuple([opened(value) for value in args[:first]])
             kwargs = {name: opened(value) for name, value in kwargs.items()}
-            args, kwargs = without_omitted(self.plan, args, kwargs)
+            args, kwargs = _without_omitted(self.plan, args, kwargs)
             return self.packed(results, self._recorded(told, args, kwargs))
 
         shown = _positional(self.plan.signature, names)  # by which JAX names the arguments
@@ -96,7 +96,7 @@ class Body:
             tell(TraceEvent(self.history, trace, None if self.history.count else made_anew(self.root())))
             out = self._result(told, args, kwargs)
         except Exception as error:
-            note(error, self.plan, "filter_jit", args, kwargs)
+            note(error, self.plan, "filter_jit", args, kwargs)  # of the arguments as they are traced
             raise
         self.history.add(trace, (args, kwargs))
         return out
@@ -131,6 +131,17 @@ def _positional(signature: inspect.Signature, names: tuple[str, ...]) -> inspect
         return callables.ANYTHING
     shown = [name for name in (*given, *names) if name.isidentifier()]
     return inspect.Signature([inspect.Parameter(name, kinds[0]) for name in dict.fromkeys(shown)])
+
+
+def _without_omitted(
+    plan: Plan, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """A call less what stands for what was left out; what comes after such a gap is passed by name."""
+    given = {name: value for name, value in kwargs.items() if value is not OMITTED}
+    gap = next((i for i, value in enumerate(args) if value is OMITTED), len(args))
+    later = zip(plan.positionals[gap:], args[gap:], strict=False)
+    named = {param.name: value for param, value in later if value is not OMITTED}
+    return tuple(args[:gap]), named | given
 
 
 def opened(value: Any) -> Any:

@@ -286,11 +286,8 @@ class Plan:
     kept: Mapping[str, Any] = dataclasses.field(
         default_factory=dict[str, Any]
     )  # of a plan that is not complete
-
-    @functools.cached_property
-    def notes(self) -> dict[Any, Any]:
-        """What others have made of the plan once, by keys of theirs: it lives as long as the plan does."""
-        return {}
+    notes: dict[Any, Any] = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
+    """What others have made of the plan once, by keys of theirs: it lives as long as the plan does."""
 
     @functools.cached_property
     def positionals(self) -> tuple[Param, ...]:

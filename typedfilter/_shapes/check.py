@@ -12,7 +12,7 @@ import functools
 import inspect
 import operator
 import types
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import jax
@@ -168,20 +168,22 @@ class _Reading:
         found: _Reading | None = plan.notes.get(key)
         return plan.notes.setdefault(key, cls(plan, eager)) if found is None else found
 
-    def rows(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[tuple[Received, Path, Any]]:
+    def rows(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[tuple[Received, Path, Any]]:
         """Each argument of a call, with its name. What does not bind is the function's to report."""
+        rows: list[tuple[Received, Path, Any]] = []
         for arg, value in zip(self.positional, args, strict=False):
-            yield arg, (arg.name,), value
+            rows.append((arg, (arg.name,), value))
         if self.rest is not None:
             for index, value in enumerate(args[len(self.positional) :]):
-                yield self.rest, (self.rest.name, f"[{index}]"), value
+                rows.append((self.rest, (self.rest.name, f"[{index}]"), value))
         for name, arg in self.named.items():  # as in the signature: JAX sorts keyword arguments
             if name in kwargs:
-                yield arg, (name,), kwargs[name]
+                rows.append((arg, (name,), kwargs[name]))
         if self.extra is not None:
             for name, value in kwargs.items():
                 if name not in self.named:
-                    yield self.extra, (name,), value
+                    rows.append((self.extra, (name,), value))
+        return rows
 
     def canonicalised(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -231,7 +233,7 @@ class _Checked:
         binder = RunTime(arguments=self._named_by_braces(args, kwargs))
         rows = self._reading.rows(args, kwargs)
         if self._reading.computed:
-            rows = iter(sorted(rows, key=lambda row: row[0].computed))
+            rows.sort(key=lambda row: row[0].computed)
         computes = False  # with a number that is an array
         passes = True
         for arg, path, value in rows:

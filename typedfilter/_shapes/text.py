@@ -72,10 +72,10 @@ def explain(failure: Failure, binder: RunTime, function: str, written: Any) -> S
         function: the user's function.
         written: the annotation of the parameter (or of the return) as the user wrote it.
     """
+    found = "nothing" if failure.value is Missing else describe(failure.value)
     whole = len(failure.path) == 1 and not isinstance(failure.kind, kinds.Tree)
     shown = show(written if whole else failure.kind.hint)
     need = _need(failure, binder, shown)
-    found = "nothing" if failure.value is Missing else describe(failure.value)
     parameter, *steps = failure.path
     place = ""
     if parameter == "return":

@@ -179,13 +179,14 @@ class _Tag(Generic[T]):
 
 
 R = TypeVar("R")
+_HEAP_TYPE = 1 << 9  # the flag of Python's C API for what can be freed
 
 
 class ByClass(dict[type, R], Generic[R]):
     """What `compute(cls)` says, remembered for each class; `table[cls]` is one look-up in C on a hit.
 
-    A class that its module holds lives as long as the process and is kept here; any other (made in a
-    function, say) is only held weakly, so that dropping it frees it.
+    A class that its module holds, or that is written in C, lives as long as the process and is kept here; any
+    other (made in a function, say) is only held weakly, so that dropping it frees it.
     """
 
     def __init__(self, compute: Callable[[type], R]) -> None:
@@ -199,7 +200,8 @@ class ByClass(dict[type, R], Generic[R]):
         except KeyError:
             pass
         answer = self._compute(cls)
-        if getattr(sys.modules.get(cls.__module__), cls.__qualname__, None) is cls:
+        in_c = not cls.__flags__ & _HEAP_TYPE  # that of functions, say, which no module holds
+        if in_c or getattr(sys.modules.get(cls.__module__), cls.__qualname__, None) is cls:
             self[cls] = answer
         else:
             self._dropped_with_their_class[cls] = answer

@@ -20,7 +20,7 @@ from typedfilter._reading.roles import Role
 from typedfilter._values.leaves import is_array_like, is_passed
 from typedfilter._values.split import Rest, Taken, Whole, split_leaves, split_where
 
-__all__ = ["OMITTED", "Call", "Lifted", "bound_to", "fits", "take_arrays", "without_omitted"]
+__all__ = ["OMITTED", "Call", "Lifted", "bound_to", "fits", "take_arrays"]
 
 Predicate = Callable[[Any], bool]
 Choose = Callable[[Argument, list[Any]], Sequence[bool]]
@@ -172,14 +172,3 @@ class Omitted(enum.Enum):
 
 OMITTED = Omitted.OMITTED
 """Stands, on the way into a function, for an argument that the caller has left out."""
-
-
-def without_omitted(
-    plan: Plan, args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """A call less what stands for what was left out; what comes after such a gap is passed by name."""
-    given = {name: value for name, value in kwargs.items() if value is not OMITTED}
-    gap = next((i for i, value in enumerate(args) if value is OMITTED), len(args))
-    later = zip(plan.positionals[gap:], args[gap:], strict=False)
-    named = {param.name: value for param, value in later if value is not OMITTED}
-    return tuple(args[:gap]), named | given

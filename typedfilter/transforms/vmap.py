@@ -52,11 +52,11 @@ class Vmap(Transform):
     spmd_axis_name: Any = None
 
     def check_plan(self, plan: Plan) -> None:
-        if not asks_for_no_axis(plan, self.out_axes):
-            check_vmap(plan, in_axes=self.in_axes != BY_RULE, axis_size=self.axis_size)
         check_size(plan, self.axis_size, self.name)
         check_axes(plan, "in_axes", self.in_axes, self.name)
         check_axes(plan, "out_axes", self.out_axes, self.name)
+        if not asks_for_no_axis(plan, self.out_axes):
+            check_vmap(plan, in_axes=self.in_axes != BY_RULE, axis_size=self.axis_size)
 
     def signature(self, plan: Plan) -> Signature:
         return mapped_signature(plan)
