@@ -13,40 +13,6 @@ from typing import Any
 import jax
 from jax.sharding import PartitionSpec
 
-__all__ = [
-    "ABSTRACT_MESHES",
-    "DONATED_CALLS_CRASH",
-    "HOST_REPORTS",
-    "LEAVES_FRAMES_OUT",
-    "NAMED_STATICS_ARE_EXACT",
-    "SET_MESH",
-    "UNBOUND_AXIS",
-    "UNUSABLE_DONATIONS",
-    "arguments_blamed",
-    "axis_unbound",
-    "can_be_told",
-    "concrete_mesh",
-    "equinox_error",
-    "raised_on_host",
-    "says_forward_through_vjp",
-    "says_frames_left_out",
-    "says_incompatible_devices",
-    "says_incompatible_mesh",
-    "says_leak",
-    "says_needs_devices",
-    "says_needs_mesh",
-    "says_out_axes_none",
-    "says_out_of_memory",
-    "says_placed_otherwise",
-    "says_spread_numpy",
-    "says_unlike_in_specs",
-    "spec_entries",
-    "tells_of_deleted",
-    "tells_of_donated_twice",
-    "trace_contexts",
-    "varying_axes",
-]
-
 NAMED_STATICS_ARE_EXACT = jax.__version_info__ >= (0, 9)
 """Whether `jax.jit` tells static arguments that are passed by name apart by their classes, too.
 

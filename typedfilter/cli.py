@@ -19,8 +19,6 @@ from typing import Any
 
 from typedfilter._values.text import meant
 
-__all__ = ["main"]
-
 
 @dataclasses.dataclass(frozen=True)
 class Command:

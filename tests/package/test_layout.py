@@ -145,6 +145,14 @@ def test_imports_name_the_file_that_defines_a_name():
     assert handed_on == []
 
 
+def test_only_modules_that_users_look_into_list_their_names():
+    """Anywhere else an underscore says what others may use: a list is the same fact once more."""
+    lists = {name_of(path) for path in MODULES if "__all__" in defined_in(path)}
+    assert sorted(lists - FACES - {"typedfilter.mypy_plugin"}) == [
+        f"typedfilter.{name}" for name in ("annotations", "errors", "filters", "pytree", "vmap_axis")
+    ]
+
+
 def test_transforms_do_not_import_each_other():
     siblings = [
         (name, other)

@@ -20,8 +20,6 @@ from typedfilter._compiling.tokens import Token, strong
 from typedfilter._values.dictionaries import exact_dict_keys
 from typedfilter._values.keys import stays_equal
 
-__all__ = ["Learned", "quick_call"]
-
 Kind = inspect._ParameterKind
 
 

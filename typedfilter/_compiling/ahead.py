@@ -28,8 +28,6 @@ from typedfilter._values.text import brief
 from typedfilter._wrapping.frames import raise_as_it_is
 from typedfilter.errors import StaticArgumentError
 
-__all__ = ["Ahead"]
-
 
 @dataclasses.dataclass(frozen=True)
 class Ahead:

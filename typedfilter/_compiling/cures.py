@@ -17,8 +17,6 @@ from jax.tree_util import SequenceKey
 from typedfilter._reading.hints import Hint
 from typedfilter._values.keyed import Leaf, Node, Part, short_name
 
-__all__ = ["cure_for", "cure_for_anew"]
-
 
 def cure_for_anew(captured: Sequence[str]) -> str:
     """The cure where the function is made anew each time, and closes over these names."""

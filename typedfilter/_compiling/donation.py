@@ -22,8 +22,6 @@ import jax.monitoring
 
 from typedfilter._compat import UNUSABLE_DONATIONS
 
-__all__ = ["Caution", "Quietly", "quiet_from_here", "traced_up_to_here"]
-
 # A group that nobody else would write: a filter that is equal to a user's own could not be told from that.
 _ENTRY = ("ignore", re.compile(f"(?:{UNUSABLE_DONATIONS})"), Warning, None, 0)
 

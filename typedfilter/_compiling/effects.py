@@ -23,8 +23,6 @@ from typedfilter._values.trees import flatten
 from typedfilter._wrapping.call import take_arrays
 from typedfilter._wrapping.effects import Act, Effect, Effects, Given, Reason, Result, reasons_of
 
-__all__ = ["Donated", "Traces", "TracesStructs"]
-
 
 @dataclasses.dataclass(frozen=True)
 class Donated:

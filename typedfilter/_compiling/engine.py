@@ -62,10 +62,6 @@ from typedfilter._wrapping.frames import hidden, outside, place_of
 from typedfilter._wrapping.stack import Bind, Link
 from typedfilter._wrapping.wrapper import Transform
 
-__all__ = [
-    "Engine",
-]
-
 __tracebackhide__ = hidden  # asked by pytest
 
 

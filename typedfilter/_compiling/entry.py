@@ -18,8 +18,6 @@ from typedfilter._compiling.given import are_any_gone
 from typedfilter._wrapping.frames import GENERATED, hidden
 from typedfilter._wrapping.gone import gone_error
 
-__all__ = ["NAME", "Quick", "watch", "write_shim"]
-
 Kind = inspect._ParameterKind
 NAME = "_typedfilter_call"
 

@@ -25,8 +25,6 @@ from typedfilter._wrapping.frames import hidden, raise_as_it_is
 from typedfilter._wrapping.notes import note
 from typedfilter.errors import TypedFilterError
 
-__all__ = ["better_error", "explain", "fitting"]
-
 __tracebackhide__ = hidden  # asked by pytest
 
 

@@ -18,8 +18,6 @@ from jax.tree_util import default_registry
 from typedfilter._compiling.remembered import seen
 from typedfilter._wrapping.gone import has_gone
 
-__all__ = ["are_any_gone", "are_spread"]
-
 
 def are_any_gone(arguments: tuple[Any, ...]) -> bool:
     """Whether an array of these arguments is gone; a frozen model that is known is not taken apart again."""

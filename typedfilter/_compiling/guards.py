@@ -20,8 +20,6 @@ from typedfilter._placing.shardings import Placement
 from typedfilter._reading.plan import Plan
 from typedfilter._wrapping.frames import ends_at_caller
 
-__all__ = ["ByPosition", "Converter", "NumpyGuard", "converting", "within_mesh"]
-
 Converter = Callable[[Any], Any]
 
 

@@ -29,8 +29,6 @@ from typedfilter._values.leaves import is_passed
 from typedfilter._values.memory import Attached
 from typedfilter._values.split import Rest, Taken, split_where
 
-__all__ = ["Body", "call_key", "traced_once"]
-
 B = TypeVar("B")
 
 

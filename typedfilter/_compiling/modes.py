@@ -30,20 +30,6 @@ from typedfilter._values.leaves import (
 )
 from typedfilter._wrapping.call import OMITTED
 
-__all__ = [
-    "STATIC_MODES",
-    "Mode",
-    "Models",
-    "Pattern",
-    "Place",
-    "array_types",
-    "is_beside_type",
-    "is_left_out",
-    "mode_of",
-    "passed_by_name",
-    "struct_or_array_type",
-]
-
 
 class Mode(enum.Enum):
     """How one argument travels into `jax.jit`."""

@@ -8,8 +8,6 @@ from typing import Any
 from typedfilter._declarations import Check
 from typedfilter._placing.shardings import Shardings
 
-__all__ = ["JitOptions"]
-
 
 @dataclasses.dataclass(frozen=True)
 class JitOptions:

@@ -26,17 +26,6 @@ from typedfilter._values.memory import InternTable
 from typedfilter._values.split import Rest
 from typedfilter._values.trees import Treedef
 
-__all__ = [
-    "IsArrayType",
-    "Packed",
-    "Packer",
-    "every_type",
-    "getter",
-    "pack",
-    "taken_leaves",
-    "unpack",
-]
-
 IsArrayType = Callable[[type], bool | None]
 
 

@@ -24,8 +24,6 @@ from typedfilter._values.keys import Interned
 from typedfilter._values.leaves import leaf_is_array_type
 from typedfilter._values.memory import ByClass
 
-__all__ = ["Seen", "can_change", "forget_all", "is_settled", "remember", "seen"]
-
 _LIMIT = 4096  # models that live at the same time; with more, all are forgotten and looked at again
 
 

@@ -24,9 +24,6 @@ from typedfilter._values.leaves import is_array
 from typedfilter._values.split import Rest, split_where
 from typedfilter.errors import TypedFilterError
 
-__all__ = ["OpenResult", "Opened", "PackedResult", "Results", "open_output", "pack_output", "unpack_result"]
-
-
 _config: Any = jax.config  # whose flags no type checker sees
 
 

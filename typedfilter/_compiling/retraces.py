@@ -17,8 +17,6 @@ from typedfilter._values.keyed import Leaf, Node, Part
 from typedfilter._values.text import array_text, steps
 from typedfilter.errors import RetraceError
 
-__all__ = ["Retrace", "log", "retrace_of", "tell"]
-
 _logger = logging.getLogger("typedfilter")
 _ABSENT = "absent"
 _LOST = "keep its programs: a cache was cleared, or a setting of JAX is another that none of these is"

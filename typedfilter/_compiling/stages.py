@@ -30,8 +30,6 @@ from typedfilter._wrapping.wrapper import Transform, Wrapper
 
 S = TypeVar("S")
 
-__all__ = ["Compiling", "JitWrapper", "engine_of", "site_of"]
-
 
 _engines: Attached[dict[tuple[Any, ...], Engine]] = Attached("__typedfilter_engines__", dict)
 

@@ -21,8 +21,6 @@ from typedfilter._values.leaves import said_by
 from typedfilter._values.memory import ByClass, InternTable, PerObject
 from typedfilter.errors import TypedFilterError
 
-__all__ = ["Content", "Kept", "Token", "Weak", "is_raw", "static_token", "strong", "weaken"]
-
 
 class Token:
     """Stands for an object that others keep alive; compared and hashed by identity."""

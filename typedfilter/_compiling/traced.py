@@ -33,8 +33,6 @@ from typedfilter._wrapping.frames import hidden, located
 from typedfilter._wrapping.notes import note
 from typedfilter._wrapping.stack import Link, rewind
 
-__all__ = ["Body", "opened"]
-
 __tracebackhide__ = hidden  # asked by pytest
 
 

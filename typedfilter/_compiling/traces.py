@@ -18,8 +18,6 @@ from typedfilter._reading.plan import Plan
 from typedfilter._reading.roles import Role
 from typedfilter._values.keyed import Part, parts_of
 
-__all__ = ["Anew", "Argument", "History", "Trace", "TraceEvent", "made_anew", "trace_observers"]
-
 _REMEMBERED = 32  # traces of a function; with more of them, the oldest is forgotten
 
 

@@ -18,8 +18,6 @@ from typedfilter._values.leaves import is_array, is_inexact_array
 from typedfilter._values.split import Rest, join_leaves, split, split_where
 from typedfilter.errors import AnnotationError
 
-__all__ = ["Results", "can_have_tangents", "refuse_unplaced"]
-
 
 def can_have_tangents(plan: Plan, args: Sequence[Any], *, numbers: bool = True) -> list[bool]:
     """For each leaf of the positional arguments, whether it can have a tangent.

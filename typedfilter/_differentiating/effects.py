@@ -11,8 +11,6 @@ from typedfilter._reading.plan import Param, Plan
 from typedfilter._reading.roles import Differentiable
 from typedfilter._wrapping.effects import Act, Effect, Effects, Given, Reason, Result, answered
 
-__all__ = ["Differentiates"]
-
 
 class Differentiates(Effects):
     """Of the transforms that differentiate by `Diff`, or their first argument.

@@ -16,8 +16,6 @@ from typedfilter._values.split import Rest, split_where
 from typedfilter._values.text import brief
 from typedfilter.errors import ShapeError
 
-__all__ = ["FlatFunction", "refuse_complex", "refuse_real"]
-
 
 class FlatFunction:
     """A function from the differentiated leaves of a call to the inexact arrays of its result, and the rest.

@@ -13,8 +13,6 @@ import jax.numpy as jnp
 
 from typedfilter._values.leaves import as_struct, is_inexact_array, is_number
 
-__all__ = ["backward_rule", "forward_rule"]
-
 
 def forward_rule(rule: Callable[..., Any]) -> Callable[..., Any]:
     """The forward rule for `rule(vjp_arg, ...)`: it saves what zeros are made of, too."""

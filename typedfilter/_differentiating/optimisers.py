@@ -13,8 +13,6 @@ from typedfilter._values.text import brief
 from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter.errors import ShapeError
 
-__all__ = ["Optimiser", "optimiser"]
-
 T = TypeVar("T")
 
 

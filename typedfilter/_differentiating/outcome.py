@@ -23,8 +23,6 @@ from typedfilter._values.text import array_text, brief
 from typedfilter._values.trees import flatten, same_structure
 from typedfilter.errors import ShapeError
 
-__all__ = ["Outcome"]
-
 _NEEDS_A_VALUE = (
     jax.errors.ConcretizationTypeError,
     jax.errors.TracerArrayConversionError,

@@ -19,8 +19,6 @@ from typedfilter._values.fresh import refuse_late
 from typedfilter._values.split import split
 from typedfilter._wrapping.blame import naming_deleted
 
-__all__ = ["Primals"]
-
 
 class Primals:
     """The arguments of one call.

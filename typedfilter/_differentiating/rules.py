@@ -29,14 +29,6 @@ from typedfilter._wrapping.stack import rewind, unwind
 from typedfilter._wrapping.wrapper import Wrapper
 from typedfilter.errors import NoRuleError, RuleError, ShapeError
 
-__all__ = [
-    "Function",
-    "Kind",
-    "Operands",
-    "Rules",
-    "first_by_position",
-]
-
 
 @dataclasses.dataclass(eq=False)
 class Rules:

@@ -11,8 +11,6 @@ from typedfilter._values.leaves import is_array_like
 from typedfilter._values.text import brief
 from typedfilter.errors import ShapeError
 
-__all__ = ["complex_scalar", "real_scalar"]
-
 
 def complex_scalar(value: Any, plan: Plan, transform: str) -> Any:
     if is_array_like(value) and jnp.shape(value) == () and jnp.iscomplexobj(value):

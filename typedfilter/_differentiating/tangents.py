@@ -28,14 +28,6 @@ from typedfilter._values.text import array_text, brief
 from typedfilter._values.trees import flatten, same_structure
 from typedfilter.errors import PytreeError, ShapeError, TypedFilterError
 
-__all__ = [
-    "RETURNED",
-    "Beside",
-    "Undifferentiated",
-    "slot_for",
-    "zeros_in",
-]
-
 E = TypeVar("E", bound=TypedFilterError)
 RETURNED = "return"
 

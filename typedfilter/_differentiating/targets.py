@@ -23,8 +23,6 @@ from typedfilter._values.text import brief, model_cure
 from typedfilter._wrapping.call import Call, fits
 from typedfilter.errors import ShapeError
 
-__all__ = ["Selected", "Targets", "can_differentiate", "split_aux"]
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Group:

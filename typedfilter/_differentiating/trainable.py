@@ -17,8 +17,6 @@ from typedfilter._values.trees import flatten
 from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter.errors import PytreeError
 
-__all__ = ["trainable"]
-
 
 @overload
 def trainable(model: T, /, *, loss: Callable[..., Any] | None = None, mask: Literal[False] = False) -> T: ...

@@ -22,17 +22,6 @@ from typedfilter._values.split import Rest, split_leaves
 from typedfilter._values.text import brief
 from typedfilter.errors import VmapAxisError
 
-__all__ = [
-    "Stacked",
-    "at_step",
-    "check_lengths",
-    "divided",
-    "merged",
-    "moved_in",
-    "moved_out",
-    "take_scanned",
-]
-
 
 def take_scanned(tree: Any, param: Param | None, axis: int = 0) -> Piece:
     """What a loop steps through: its arrays, each with its axis. What is no array is static, also a number.

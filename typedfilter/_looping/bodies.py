@@ -22,8 +22,6 @@ from typedfilter._values.text import count_text
 from typedfilter._wrapping.body import body_for
 from typedfilter.errors import ShapeError
 
-__all__ = ["body_and_plan", "holds_numbers", "parameter", "plan_of_body"]
-
 
 def plan_of_body(fn: Callable[..., Any]) -> Plan:
     """The plan of a body; names that are not defined by now stay unknown."""

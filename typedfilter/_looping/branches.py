@@ -14,8 +14,6 @@ from typedfilter._values.split import Rest
 from typedfilter._values.trees import same_structure
 from typedfilter.errors import ShapeError
 
-__all__ = ["Branches"]
-
 
 class Branches:
     """Several functions of the same operands, of which one runs."""

@@ -16,8 +16,6 @@ from typedfilter._values.template import same_static
 from typedfilter._values.trees import same_structure
 from typedfilter.errors import ShapeError
 
-__all__ = ["Carry"]
-
 T = TypeVar("T")
 _config: Any = jax.config  # whose flags no type checker sees
 

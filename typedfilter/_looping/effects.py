@@ -14,8 +14,6 @@ from typedfilter._reading.roles import Role
 from typedfilter._values.leaves import struct_of
 from typedfilter._wrapping.effects import Act, Effect, Effects, Given, Reason, Result, answered
 
-__all__ = ["Loops", "Manner", "Scans", "Steps"]
-
 
 class Manner(enum.Enum):
     """How a loop passes one argument to its body."""

@@ -20,8 +20,6 @@ from typedfilter._values.text import array_text, structure_text
 from typedfilter._values.trees import same_structure
 from typedfilter.errors import ShapeError
 
-__all__ = ["Difference", "Found", "differences", "mismatch", "types_of"]
-
 _NOTHING = object()
 
 

@@ -20,17 +20,6 @@ from typedfilter._values.keys import exact_key
 from typedfilter._values.leaves import is_array_like, is_passed
 from typedfilter._values.split import Rest, split
 
-__all__ = [
-    "Piece",
-    "exact_keys_of_dicts",
-    "is_static",
-    "is_traced",
-    "take_captured",
-    "take_given",
-    "take_result",
-    "take_traced",
-]
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Piece:

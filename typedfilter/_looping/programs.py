@@ -28,8 +28,6 @@ from typedfilter._wrapping.blame import naming_deleted
 from typedfilter._wrapping.host_errors import asking
 from typedfilter._wrapping.stack import Link, rewind, unwind
 
-__all__ = ["Trace", "run"]
-
 Leaves = list[Any]
 Trace = Callable[[Sequence[Callable[..., Any]], Sequence[Piece], Any], Any]
 """What is traced: from the bodies, the pieces (with tracers for leaves) and the options to the result."""

@@ -6,8 +6,6 @@ from typing import TypeVar
 
 from typing_extensions import TypeVarTuple
 
-__all__ = ["C", "R", "Ts", "X", "Y"]
-
 C = TypeVar("C")
 X = TypeVar("X")
 Y = TypeVar("Y")

@@ -27,19 +27,6 @@ from typedfilter._values.text import brief, structure_text
 from typedfilter._wrapping.call import Call
 from typedfilter.errors import VmapAxisError
 
-__all__ = [
-    "BY_RULE",
-    "Mapped",
-    "argument_axes",
-    "axis_option",
-    "check_axes",
-    "check_size",
-    "map_arguments",
-    "mapped_signature",
-    "ruled",
-    "spread",
-]
-
 
 @dataclasses.dataclass(frozen=True)
 class _ByRule(IfArray):

@@ -18,8 +18,6 @@ from typedfilter._values.leaves import stands_for_array
 from typedfilter._wrapping.call import take_arrays
 from typedfilter._wrapping.effects import Act, Effect, Effects, Given, Reason, Result, reasons_of
 
-__all__ = ["MapsBlocks"]
-
 
 class MapsBlocks(Effects):
     """Of `filter_shard_map`."""

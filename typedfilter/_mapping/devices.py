@@ -22,9 +22,6 @@ from typedfilter._reading.text import show
 from typedfilter._values.text import among
 from typedfilter.errors import AnnotationError, ShapeError, VmapAxisError
 
-__all__ = ["axis_spec", "check_options", "first_devices", "moved_to", "refuse_mesh"]
-
-
 _DONATIONS = typing.get_args(PmapDonation)
 
 

@@ -10,8 +10,6 @@ from typedfilter._reading.roles import Role
 from typedfilter._values.leaves import struct_of
 from typedfilter._wrapping.effects import Act, Effect, Effects, Given, Reason, Result, answered, reasons_of
 
-__all__ = ["Maps"]
-
 
 class Maps(Effects):
     """Of `filter_vmap` and `filter_pmap`.

@@ -17,8 +17,6 @@ from typedfilter._values.leaves import IfArray
 from typedfilter._values.split import Rest
 from typedfilter._values.trees import Treedef
 
-__all__ = ["KnownCall", "KnownCalls"]
-
 
 class _Layout:
     """Where the mapped arrays are among all leaves of a call, along which axes, and of what size."""

@@ -22,8 +22,6 @@ from typedfilter._values.trees import Treedef
 from typedfilter.annotations import AxisSpec
 from typedfilter.errors import VmapAxisError
 
-__all__ = ["asks_for_no_axis", "is_batched", "result_axes", "split_outputs"]
-
 Differs = Callable[[Any], bool]
 
 

@@ -15,8 +15,6 @@ from typedfilter._compat import concrete_mesh
 from typedfilter._placing.bodies import targets_of_result
 from typedfilter._placing.shardings import Placement
 
-__all__ = ["is_elsewhere", "with_shardings"]
-
 
 def with_shardings(placement: Placement, result: Any) -> Any:
     """A result of structs, each with the sharding that its array will have; as it is where none is said."""

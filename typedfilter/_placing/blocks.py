@@ -28,8 +28,6 @@ from typedfilter._values.leaves import is_passed
 from typedfilter._values.text import array_text, brief
 from typedfilter.errors import AnnotationError, ShapeError
 
-__all__ = ["BY_ANNOTATION", "Blocks", "ByAnnotation", "check_blocks", "in_specs", "spec_words"]
-
 
 @dataclasses.dataclass(frozen=True)
 class ByAnnotation:

@@ -25,18 +25,6 @@ from typedfilter._values.context import is_compiling, setting
 from typedfilter._values.leaves import is_passed
 from typedfilter.errors import AnnotationError, ShapeError
 
-__all__ = [
-    "as_blocks",
-    "gets_blocks",
-    "is_placing",
-    "no_placement",
-    "placed",
-    "placed_arguments",
-    "placed_by_jit",
-    "placement_is_off",
-    "targets_of_result",
-]
-
 _config: Any = jax.config  # whose flags no type checker sees
 _off: contextvars.ContextVar[bool] = contextvars.ContextVar("typedfilter_no_placement", default=False)
 

@@ -36,8 +36,6 @@ from typedfilter._values.leaves import is_array_or_struct
 from typedfilter._values.text import array_text
 from typedfilter.errors import AnnotationError, ShapeError, TypedFilterError
 
-__all__ = ["numpy_error", "placement_error", "sliced"]
-
 
 def placement_error(
     placement: Placement, error: Exception, args: Sequence[Any], kwargs: Mapping[str, Any]

@@ -13,8 +13,6 @@ from typedfilter._compat import SET_MESH
 from typedfilter._reading.plan import Plan
 from typedfilter.errors import AnnotationError
 
-__all__ = ["check_mesh", "under"]
-
 _set_mesh: Any = getattr(jax, "set_mesh", None) or getattr(jax.sharding, "use_mesh", None)
 
 

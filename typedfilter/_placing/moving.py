@@ -20,8 +20,6 @@ from typedfilter._placing.places import for_jax, spread_places
 from typedfilter._placing.specs import Problem, fit_problem
 from typedfilter._values.leaves import is_passed
 
-__all__ = ["is_staging", "place_leaves", "place_tree", "typed_as"]
-
 Refuse = Callable[[str, Problem], Exception]
 
 

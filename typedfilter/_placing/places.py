@@ -19,19 +19,6 @@ from typedfilter._reading.within import Each, Maybe
 from typedfilter._values.leaves import is_array_or_struct, is_passed
 from typedfilter._values.text import brief, structure_text
 
-__all__ = [
-    "NoPrefixError",
-    "devices_of",
-    "devices_text",
-    "for_jax",
-    "has_rules",
-    "is_place",
-    "no_place",
-    "places_text",
-    "prefix_texts",
-    "spread_places",
-]
-
 
 def for_jax(target: Any) -> Any:
     """A place as `jax.jit` and constraints take it."""

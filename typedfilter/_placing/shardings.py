@@ -41,17 +41,6 @@ from typedfilter._values.text import describe
 from typedfilter._values.trees import Treedef
 from typedfilter.errors import AnnotationError, ShapeError
 
-__all__ = [
-    "ForJit",
-    "Placement",
-    "Said",
-    "Shardings",
-    "by_annotation",
-    "check_shardings",
-    "in_shardings",
-    "is_wrapped",
-]
-
 
 @dataclasses.dataclass(frozen=True)
 class _Frozen:

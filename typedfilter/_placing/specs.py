@@ -19,17 +19,6 @@ from typedfilter._reading.text import spec_text
 from typedfilter._values.text import array_text, count_text, meant
 from typedfilter.errors import TypedFilterError
 
-__all__ = [
-    "Problem",
-    "axes_of",
-    "entry_axes",
-    "fit_problem",
-    "manual_axes",
-    "mesh_problem",
-    "spec_fit_problem",
-    "spec_problem",
-]
-
 E = TypeVar("E", bound=TypedFilterError)
 
 

@@ -17,20 +17,6 @@ from typedfilter._reading.names import Scope, annotations_of
 from typedfilter._reading.wrappers import hands_on, is_wrapper, unwrapped
 from typedfilter.errors import AnnotationError
 
-__all__ = [
-    "ANYTHING",
-    "constructor_scope",
-    "globals_of",
-    "inside_partials",
-    "method_owner",
-    "name_of",
-    "own_call",
-    "partly_bound",
-    "says",
-    "signature_of",
-    "told",
-]
-
 ANYTHING = Signature(
     [Parameter("args", Parameter.VAR_POSITIONAL), Parameter("kwargs", Parameter.VAR_KEYWORD)]
 )

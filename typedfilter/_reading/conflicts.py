@@ -23,8 +23,6 @@ from typedfilter._reading.text import show
 from typedfilter._values.text import safe_repr
 from typedfilter.errors import AnnotationError
 
-__all__ = ["check_grad", "check_jit", "check_vmap"]
-
 _CONTAINERS = (tuple, list, dict, set, frozenset)
 _NO_NUMBERS = (str, bytes, type(None), type, enum.Enum, *_CONTAINERS)
 _NOT_PAIRS = (str, bytes, type(None), type, enum.Enum, dict, set, frozenset)

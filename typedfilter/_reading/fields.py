@@ -28,27 +28,6 @@ from typedfilter._values.nodes import is_leaf_def, one_level
 from typedfilter.annotations import AxisSpec, ScanSpec
 from typedfilter.errors import AnnotationError
 
-__all__ = [
-    "HIDDEN",
-    "NO_MARK",
-    "LeafMark",
-    "children_of",
-    "chosen_axes",
-    "dims_of",
-    "field_hints",
-    "field_kinds",
-    "filled_kinds",
-    "has_marks",
-    "has_models",
-    "has_places",
-    "is_computed",
-    "is_pytree_dataclass",
-    "keys_of",
-    "leaf_marks",
-    "may_bind",
-    "own_kinds",
-]
-
 
 @dataclasses.dataclass(frozen=True)
 class LeafMark:

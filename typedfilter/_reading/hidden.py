@@ -19,8 +19,6 @@ from typedfilter._reading.wrappers import hands_on, is_method, is_wrapper, made_
 from typedfilter.annotations import AxisSpec
 from typedfilter.errors import AnnotationError
 
-__all__ = ["DIFFERENTIATION", "MAPPING", "refuse_hidden"]
-
 DIFFERENTIATION = frozenset({"Diff", "NoDiff"})
 MAPPING = frozenset({"VmapAxis"})
 _BY_JAX = {

@@ -36,8 +36,6 @@ from typedfilter.annotations import (
 )
 from typedfilter.errors import AnnotationError
 
-__all__ = ["UNANNOTATED", "Hint", "class_hints", "named", "parse", "refuse_lost_marker", "role_of"]
-
 
 @dataclasses.dataclass(frozen=True)
 class Hint:

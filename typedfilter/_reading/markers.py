@@ -42,8 +42,6 @@ from typedfilter.annotations import MARKER_NAMES, AxisSpec, Marker, ScanSpec, St
 from typedfilter.errors import AnnotationError
 from typedfilter.vmap_axis import AXES, how_to_write
 
-__all__ = ["BARE_DTYPE", "PLACES", "Reader"]
-
 BARE_DTYPE = "alone says neither array nor shape"
 """What is wrong with `Float` as the whole of a type."""
 

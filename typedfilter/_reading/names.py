@@ -24,8 +24,6 @@ from typedfilter._reading.wrappers import unwrapped
 from typedfilter.annotations import MARKER_NAMES
 from typedfilter.errors import AnnotationError
 
-__all__ = ["Scope", "Unknown", "annotations_of", "home_of", "meant"]
-
 _ATTRIBUTE = "<attribute>"  # not an identifier: no name in an annotation can be it
 _UNREADABLE = "correct the annotation; names that exist only for type checkers may be used, but not called"
 _NO_EXPRESSION = "correct the annotation: it is no expression of Python's"

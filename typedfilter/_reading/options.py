@@ -14,8 +14,6 @@ from typedfilter._reading.plan import Param, Plan
 from typedfilter._values.text import meant
 from typedfilter.errors import TypedFilterError
 
-__all__ = ["PerArgument"]
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PerArgument:

@@ -28,8 +28,6 @@ from typedfilter._values.uncallable import UncallableError
 from typedfilter.annotations import Marker
 from typedfilter.errors import AnnotationError
 
-__all__ = ["POSITIONAL", "Argument", "Binding", "Param", "Plan", "plan_of", "refuse_lost_markers"]
-
 
 def plan_of(fn: Any, *, final: bool = False) -> Plan:
     """The plan of any callable; the same object while somebody uses it, once every name is found.

@@ -20,8 +20,6 @@ from typedfilter._reading.plan import Param, Plan
 from typedfilter._reading.roles import Role
 from typedfilter._reading.slips import Slip, slips
 
-__all__ = ["NOTHING", "RECEIVER", "Expected", "Received", "Returned", "returned_by"]
-
 
 @dataclasses.dataclass(frozen=True)
 class Received:

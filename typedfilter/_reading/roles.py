@@ -18,8 +18,6 @@ from jax.typing import ArrayLike
 from typedfilter._reading import kinds
 from typedfilter._reading.kinds import Kind
 
-__all__ = ["Differentiable", "Role", "RoleTable", "differentiable_if_traced", "never_traced"]
-
 
 class Role(enum.Enum):
     """What `filter_jit` does with an argument."""

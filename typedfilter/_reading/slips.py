@@ -18,8 +18,6 @@ from typedfilter._reading.hints import Hint
 from typedfilter._reading.kinds import Kind
 from typedfilter._reading.plan import Plan
 
-__all__ = ["Slip", "slips"]
-
 _SHORTEST = 4  # letters; of shorter names, most are nearly one another
 _NEAR = 0.75
 _NUMBERED = re.compile(r"[\d_]+")

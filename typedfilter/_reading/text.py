@@ -20,8 +20,6 @@ from typedfilter._compat import spec_entries
 from typedfilter._reading.forms import UNIONS, is_array_class, is_literal, is_tree_class
 from typedfilter.annotations import AxisSpec, Marker, ScanSpec, T
 
-__all__ = ["WrittenSignature", "sharding_text", "show", "spec_text"]
-
 _ANY_SHAPE = (tuple[Any, ...], Any)  # of `NDArray`; the second one before NumPy 2.2
 _WELL_KNOWN: tuple[tuple[Any, str], ...] = (
     (inspect.Parameter.empty, ""),

@@ -16,8 +16,6 @@ from typedfilter._reading.hints import Hint, role_of
 from typedfilter._reading.kinds import Kind
 from typedfilter._reading.roles import Role
 
-__all__ = ["is_array_only", "may_hold_static", "says_arrays_only"]
-
 _never_array_only: WeakSet[type] = WeakSet()
 
 

@@ -17,17 +17,6 @@ from jax.tree_util import DictKey
 
 from typedfilter._values.nodes import one_level
 
-__all__ = [
-    "Each",
-    "Maybe",
-    "NoPartsError",
-    "Placed",
-    "every_place",
-    "is_structure",
-    "of_container",
-    "spread_within",
-]
-
 _SEQUENCES = (list, collections.deque, collections.abc.Sequence, collections.abc.MutableSequence)
 _MAPPINGS = (
     *(dict, collections.OrderedDict, collections.defaultdict),

@@ -14,8 +14,6 @@ from typing import Any, TypeGuard
 import jax
 import jaxtyping
 
-__all__ = ["hands_on", "is_method", "is_wrapper", "made_by_jax", "unwrapped"]
-
 _CACHED: type = type(functools.lru_cache(len))
 
 

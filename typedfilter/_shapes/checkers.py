@@ -20,8 +20,6 @@ from typedfilter._reading.roles import Role
 from typedfilter._reading.wrappers import is_method
 from typedfilter._shapes.rewriting import spare_traced
 
-__all__ = ["is_checker", "own_body"]
-
 
 def own_body(fn: Callable[..., Any], plan: Plan) -> Callable[..., Any]:
     """`fn`, without what would check an argument that is traced by the type that it is before.

@@ -29,8 +29,6 @@ from typedfilter._shapes.walk import Failure
 from typedfilter._values.context import setting
 from typedfilter.errors import TypedFilterError
 
-__all__ = ["Construction", "WrongModelError", "deferred"]
-
 
 class WrongModelError(Exception):
     """An instance was made whose fields do not fit; nobody was told at once.

@@ -20,8 +20,6 @@ from typedfilter._reading.kinds import Kind, kind_of
 from typedfilter._shapes.standing import depths, holds_arrays
 from typedfilter._shapes.switch import refuse_check
 
-__all__ = ["Fields", "check_of", "choose_check", "fields_fit", "fields_in", "fields_of"]
-
 F = TypeVar("F")
 Kinds: TypeAlias = Mapping[str, Kind]
 _CHECK = "__typedfilter_check__"

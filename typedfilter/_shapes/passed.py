@@ -26,8 +26,6 @@ from typedfilter._reading.kinds import Kind
 from typedfilter._shapes.bindings import Seen
 from typedfilter._values.described import VALUES, is_permanent, is_told, is_told_leaf, of_leaf
 
-__all__ = ["Known", "Look", "Memory", "Place", "Places", "looks_at", "most"]
-
 Describe = Callable[[Any], Hashable]
 _NAME = re.compile(r"[A-Za-z_]\w*")
 

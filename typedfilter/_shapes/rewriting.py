@@ -18,8 +18,6 @@ from jax.tree_util import tree_leaves
 from typedfilter._values.leaves import is_array
 from typedfilter.annotations import TracedMarker
 
-__all__ = ["spare_traced"]
-
 
 def spare_traced() -> None:
     """Register with typeguard, if the program has loaded it, and only once."""

@@ -16,8 +16,6 @@ import numpy as np
 from typedfilter._reading import kinds
 from typedfilter._values.leaves import stands_for_array
 
-__all__ = ["Standing", "depths", "holds_arrays", "is_node", "is_raw", "standing"]
-
 
 class Standing(jax.ShapeDtypeStruct):
     """Shape and dtype of what stands for an array."""

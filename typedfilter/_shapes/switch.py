@@ -24,8 +24,6 @@ from typedfilter._values.memory import Attached
 from typedfilter._values.text import among
 from typedfilter.errors import AnnotationError, CheckWarning, TypedFilterError
 
-__all__ = ["Mode", "check_mode", "checking", "raises", "refuse_check", "report"]
-
 
 class Mode(enum.Enum):
     """What a check does."""

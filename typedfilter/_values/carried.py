@@ -12,8 +12,6 @@ from typedfilter._values.leaves import is_array, is_float0, is_number
 from typedfilter._values.split import Rest, split_where
 from typedfilter._values.trees import same_structure
 
-__all__ = ["Carried", "concrete", "is_zero"]
-
 
 class _Shape(Rest):
     """The rest of a result; equal to others around the same places. JAX compares function and rule."""

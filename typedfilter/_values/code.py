@@ -6,8 +6,6 @@ import functools
 import sysconfig
 from pathlib import Path
 
-__all__ = ["is_installed", "is_ours"]
-
 _OURS = str(Path(__file__).resolve().parents[1])
 
 

@@ -7,8 +7,6 @@ import contextvars
 from collections.abc import Generator
 from typing import TypeVar
 
-__all__ = ["compiling", "is_compiling", "setting"]
-
 T = TypeVar("T")
 
 

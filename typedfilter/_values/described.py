@@ -16,8 +16,6 @@ from jax.tree_util import tree_flatten
 from typedfilter._values.leaves import leaf_is_array_type
 from typedfilter._values.memory import ByClass
 
-__all__ = ["VALUES", "is_permanent", "is_told", "is_told_leaf", "of_leaf"]
-
 VALUES = (bool, int, str, bytes, type(None))
 """Classes whose values are told apart by `==`, once the class is known."""
 _NUMBERS = (bool, int, float, complex, type(None))

@@ -15,8 +15,6 @@ import jax
 
 from typedfilter._values.keys import exact_key
 
-__all__ = ["Step", "dict_paths", "exact_dict_keys", "follow"]
-
 Step = Callable[[Any], Any]
 
 

@@ -17,8 +17,6 @@ import numpy as np
 from typedfilter._values.split import Rest
 from typedfilter.errors import StaticArgumentError
 
-__all__ = ["fresh", "fresh_rest", "is_changeable", "refuse_late", "refuse_used_up", "used_up"]
-
 
 def is_changeable(leaf: Any) -> bool:
     """Whether this is of a mutable class of Python's or NumPy's own, that JAX takes for a leaf."""

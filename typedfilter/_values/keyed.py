@@ -25,8 +25,6 @@ from typedfilter._values.memory import weakly
 from typedfilter._values.nodes import is_leaf_def, one_level
 from typedfilter._values.text import safe_repr
 
-__all__ = ["Leaf", "Node", "Part", "parts_of", "short_name"]
-
 _SHOWN = 60
 _ATOMS = (type(None), bool, int, float, complex, str, bytes, enum.Enum, np.generic)
 _ATOMS_INSIDE = frozenset((tuple, frozenset))

@@ -29,9 +29,6 @@ import numpy as np
 from typedfilter._values.leaves import leaf_is_array_type
 from typedfilter._values.memory import ByClass, InternTable
 
-__all__ = ["Interned", "current", "exact_key", "intern", "is_self_exact", "static_problem", "stays_equal"]
-
-
 _CONTAINERS: tuple[type, ...] = (tuple, list, frozenset, set, dict)
 
 

@@ -18,26 +18,6 @@ from jax.core import Tracer
 
 from typedfilter._values.memory import ByClass
 
-__all__ = [
-    "IfArray",
-    "as_struct",
-    "if_array",
-    "is_array",
-    "is_array_like",
-    "is_array_or_ref",
-    "is_array_or_struct",
-    "is_float0",
-    "is_inexact_array",
-    "is_inexact_array_like",
-    "is_number",
-    "is_passed",
-    "is_struct",
-    "leaf_is_array_type",
-    "said_by",
-    "stands_for_array",
-    "struct_of",
-]
-
 
 def said_by(obj: Any, name: str, default: Any = None) -> Any:
     """`getattr`, of an object of anybody's: one that raises, whatever it raises, has nothing to say."""

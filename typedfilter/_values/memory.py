@@ -15,8 +15,6 @@ import weakref
 from collections.abc import Callable, Hashable
 from typing import Any, Generic, Protocol, TypeVar
 
-__all__ = ["Attached", "ByClass", "InternTable", "PerObject", "weakly"]
-
 
 def weakly(obj: Any) -> Callable[[], Any]:
     """A weak reference to `obj`; a strong one to what can't have one (a builtin instance)."""

@@ -6,8 +6,6 @@ from typing import Any
 
 import jax
 
-__all__ = ["is_leaf_def", "one_level"]
-
 
 def is_leaf_def(treedef: Any) -> bool:
     """Whether this is the treedef of a leaf. (JAX's `treedef_is_leaf` also says so of `None` and `()`.)"""

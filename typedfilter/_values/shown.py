@@ -15,8 +15,6 @@ import numpy as np
 from typedfilter._values.nodes import one_level
 from typedfilter._values.text import describe, size_text
 
-__all__ = ["model_html", "model_text", "page", "shown_by_default", "shown_leaf"]
-
 _WIDTH = 88
 _LOCAL = re.compile(r"[\w.<>]+\.<locals>\.(?=\w+\()")  # where a class of a function was defined
 _ARRAYS = (jax.Array, jax.ShapeDtypeStruct, np.ndarray)

@@ -14,17 +14,6 @@ from jax.tree_util import tree_flatten
 
 from typedfilter._values.trees import Treedef
 
-__all__ = [
-    "Parcel",
-    "Rest",
-    "Taken",
-    "Whole",
-    "join_leaves",
-    "split",
-    "split_leaves",
-    "split_where",
-]
-
 
 def join_leaves(total: int, *parts: tuple[Sequence[int], Iterable[Any]]) -> list[Any]:
     """One list of `total` leaves from pairs of positions and what stands there; `None` elsewhere."""

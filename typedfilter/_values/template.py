@@ -21,12 +21,6 @@ from typedfilter._values.leaves import as_struct, is_passed
 from typedfilter._values.text import brief, struct_text, structure_text
 from typedfilter._values.trees import same_structure
 
-__all__ = [
-    "Difference",
-    "Template",
-    "same_static",
-]
-
 
 @dataclasses.dataclass(frozen=True)
 class Difference:

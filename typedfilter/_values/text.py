@@ -12,8 +12,6 @@ import numpy as np
 
 from typedfilter._values.leaves import is_array
 
-__all__ = ["brief", "meant", "model_cure", "safe_repr", "size_text", "struct_text", "structure_text"]
-
 
 def brief(value: object) -> str:
     """A value in a few words, for messages."""

@@ -14,15 +14,6 @@ import jax
 from typedfilter._values.nodes import is_leaf_def, one_level
 from typedfilter.errors import PytreeError
 
-__all__ = [
-    "IsLeaf",
-    "Treedef",
-    "flatten",
-    "not_a_prefix",
-    "same_structure",
-    "zip_trees",
-]
-
 IsLeaf: TypeAlias = "Callable[[Any], bool] | None"
 Treedef: TypeAlias = Any
 """JAX's `PyTreeDef`, of which type checkers see no attributes."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["PASS_FUNCTION", "UncallableError"]
-
 PASS_FUNCTION = "pass the function itself, f, not what a call of it returns, f(x)"
 
 

@@ -30,16 +30,6 @@ from typedfilter._wrapping.gone import crashes_with_gone, gone_error
 from typedfilter._wrapping.notes import note
 from typedfilter.errors import DonationError, ShapeError, StaticArgumentError, TypedFilterError
 
-__all__ = [
-    "better_error",
-    "donation_error",
-    "entered",
-    "explain_deleted",
-    "naming_deleted",
-    "refuse_gone",
-    "static_array",
-]
-
 __tracebackhide__ = hidden  # asked by pytest
 
 Finder = Callable[[Plan, str, Hint, Any], TypedFilterError | None]

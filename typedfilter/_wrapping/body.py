@@ -17,8 +17,6 @@ from typedfilter._shapes.checkers import own_body
 from typedfilter._shapes.switch import checking
 from typedfilter._wrapping.wrapper import Wrapper
 
-__all__ = ["body_for", "body_of"]
-
 
 def body_of(wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
     """What a transform calls: `wrapper.__wrapped__`, with the checks that its options ask for."""

@@ -20,8 +20,6 @@ from typedfilter._reading.roles import Role
 from typedfilter._values.leaves import is_array_like, is_passed
 from typedfilter._values.split import Rest, Taken, Whole, split_leaves, split_where
 
-__all__ = ["OMITTED", "Call", "Lifted", "bound_to", "fits", "take_arrays"]
-
 Predicate = Callable[[Any], bool]
 Choose = Callable[[Argument, list[Any]], Sequence[bool]]
 

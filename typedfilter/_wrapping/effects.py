@@ -20,8 +20,6 @@ from typedfilter._values.leaves import is_struct
 from typedfilter._values.trees import flatten
 from typedfilter._wrapping.call import Call
 
-__all__ = ["Act", "Effect", "Effects", "Given", "PassesOn", "Reason", "Result", "answered", "reasons_of"]
-
 T = TypeVar("T")
 
 

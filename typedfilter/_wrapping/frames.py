@@ -27,18 +27,6 @@ from typedfilter._reading.wrappers import is_method
 from typedfilter._wrapping.keywords import better_refusal
 from typedfilter.errors import TypedFilterError
 
-__all__ = [
-    "GENERATED",
-    "ends_at_caller",
-    "hidden",
-    "holding",
-    "located",
-    "outside",
-    "place_of",
-    "raise_as_it_is",
-    "raised_in_jax",
-]
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 

@@ -8,8 +8,6 @@ from typing import Any
 
 from typedfilter._wrapping.frames import ends_at_caller
 
-__all__ = ["refuse_assignment", "refuse_deletion"]
-
 
 # Python's own say no fix, and those of 3.11 for classes with slots raise a TypeError: their super() is the
 # class without slots.

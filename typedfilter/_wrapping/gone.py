@@ -16,8 +16,6 @@ import jax.core
 from typedfilter._compat import DONATED_CALLS_CRASH
 from typedfilter._values.memory import ByClass
 
-__all__ = ["crashes_with_gone", "gone_error", "has_gone"]
-
 
 def gone_error() -> RuntimeError:
     """An error that is explained as JAX's own is: a new one, since each keeps the frames it went through."""

@@ -23,8 +23,6 @@ from typedfilter._wrapping import host_errors as _raised
 from typedfilter._wrapping.stack import Unwound, rewind, unwind
 from typedfilter.errors import HostShapeError, HostStaticArgumentError, ShapeError, StaticArgumentError
 
-__all__ = ["Host", "taken_apart"]
-
 
 def taken_apart(callback: Callable[..., Any]) -> tuple[Unwound, tuple[Any, ...]]:
     """A callback as what is called, without what it is bound to; and that, as a pytree of all its arrays."""

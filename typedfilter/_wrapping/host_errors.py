@@ -16,8 +16,6 @@ from typing import TypeVar
 from typedfilter._compat import HOST_REPORTS, can_be_told, equinox_error, text_of
 from typedfilter._wrapping.frames import raise_as_it_is
 
-__all__ = ["asking", "kept", "original"]
-
 T = TypeVar("T")
 
 # A few only: an exception keeps the frames alive that it went through.

@@ -14,8 +14,6 @@ from typedfilter._values.template import Difference, Template
 from typedfilter._wrapping.call import Call
 from typedfilter.errors import ShapeError, StaticArgumentError, TypedFilterError
 
-__all__ = ["Interface"]
-
 
 class Interface:
     """What a traced function takes and returns; two are equal where no call could tell them apart.

@@ -15,8 +15,6 @@ from typedfilter._values.text import brief, count_text, describe, meant
 from typedfilter._values.uncallable import PASS_FUNCTION, UncallableError
 from typedfilter.errors import ShapeError
 
-__all__ = ["better_refusal", "note_slip", "refuse_options"]
-
 _STATIC = "annotate the parameter as Static[...]"
 _DONATE = 'annotate the parameter as Donate[...], or pass donate="all"'
 _DIFF = "annotate what is differentiated as Diff[...]; without it, that is the first argument"

@@ -34,8 +34,6 @@ from typedfilter._wrapping.frames import raised_in_jax
 from typedfilter._wrapping.keywords import note_slip
 from typedfilter.errors import TypedFilterError
 
-__all__ = ["note"]
-
 _START = "typedfilter: "
 _SHOWN = 12  # arguments
 _DECISIONS = (

@@ -8,8 +8,6 @@ from typing import Any
 
 from typedfilter._reading.plan import plan_of
 
-__all__ = ["Quiet", "Unannotated", "is_own", "shown_annotations"]
-
 
 class Unannotated(type):
     """The class of what shows annotations of others.

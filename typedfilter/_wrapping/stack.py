@@ -16,8 +16,6 @@ import jax
 from typedfilter._reading.wrappers import is_method
 from typedfilter._wrapping.wrapper import BoundWrapper, Transform, Wrapper
 
-__all__ = ["Bind", "Link", "Unwound", "is_module_below", "rewind", "unwind"]
-
 
 @dataclasses.dataclass(frozen=True)
 class Bind:

@@ -35,8 +35,6 @@ from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter._wrapping.shown import Quiet, Unannotated, is_own, shown_annotations
 from typedfilter.errors import AnnotationError
 
-__all__ = ["BoundWrapper", "Transform", "Wrapper"]
-
 _COPIED = ("__name__", "__qualname__", "__doc__", "__module__")
 _TAKES_ARGUMENTS = frozenset({"lower", "trace", "eval_shape"})
 _NAMES = frozenset({"__name__", "__qualname__"})

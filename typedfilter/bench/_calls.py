@@ -24,8 +24,6 @@ from typedfilter.bench._models import (
 from typedfilter.bench._rows import OURS, of_calls
 from typedfilter.bench._timing import Call
 
-__all__ = ["CASES"]
-
 JAX, EQUINOX = "jax.jit", "equinox.filter_jit"
 LEAVES = 258
 

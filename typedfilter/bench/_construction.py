@@ -16,8 +16,6 @@ from typedfilter.bench._models import DataclassLayer, Layer
 from typedfilter.bench._rows import OURS, Case, Lab, Row
 from typedfilter.bench._timing import Call
 
-__all__ = ["CASES"]
-
 _PLAIN = "a registered dataclass"
 _FIELDS = 4
 _SHAPES = 128  # more than a class remembers

@@ -18,8 +18,6 @@ from typedfilter import filter_grad, filter_vmap
 from typedfilter.bench._rows import OURS, of_calls
 from typedfilter.bench._timing import Call
 
-__all__ = ["CASES"]
-
 
 def _network(params: Any, x: Any) -> Any:
     hidden = jnp.tanh(x @ params["w1"] + params["b1"])

@@ -15,8 +15,6 @@ from typedfilter import filter_grad, filter_jit
 from typedfilter.bench._rows import OURS, Case, Lab, Row, compare
 from typedfilter.bench._timing import Call
 
-__all__ = ["CASES"]
-
 _LEAVES = 512
 _JAX = "jax.jit(jax.grad)"
 _WHAT = f"first call: trace and lower a gradient over {_LEAVES} arrays"

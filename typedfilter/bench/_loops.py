@@ -15,8 +15,6 @@ from typedfilter import filter_grad, filter_jit, filter_scan, filter_vmap, pytre
 from typedfilter.bench._rows import OURS, Case, Lab, Row, compare, of_calls
 from typedfilter.bench._timing import Call
 
-__all__ = ["CASES"]
-
 _LAYERS = 100
 _WRITTEN_OUT = "layers written out"
 _WHAT = f"trace and compile the gradient of {_LAYERS} stacked layers: scanned"

@@ -12,8 +12,6 @@ from typing import Any
 
 import jax
 
-__all__ = ["busy", "describe", "in_words"]
-
 _PACKAGES = ("typedfilter", "jax", "jaxlib", "numpy", "jaxtyping", "beartype", "equinox")
 
 

@@ -16,19 +16,6 @@ from jaxtyping import Float
 
 from typedfilter import Static, pytree_dataclass
 
-__all__ = [
-    "DataclassLayer",
-    "Layer",
-    "Model",
-    "PlainModel",
-    "as_nodes",
-    "dataclass_model",
-    "equinox_mlp",
-    "mixed_tree",
-    "model",
-    "python_module",
-]
-
 
 def mixed_tree(leaves: int) -> dict[str, tuple[Array, object]]:
     """`leaves` leaves: half of them arrays, the others functions and ints in turn."""

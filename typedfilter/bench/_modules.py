@@ -14,8 +14,6 @@ from typedfilter.bench._models import equinox_mlp, python_module
 from typedfilter.bench._rows import OURS, of_calls
 from typedfilter.bench._timing import Call
 
-__all__ = ["CASES"]
-
 JAX, EQUINOX = "jax.jit", "equinox.filter_jit"
 LARGE, SMALL = 258, 18
 Use = Callable[[Callable[..., Any], Any], Call]

@@ -21,9 +21,6 @@ from typedfilter import filter_jit
 from typedfilter.bench._models import mixed_tree, python_module
 from typedfilter.bench._rows import OURS, Case, Lab, Row
 
-__all__ = ["CASES"]
-
-
 # ------------------------------------------------------------------------------------- asynchronous dispatch
 
 _READY = "its result is ready"

@@ -10,8 +10,6 @@ from typing import Any
 from typedfilter.bench._machine import in_words
 from typedfilter.bench._rows import Row
 
-__all__ = ["as_json", "head", "lines", "summary"]
-
 _LAYOUT = "{:>6} {:>8}  {:8} {:16} {:21} {:>11} {:>9}  {}"
 
 

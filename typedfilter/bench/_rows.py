@@ -9,8 +9,6 @@ from typing import Any
 
 from typedfilter.bench._timing import Call, Timer, Times, ratio
 
-__all__ = ["OURS", "Case", "Lab", "Row", "compare", "of_calls"]
-
 OURS = "typedfilter"
 
 

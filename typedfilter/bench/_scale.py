@@ -15,8 +15,6 @@ from typedfilter.bench._models import as_nodes, mixed_tree
 from typedfilter.bench._rows import OURS, Case, Lab, Row, compare
 from typedfilter.bench._timing import Call
 
-__all__ = ["CASES"]
-
 _SIZES = (16, 64, 256, 1024, 4096, 16384)
 _JAX = "jax.jit"
 _GROWTH = f"growth from {_SIZES[0]} to {_SIZES[-1]} leaves: 1 is linear, 2 would be quadratic"

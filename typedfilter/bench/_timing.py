@@ -17,8 +17,6 @@ from typing import Any
 
 import jax
 
-__all__ = ["Call", "Timer", "Times", "ratio"]
-
 Call = Callable[[], Any]
 Times = dict[str, list[float]]  # by contender, the seconds that one call took in each round
 

@@ -18,8 +18,6 @@ from typedfilter.bench._cases import CASES
 from typedfilter.bench._rows import Lab, Row
 from typedfilter.bench._timing import Timer
 
-__all__ = ["add_arguments", "run"]
-
 _EPILOG = """\
 A ratio is the time of typedfilter in terms of the time of what it is compared with: the median over many
 rounds, in each of which all contenders have their turn. Other applications make it less exact.

@@ -25,8 +25,6 @@ from typedfilter.check.report.results import Result, Unreadable
 from typedfilter.check.run import Advance
 from typedfilter.check.trials.meshes import Axes
 
-__all__ = ["ExamplesError", "run"]
-
 
 class ExamplesError(Exception):
     """The modules with examples can't be read."""

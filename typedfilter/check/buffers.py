@@ -13,8 +13,6 @@ from collections.abc import Mapping, Sequence
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 
-__all__ = ["read", "replace", "text_of", "with_text"]
-
 _TEXTS: dict[str, str] = {}
 
 

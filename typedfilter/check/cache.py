@@ -23,8 +23,6 @@ from typing import Any
 from typedfilter.check.find import Source
 from typedfilter.check.report.results import Frame, Result, Span
 
-__all__ = ["Cache"]
-
 FOLDER = ".typedfilter_cache"
 _FORMAT = 1
 

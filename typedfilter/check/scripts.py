@@ -18,8 +18,6 @@ from pathlib import Path
 from typedfilter.check import buffers
 from typedfilter.check.inputs.unmade import UnbuildableError, Unmade
 
-__all__ = ["has_annotations", "is_script", "module_of", "tree_of"]
-
 NOTEBOOK = ".ipynb"
 
 

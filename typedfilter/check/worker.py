@@ -23,8 +23,6 @@ from typedfilter.check.report.results import Unreadable
 from typedfilter.check.run import examples_from, judged
 from typedfilter.check.trials.meshes import Axes
 
-__all__ = ["Begin", "Done", "Enumerate", "Judge", "Ready", "Setup", "Sources", "begin", "work"]
-
 
 @dataclasses.dataclass(frozen=True)
 class Setup:

@@ -11,8 +11,6 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
-__all__ = ["Digits", "batches", "load_digits"]
-
 SIDE = 8  # an image is SIDE x SIDE pixels
 
 

@@ -13,8 +13,6 @@ from jaxtyping import Float, Key
 from typedfilter import Static, pytree_dataclass
 from typedfilter.check import example
 
-__all__ = ["MLP", "Activation", "Linear", "init_linear", "init_mlp"]
-
 Activation: TypeAlias = Callable[[Float[Array, "*any"]], Float[Array, "*any"]]
 
 

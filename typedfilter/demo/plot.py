@@ -11,8 +11,6 @@ from matplotlib.figure import Figure
 
 from typedfilter.demo.digits import SIDE, Digits
 
-__all__ = ["open_picture", "save"]
-
 ROWS, COLUMNS = 5, 6
 
 

@@ -15,8 +15,6 @@ import time
 from collections.abc import Sequence
 from typing import IO, Any
 
-__all__ = ["DEVICES", "run"]
-
 DEVICES = 8
 LIMIT = 240.0  # seconds
 

@@ -21,8 +21,6 @@ from typedfilter import ShapeError, explain, optimiser
 from typedfilter.demo.digits import Digits, batches, load_digits
 from typedfilter.demo.training import TRACES, TrainState, init_state, predict, train_step
 
-__all__ = ["Outcome", "run"]
-
 SIZES = (64, 128, 64, 10)
 BATCH = 64
 LEARNING_RATE = 3e-3

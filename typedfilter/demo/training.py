@@ -29,8 +29,6 @@ from typedfilter import (
 )
 from typedfilter.demo.model import MLP, init_mlp
 
-__all__ = ["TRACES", "TrainState", "init_state", "loss", "predict", "train_step"]
-
 TRACES: Counter[str] = Counter()
 """How often each body ran: once for each compilation, since afterwards JAX runs what it compiled."""
 

@@ -31,8 +31,6 @@ from typedfilter import (
     pytree_dataclass,
 )
 
-__all__ = ["main"]
-
 AXES = ("data", "model")
 SIZES = (16, 64, 4)
 BATCH = 64

@@ -14,8 +14,6 @@ from typing import Annotated, Any, get_origin
 
 from typedfilter._values.text import meant
 
-__all__ = ["add_arguments", "pages", "run"]
-
 FOLDER = Path(__file__).parent
 _ALL = "api"
 

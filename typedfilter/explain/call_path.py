@@ -14,8 +14,6 @@ from typedfilter._compiling.modes import Mode
 from typedfilter._compiling.stages import site_of
 from typedfilter._wrapping.wrapper import BoundWrapper, Wrapper
 
-__all__ = ["path_of"]
-
 
 def path_of(wrapper: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None) -> tuple[str, str]:
     """The name of the way that calls take, and the reason.

@@ -20,8 +20,6 @@ from typedfilter._values.leaves import is_array, stands_for_array
 from typedfilter._values.text import describe, steps
 from typedfilter._wrapping.stack import unwind
 
-__all__ = ["Captured", "captured_by", "size_of"]
-
 
 @dataclasses.dataclass(frozen=True)
 class Captured:

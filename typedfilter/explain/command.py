@@ -20,8 +20,6 @@ from typing import Any, cast
 
 from typedfilter._values.code import is_ours
 
-__all__ = ["TargetError", "add_arguments", "load_target", "run"]
-
 _EPILOG = """\
 examples:
   typedfilter explain mypackage.training:train_step

@@ -7,8 +7,6 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["Group", "grouped"]
-
 FEW = 20  # leaves that are shown one by one
 _INDEX = re.compile(r"\[(\d+)\]")
 

@@ -19,8 +19,6 @@ from typedfilter.transforms.loops import filter_fori_loop, filter_while_loop
 from typedfilter.transforms.map import filter_associative_scan, filter_map
 from typedfilter.transforms.scan import filter_scan
 
-__all__ = ["LoopCall", "loop_call"]
-
 TRACED, STEPPED, ALONG = Manner.TRACED, Manner.STEPPED, Manner.ALONG
 
 

@@ -9,8 +9,6 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from typedfilter._values.shown import page
 
-__all__ = ["explanation_page"]
-
 
 def explanation_page(
     head: str,

@@ -13,8 +13,6 @@ from typedfilter._compiling.retraces import log
 from typedfilter._compiling.traces import TraceEvent, trace_observers
 from typedfilter._wrapping.frames import ends_at_caller
 
-__all__ = ["Undo", "log_retraces"]
-
 
 class Undo:
     """Ends the logging when called, or at the end of a `with` block."""

@@ -36,8 +36,6 @@ from typedfilter.transforms.grad import Grad
 from typedfilter.transforms.jit import Jit
 from typedfilter.transforms.vmap import Vmap
 
-__all__ = ["Explanation", "LeafRow", "ParameterRow", "Stage", "explain"]
-
 LARGE = 1 << 20
 _UNDECORATED: tuple[Transform, ...] = (Jit(), Grad(), Vmap())
 _PLACING = ("in_shardings", "out_shardings")  # are told where they matter: they would be long

@@ -32,24 +32,6 @@ from mypy.types import (
 from typedfilter.annotations import ALIASES
 from typedfilter.annotations import AXES as AXIS_MARKERS
 
-__all__ = [
-    "ANNOTATED",
-    "AXES",
-    "CONTAINERS",
-    "MARKERS",
-    "array_type",
-    "axis_name",
-    "check_inside",
-    "check_nesting",
-    "check_type",
-    "fail",
-    "is_integral",
-    "is_text",
-    "marks",
-    "split_axis",
-    "written_marks",
-]
-
 CODE = ErrorCode("typedfilter", "Annotations of typedfilter that contradict each other", "Plugin")
 
 # By the defining module: re-exports resolve to it.

@@ -28,8 +28,6 @@ from mypy.types import (
 
 from typedfilter.mypy_plugin.annotations import marks
 
-__all__ = ["HOOKS", "SIGNATURES", "partial_of_jit"]
-
 JIT = "typedfilter.transforms.jit.filter_jit"
 
 SIGNATURES = "typedfilter._declarations"

@@ -24,8 +24,6 @@ from typedfilter._values.text import brief
 from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter.errors import PytreeError, ShapeError
 
-__all__ = ["filter_cond", "filter_switch"]
-
 
 @ends_at_caller
 def filter_cond(

@@ -25,8 +25,6 @@ from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter._wrapping.host import Host, taken_apart
 from typedfilter.errors import AnnotationError
 
-__all__ = ["filter_pure_callback"]
-
 _METHODS: tuple[str, ...] = get_args(VmapMethod)
 
 

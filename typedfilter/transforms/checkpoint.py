@@ -31,8 +31,6 @@ from typedfilter._wrapping.host_errors import asking
 from typedfilter._wrapping.wrapper import Transform, Wrapper
 from typedfilter.errors import AnnotationError
 
-__all__ = ["filter_checkpoint"]
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Checkpoint(Transform):

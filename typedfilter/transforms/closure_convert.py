@@ -30,8 +30,6 @@ from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter._wrapping.host_errors import asking
 from typedfilter._wrapping.interface import Interface
 
-__all__ = ["filter_closure_convert"]
-
 
 class ClosureConverted:
     """What `filter_closure_convert` returns: a function, and a pytree of its program and its constants.

@@ -27,8 +27,6 @@ from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter._wrapping.wrapper import Transform, Wrapper
 from typedfilter.errors import ShapeError
 
-__all__ = ["filter_custom_jvp"]
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class CustomJvp(Transform):

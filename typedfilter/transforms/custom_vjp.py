@@ -29,8 +29,6 @@ from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter._wrapping.wrapper import Transform, Wrapper
 from typedfilter.errors import AnnotationError, ShapeError
 
-__all__ = ["filter_custom_vjp"]
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class CustomVjp(Transform):

@@ -50,8 +50,6 @@ from typedfilter._wrapping.effects import Effects
 from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter._wrapping.wrapper import Transform, Wrapper
 
-__all__ = ["filter_grad", "filter_value_and_grad"]
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ValueAndGrad(Transform):

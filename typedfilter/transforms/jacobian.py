@@ -48,8 +48,6 @@ from typedfilter._wrapping.effects import Effects, Result
 from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter._wrapping.wrapper import Transform, Wrapper
 
-__all__ = ["filter_hessian", "filter_jacfwd", "filter_jacrev"]
-
 Function = Callable[..., Any]
 OfArrays = Callable[..., Any]  # jax.jacfwd or jax.jacrev
 

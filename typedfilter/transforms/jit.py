@@ -46,8 +46,6 @@ from typedfilter._wrapping.frames import ends_at_caller, holding
 from typedfilter._wrapping.wrapper import Wrapper
 from typedfilter.errors import AnnotationError
 
-__all__ = ["filter_jit"]
-
 _DONATIONS = typing.get_args(Donation)
 
 

@@ -21,8 +21,6 @@ from typedfilter._values.text import brief
 from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter.errors import ShapeError
 
-__all__ = ["filter_jvp"]
-
 
 @overload
 def filter_jvp(fn: Callable[[*Ts], R], primals: tuple[*Ts], tangents: tuple[Any, ...]) -> tuple[R, R]: ...

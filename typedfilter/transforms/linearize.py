@@ -21,8 +21,6 @@ from typedfilter._values.split import join_leaves
 from typedfilter._values.trees import Treedef
 from typedfilter._wrapping.frames import ends_at_caller
 
-__all__ = ["filter_linearize"]
-
 
 @overload
 def filter_linearize(

@@ -26,8 +26,6 @@ from typedfilter._values.text import brief
 from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter.errors import ShapeError
 
-__all__ = ["filter_fori_loop", "filter_while_loop"]
-
 
 @overload
 def filter_while_loop(

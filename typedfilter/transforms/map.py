@@ -28,8 +28,6 @@ from typedfilter._looping.programs import run
 from typedfilter._looping.types import X, Y
 from typedfilter._wrapping.frames import ends_at_caller
 
-__all__ = ["filter_associative_scan", "filter_map"]
-
 
 @ends_at_caller
 def filter_map(f: Callable[[X], Y], xs: X, *, batch_size: int | None = None, check: Check = True) -> Y:

@@ -47,8 +47,6 @@ from typedfilter._wrapping.effects import Effect, Effects, Given, Result
 from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter._wrapping.wrapper import Transform, Wrapper
 
-__all__ = ["filter_pmap"]
-
 _UNNAMED = "filter_pmap"
 
 

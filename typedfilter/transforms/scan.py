@@ -22,8 +22,6 @@ from typedfilter._values.text import brief
 from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter.errors import ShapeError
 
-__all__ = ["filter_scan"]
-
 
 @overload
 def filter_scan(

@@ -16,8 +16,6 @@ from typedfilter._wrapping.blame import explain_deleted
 from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter.errors import ShapeError
 
-__all__ = ["filter_shard"]
-
 T = TypeVar("T")
 
 

@@ -33,8 +33,6 @@ from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter._wrapping.wrapper import Transform, Wrapper
 from typedfilter.errors import AnnotationError, ShapeError
 
-__all__ = ["filter_shard_map"]
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ShardMap(Transform):

@@ -33,8 +33,6 @@ from typedfilter._wrapping.effects import Effects
 from typedfilter._wrapping.frames import ends_at_caller, located, place_of
 from typedfilter._wrapping.wrapper import Transform, Wrapper
 
-__all__ = ["filter_eval_shape", "filter_make_jaxpr"]
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class MakeJaxpr(Transform):

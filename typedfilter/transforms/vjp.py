@@ -20,8 +20,6 @@ from typedfilter._values.split import Rest, join_leaves, split_where
 from typedfilter._values.trees import Treedef
 from typedfilter._wrapping.frames import ends_at_caller
 
-__all__ = ["filter_vjp"]
-
 
 # One to four primals by themselves, for checkers that don't solve for a TypeVarTuple.
 @overload

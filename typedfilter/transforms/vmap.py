@@ -36,8 +36,6 @@ from typedfilter._wrapping.frames import ends_at_caller, located, place_of
 from typedfilter._wrapping.wrapper import Transform, Wrapper
 from typedfilter.errors import VmapAxisError
 
-__all__ = ["filter_vmap"]
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Vmap(Transform):

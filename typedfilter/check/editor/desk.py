@@ -27,8 +27,6 @@ from typedfilter.check.report.results import Unreadable
 from typedfilter.check.run import ignored_by, unfinished
 from typedfilter.check.trials.subject import Subject
 
-__all__ = ["Begin", "End", "Look", "Outdated", "Taken", "Told", "work"]
-
 
 @dataclasses.dataclass(frozen=True)
 class Look:

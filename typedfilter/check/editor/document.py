@@ -9,8 +9,6 @@ import itertools
 import re
 from typing import Any
 
-__all__ = ["Text", "moved"]
-
 _ENDS = re.compile(r"\r\n|\r|\n")
 
 

@@ -15,8 +15,6 @@ from typing import Any
 from typedfilter.check.editor.document import Text
 from typedfilter.check.report.results import Result
 
-__all__ = ["Change", "action", "changes_for"]
-
 _ARRAY = re.compile(r"(?P<kind>\w+)\[(?P<dims>[^\]]*)\]")
 _ANNOTATION = re.compile(
     r"""\b(?P<kind>[A-Z]\w*)(?P<middle>\[[\w.]+,\s*)(?P<quote>["'])(?P<dims>[^"']*)(?P=quote)"""

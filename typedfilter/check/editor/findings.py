@@ -17,8 +17,6 @@ from typedfilter.check.report.results import Frame, Result, Unreadable
 from typedfilter.check.report.text import facts
 from typedfilter.check.run import is_unjudged
 
-__all__ = ["Findings", "diagnostic"]
-
 ERROR, WARNING, INFORMATION = 1, 2, 3
 _TYPE = 1  # the kind of a hint
 _NAME = re.compile(r"[^\W\d]\w*")

@@ -23,8 +23,6 @@ from typedfilter.check.process import Process
 from typedfilter.check.report.listing import Listing
 from typedfilter.check.report.results import Result, Unreadable
 
-__all__ = ["Desk", "File", "Files", "Reader"]
-
 _PAUSE = 0.1  # seconds without an edit, after which a file is looked at
 _GRACE = 1.0  # seconds until what was asked before is given up; twice as many each time, for slow imports
 _PATIENCE = 30.0  # seconds for importing a file, and for one function

@@ -9,8 +9,6 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO
 
-__all__ = ["Channel", "Handler", "RequestError", "messages"]
-
 Handler = Callable[[Any], Any]
 
 INVALID_REQUEST = -32600

@@ -19,8 +19,6 @@ from typedfilter.check.editor.edits import action, changes_for
 from typedfilter.check.editor.findings import Findings
 from typedfilter.check.editor.looking import Desk, File, Files
 
-__all__ = ["Server"]
-
 _ERROR = 1
 _KINDS = (".py",)
 

@@ -30,8 +30,6 @@ _FEW = 12  # equalities that are tried with numbers
 _MOST_ASKED = 2  # sizes at which a line that refuses is asked of what
 _MOST_REFUSED = 4  # sets of sizes that are refused, one after the other, of what nobody said
 
-__all__ = ["is_guessed", "try_case", "with_mapped"]
-
 
 def is_guessed(signature: Signature) -> bool:
     """Whether values are made up, so that nobody is blamed."""

@@ -22,8 +22,6 @@ from typedfilter._reading.plan import plan_of
 from typedfilter._reading.text import spec_text
 from typedfilter.check.trials.compare import MismatchError
 
-__all__ = ["Axes", "How", "Meshed", "check_places", "entered", "says_places", "with_places", "within"]
-
 Axes: TypeAlias = tuple[tuple[str, int], ...]
 """The names of the axes of a mesh, with their sizes."""
 
