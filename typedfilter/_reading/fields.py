@@ -212,7 +212,7 @@ def filled_kinds(kind: Class) -> Mapping[str, Kind]:
 
 def _kinds_of_fields(cls: type) -> Mapping[str, Kind]:
     """The kinds of the annotated fields of a class; those of a base `Box[A]` with A filled in."""
-    if cls.__module__ in _WITHOUT_FIELDS:
+    if not _has_fields(cls):
         return {}
     filled = inherited_arguments(cls)
     found = {name: hint.kind for name, hint in field_hints(cls).items()}
@@ -274,8 +274,7 @@ def has_models(kind: Kind) -> bool:
 
 
 def _has_fields(cls: type) -> bool:
-    plain = cls.__module__ in _WITHOUT_FIELDS or issubclass(cls, jax.Array | np.dtype | enum.Enum)
-    return not plain
+    return cls.__module__ not in _WITHOUT_FIELDS and not issubclass(cls, _PLAIN)
 
 
 def has_places(kind: Kind, seen: tuple[type, ...] = ()) -> bool:
@@ -294,6 +293,7 @@ def _type_arguments(kind: Class) -> dict[Any, Any]:
 
 
 _WITHOUT_FIELDS = ("builtins", "typing", "types", "collections.abc")
+_PLAIN = (jax.Array, jax.core.Tracer, np.ndarray, np.dtype, enum.Enum)
 
 
 def keys_of(cls: type) -> frozenset[str]:

@@ -304,6 +304,16 @@ def nothing(x: Float[Array, "n"]) -> None:
     x.sum()
 
 
+# proved: for all sizes
+def some_array(x: Float[Array, "n"]) -> Array:
+    return x + 1
+
+
+# proved: for all sizes
+def some_arrays(x: Float[Array, "n"]) -> tuple[Array, dict[str, jax.Array]]:
+    return x + 1, {"sum": x.sum()}
+
+
 # proved
 def no_return_annotation(x: Float[Array, "n"], y: Float[Array, "n"]):
     return x + y

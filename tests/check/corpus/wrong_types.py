@@ -230,3 +230,8 @@ def strings(x: "Float[Array, 'n']") -> "Bool[Array, 'n']":
 # failed: found: f32[]
 def more_in_a_tuple(parts: tuple[Float[Array, "m"], *tuple[Float[Array, "n"], ...]]) -> Float[Array, "n"]:
     return parts[1].sum()
+
+
+# failed: the return value is not what is annotated
+def no_array_at_all(x: Float[Array, "n"]) -> Array:
+    return [x]

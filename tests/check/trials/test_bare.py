@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -99,16 +101,42 @@ class Scaled(eqx.Module):
         return x * self.scale
 
 
-def test_a_field_of_somebody_elses_class_concerns_who_reads_it_and_nobody_else():
+def test_a_field_of_somebody_elses_class_is_tried_as_a_number():
     found = {result.function.rpartition(".")[2]: result for result in check_shapes(Scaled)}
     assert {name: result.status for name, result in found.items()} == {
         "shifted": "proved",
         "wrong": "failed",
-        "scaled": "skipped",
+        "scaled": "checked",
     }
-    assert found["scaled"].message == "`self.scale` is an array of unknown shape"
-    assert found["scaled"].fix == 'say its shape, as in Float[Array, "n"]'
+    assert found["scaled"].message == "for all sizes; with self.scale a number"
     assert filter_jit(lambda model, x: x * model.scale)(Scaled(jnp.float32(2)), 3.0) == 6.0
+
+
+class Stepped(eqx.Module):
+    size: Float[Array, ""]
+    count: int
+    loss: Callable[[Float[Array, "n"], dict], Float]
+
+    def __init__(
+        self, loss: Callable[[Float[Array, "n"], dict], Float], size: Float = 0.1, count: Int = 3
+    ) -> None:
+        self.size, self.count, self.loss = jnp.asarray(size), count, loss
+
+    def step(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
+        return x - self.size * self.count * jax.grad(self.loss)(x, {})
+
+    def wrong(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
+        return self.step(x)[1:]
+
+
+def test_a_constructor_that_says_it_hides_no_method_of_its_class():
+    found = {result.function.rpartition(".")[2]: result for result in check_shapes(Stepped)}
+    assert {name: result.status for name, result in found.items()} == {
+        "__init__": "checked",
+        "step": "checked",
+        "wrong": "skipped",  # nobody is blamed for what was made up
+    }
+    assert found["step"].message.startswith("for all sizes; with ")
 
 
 @pytest.mark.parametrize("annotation", [Float, Float | None])

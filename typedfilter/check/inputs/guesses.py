@@ -69,7 +69,8 @@ def _is_bare(kind: Kind) -> bool:
 
 def _array_of_some_rank(kind: Kind, place: Place) -> Node | None:
     if _is_numeric(kind):
-        return ArrayNode(place.label, (), (np.dtype("float32"),), place.number)
+        number = ArrayNode(place.label, (), (np.dtype("float32"),), place.number)
+        return NotedNode(number, f"{place.label} a number")
     if not (_is_bare(kind) or isinstance(kind, kinds.Tree | kinds.NumpyArray)):
         return None
     # A field's shape is what the other methods make of it: nothing to guess from one.

@@ -17,10 +17,10 @@ import numpy as np
 
 from typedfilter._reading import kinds
 from typedfilter._reading.kinds import Kind, kind_of
-from typedfilter._reading.plan import plan_of
 from typedfilter._reading.text import show
 from typedfilter.check.inputs import classes, examples
 from typedfilter.check.inputs import types as _types
+from typedfilter.check.inputs.bare import field_as_meant, plan_as_meant
 from typedfilter.check.inputs.defaults import Build, given, or_default
 from typedfilter.check.inputs.nodes import Node, RecordNode, SequenceNode, UnmadeNode
 from typedfilter.check.inputs.place import EXAMPLE, Place, scope_of
@@ -155,7 +155,7 @@ class _Instances:
     def _around(self, init: types.FunctionType) -> Node | None:
         """An instance of `Box[A]`, whose constructor takes the A first and needs nothing else."""
         arguments = self.kind.arguments if isinstance(self.kind, kinds.Class) else ()
-        params = plan_of(init).params[1:]
+        params = plan_as_meant(init).params[1:]
         needed = [p for p in params if p.default is _EMPTY and p.kind not in _VARIADIC]
         if len(arguments) != 1 or len(needed) != 1 or needed[0] is not params[0]:
             return None
@@ -168,7 +168,7 @@ class _Instances:
         cls, place = self.cls, self.place
         inner = dataclasses.replace(place, owner=cls.__name__, inside=(*place.inside, cls))
         made: dict[str, Node] = {}
-        for param in plan_of(init).params[1:]:
+        for param in plan_as_meant(init).params[1:]:
             if param.name in self.given:
                 made[param.name] = self.given[param.name]
             elif param.kind not in _VARIADIC:
@@ -195,5 +195,7 @@ class _Instances:
         return RecordNode(self.place.label, cls, tuple(made), init, complete=whole, tracked=True)
 
     def _field(self, name: str, defaults: Mapping[str, Any]) -> Node:
-        at = self.place.field(self.cls, name)
-        return or_default(self.build, at, self.fields[name], defaults.get(name, _EMPTY))
+        at, kind = self.place.field(self.cls, name), self.fields[name]
+        if kind.hint is jax.Array and at.guess is not None:
+            kind = field_as_meant(self.cls, name) or kind
+        return or_default(self.build, at, kind, defaults.get(name, _EMPTY))

@@ -11,12 +11,12 @@ from typing import Any
 
 from typedfilter._reading.plan import Plan, plan_of
 from typedfilter.check.inputs import classes, layout, types
+from typedfilter.check.inputs.bare import as_meant
 from typedfilter.check.inputs.signature import of_class
 from typedfilter.check.inputs.unmade import UnbuildableError
 from typedfilter.check.report import source
 from typedfilter.check.report.results import Result, Status
 from typedfilter.check.trials.attempts import verdict_on
-from typedfilter.check.trials.bare import as_meant
 from typedfilter.check.trials.driven import TURNS, is_driven, yields
 from typedfilter.check.trials.excuses import Tried
 from typedfilter.check.trials.meshes import Axes
@@ -98,10 +98,10 @@ def _of_bare(
     subject: Subject, keys: bool, axes: Axes, unread: Result, error: AnnotationError
 ) -> tuple[Result, Verdict | None]:
     """The verdict on a function that is annotated `Float` alone: on its body, with what to write."""
-    meant = as_meant(subject)
+    meant = as_meant(subject.root)
     if meant is None:
         return unread, None
-    result, verdict = judged(meant, keys, axes)
+    result, verdict = judged(dataclasses.replace(subject, root=meant), keys, axes)
     if verdict is None or result.status not in ("proved", "checked"):
         told = dataclasses.replace(unread, status="skipped", by_letter=True, fix=error.fix)
         return (result, verdict) if result.status == "failed" else (told, None)
