@@ -262,6 +262,18 @@ def test_jax_says_that_a_vjp_rule_has_no_forward_mode():
         filter_jvp(f, (1.0,), (1.0,))
 
 
+def test_a_derivative_of_a_derivative_compiles_nothing_that_jax_would_not(caplog: pytest.LogCaptureFixture):
+    def twice(jvp: Any) -> Any:
+        return jvp(lambda x, t: jvp(jnp.tanh, (x,), (t,)), (x, x), (x, x))
+
+    x = jnp.ones((3, 1, 2, 1))  # of no other test: what is compiled stays compiled
+    expected = twice(jax.jvp)
+    with jax.log_compiles():
+        found = twice(filter_jvp)
+    assert not [record for record in caplog.records if "Compiling" in record.getMessage()]
+    assert jax.tree.all(jax.tree.map(close, found, expected))
+
+
 # ------------------------------------------------------------------------------------------ annotations
 
 

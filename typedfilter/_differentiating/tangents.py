@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from typedfilter._values.carried import is_zero
 from typedfilter._values.leaves import (
+    as_array,
     as_struct,
     is_array,
     is_array_like,
@@ -182,7 +183,7 @@ def _converted(value: Any, tangent: Any, cast: bool) -> jax.Array | None:
         # Python numbers have no precision of their own, as everywhere in JAX.
         fits = shape == () and (isinstance(tangent, float) or jnp.issubdtype(dtype, jnp.complexfloating))
         return jnp.asarray(tangent).astype(dtype) if fits else None
-    array = jnp.asarray(tangent)
+    array = as_array(tangent)
     if cast and array.dtype != dtype and _are_of_one_kind(array.dtype, dtype):  # a weak type stays weak
         array = array.astype(dtype)
     return array if array.shape == shape and array.dtype == dtype else None

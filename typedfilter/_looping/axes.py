@@ -17,7 +17,7 @@ from typedfilter._looping.pieces import Piece, exact_keys_of_dicts, is_static, i
 from typedfilter._reading.fields import leaf_marks
 from typedfilter._reading.plan import Param, Plan
 from typedfilter._values.fresh import refuse_late
-from typedfilter._values.leaves import is_passed
+from typedfilter._values.leaves import as_array, is_passed
 from typedfilter._values.split import Rest, split_leaves
 from typedfilter._values.text import brief
 from typedfilter.errors import VmapAxisError
@@ -56,7 +56,7 @@ def moved_in(piece: Piece) -> tuple[list[Any], list[Any]]:
     pairs = list(zip(piece.leaves, piece.axes, strict=True))
     stepped = [_moved(leaf, axis, 0) for leaf, axis in pairs if axis is not None]
     # As JAX arrays: what is returned as it came in is recognised by its identity.
-    whole = [_as_jax(leaf) for leaf, axis in pairs if axis is None]
+    whole = [as_array(leaf) for leaf, axis in pairs if axis is None]
     return stepped, whole
 
 
@@ -64,10 +64,6 @@ def moved_out(piece: Piece, arrays: Sequence[Any]) -> list[Any]:
     """Arrays with the axis of the steps in front, with that axis where `piece` has it."""
     axes = [axis for axis in piece.axes if axis is not None]
     return [_moved(array, 0, axis) for array, axis in zip(arrays, axes, strict=True)]
-
-
-def _as_jax(leaf: Any) -> Any:
-    return leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf)
 
 
 def merged(piece: Piece, slices: Sequence[Any], whole: Sequence[Any]) -> list[Any]:

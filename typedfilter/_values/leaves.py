@@ -71,6 +71,14 @@ def struct_of(leaf: Any, axis: int | None = None) -> Any:
     return jax.ShapeDtypeStruct(shape, dtype, weak_type=weak)
 
 
+def as_array(leaf: Any) -> jax.Array:
+    """An array or number as an array of JAX; what is one already, a tracer too, stays as it is.
+
+    `jnp.asarray` would compile a conversion for the tracer of a derivative outside of a compiled program.
+    """
+    return leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf)
+
+
 def is_float0(value: Any) -> bool:
     """Whether this is JAX's own tangent of integers, which says nothing."""
     return is_array(value) and value.dtype == jax.dtypes.float0

@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, Concatenate, overload
 
 import jax
-import jax.numpy as jnp
 
 from typedfilter._declarations import P, R, S, T, Ts, U, V
 from typedfilter._differentiating.dependent import Results
 from typedfilter._differentiating.primals import Primals
 from typedfilter._differentiating.tangents import Beside
 from typedfilter._reading.callables import name_of
+from typedfilter._values.leaves import as_array
 from typedfilter._values.text import brief
 from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter.errors import ShapeError
@@ -92,7 +92,7 @@ def filter_jvp(fn: Any, primals: Any, tangents: Any, **kwargs: Any) -> Any:
     if not taken:
         out = at.body([])
         return out, jax.tree_util.tree_map(lambda _: None, out)
-    values = [leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf) for leaf in taken]
+    values = list(map(as_array, taken))
     primal_out, tangent_out, others = at.run(jax.jvp, results, (0.0, values), (0.0, along))
     return results.joined(primal_out, others)[0], results.dependent.with_none(tangent_out)
 

@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, overload
 
 import jax
-import jax.numpy as jnp
 
 from typedfilter._declarations import Aux, NoAux, R, Ts, Unsaid, WithAux
 from typedfilter._differentiating.dependent import Results
 from typedfilter._differentiating.primals import Primals
 from typedfilter._differentiating.tangents import Beside, Slot, slot_for, zeros_in
 from typedfilter._differentiating.targets import split_aux
+from typedfilter._values.leaves import as_array
 from typedfilter._values.split import join_leaves
 from typedfilter._values.trees import Treedef
 from typedfilter._wrapping.frames import ends_at_caller
@@ -62,7 +62,7 @@ def filter_linearize(fn: Any, /, *primals: Any, has_aux: bool = False) -> Any:
     mask = at.can_have_tangents()
     taken = at.take(mask)
     results = Results(lambda leaves: split_aux(at.body(leaves), has_aux, at.plan, "filter_linearize"))
-    values = [leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf) for leaf in taken]
+    values = list(map(as_array, taken))
     found, push, arrays = at.run(jax.linearize, results, 0.0, values)
     out, aux = results.joined(found, arrays)
     slots = tuple(map(slot_for, at.rest.leaves(taken)))

@@ -12,7 +12,6 @@ from collections.abc import Set as AbstractSet
 from typing import Any, ClassVar, overload
 
 import jax
-import jax.numpy as jnp
 from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 from typing_extensions import Unpack
 
@@ -25,7 +24,7 @@ from typedfilter._placing.moving import is_staging
 from typedfilter._reading.plan import Plan
 from typedfilter._shapes.check import checked
 from typedfilter._shapes.switch import checking
-from typedfilter._values.leaves import is_passed
+from typedfilter._values.leaves import as_array, is_passed
 from typedfilter._values.split import Rest, split_where
 from typedfilter._wrapping.call import take_arrays
 from typedfilter._wrapping.effects import Effects
@@ -97,7 +96,7 @@ class _Call:
         specs = blocks.of_call(args, kwargs, self.taken.masks)
         mine = blocks.of_callable(fn) if own else []
         self.specs = [[mine[i] for i in self.own.taken_at] if own else [], specs]
-        self.arrays = [own, [jnp.asarray(array) for array in self.taken.arrays]]
+        self.arrays = [own, list(map(as_array, self.taken.arrays))]
         self.out: Rest | None = None
         self.out_specs: list[Any] = []
 
