@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import inspect
 from typing import Annotated, Any
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -290,6 +291,73 @@ def test_a_decorator_with_annotations_of_its_own_is_read():
     assert [traced(X, lr).shape for lr in (1.0, 2.0)] == [(3, 3)] * 2
     with pytest.raises(ShapeError):
         traced(jnp.ones((2, 3)))
+
+
+class Counting:
+    """A decorator that says it is what it wraps, as those of `wrapt`: it shows its class, too."""
+
+    def __init__(self, fn: Any) -> None:
+        object.__setattr__(self, "__wrapped__", fn)
+
+    @property
+    def __class__(self) -> Any:
+        return type(self.__wrapped__)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(object.__getattribute__(self, "__wrapped__"), name)
+
+    def __get__(self, instance: Any, owner: Any) -> Any:
+        return Counting(self.__wrapped__.__get__(instance, owner))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.__wrapped__(*args, **kwargs) + 1000 * len(args) + 100 * len(kwargs)
+
+
+class Scales:
+    @Counting
+    def scale(self, x: Float[Array, ""], times: float = 2.0):
+        return x * times
+
+
+PROXIES: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any]]] = {
+    "a function": (Counting(weighted), (), {"x": X}),
+    "a function with a default left out": (Counting(jax.vmap(weighted)), (X,), {}),
+    "a method": (Scales().scale, (X,), {}),  # no scalar: of what a proxy takes, nothing is known
+    "a transform of ours": (Counting(filter_jit(weighted)), (X,), {"w": W}),
+    "a map of ours": (Counting(filter_vmap(weighted)), (X,), {"w": X}),
+    "a partial": (Counting(functools.partial(weighted, w=W)), (), {"x": X}),
+    "two": (Counting(Counting(weighted)), (), {"x": X}),
+    "a mock": (mock.Mock(spec=weighted, side_effect=weighted), (X,), {"w": W}),
+}
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_what_says_that_it_is_what_it_wraps_is_called_as_the_caller_has_called(name: str):
+    fn, args, kwargs = PROXIES[name]
+    expected = fn(*args, **kwargs)
+    for transform in (filter_jit, filter_checkpoint, lambda fn: filter_jit(jax.named_call(filter_jit(fn)))):
+        assert_allclose(transform(fn)(*args, **kwargs), expected)
+    converted = filter_closure_convert(fn, *args, **kwargs)
+    assert_allclose(converted(*args, **kwargs), expected)
+    stacked = jax.tree.map(lambda x: jnp.stack([x, x]), (args, kwargs))
+    assert_allclose(filter_vmap(fn)(*stacked[0], **stacked[1]), [expected, expected])
+
+
+def test_what_hands_on_takes_what_is_inside_takes():
+    """`jax.named_call` and context managers do; what our transforms show to people is not what they take."""
+
+    def scalar(x: Float[Array, ""], w: Float[Array, ""] = W[1]) -> Float[Array, ""]:
+        return x * w
+
+    mapped = filter_jit(jax.vmap(scalar, in_axes=(0,)))
+    assert_allclose(filter_jit(jax.named_call(mapped))(W), W * W[1])
+    with pytest.raises(ValueError, match="in_axes"):
+        filter_jit(jax.named_call(mapped))(x=W, w=W)
+    for inner in (jax.jit(weighted), filter_jit(jax.jit(weighted))):  # whose signature is a new one each time
+        named = with_time(inner)
+        named.__signature__ = inspect.signature(weighted)
+        assert_allclose(filter_jit(named)(X)[0], weighted(X))
+        assert_allclose(filter_jit(jax.named_call(inner))(x=X), weighted(X))
 
 
 def test_people_see_the_parameters_of_the_function_inside():

@@ -63,7 +63,7 @@ def traced_once(
         new: makes a body.
         trace: has JAX trace it: what it gives, and the result of the body, with structs for arrays.
     """
-    if key is None or not isinstance(fn, types.FunctionType):
+    if key is None or type(fn) is not types.FunctionType:
         return trace(new())
     bodies = _bodies.of(fn)
     kept = bodies.get(key)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import sys
 import types
 from collections.abc import Mapping
@@ -30,7 +31,8 @@ def name_of(fn: Any) -> str:
     """The qualified name of `fn`, without the functions that it is defined in."""
     while isinstance(fn, functools.partial):
         fn = fn.func
-    name: str = getattr(fn, "__qualname__", None) or getattr(fn, "__name__", None) or type(fn).__qualname__
+    names = (getattr(fn, "__qualname__", None), getattr(fn, "__name__", None), type(fn).__qualname__)
+    name = next(name for name in names if name and isinstance(name, str))  # a mock has any attribute
     return name.rpartition("<locals>.")[2]
 
 
@@ -49,7 +51,22 @@ def signature_of(fn: Any) -> Signature | None:
 def says(fn: Any) -> bool:
     """Whether a function has been told by hand how it is called: by a `__signature__` that is no copy."""
     said = getattr(fn, "__dict__", {}).get("__signature__")
-    return said is not None and said != getattr(getattr(fn, "__wrapped__", None), "__signature__", None)
+    inner = getattr(getattr(fn, "__wrapped__", None), "__signature__", None)
+    return said is not None and (inner is None or not _is_copy(said, inner))
+
+
+def _is_copy(one: Signature, two: Signature) -> bool:
+    """Whether two signatures are the same, with the same objects as defaults: arrays do not answer `==`."""
+    pairs = list(itertools.zip_longest(one.parameters.values(), two.parameters.values()))
+    if any(a is None or b is None or a.default is not b.default for a, b in pairs):
+        return False
+    bare = [
+        signature.replace(
+            parameters=[param.replace(default=Parameter.empty) for param in signature.parameters.values()]
+        )
+        for signature in (one, two)
+    ]
+    return bare[0] == bare[1]
 
 
 def _of_code(fn: types.FunctionType) -> Signature:

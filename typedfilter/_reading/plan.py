@@ -22,7 +22,7 @@ from typedfilter._reading.markers import PLACES
 from typedfilter._reading.names import Scope
 from typedfilter._reading.roles import Role
 from typedfilter._reading.text import show
-from typedfilter._reading.wrappers import hands_on, is_method, is_wrapper
+from typedfilter._reading.wrappers import hands_on, is_method, is_proxy, is_wrapper, unwrapped
 from typedfilter._values.memory import PerObject
 from typedfilter._values.uncallable import UncallableError
 from typedfilter.annotations import Marker
@@ -54,6 +54,8 @@ def _plan_of(fn: Any, final: bool) -> Plan:
     if own is not None:
         plan: Plan = own(fn)
         return plan.as_written
+    if is_proxy(fn) and callable(fn):  # what it shows of itself is what it wraps
+        return _resolved(callables.name_of(fn), callables.ANYTHING, Scope(), has_signature=False).as_written
     if isinstance(fn, staticmethod | classmethod):
         return _plan_of(fn.__func__, final)
     if not callable(fn):
@@ -67,12 +69,18 @@ def _plan_of(fn: Any, final: bool) -> Plan:
         )
     if isinstance(fn, type):
         return _of_class(fn)
+    inside = unwrapped(fn)
+    if inside is not fn and type(inside) is not types.FunctionType:  # what it says of itself is for people
+        return _around(_plan_of(inside, final), fn)
     call = callables.own_call(fn)
     if call is None:
         return _of_function(fn, final)
     plan = _plan_of(call, final)
-    if not is_wrapper(fn):
-        return plan
+    return _around(plan, fn) if is_wrapper(fn) else plan
+
+
+def _around(plan: Plan, fn: Any) -> Plan:
+    """The plan of a wrapper that is called as `plan` says: what is left out stays out."""
     binding = plan.binding if plan.binding is Binding.KEPT else Binding.PLACED
     return dataclasses.replace(plan, function=callables.name_of(fn), binding=binding)
 

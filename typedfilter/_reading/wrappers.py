@@ -22,10 +22,15 @@ def is_wrapper(fn: Any) -> bool:
     return not isinstance(fn, type) and callable(getattr(fn, "__wrapped__", None))
 
 
+def is_proxy(fn: Any) -> bool:
+    """Whether `fn` says that it is of another class, as what `wrapt` makes: it shows what it wraps."""
+    return fn.__class__ is not type(fn)
+
+
 def is_method(fn: Any) -> TypeGuard[types.MethodType]:
     """Whether `fn` is a bound method: Python's own, or what stands for one (Equinox's, which is a pytree)."""
     if isinstance(fn, types.MethodType | types.FunctionType | type):
-        return isinstance(fn, types.MethodType)
+        return type(fn) is types.MethodType  # no proxy of one
     method = getattr(fn, "__wrapped__", None)
     return isinstance(method, types.MethodType) and _same_method(method, fn)
 
@@ -41,7 +46,7 @@ def hands_on(fn: Any) -> bool:
     True of what `jaxtyping.jaxtyped` and `beartype` make, of context managers as decorators
     (`jax.named_scope` too), and of `functools.cache`.
     """
-    if not is_wrapper(fn):
+    if not is_wrapper(fn) or is_proxy(fn):
         return False
     if not isinstance(fn, types.FunctionType):
         return isinstance(fn, _CACHED)

@@ -102,7 +102,7 @@ def _weakly_bound(value: Any) -> Callable[[], Any]:
     Raises:
         TypeError: there is none to such a value.
     """
-    return weakref.WeakMethod(value) if isinstance(value, types.MethodType) else weakref.ref(value)
+    return weakref.WeakMethod(value) if type(value) is types.MethodType else weakref.ref(value)
 
 
 def _is_atomic(value: Any) -> bool:

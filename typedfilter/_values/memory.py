@@ -153,7 +153,7 @@ class Attached(Generic[T]):
 
     def of(self, obj: object) -> T:
         """What is kept for `obj`; made at the first call."""
-        if not isinstance(obj, types.FunctionType):
+        if type(obj) is not types.FunctionType:  # nor a proxy, whose attributes are those of a function
             return self._others.of(obj)
         tag: _Tag[T] | None = obj.__dict__.get(self._name)
         if tag is None or tag.owner() is not obj:  # functools.wraps copies the attributes of functions

@@ -23,7 +23,7 @@ import jax
 from jax.extend.source_info_util import register_exclusion
 
 from typedfilter._compat import LEAVES_FRAMES_OUT, says_frames_left_out
-from typedfilter._reading.wrappers import is_method
+from typedfilter._reading.wrappers import is_method, is_proxy
 from typedfilter._wrapping.keywords import better_refusal
 from typedfilter.errors import TypedFilterError
 
@@ -225,19 +225,19 @@ def _holds_one(fn: Any) -> bool:
 
 def place_of(fn: Any) -> tuple[str, int] | None:
     """The file and first line of the function inside of any callable; `None` where none is Python's."""
-    while not isinstance(fn, types.FunctionType) and _holds_one(fn):
+    while not is_proxy(fn) and _holds_one(fn):
         if isinstance(fn, functools.partial):
             fn = fn.func
         else:
             fn = fn.__func__ if is_method(fn) else getattr(fn, "__wrapped__", None)
         if fn is None:  # what is converted has a program in the place of a function
             return None
-    if isinstance(fn, types.FunctionType):
+    if type(fn) is types.FunctionType:
         fn = inspect.unwrap(fn)
     elif not isinstance(fn, types.BuiltinFunctionType):
         name = "__init__" if isinstance(fn, type) else "__call__"
         fn = inspect.getattr_static(fn if isinstance(fn, type) else type(fn), name, None)
-    code = fn.__code__ if isinstance(fn, types.FunctionType) else None
+    code = fn.__code__ if type(fn) is types.FunctionType else None
     return None if code is None else (code.co_filename, code.co_firstlineno)
 
 

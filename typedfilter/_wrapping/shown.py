@@ -39,11 +39,14 @@ def shown_annotations(fn: Callable[..., Any], signature: inspect.Signature) -> d
     They are evaluated where all their names are found: the call of a wrapper may have globals of its own,
     where a string means less.
     """
+    annotations = fn.__annotations__
+    if not isinstance(annotations, dict):  # a mock's
+        return {}
     plan = plan_of(fn)
     read = {"return": plan.returns} | {param.name: param.hint for param in plan.params}
     return {
         name: written if name not in read or read[name].unresolved else read[name].annotation
-        for name, written in fn.__annotations__.items()
+        for name, written in annotations.items()
         if _shows(signature, name)
     }
 

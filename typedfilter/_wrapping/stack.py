@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 
-from typedfilter._reading.wrappers import is_method
+from typedfilter._reading.wrappers import is_method, is_proxy
 from typedfilter._wrapping.wrapper import BoundWrapper, Transform, Wrapper
 
 
@@ -46,6 +46,8 @@ class Unwound:
 
 def unwind(fn: Any) -> Unwound:
     """Take wrappers, bound methods, partials and callable modules apart, down to a plain callable."""
+    if is_proxy(fn):
+        return Unwound(fn)
     if isinstance(fn, Wrapper):
         return unwind(fn.__wrapped__).then(fn.transform)
     if isinstance(fn, BoundWrapper):

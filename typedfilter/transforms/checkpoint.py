@@ -116,7 +116,7 @@ class _Captured:
     @classmethod
     def of(cls, fn: Callable[..., Any]) -> _Captured | None:
         """Of a plain function; `None` for anything else, and where it closes over what is not there yet."""
-        if not isinstance(fn, types.FunctionType):
+        if type(fn) is not types.FunctionType:
             return None
         cells = zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=True)
         written = _written(fn.__code__)
