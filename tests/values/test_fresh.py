@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import array
 import collections
+import dataclasses
+import io
+import operator
+import random
 import types
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +39,19 @@ from typedfilter import (
 
 X = jnp.arange(3.0)
 
+
+@dataclasses.dataclass
+class Record:
+    a: Any
+    b: Any = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    a: Any
+    b: Any = None
+
+
 # What a function returns, what a caller does to it, and how it is compared.
 CHANGED = {
     "set": (lambda: {"a"}, lambda value: value.add("b")),
@@ -45,6 +63,11 @@ CHANGED = {
     "strings": (lambda: np.array(["a", "b"]), lambda value: value.__setitem__(0, "c")),
     "objects": (lambda: np.array([1, None], object), lambda value: value.__setitem__(0, "c")),
     "namespace": (lambda: types.SimpleNamespace(a=[1]), lambda value: value.a.append(2)),
+    "record": (lambda: Record(1, [1]), lambda value: value.__setattr__("a", 2)),
+    "inside a record": (lambda: Record(1, [1]), lambda value: value.b.append(2)),
+    "inside a frozen record": (lambda: Frozen(({"k": {1}},)), lambda value: value.a[0]["k"].add(2)),
+    "by default": (lambda: Frozen(collections.defaultdict(list)), lambda value: value.a["k"].append(1)),
+    "in order": (lambda: Frozen(collections.OrderedDict(k=[1])), lambda value: value.a["k"].append(1)),
     "list": (lambda: [1, "a"], lambda value: value.append(2)),
     "dict": (lambda: {"a": 1}, lambda value: value.__setitem__("b", 2)),
 }
@@ -76,6 +99,33 @@ def test_a_result_that_is_changed_is_that_of_one_call_only(name, by):
         assert jnp.array_equal(out, 2 * x)
         assert same(rest["inside"], make())
         change(rest["inside"])
+
+
+@pytest.mark.parametrize(
+    ("make", "use"),
+    [
+        (lambda: random.Random(0), lambda draws: draws.random()),
+        (lambda: np.random.default_rng(0), lambda draws: draws.random()),
+        (lambda: np.random.RandomState(0), lambda draws: draws.random_sample()),
+        (lambda: io.StringIO("text"), lambda buffer: buffer.read()),
+        (lambda: io.BytesIO(b"text"), lambda buffer: buffer.read()),
+    ],
+)
+def test_what_is_used_up_bit_by_bit_starts_anew_in_each_result(make, use):
+    f = filter_jit(lambda x: (x, make(), Frozen(make())))
+    for _ in range(2):
+        _, one, record = f(X)
+        assert use(one) == use(record.a) == use(make())
+
+
+def test_records_that_nobody_can_change_and_those_known_by_what_they_are_stay_the_same_object():
+    @dataclasses.dataclass(eq=False)
+    class Known:
+        a: list[int]
+
+    kept = (Frozen((1, "a")), Known([1]))
+    f = filter_jit(lambda x: (x, *kept))
+    assert all(map(operator.is_, f(X)[1:], kept))
 
 
 def test_objects_of_users_are_the_very_objects():

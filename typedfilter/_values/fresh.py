@@ -8,24 +8,31 @@ from __future__ import annotations
 
 import array
 import collections
+import copy
+import dataclasses
+import io
+import operator
+import random
 import types
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
 
+from typedfilter._values.memory import ByClass
 from typedfilter._values.split import Rest
 from typedfilter.errors import StaticArgumentError
 
 
 def is_changeable(leaf: Any) -> bool:
-    """Whether this is of a mutable class of Python's or NumPy's own, that JAX takes for a leaf."""
-    return type(leaf) in _COPIES
+    """Whether this is a mutable value of Python's or NumPy's own that JAX takes for a leaf, or holds one."""
+    return type(leaf) in _COPIES or (_is_record(type(leaf)) and fresh(leaf) is not leaf)
 
 
 def fresh(value: Any) -> Any:
     """A copy of what callers could change: of containers of Python's own, at every depth."""
-    copied = _COPIES.get(type(value)) or _INSIDE.get(type(value))
+    cls = type(value)
+    copied = _COPIES.get(cls) or _INSIDE.get(cls) or (_record if _is_record(cls) else None)
     return value if copied is None else copied(value)
 
 
@@ -76,6 +83,38 @@ def _namespace(value: types.SimpleNamespace) -> types.SimpleNamespace:
     return types.SimpleNamespace(**{name: fresh(one) for name, one in vars(value).items()})
 
 
+def _items(value: dict[Any, Any]) -> Iterator[tuple[Any, Any]]:
+    return ((key, fresh(one)) for key, one in value.items())
+
+
+def _tuple(value: tuple[Any, ...]) -> tuple[Any, ...]:
+    copied = tuple(map(fresh, value))
+    return value if all(map(operator.is_, value, copied)) else copied
+
+
+def _has_values(cls: type) -> bool:
+    """Whether instances are known by their fields alone, as `dataclasses.dataclass` makes them.
+
+    Those with fields that can be set, and a hash all the same, are not: which one it is matters.
+    """
+    params = getattr(cls, "__dataclass_params__", None)
+    return params is not None and params.eq and (params.frozen or cls.__hash__ is None)
+
+
+_is_record = ByClass(_has_values).__getitem__
+
+
+def _record(value: Any) -> Any:
+    fields = {field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)}
+    changed = {name: copied for name, old in fields.items() if (copied := fresh(old)) is not old}
+    if not changed and type(value).__dataclass_params__.frozen:
+        return value
+    made = copy.copy(value)
+    for name, copied in changed.items():
+        object.__setattr__(made, name, copied)
+    return made
+
+
 _ONCE: dict[type, str] = {
     types.CoroutineType: "a coroutine (of an async def)",
     types.AsyncGeneratorType: "an asynchronous generator",
@@ -90,9 +129,13 @@ _COPIES: dict[type, Callable[[Any], Any]] = {
     collections.deque: lambda value: collections.deque(map(fresh, value), value.maxlen),
     types.SimpleNamespace: _namespace,
     np.ndarray: np.ndarray.copy,  # of strings, say: any other is an array to JAX
+    **dict.fromkeys((random.Random, np.random.Generator, np.random.RandomState), copy.deepcopy),
+    **dict.fromkeys((io.StringIO, io.BytesIO), copy.copy),
 }
 _INSIDE: dict[type, Callable[[Any], Any]] = {
     list: lambda value: list(map(fresh, value)),
-    tuple: lambda value: tuple(map(fresh, value)),
-    dict: lambda value: {key: fresh(one) for key, one in value.items()},
+    tuple: _tuple,
+    dict: lambda value: dict(_items(value)),
+    collections.OrderedDict: lambda value: collections.OrderedDict(_items(value)),
+    collections.defaultdict: lambda value: collections.defaultdict(value.default_factory, _items(value)),
 }
