@@ -11,19 +11,18 @@ import enum
 import functools
 import types
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from inspect import Parameter, Signature
 from typing import Any, ClassVar, NamedTuple
 
 from typedfilter._reading import callables
-from typedfilter._reading.forms import inside, is_annotated, is_literal
+from typedfilter._reading.forms import inside, is_annotated
 from typedfilter._reading.hints import UNANNOTATED, Hint, class_hints, named, parse, refuse_lost_marker
-from typedfilter._reading.markers import PLACES
 from typedfilter._reading.names import Scope
 from typedfilter._reading.roles import Role
 from typedfilter._reading.text import show
 from typedfilter._reading.wrappers import hands_on, is_method, is_proxy, is_wrapper, unwrapped
-from typedfilter._values.memory import PerObject
+from typedfilter._values.memory import Attached
 from typedfilter._values.uncallable import UncallableError
 from typedfilter.annotations import Marker
 from typedfilter.errors import AnnotationError
@@ -93,7 +92,7 @@ def _of_method(method: types.MethodType, final: bool) -> Plan:
 
 def _of_function(fn: Any, final: bool, owner: type | None = None) -> Plan:
     cache = _plans.of(fn)
-    before = _cached(cache)
+    before = cache["plan"]() if "plan" in cache else None
     if before is not None and before.complete:
         return before
     signature = callables.signature_of(fn)
@@ -104,7 +103,7 @@ def _of_function(fn: Any, final: bool, owner: type | None = None) -> Plan:
     plan = dataclasses.replace(_resolved(name, signature, scope), binding=_binding(fn))
     if final and not any(hint.opaque for hint in _hints(plan)):  # else it is refused, until it is mended
         plan = dataclasses.replace(plan, complete=True, kept={})
-    _remember(cache, plan, before)
+    _remember(cache, fn, plan)
     return plan
 
 
@@ -179,50 +178,15 @@ def refuse_lost_markers(plan: Plan) -> None:
 
 
 # The cache ----------------------------------------------------------------------------------------------
-# A plan is kept as long as its function lives, and must not keep it alive. Through a local class, or a
-# default value, it might: such a plan is held weakly, and lives only while somebody uses it.
+# A plan is kept as long as its function lives. Through a local class, or a default value, it may refer to that:
+# so it hangs on the function itself; where it can't, it is held weakly, and lives while somebody uses it.
 
-_plans: PerObject[dict[str, Plan | weakref.ref[Plan]]] = PerObject(dict)
-_PLAIN = (int, float, complex, bool, str, bytes, type(None))
-
-
-_Cache = dict[str, "Plan | weakref.ref[Plan]"]
+_plans: Attached[dict[str, Callable[[], Plan | None]]] = Attached("__typedfilter_plans__", dict)
 
 
-def _cached(cache: _Cache) -> Plan | None:
-    known = cache.get("plan")
-    return known() if isinstance(known, weakref.ref) else known
-
-
-def _remember(cache: _Cache, plan: Plan, before: Plan | None) -> None:
-    # While a decorator runs, nothing refers to the function yet. So what is not complete may be held then.
-    first_part = before is None and not plan.complete
-    hints = _hints(plan)
-    defaults = [param.default for param in plan.params]
-    alone = all(_is_global(hint.annotation) and _is_global(hint.type) for hint in hints)
-    if first_part or (alone and not plan.kept and all(map(_is_plain, defaults))):
-        cache["plan"] = plan
-    elif plan.complete:
-        cache["plan"] = weakref.ref(plan)
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether a default value refers to nothing else."""
-    if isinstance(value, tuple):
-        return all(map(_is_plain, value))
-    if isinstance(value, types.FunctionType | type):
-        return "<locals>" not in value.__qualname__
-    return type(value) in _PLAIN or isinstance(value, enum.Enum)
-
-
-def _is_global(annotation: Any) -> bool:
-    """Whether an annotation refers to nothing that could refer to a function with a shorter life."""
-    if isinstance(annotation, type) and "<locals>" in annotation.__qualname__:
-        return False
-    if parts := inside(annotation):
-        return all(map(_is_global, parts))
-    plain = (str, type, list, type(None), Marker, *PLACES)
-    return annotation is Any or annotation is ... or isinstance(annotation, plain) or is_literal(annotation)
+def _remember(cache: dict[str, Callable[[], Plan | None]], fn: Any, plan: Plan) -> None:
+    strongly = isinstance(fn, types.FunctionType) or not plan.complete  # of a part, nobody else has it yet
+    cache["plan"] = (lambda: plan) if strongly else weakref.ref(plan)
 
 
 def _if_marked(hint: Hint) -> Hint:
