@@ -178,8 +178,8 @@ def refuse_lost_markers(plan: Plan) -> None:
 
 
 # The cache ----------------------------------------------------------------------------------------------
-# A plan is kept as long as its function lives. Through a local class, or a default, it may refer to that: so it
-# hangs on the function itself; where it can't, it is held weakly, and lives while somebody uses it.
+# A plan is kept as long as its function lives. Through a local class, or a default, it may refer to that: so
+# it hangs on the function itself; where it can't, it is held weakly, and lives while somebody uses it.
 
 _plans: Attached[dict[str, Callable[[], Plan | None]]] = Attached("__typedfilter_plans__", dict)
 
