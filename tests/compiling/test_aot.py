@@ -23,6 +23,7 @@ from numpy.testing import assert_allclose
 
 import typedfilter as tf
 from typedfilter import Donate, Static, Traced, filter_grad, filter_jit, filter_value_and_grad, filter_vmap
+from typedfilter._compiling import again
 from typedfilter._compiling.ahead import Ahead
 from typedfilter._compiling.stages import site_of
 from typedfilter.pytree import pytree_dataclass
@@ -76,6 +77,18 @@ class Plain:
 
 @dataclasses.dataclass(frozen=True)
 class Config:
+    value: Any
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass
+class One:
+    value: Any
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass
+class Two:
     value: Any
 
 
@@ -223,6 +236,13 @@ OTHERS: dict[str, tuple[Any, tuple[Any, ...], tuple[Any, ...]]] = {
     "a function": (lambda x, f: f(x), (X, jnp.sin), (X, jnp.cos)),
     "a dataclass": (lambda x, c: x, (X, Config((1,))), (X, Config((True,)))),
     "none": (lambda x, y: x, (X, None), (X, 0)),
+    "a number where an array with axes was": (
+        lambda tree: tree,
+        ({"a": X, "s": "s"},),
+        ({"a": 1.0, "s": "s"},),
+    ),
+    "an equal number in a list": (lambda tree: tree, ([X, 1],), ([X, True],)),
+    "a class with equal fields": (lambda tree: tree, ([One(X), "s"],), ([Two(X), "s"],)),
 }
 
 
@@ -231,7 +251,8 @@ def test_a_program_is_not_called_with_other_static_values(kind):
     fn, args, others = OTHERS[kind]
     f = filter_jit(fn)
     program = f.lower(*args).compile()
-    first = program(*args)
+    for _ in range(3):  # what a call asks is learned from those before
+        first = program(*args)
     with pytest.raises(tf.StaticArgumentError):
         program(*others)
     assert same(program(*args), first)
@@ -625,6 +646,31 @@ def test_a_donated_array_on_several_devices_is_refused_by_a_compiled_program():
 
 
 # ------------------------------------------------------------- what a call of a compiled program looks at
+
+
+def test_a_compiled_call_asks_for_the_structure_of_a_tree_and_its_static_leaves_alone(monkeypatch):
+    looks: list[Any] = []
+    monkeypatch.setattr(again, "exact_dict_keys", lambda *args: looks.append(args))
+    layers = [{"weight": X, "bias": X} for _ in range(3)]
+    for tree in (layers, {"layers": layers, "act": jnp.tanh, "power": 2, "rate": 0.5}):
+        program = filter_jit(lambda tree, x: x).lower(tree, X).compile()
+        seen = [python_calls(lambda: program(tree, X)) for _ in range(4)]  # noqa: B023  (called at once)
+        assert seen[-1] == seen[-2] == ["<lambda>", "_typedfilter_call", "again", *JAX_CALLS]
+    assert not looks
+
+
+JAX_CALLS = ["__init__", "__call__", "<lambda>"]  # our node is made, and JAX takes it apart
+
+
+def python_calls(call: Any) -> list[str]:
+    """The Python functions that a call runs, in order."""
+    names: list[str] = []
+    sys.setprofile(lambda frame, event, _: names.append(frame.f_code.co_name) if event == "call" else None)
+    try:
+        call()
+    finally:
+        sys.setprofile(None)
+    return names
 
 
 @pytest.fixture

@@ -161,7 +161,7 @@ MUTANTS: dict[str, tuple[str, Mutant]] = {
     ),
     "keys of dictionaries are compared by ==": (
         STATICS,
-        replaced(dictionaries.exact_dict_keys, lambda tree, paths: ()),
+        replaced(dictionaries.exact_dict_keys, lambda tree, dicts: ()),
     ),
     "the object seen first stands for all": (HISTORIES, replaced(keys.stays_equal, lambda value: True)),
     # Signatures.

@@ -14,7 +14,7 @@ from typing import Any
 
 from typedfilter._compiling.entry import Quick
 from typedfilter._compiling.modes import STATIC_MODES, Mode, Place
-from typedfilter._compiling.packing import Packed, Packer, StaticPart
+from typedfilter._compiling.packing import Packed, Packer
 from typedfilter._compiling.remembered import is_settled, seen
 from typedfilter._compiling.tokens import Token, strong
 from typedfilter._values.dictionaries import exact_dict_keys
@@ -23,47 +23,56 @@ from typedfilter._values.keys import stays_equal
 Kind = inspect._ParameterKind
 
 
-def same_rest(part: StaticPart, pack: Packer) -> Callable[[Any], Packed | None]:
-    """What packs a tree in which all is static as in this part, and is `None` of any other.
+def same_rest(packed: Packed, pack: Packer) -> Callable[[Any], Packed | None]:
+    """What packs a tree in which all is static as in this one, and is `None` of any other.
 
     The classes of leaves are learned from the first tree that is packed: a program may be compiled for
-    structs. A closure, since this is called at each call of a program.
+    structs. Where each array has an axis, they are not asked for: what is no array has none, and JAX refuses
+    it. Nor are the keys of dictionaries where the program's are plain strings. A closure, since this is
+    called at each call of a program.
     """
-    token, layout, flatten = part.token, part.layout, part.treedef.flatten_up_to
-    keys = part.key[1] if part.stays_equal else ()
+    token, part = packed.token, packed.part
+    assert part is not None
+    layout, flatten = part.layout, part.treedef.flatten_up_to
     take, take_others, exact, dicts = layout.take, layout.take_others, layout.exact, layout.dicts
-    statics = tuple(map(strong, part.statics))
+    statics, keys = tuple(map(strong, part.statics)), part.key[1]
+    has_axes = all(getattr(one, "ndim", 0) for one in packed.arrays)
+    is_bare = False  # whether structure and static leaves tell all; not before a tree was looked at
     known_again = False  # whether the trees of this program are frozen models
-    types: tuple[type, ...] | None = None
+    types: tuple[type, ...] = (_Never,)  # unknown yet; where objects in the tree may change, for ever
     last: Any = part  # a tree without arrays that can't change; none yet
 
     def looked_at(tree: Any) -> Packed | None:
-        nonlocal known_again, last, types
+        nonlocal is_bare, known_again, last, types
         packed = pack(tree)
         if packed.token is not token:
             return None
         if part.stays_equal:
             known_again = pack.remembers and seen(id(tree)) is not None
-            types = tuple(map(type, flatten(tree)))
+            types, is_bare = tuple(map(type, flatten(tree))), has_axes and not keys
             last = tree if not packed.arrays and is_settled(tree) else part
         return packed
 
     def again(tree: Any) -> Packed | None:
-        if tree is last:
-            return Packed((), token)
         if known_again:
             known = seen(id(tree))
             if known is not None and known() is tree:
                 return Packed(known.arrays, token) if known.part() is part else None
-        if types is None:
-            return looked_at(tree)
+        elif tree is last:
+            return Packed((), token)
         try:
             leaves = flatten(tree)
         except Exception:  # a ValueError; or whatever the `repr` of a leaf raises
             return None
+        if is_bare and not statics:
+            return Packed(leaves, token)
         others = take_others(leaves)
-        same = tuple(map(type, leaves)) == types and (not dicts or exact_dict_keys(tree, dicts) == keys)
-        if same and (all(map(operator.is_, others, statics)) or (exact and others == statics)):
+        if is_bare and all(map(operator.is_, others, statics)):
+            return Packed(take(leaves), token)
+        same = tuple(map(type, leaves)) == types and (
+            others == statics if exact else all(map(operator.is_, others, statics))
+        )
+        if same and (dicts is None or exact_dict_keys(tree, dicts) == keys):
             return Packed(take(leaves), token)
         return looked_at(tree)
 
@@ -109,10 +118,10 @@ class _Writer:
             token = f"{self.named(convert)}({text}) is {self.named(converted)}"
             self.tests.append(f"({same} or {token})" if stays_equal(value) else token)
 
-    def packed(self, text: str, prefix: str, part: StaticPart, pack: Packer) -> None:
+    def packed(self, text: str, prefix: str, value: Packed, pack: Packer) -> None:
         """A tree that travels as one."""
         name = f"{{_}}packed_{len(self.names)}"
-        self.tests.append(f"({name} := {self.named(same_rest(part, pack))}({text})) is not None")
+        self.tests.append(f"({name} := {self.named(same_rest(value, pack))}({text})) is not None")
         self.moving.append(prefix + name)
 
     def traced(self, text: str, prefix: str, place: Place | None) -> None:
@@ -161,7 +170,7 @@ def quick_call(
             given = value.value() if type(value) is Token else value
             writer.static(text, given, value, converters.get(place))
         elif mode is Mode.PACKED:
-            writer.packed(text, prefix, value.part, converters[place])
+            writer.packed(text, prefix, value, converters[place])
         else:
             writer.traced(text, prefix, place if looks else None)
     quick = Quick((*tests, *writer.tests), tuple(writer.moving), writer.names)

@@ -102,6 +102,14 @@ class Ahead:
                 raise self._differs(name, *_static_texts(before[name], now[name]))
         return self._moving(positional, keyword)
 
+    def _other(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> StaticArgumentError | None:
+        """What is wrong with the static arguments of a call, if that is what JAX has refused."""
+        try:
+            self.dynamic(args, kwargs, whole=True)
+        except StaticArgumentError as error:
+            return error
+        return None
+
     def _moving(
         self, positional: Sequence[Any], keyword: Mapping[str, Any]
     ) -> tuple[list[Any], dict[str, Any]]:
@@ -133,13 +141,13 @@ class Ahead:
             return stage(*positional, **keyword)
 
         def explain(error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            better = failed.better_error(engine, error, args, kwargs)
+            better = self._other(args, kwargs) or failed.better_error(engine, error, args, kwargs)
             if better is not None:
                 raise_as_it_is(better)
 
         table: dict[Any, Callable[..., Any]] = {}
         call: Callable[..., Any] = engine.shim(
-            table, first, explain, None if known is None else known.quick, stage
+            table, first, explain, None if known is None else known.quick, stage.__call__
         )
         if _is_spread(stage):
             watch(call)

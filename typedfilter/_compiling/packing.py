@@ -8,7 +8,6 @@ combination of leaf classes which structure that is: a call does no work for sin
 from __future__ import annotations
 
 import functools
-import operator
 import weakref
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
@@ -19,11 +18,11 @@ from jax.tree_util import tree_flatten
 from typedfilter._compiling.remembered import can_change, remember, seen
 from typedfilter._compiling.tokens import Content, Kept, Token, strong, weaken
 from typedfilter._reading.fields import leaf_marks
-from typedfilter._values.dictionaries import dict_paths, exact_dict_keys
+from typedfilter._values.dictionaries import Dicts, exact_dict_keys
 from typedfilter._values.keys import exact_key, is_self_exact, stays_equal
 from typedfilter._values.leaves import leaf_is_array_type
 from typedfilter._values.memory import InternTable
-from typedfilter._values.split import Rest
+from typedfilter._values.split import Rest, getter
 from typedfilter._values.trees import Treedef
 
 IsArrayType = Callable[[type], bool | None]
@@ -124,7 +123,7 @@ class _Layout:
         self.take_others = getter(self.others_at)
         self.inexact = [not is_self_exact(kind) for kind in key[1] if kind is not None]
         self.exact = not any(self.inexact)
-        self.dicts = dict_paths(tree)
+        self.dicts = Dicts.of(tree)
         paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
         self.names = [jax.tree_util.keystr(paths[i]).removeprefix(".") for i in self.taken_at]
         self.parts: InternTable[StaticPart] = InternTable()
@@ -165,7 +164,7 @@ class _Layout:
         """What tells the static part of a tree of this structure from others."""
         statics = self.take_others(leaves)
         keyed = statics if self.exact else self.keyed(statics)
-        return keyed, exact_dict_keys(tree, self.dicts) if self.dicts else ()
+        return keyed, exact_dict_keys(tree, self.dicts)
 
 
 class _ByTypes:
@@ -299,13 +298,3 @@ def taken_leaves(tree: Any, is_array_type: IsArrayType = leaf_is_array_type) -> 
     leaves, treedef = tree_flatten(tree)
     taken = set(_layout(tree, treedef, tuple(map(type, leaves)), is_array_type).taken_at)
     return [i in taken for i in range(len(leaves))]
-
-
-def getter(positions: Sequence[int]) -> Callable[[Any], tuple[Any, ...]]:
-    """What takes the elements at these positions out of a sequence."""
-    if len(positions) > 1:
-        return operator.itemgetter(*positions)
-    if positions:
-        (only,) = positions
-        return lambda leaves: (leaves[only],)
-    return lambda leaves: ()

@@ -15,13 +15,13 @@ from typing import Any, TypeAlias
 import jax
 import jax.core
 
-from typedfilter._compiling.packing import StaticPart, getter, pack
+from typedfilter._compiling.packing import StaticPart, pack
 from typedfilter._compiling.remembered import can_change, remember
 from typedfilter._compiling.tokens import Kept, Token
 from typedfilter._values.dictionaries import Step, follow
 from typedfilter._values.fresh import fresh, fresh_rest, is_changeable, refuse_used_up
 from typedfilter._values.leaves import is_array
-from typedfilter._values.split import Rest, split_where
+from typedfilter._values.split import Rest, getter, split_where
 from typedfilter.errors import TypedFilterError
 
 _config: Any = jax.config  # whose flags no type checker sees

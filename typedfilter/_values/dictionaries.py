@@ -6,14 +6,15 @@ holds its dictionaries is found once; of each tree of that structure only their 
 
 from __future__ import annotations
 
-import functools
-import operator
-from collections.abc import Callable, Hashable, Iterable, Sequence
+import dataclasses
+import itertools
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import jax
 
 from typedfilter._values.keys import exact_key
+from typedfilter._values.split import getter
 
 Step = Callable[[Any], Any]
 
@@ -25,38 +26,71 @@ def follow(steps: Sequence[Step], node: Any) -> Any:
     return node
 
 
-def dict_paths(tree: Any) -> list[tuple[Step, ...]]:
-    """The way to every dictionary in a tree, as look-ups to do one after another."""
-    if jax.tree_util.all_leaves([tree]):
-        return []
-    paths: list[tuple[Step, ...]] = [()] if isinstance(tree, dict) else []
-    for step in _steps(tree):
-        paths += [(step, *path) for path in dict_paths(step(tree))]
-    return paths
+@dataclasses.dataclass(frozen=True)
+class Dicts:
+    """Where the dictionaries of a structure are.
+
+    Attributes:
+        steps: from one of the nodes that were found before, by number, to children of it that are to be found
+            after these; the tree itself is the first.
+        take: from all that was found to the dictionaries.
+    """
+
+    steps: list[tuple[int, Step]]
+    take: Step
+
+    @classmethod
+    def of(cls, tree: Any) -> Dicts | None:
+        """Those of a tree; `None` where there are none."""
+        steps: list[tuple[int, Step]] = []
+        found = [tree]
+        for number, node in enumerate(found):  # which grows meanwhile
+            holding = [key for key, child in _children(node).items() if _holds_dicts(child)]
+            if holding:
+                steps.append((number, _stepping(node, holding)))
+                found += steps[-1][1](node)
+        at = [number for number, node in enumerate(found) if _is_dict(node)]
+        return cls(steps, getter(at)) if at else None
 
 
-def _steps(tree: Any) -> list[Step]:
-    """A look-up for each child of a node; none for a leaf."""
-    if isinstance(tree, dict):
-        return [operator.itemgetter(key) for key in tree]
-    if isinstance(tree, (tuple, list)):
-        return [operator.itemgetter(i) for i in range(len(tree))]
-    found = jax.tree_util.default_registry.flatten_one_level(tree)
-    count = 0 if found is None else len(tuple(found[0]))
-    return [functools.partial(_child, i) for i in range(count)]
+def _is_dict(node: Any) -> bool:
+    return isinstance(node, dict) and not jax.tree_util.all_leaves([node])
 
 
-def _child(index: int, node: Any) -> Any:
-    return tuple(jax.tree_util.default_registry.flatten_one_level(node)[0])[index]
+def _holds_dicts(tree: Any) -> bool:
+    return any(map(_is_dict, jax.tree_util.tree_leaves(tree, is_leaf=_is_dict)))
 
 
-def exact_dict_keys(tree: Any, paths: Iterable[tuple[Step, ...]]) -> tuple[Hashable, ...]:
-    """The exact keys of the dictionaries at these places; `None` where they are plain strings."""
-    keys: list[Hashable] = []
-    for path in paths:
-        node = follow(path, tree)
-        keys.append(None if set(map(type, node)) <= _PLAIN_KEYS else frozenset(map(exact_key, node)))
-    return tuple(keys)
+def _children(node: Any) -> dict[Any, Any]:
+    """The children of a node, by what finds them there; none of a leaf."""
+    if jax.tree_util.all_leaves([node]):
+        return {}
+    if isinstance(node, dict):
+        return node
+    return dict(enumerate(node if isinstance(node, tuple | list) else _one_level(node)))
 
 
-_PLAIN_KEYS = {str}
+def _one_level(node: Any) -> tuple[Any, ...]:
+    found = jax.tree_util.default_registry.flatten_one_level(node)
+    return () if found is None else tuple(found[0])
+
+
+def _stepping(node: Any, keys: list[Any]) -> Step:
+    get = getter(keys)
+    return get if isinstance(node, dict | tuple | list) else lambda node: get(_one_level(node))
+
+
+def exact_dict_keys(tree: Any, dicts: Dicts | None) -> tuple[Hashable, ...]:
+    """The exact keys of the dictionaries at these places; of none where all are plain strings."""
+    if dicts is None:
+        return ()
+    found = [tree]
+    for number, step in dicts.steps:
+        found += step(found[number])
+    nodes = dicts.take(found)
+    if _PLAIN_KEYS.issuperset(map(type, itertools.chain.from_iterable(nodes))):
+        return ()
+    return tuple([frozenset(map(exact_key, node)) for node in nodes])
+
+
+_PLAIN_KEYS = frozenset((str,))

@@ -6,6 +6,7 @@ that is hashable, and compared exactly.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -160,3 +161,13 @@ class Parcel:
 
 
 jax.tree_util.register_pytree_node(Parcel, lambda parcel: ((), parcel), lambda parcel, _: parcel)
+
+
+def getter(positions: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:
+    """What takes the elements at these positions, or with these keys, out of a container."""
+    if len(positions) > 1:
+        return operator.itemgetter(*positions)
+    if positions:
+        (only,) = positions
+        return lambda values: (values[only],)
+    return lambda values: ()

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from typedfilter._values.dictionaries import dict_paths, exact_dict_keys
+from typedfilter._values.dictionaries import Dicts, exact_dict_keys
 from typedfilter._values.keys import exact_key
 from typedfilter._values.leaves import as_struct, is_passed
 from typedfilter._values.text import brief, struct_text, structure_text
@@ -55,7 +55,7 @@ class Template:
             as_struct(leaf) if is_array else leaf for (_, leaf), is_array in zip(found, mask, strict=True)
         ]
         self.structs: list[Any] = [leaf for leaf, is_array in zip(self.leaves, mask, strict=True) if is_array]
-        self._dicts = dict_paths(tree)
+        self._dicts = Dicts.of(tree)
         self._dict_keys = exact_dict_keys(tree, self._dicts)
 
     @functools.cached_property
@@ -79,7 +79,7 @@ class Template:
         leaves, treedef = jax.tree_util.tree_flatten(tree)
         # Hashes too: to JAX 0.10 and 0.12, the treedefs of two dataclasses with equal fields are equal.
         same = same_structure(treedef, self.treedef)
-        if not same or (self._dicts and self._dict_keys != exact_dict_keys(tree, self._dicts)):
+        if not same or self._dict_keys != exact_dict_keys(tree, self._dicts):
             return Difference("", "structure", structure_text(self.treedef), structure_text(treedef))
         arrays: list[Any] = []
         for path, wanted, is_array, leaf in zip(self.paths, self.leaves, self.mask, leaves, strict=True):

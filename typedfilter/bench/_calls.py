@@ -139,7 +139,27 @@ def _checks(equinox: Any) -> dict[str, Call]:
     return {OURS: lambda: on(x, y, 2), UNCHECKED: lambda: off(x, y, 2)}
 
 
+def _compiled(ours_gets: Any, arrays: Any) -> dict[str, Call]:
+    def fn(tree: Any, x: Any) -> Any:
+        return x + 1
+
+    x = jnp.ones((8, 4))
+    ours, by_hand = filter_jit(fn).lower(ours_gets, x).compile(), jax.jit(fn).lower(arrays, x).compile()
+    return {OURS: lambda: ours(ours_gets, x), JAX_AHEAD: lambda: by_hand(arrays, x)}
+
+
+def _ahead(equinox: Any) -> dict[str, Call]:
+    tree = mixed_tree(LEAVES)
+    return _compiled(tree, {name: (array, None) for name, (array, _) in tree.items()})
+
+
+def _ahead_list(equinox: Any) -> dict[str, Call]:
+    tree = [{"weight": jnp.ones((4, 4)), "bias": jnp.ones(4)} for _ in range(9)]
+    return _compiled(tree, tree)
+
+
 UNCHECKED = "check=False"
+JAX_AHEAD = "jax.jit, compiled"
 _TWICE_AS_FAST = 0.5
 
 CASES = (
@@ -182,6 +202,18 @@ CASES = (
         _dataclass_loop,
         {JAX: 1.25},  # a static part that is compared exactly is put together in Python, JAX's own in C
         rounds=150,
+    ),
+    of_calls(
+        "ahead",
+        f"call of a program compiled ahead of time for a pytree of {LEAVES} leaves: arrays, functions, ints",
+        _ahead,
+        {JAX_AHEAD: 1.15},
+    ),
+    of_calls(
+        "ahead-list",
+        "the same with 18 arrays in a list of dictionaries",
+        _ahead_list,
+        {JAX_AHEAD: 1.15},
     ),
     # Both run the same program through the same code: 1.00, give or take what a clock sees.
     of_calls("checks", "compiled call with shape checks, against one without", _checks, {UNCHECKED: 1.02}),
