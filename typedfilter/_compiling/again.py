@@ -15,7 +15,7 @@ from typing import Any
 from typedfilter._compiling.entry import Quick
 from typedfilter._compiling.modes import STATIC_MODES, Mode, Place
 from typedfilter._compiling.packing import Packed, Packer
-from typedfilter._compiling.remembered import is_settled, seen
+from typedfilter._compiling.remembered import seen
 from typedfilter._compiling.tokens import Token, strong
 from typedfilter._values.dictionaries import exact_dict_keys
 from typedfilter._values.keys import stays_equal
@@ -31,8 +31,7 @@ def same_rest(packed: Packed, pack: Packer) -> Callable[[Any], Packed | None]:
     it. Nor are the keys of dictionaries where the program's are plain strings. A closure, since this is
     called at each call of a program.
     """
-    token, part = packed.token, packed.part
-    assert part is not None
+    token, part = packed.token, packed.token.get()
     layout, flatten = part.layout, part.treedef.flatten_up_to
     take, take_others, exact, dicts = layout.take, layout.take_others, layout.exact, layout.dicts
     statics, keys = tuple(map(strong, part.statics)), part.key[1]
@@ -40,26 +39,21 @@ def same_rest(packed: Packed, pack: Packer) -> Callable[[Any], Packed | None]:
     is_bare = False  # whether structure and static leaves tell all; not before a tree was looked at
     known_again = False  # whether the trees of this program are frozen models
     types: tuple[type, ...] = (_Never,)  # unknown yet; where objects in the tree may change, for ever
-    last: Any = part  # a tree without arrays that can't change; none yet
 
     def looked_at(tree: Any) -> Packed | None:
-        nonlocal is_bare, known_again, last, types
+        nonlocal is_bare, known_again, types
         packed = pack(tree)
         if packed.token is not token:
             return None
         if part.stays_equal:
             known_again = pack.remembers and seen(id(tree)) is not None
             types, is_bare = tuple(map(type, flatten(tree))), has_axes and not keys
-            last = tree if not packed.arrays and is_settled(tree) else part
         return packed
 
     def again(tree: Any) -> Packed | None:
-        if known_again:
-            known = seen(id(tree))
-            if known is not None and known() is tree:
-                return Packed(known.arrays, token) if known.part() is part else None
-        elif tree is last:
-            return Packed((), token)
+        known = seen(id(tree)) if known_again else None
+        if known is not None and known() is tree:
+            return Packed(known.arrays, token) if known.part() is part else None
         try:
             leaves = flatten(tree)
         except Exception:  # a ValueError; or whatever the `repr` of a leaf raises
@@ -67,14 +61,12 @@ def same_rest(packed: Packed, pack: Packer) -> Callable[[Any], Packed | None]:
         if is_bare and not statics:
             return Packed(leaves, token)
         others = take_others(leaves)
-        if is_bare and all(map(operator.is_, others, statics)):
+        same = all(map(operator.is_, others, statics))
+        if is_bare and same:
             return Packed(take(leaves), token)
-        same = tuple(map(type, leaves)) == types and (
-            others == statics if exact else all(map(operator.is_, others, statics))
-        )
-        if same and (dicts is None or exact_dict_keys(tree, dicts) == keys):
-            return Packed(take(leaves), token)
-        return looked_at(tree)
+        same = (same or (exact and others == statics)) and types == tuple(map(type, leaves))
+        same = same and exact_dict_keys(tree, dicts) == keys
+        return Packed(take(leaves), token) if same else looked_at(tree)
 
     return again
 
