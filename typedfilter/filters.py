@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from typedfilter._values.leaves import _is_inexact
+from typedfilter._values.leaves import _is_inexact, is_array_like
 from typedfilter._values.nodes import is_leaf_def
 from typedfilter._values.text import describe
 from typedfilter._values.trees import IsLeaf, flatten, not_a_prefix, same_structure, zip_trees
@@ -202,6 +202,8 @@ def _refuse_unlike(model: Any, leaves: Sequence[Any], changes: Sequence[Any]) ->
     """Name the first leaf whose update has a shape that it can't be added with."""
     paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_flatten_with_path(model)[0]]
     for path, leaf, change in zip(paths, leaves, changes, strict=True):
+        if not (is_array_like(leaf) and is_array_like(change)):  # JAX warns of what has no shape
+            continue
         try:
             jnp.broadcast_shapes(jnp.shape(leaf), jnp.shape(change))
         except ValueError:
@@ -213,8 +215,6 @@ def _refuse_unlike(model: Any, leaves: Sequence[Any], changes: Sequence[Any]) ->
                 actual=describe(change),
                 fix="make the updates from gradients with respect to this very model",
             ) from None
-        except TypeError:
-            continue
 
 
 def _first_present(values: Sequence[Any]) -> Any:

@@ -370,6 +370,11 @@ def test_updates_that_do_not_match_are_named_with_the_path(model, updates, text)
     assert str(e.value) == text + fix
 
 
+def test_what_can_not_be_added_is_pythons_to_report():
+    with pytest.raises(TypeError, match="unsupported operand"):
+        apply_updates([object(), ONES], [0, ONES])
+
+
 # --- tree_equal ---------------------------------------------------------------------------------------------
 
 NAN = float("nan")
