@@ -369,3 +369,70 @@ def one_key_of_an_array(key: Key[Array, ""], x: Float[Array, "n"]) -> Float[Arra
 # proved: with bias given, though its default is None
 def may_be_left_out(x: Float[Array, "n"], bias: Float[Array, "n"] = None) -> Float[Array, "n"]:
     return x + bias
+
+
+class Cells(NamedTuple):
+    centers: jnp.ndarray = None
+    volumes: jnp.ndarray = None
+
+
+# checked: for all sizes where _cells_volumes_0 = n; with cells.volumes of 1 axis
+def weighted_by_a_record(x: Float[Array, "n"], cells: Cells) -> Float[Array, ""]:
+    return jnp.sum(x * cells.volumes)
+
+
+# checked: with cells.volumes of 1 axis
+@jax.jit
+def below_a_transform(x: Float[Array, "n"], cells: Cells) -> Float[Array, ""]:
+    return jnp.sum(x * cells.volumes)
+
+
+# proved: for all sizes
+def a_record_that_nobody_reads(x: Float[Array, "n"], cells: Cells) -> Float[Array, "n"]:
+    return x
+
+
+class Affine(eqx.Module):
+    weight: Array
+    bias: Array
+
+    # checked: self.weight of 2 axes, self.bias of 1 axis
+    def __call__(self, x: Float[Array, "i"]) -> Float[Array, "o"]:
+        return self.weight @ x + self.bias
+
+
+class Layers(eqx.Module):
+    layers: list
+
+    # failed: a random key is used twice
+    def __init__(self, shape: list[int], key: Key[Array, ""]) -> None:
+        sizes = [(shape[i], shape[i + 1]) for i in range(len(shape) - 2)]
+        self.layers = [eqx.nn.Linear(i, o, key=key) for i, o in [*sizes, (shape[-2], shape[-1])]]
+
+    # checked: for all sizes where n_in = 3; in 2 cases
+    def __call__(self, x: Float[Array, "n_in"]) -> Float[Array, "n_out"]:
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+class Shifted(eqx.Module):
+    scale: Layers
+    shift: Layers
+
+    # checked: for all sizes where n = 3, m = 4
+    def __call__(self, x: Float[Array, "n"], y: Float[Array, "m"]) -> Float[Array, "m"]:
+        return y * self.scale(x) + self.shift(x)
+
+
+class Spread:
+    # failed: 'NoneType' object has no attribute 'shape'
+    def __init__(
+        self, loc: Float[Array, "n"] | None = None, scale: Float[Array, "m k"] | None = None
+    ) -> None:
+        self.size = scale.shape[0]
+        self.loc, self.scale = jnp.zeros(self.size) if loc is None else loc, scale
+
+    # checked: where self.scale: Float[Array, 'm k']
+    def log_det(self) -> Float[Array, ""]:
+        return jnp.linalg.slogdet(self.scale @ self.scale.T)[1]

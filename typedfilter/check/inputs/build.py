@@ -24,7 +24,15 @@ from typedfilter._reading.text import show
 from typedfilter.check.inputs import classes, guesses
 from typedfilter.check.inputs import types as _types
 from typedfilter.check.inputs.defaults import given, or_default
-from typedfilter.check.inputs.nodes import ArrayNode, ChoiceNode, Node, Point, SequenceNode, StubNode
+from typedfilter.check.inputs.nodes import (
+    ArrayNode,
+    ChoiceNode,
+    Node,
+    Point,
+    SequenceNode,
+    StubNode,
+    UnmadeNode,
+)
 from typedfilter.check.inputs.place import Guess, Place, anonymous_stem
 from typedfilter.check.inputs.records import instance
 from typedfilter.check.inputs.trees import TreeNode
@@ -56,6 +64,8 @@ def node(kind: Kind, place: Place) -> Node:
     """
     if place.guess is None or place.guess.constructor:
         return _node(kind, place)
+    if guesses.is_numeric(kind) and place.guess.round % 2 == 0:
+        return guesses.a_number(place)
     members = _types.alternatives(kind)
     meant = members[0] if len(members) == 1 else kind
     try:
@@ -211,15 +221,16 @@ def _sequence(build: Callable[[list[Any]], Any], items: Sequence[Kind], place: P
 
 
 def _namedtuple(cls: Any, fields: Mapping[str, Kind], place: Place) -> Node:
-    items = [
-        or_default(
-            node,
-            place.field(cls, name),
-            fields.get(name, kinds.ANYTHING),
-            cls._field_defaults.get(name, inspect.Parameter.empty),
-        )
-        for name in cls._fields
-    ]
+    defaults = cls._field_defaults
+    items: list[Node] = []
+    for name in cls._fields:
+        kind, default = fields.get(name, kinds.ANYTHING), defaults.get(name, inspect.Parameter.empty)
+        try:
+            items.append(or_default(node, place.field(cls, name), kind, default))
+        except UnbuildableError as problem:
+            if name not in defaults:
+                raise
+            items.append(UnmadeNode(problem))  # which concerns those who look at it
     return SequenceNode(lambda values: cls(*values), tuple(items), cls)
 
 

@@ -32,10 +32,11 @@ from typedfilter.check.inputs.place import Place, anonymous_stem
 from typedfilter.check.inputs.unmade import UnbuildableError
 from typedfilter.check.inputs.values import IntNode, NotedNode, SizeNode
 
-_RANKS = (1, 2, 0, 3)
+_RANKS = (1, 2, 0, 3)  # after what the name says
 _KEY = re.compile(r"(?:^|_)(?:key|rng|prng|prngkey|seed_key)(?:_?\d+)?(?:$|_(?!word|s$))", re.IGNORECASE)
 _KEYS = re.compile(r"(?:^|_)(?:keys|rngs)$", re.IGNORECASE)
 _AXIS = re.compile(r"(?:^|_)(?:axis|dim|idx|index|i|layer_idx|position|offset)$")
+_MATRIX = re.compile(r"weight$|kernel$|matrix|mat$|cov|chol|jac|hess|^[A-Z]|^w$|(?:^|_)w_")
 _OTHER = "another"
 _MANY = 100  # more than any constructor needs
 
@@ -68,14 +69,17 @@ def _is_bare(kind: Kind) -> bool:
 
 
 def _array_of_some_rank(kind: Kind, place: Place) -> Node | None:
-    if _is_numeric(kind):
-        number = ArrayNode(place.label, (), (np.dtype("float32"),), place.number)
-        return NotedNode(number, f"{place.label} a number")
+    if is_numeric(kind):
+        return a_number(place)
     if not (_is_bare(kind) or isinstance(kind, kinds.Tree | kinds.NumpyArray)):
         return None
-    # A field's shape is what the other methods make of it: nothing to guess from one.
-    own = place.owner and not classes.is_of_others(place.inside[-1])
-    return None if own else array(place, kind)
+    return array(place, kind)
+
+
+def a_number(place: Place) -> Node:
+    """An array without axes."""
+    node = ArrayNode(place.label, (), (np.dtype("float32"),), place.number)
+    return NotedNode(node, f"{place.label} a number")
 
 
 def _of_optimisers(kind: Kind, place: Place, build: Build) -> Node | None:
@@ -107,7 +111,7 @@ def _whole(place: Place) -> Node:
         return SizeNode(place.label, place.name)
     if _AXIS.search(place.name):
         return _said((0, 1, -1)[guess_.round % 3], place)
-    return IntNode(place.label, guess_.round, guess_.offered)
+    return IntNode(place.label, place.key or place.label, guess_.round, guess_.offered)
 
 
 def _text(place: Place) -> Node:
@@ -136,7 +140,8 @@ def array(place: Place, kind: Kind = kinds.ANYTHING) -> Node:
         rank = 1 if _KEYS.search(place.name) else 0
         node: Node = ArrayNode(place.label, (Dim("", "anonymous"),) * rank, (_types.key_dtype(),))
         return NotedNode(node, f"{place.label} a random key" if rank == 0 else f"{place.label} random keys")
-    rank = _RANKS[place.guess.round % len(_RANKS)]
+    likely = 1 + bool(_MATRIX.search(place.name))
+    rank = likely if place.guess.round == 0 else _RANKS[place.guess.round % len(_RANKS)]
     host = isinstance(kind, kinds.NumpyArray)
     dims, dtypes = (Dim("", "anonymous"),) * rank, (_scalar(kind),)
     node = ArrayNode(place.label, dims, dtypes, place.number, anonymous_stem(place), host)
@@ -156,7 +161,7 @@ def _is_bare_array(kind: Kind) -> bool:
     return isinstance(kind, kinds.Class) and issubclass(kind.cls, jax.Array)
 
 
-def _is_numeric(kind: Kind) -> bool:
+def is_numeric(kind: Kind) -> bool:
     """Whether this is a union of an array of unknown shape with numbers and arrays of NumPy's."""
     members = _types.alternatives(kind)
     numbers = [one for one in members if isinstance(one, kinds.Scalar | kinds.NumpyArray | kinds.NumpyScalar)]

@@ -172,7 +172,7 @@ class _Instances:
             if param.name in self.given:
                 made[param.name] = self.given[param.name]
             elif param.kind not in _VARIADIC:
-                at = dataclasses.replace(inner.at(f".{param.name}"), name=param.name)
+                at = inner.at(f".{param.name}", name=param.name, key=f"{cls.__qualname__}.{param.name}")
                 made[param.name] = or_default(
                     self.build, at, param.hint.kind, param.default, place.leaves_out
                 )

@@ -24,6 +24,10 @@ class UnbuildableError(Exception):
         self.fix = fix
 
 
+class RefusedError(UnbuildableError):
+    """A constructor that is not under test refuses what was made for it."""
+
+
 class Unmade:
     """In the place of a value that can't be made: whatever is done with it says so."""
 
@@ -62,7 +66,7 @@ def _is_asked_by_user() -> bool:
 _USES = (
     "call bool len iter next reversed contains getitem setitem delitem missing hash repr str bytes format "
     "eq ne lt le gt ge index int float complex round trunc floor ceil neg pos abs invert length_hint "
-    "enter exit await dir array jax_array"
+    "enter exit await dir array"
 )
 _BINARY = "add sub mul truediv floordiv mod divmod pow matmul lshift rshift and or xor"
 for _name in _USES.split():

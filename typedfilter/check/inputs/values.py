@@ -32,9 +32,13 @@ _WHOLE: tuple[tuple[int, ...], ...] = ((3, 4, 5, 6, 7), (4,), (2,), (8, 2, 4, 2)
 
 @dataclasses.dataclass(frozen=True)
 class IntNode:
-    """An int that is made up: 3 and others in the first round, then 4, 2, multiples, and what is offered."""
+    """An int that is made up: 3 and others in the first round, then 4, 2, multiples, and what is offered.
+
+    What `key` two of them share is the same number: a parameter of the constructor of one class, say.
+    """
 
     label: str
+    key: str
     round: int
     offered: tuple[int, ...] = ()
 
@@ -42,7 +46,7 @@ class IntNode:
         return iter(())
 
     def make(self, maker: Maker) -> Any:
-        number = maker.whole.setdefault(self.label, len(maker.whole))
+        number = maker.whole.setdefault(self.key, len(maker.whole))
         rounds = (*_WHOLE[:4], *((size,) for n in self.offered for size in (n, 2 * n)), *_WHOLE[4:])
         values = rounds[self.round % len(rounds)]
         value = values[number % len(values)]

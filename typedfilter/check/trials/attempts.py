@@ -290,10 +290,10 @@ def _guessed(subject: Subject, plan: Plan, examples: list[dict[str, Any]]) -> Ve
     return None
 
 
-def _square(signatures: list[Signature], verdict: Verdict) -> Verdict | None:
-    """A good verdict where matrices of which nobody says the sizes are square: operators, covariances."""
-    if verdict.status != "failed" or verdict.decisive is None:
-        return None
+def _squares(signatures: list[Signature], verdict: Verdict) -> Iterator[Letter]:
+    """That matrices of which nobody says the sizes are square: operators, covariances."""
+    if verdict.decisive is None:
+        return
     names = verdict.decisive.layout.names.free
     own = {name for one in signatures for name in own_names(names, one.apart)}
     own |= {name for name in names if name.startswith("_")}
@@ -301,19 +301,13 @@ def _square(signatures: list[Signature], verdict: Verdict) -> Verdict | None:
     equal = tuple(
         dict.fromkeys((last, other) for other, last in axes if {last, other} <= own and last != other)
     )
-    if not equal:
-        return None
-    letter = Letter("with square matrices of floats", "", equal=equal, without=(("dtype", 1),))
-    try:
-        meant = verdict_of([dataclasses.replace(s, letter=letter) for s in signatures])
-    except UnbuildableError:
-        return None
-    return dataclasses.replace(meant, only=letter.text) if meant.status in _GOOD else None
+    if equal and not own.intersection(dict(verdict.decisive.layout.names.equal)):
+        yield Letter("with square matrices of floats", "", equal=equal, without=(("dtype", 1),))
 
 
 def _supposed(signatures: list[Signature], verdict: Verdict) -> Verdict:
     """A good verdict where what is supposed beside the guesses holds; the given one where nothing helps."""
-    helped = _square(signatures, verdict) or _spelled_out(signatures, verdict)
+    helped = _spelled_out(signatures, verdict)
     if helped is not None:
         return helped
     left = itertools.count(_MOST_SUPPOSED, -1)
@@ -327,7 +321,8 @@ def _beside_guesses(
     if verdict.status != "failed" or verdict.decisive is None:
         return None
     counts = [number for number in verdict.decisive.layout.made if number > 1]
-    for letter in supposed(verdict.decisive, counts[:2]):
+    squares = _squares(signatures, verdict)
+    for letter in itertools.chain(squares, supposed(verdict.decisive, counts[:2])):
         if next(left) <= 0:
             break
         both = known.and_(letter)

@@ -132,7 +132,7 @@ def _related(
             tried.equal = before.equal
             return before, found
     if own:
-        names, symbolic = relate(names, own, problem, attempt)
+        names, symbolic = relate(names, own, problem, attempt, granted=dict(tried.layout.names.equal))
         tried.equal = names.equal
     if symbolic is not None and own:
         names = _related_by_numbers(plan, names, own, root)
@@ -158,7 +158,8 @@ def _related_by_numbers(
     problem = attempt(names)
     if problem is None or problem.refusal == "structure":
         return names
-    found, left = relate(names, own, problem, attempt, most=_FEW)
+    granted = dict(plan.layout.names.equal)
+    found, left = relate(names, own, problem, attempt, _FEW, granted)
     return names if left is not None else found
 
 

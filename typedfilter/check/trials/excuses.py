@@ -18,6 +18,11 @@ from typedfilter.check.inputs.signature import Signature
 from typedfilter.check.trials.problem import Problem
 
 
+def is_soft(tried: Tried) -> bool:
+    """Whether the case has another length, other keys or another structure than the usual one."""
+    return any(tried.layout.used[key] for key in _soft_choices(tried))
+
+
 def may_be_excused(tried: Tried) -> bool:
     """Whether the failure of a case can be due to a soft choice of it; what the other cases do decides."""
     problem = tried.problem

@@ -163,7 +163,7 @@ def _handed_on(jaxpr: Any, file: _Root) -> Iterator[list[_Use]]:
                     users = [
                         step for step, var in _consumers(body) if _root_of(body, var) == _root_of(body, out)
                     ]
-                    if users and given is not out:
+                    if users and given is not out and not _is_of_arguments(users[0]):
                         yield [_Use(frame, True) for frame in _frames(users[0], file)]
         for inner in _programs(equation):
             yield from _handed_on(inner, file)
@@ -209,7 +209,7 @@ def _repeated(jaxpr: Any, file: _Root) -> Iterator[list[_Use]]:
                     base,
                     f"{path}/{equation.primitive}{equation.params}{_others(equation)}",
                 )
-            elif _consumes(equation, position):
+            elif _consumes(equation, position) and not _is_of_arguments(equation):
                 earlier = next((seen[key] for key in ((base, path), (base, "")) if key in seen), None)
                 if loop:
                     yield [_Use(frame, True) for frame in _frames(equation, file, inner=True)]
@@ -218,6 +218,14 @@ def _repeated(jaxpr: Any, file: _Root) -> Iterator[list[_Use]]:
                 seen.setdefault((base, path), equation)
         for inner in _programs(equation):
             yield from _repeated(inner, file)
+
+
+def _is_of_arguments(equation: Any) -> bool:
+    """Whether a step was made by the constructor of an argument, whose own verdict says what it does."""
+    traceback = getattr(equation.source_info, "traceback", None)
+    made = trial.constructed
+    place = (made.__code__.co_filename, made.__name__)
+    return any((one.file_name, _last(one)) == place for one in getattr(traceback, "frames", ()))
 
 
 def _others(equation: Any) -> str:

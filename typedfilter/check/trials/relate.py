@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
 from typedfilter.check.inputs.place import scope_of
 from typedfilter.check.inputs.sizes import Names
@@ -38,15 +38,17 @@ def relate(
     problem: Problem,
     attempt: Callable[[Names], Problem | None],
     most: int = _MOST_GUESSES,
+    granted: Container[str] = (),
 ) -> tuple[Names, Problem | None]:
     """Find which names must be equal to others.
 
     Args:
-        names: nothing is equal yet.
+        names: nothing is equal yet, but what is granted.
         own: the names that may be taken to be another; those of the signature itself never are.
         problem: what is wrong when nothing is equal.
         attempt: a trial with these names.
         most: so many trials.
+        granted: names that were equal to another before: nobody asks whether that hides a mistake.
 
     Returns:
         The names with what is equal, and None; or those that came furthest, and what is wrong with them.
@@ -59,7 +61,7 @@ def relate(
         known, error = stack.pop()
         for left, right in _suggested(error, known, own):
             equal = {name: right if other == left else other for name, other in known.equal} | {left: right}
-            if not _is_consistent(equal, own):
+            if not _is_consistent({n: o for n, o in equal.items() if n not in granted}, own):
                 continue
             guess = dataclasses.replace(known, equal=tuple(equal.items()))
             found = attempt(guess)
@@ -86,16 +88,21 @@ def pinned(
         The names with what is pinned, and None; or the given ones, and what was wrong with them.
     """
     known, error = names, problem
-    for _ in range(min(_MOST_PINS, (len(names.varied) + 1) // 2)):  # else nothing would be left to vary
+    half = (len(names.varied) + 1) // 2
+    for count in range(min(_MOST_PINS, len(names.varied))):
         pin = next(iter(_pins(error, known, made)), None)
-        if pin is None:
-            break
+        if pin is None or (count >= half and len({*map(_size, known.fixed), pin[1]}) <= count):
+            break  # where all sizes are one number, nothing is seen
         known = dataclasses.replace(known, fixed=(*known.fixed, pin))
         found = attempt(known)
         if found is None:
             return known, None
         error = found
     return names, problem
+
+
+def _size(pin: tuple[str, int]) -> int:
+    return pin[1]
 
 
 def _pins(error: Problem, names: Names, made: Sequence[int]) -> Iterator[tuple[str, int]]:

@@ -30,7 +30,7 @@ from typedfilter.check.inputs import layout as _layout
 from typedfilter.check.inputs.layout import Layout
 from typedfilter.check.inputs.nodes import Leaf, Maker, StubNode
 from typedfilter.check.inputs.signature import Signature
-from typedfilter.check.inputs.unmade import UnbuildableError
+from typedfilter.check.inputs.unmade import RefusedError, UnbuildableError
 from typedfilter.check.inputs.watch import watching
 from typedfilter.check.trials import compare, stack
 from typedfilter.check.trials.compare import MismatchError, StubError
@@ -116,7 +116,7 @@ def run(
         rest = iter(given)
         tracers = [next(rest) if isinstance(one, jax.ShapeDtypeStruct) else one for one in structs]
         bindings = _bindings(plan, sizes, shapes)
-        arguments = _constructed(plan, tracers, bindings)
+        arguments = constructed(plan, tracers, bindings)
         args, kwargs = _as_call(plan.signature, arguments)
         with around(dataclasses.replace(bindings.copy(), arguments=arguments)), deferred() as wrong_models:
             out = _called(subject, args, kwargs)
@@ -221,7 +221,7 @@ def _arguments(
     return _layout.make_arguments(signature, maker)
 
 
-def _constructed(plan: Plan, tracers: Sequence[Any], bindings: Bindings) -> dict[str, Any]:
+def constructed(plan: Plan, tracers: Sequence[Any], bindings: Bindings) -> dict[str, Any]:
     """The arguments, made by the constructors of their classes; some fields hold what can't be made.
 
     Raises:
@@ -234,7 +234,7 @@ def _constructed(plan: Plan, tracers: Sequence[Any], bindings: Bindings) -> dict
         if isinstance(error, UnbuildableError) or _refuses(error, plan.signature.subject):
             raise
         reason = f"its arguments can't be made: {type(error).__name__}: {error}"
-        raise UnbuildableError(reason, "add @typedfilter.check.example with what it takes") from error
+        raise RefusedError(reason, "add @typedfilter.check.example with what it takes") from error
 
 
 def _refuses(error: Exception, subject: Subject) -> bool:

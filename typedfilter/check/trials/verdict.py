@@ -16,9 +16,10 @@ from typedfilter.check.inputs import layout as _layout
 from typedfilter.check.inputs.layout import Layout
 from typedfilter.check.inputs.nodes import RecordNode, walk
 from typedfilter.check.inputs.signature import Signature
+from typedfilter.check.inputs.unmade import RefusedError
 from typedfilter.check.report.results import Status
 from typedfilter.check.trials.cases import is_guessed, try_case
-from typedfilter.check.trials.excuses import Tried, has_better, is_excused, may_be_excused
+from typedfilter.check.trials.excuses import Tried, has_better, is_excused, is_soft, may_be_excused
 from typedfilter.check.trials.problem import Problem
 from typedfilter.check.trials.refusals import narrowed, never_accepted
 from typedfilter.check.trials.subject import Subject
@@ -70,7 +71,14 @@ def verdict_of(signatures: Sequence[Signature]) -> Verdict:
             if guessed and trials_of(every) >= MOST_TRIALS:
                 break
             tried = Tried(signature, layout, read=read)
-            try_case(tried, choices not in promised and not (guessed and every), known)
+            try:
+                try_case(tried, choices not in promised and not (guessed and every), known)
+            except RefusedError as error:
+                if every and is_soft(tried):
+                    continue  # what a constructor takes no annotation promises, either
+                if not guessed:
+                    raise
+                tried.problem = Problem("trace", error.reason)
             promised.add(choices)
             every.append(tried)
             if tried.problem is not None and not may_be_excused(tried):
