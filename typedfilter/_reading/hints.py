@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import inspect
-from collections.abc import Callable, Generator
-from typing import Any, ClassVar, NamedTuple, NoReturn
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any, ClassVar, NamedTuple
 from weakref import WeakKeyDictionary
 
 import jax
@@ -103,7 +103,9 @@ def parse(annotation: Any, scope: Scope | None = None, *, returned: bool = False
     markers = _Markers.of(metadata)
     if markers.traced:
         differentiable = differentiable_if_traced(kind, role, differentiable)
-    _refuse_contradictions(reader, markers, role, differentiable, kind)
+    for applies, reason, fix in _contradictions(markers, role, differentiable, kind, reader.placed_inside):
+        if applies:
+            reader.refuse(reason, fix)
     if markers.static:
         role, differentiable = Role.STATIC, Differentiable.NEVER
     elif markers.traced:
@@ -202,49 +204,43 @@ class _Markers(NamedTuple):
         )
 
 
-def _refuse_contradictions(
-    reader: Reader, markers: _Markers, role: Role, differentiable: Differentiable, kind: Kind
-) -> None:
-    """Raise where the markers contradict one another or the type that they stand around."""
-    refuse = reader.refuse
-    inner = show(kind.hint)
-    static = markers.static or (role is Role.STATIC and not markers.traced)
-    what = "what is static" if markers.static else f"`{inner}`, which is static,"
-    if markers.static and markers.traced:
-        refuse("what is static is not traced", "keep one of Static and Traced")
-    if markers.static and (role is Role.ARRAYS or _table.has_array_member(kind)):
-        refuse(
-            "arrays can't be static: they are not hashable",
-            "drop Static, and it is traced; or annotate a hashable type",
-        )
-    if markers.traced and never_traced(kind):
-        refuse(f"`{inner}` can't become an array", f"write Static[{inner}], or {inner} alone")
-    if markers.donate and static:
-        refuse(f"{what} holds no arrays to donate", "drop Donate")
-    if len(markers.axes) > 1:
-        axes = " and ".join(str(spec.axis) for spec in markers.axes)
-        refuse(f"it maps axes {axes} at once", "keep one VmapAxis")
-    if static and markers.axes and markers.axes[0].axis is not None:
-        refuse(f"{what} has no axis to map", "drop VmapAxis, or write VmapAxis[None]")
-    if len(markers.scans) > 1:
-        axes = " and ".join(str(spec.axis) for spec in markers.scans)
-        refuse(f"it scans axes {axes} at once", "keep one ScanAxis")
-    if markers.static and markers.scans and markers.scans[0].axis is not None:
-        refuse(f"{what} has no axis to scan", "drop ScanAxis, or write ScanAxis[None]")
-    _refuse_places(reader, markers, static, what)
-    _refuse_undifferentiable(refuse, markers, static, differentiable, what, inner)
+def _contradictions(
+    markers: _Markers, role: Role, differentiable: Differentiable, kind: Kind, placed: Sequence[Any]
+) -> Iterator[tuple[bool, str, str]]:
+    """What one annotation can't say at once: whether it does, why it can't, and the fix."""
+    static, traced, inner = markers.static, markers.traced, show(kind.hint)
+    fixed = static or (role is Role.STATIC and not traced)
+    what = "what is static" if static else f"`{inner}`, which is static,"
+    yield static and traced, "what is static is not traced", "keep one of Static and Traced"
+    arrays = static and (role is Role.ARRAYS or _table.has_array_member(kind))
+    fix = "drop Static, and it is traced; or annotate a hashable type"
+    yield arrays, "arrays can't be static: they are not hashable", fix
+    fix = f"write Static[{inner}], or {inner} alone"
+    yield traced and never_traced(kind), f"`{inner}` can't become an array", fix
+    yield markers.donate and fixed, f"{what} holds no arrays to donate", "drop Donate"
+    several = " and ".join(str(spec.axis) for spec in markers.axes)
+    yield len(markers.axes) > 1, f"it maps axes {several} at once", "keep one VmapAxis"
+    fix = "drop VmapAxis, or write VmapAxis[None]"
+    yield fixed and _has_axis(markers.axes), f"{what} has no axis to map", fix
+    several = " and ".join(str(spec.axis) for spec in markers.scans)
+    yield len(markers.scans) > 1, f"it scans axes {several} at once", "keep one ScanAxis"
+    fix = "drop ScanAxis, or write ScanAxis[None]"
+    yield static and _has_axis(markers.scans), f"{what} has no axis to scan", fix
+    yield len(markers.shardings) > 1, "it has two shardings", "keep one PartitionSpec"
+    yield fixed and bool(markers.shardings), f"{what} is not on any device", "drop the PartitionSpec"
+    for one in () if traced else placed:
+        reason = f"`{show(one)}`, which is static, is not on any device"
+        yield role_of(kind_of(one)) is Role.STATIC, reason, "drop the PartitionSpec"
+    fix = "keep one of Diff and NoDiff"
+    yield markers.diff and markers.nodiff, "it can't be differentiated and not be", fix
+    yield markers.diff and fixed, f"{what} can't be differentiated", "drop Diff"
+    never = markers.diff and differentiable is Differentiable.NEVER
+    fix = "drop Diff, or annotate a floating dtype"
+    yield never, f"`{inner}` has no floating-point dtype to differentiate", fix
 
 
-def _refuse_places(reader: Reader, markers: _Markers, static: bool, what: str) -> None:
-    if len(markers.shardings) > 1:
-        reader.refuse("it has two shardings", "keep one PartitionSpec")
-    if static and markers.shardings:
-        reader.refuse(f"{what} is not on any device", "drop the PartitionSpec")
-    for inside in reader.placed_inside:
-        if role_of(kind_of(inside)) is Role.STATIC and not markers.traced:
-            reader.refuse(
-                f"`{show(inside)}`, which is static, is not on any device", "drop the PartitionSpec"
-            )
+def _has_axis(specs: Sequence[AxisSpec | ScanSpec]) -> bool:
+    return bool(specs) and specs[0].axis is not None
 
 
 def _places_of(item: Any) -> Any:
@@ -259,25 +255,6 @@ def _refuse_marked_members(reader: Reader) -> None:
                 reader.refuse(
                     f"the marker on its `{name}` can't be honoured", f"make `{name}` a parameter of its own"
                 )
-
-
-def _refuse_undifferentiable(
-    refuse: Callable[[str, str], NoReturn],
-    markers: _Markers,
-    static: bool,
-    differentiable: Differentiable,
-    what: str,
-    inner: str,
-) -> None:
-    if markers.diff and markers.nodiff:
-        refuse("it can't be differentiated and not be", "keep one of Diff and NoDiff")
-    if markers.diff and static:
-        refuse(f"{what} can't be differentiated", "drop Diff")
-    if markers.diff and differentiable is Differentiable.NEVER:
-        refuse(
-            f"`{inner}` has no floating-point dtype to differentiate",
-            "drop Diff, or annotate a floating dtype",
-        )
 
 
 # Classes --------------------------------------------------------------------------------------------------
