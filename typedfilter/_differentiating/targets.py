@@ -18,6 +18,7 @@ from typedfilter._reading.fields import leaf_marks
 from typedfilter._reading.plan import Argument, Param, Plan
 from typedfilter._reading.roles import Role
 from typedfilter._values.leaves import is_array, is_inexact_array, is_inexact_array_like
+from typedfilter._values.pairs import pair_of
 from typedfilter._values.split import Rest, Taken
 from typedfilter._values.text import brief, model_cure
 from typedfilter._wrapping.call import Call, fits
@@ -188,16 +189,9 @@ def split_aux(out: Any, has_aux: bool, plan: Plan, transform: str) -> tuple[Any,
     """
     if not has_aux:
         return out, None
-    if isinstance(out, (tuple, list)) and len(out) == 2:
-        return out[0], out[1]
-    raise ShapeError(
-        f"is not a pair, which {transform}(has_aux=True) needs",
-        function=plan.function,
-        parameter="return",
-        expected="(value, auxiliary data)",
-        actual=brief(out),
-        fix="return such a pair, or leave has_aux out",
-    )
+    problem = f"is not a pair, which {transform}(has_aux=True) needs"
+    fix = "return such a pair, or leave has_aux out"
+    return pair_of(out, plan.function, problem, expected="(value, auxiliary data)", fix=fix)
 
 
 def can_differentiate(

@@ -21,11 +21,10 @@ from typedfilter._reading.hidden import DIFFERENTIATION
 from typedfilter._reading.plan import Plan, plan_of
 from typedfilter._values.carried import Carried, concrete, is_zero
 from typedfilter._values.leaves import is_inexact_array, is_number
-from typedfilter._values.text import brief
+from typedfilter._values.pairs import pair_of
 from typedfilter._wrapping.effects import Effects, PassesOn
 from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter._wrapping.wrapper import Transform, Wrapper
-from typedfilter.errors import ShapeError
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -124,16 +123,11 @@ class _Applied:
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         out = self._rule(args, self._tangents, **kwargs)
-        if not isinstance(out, (tuple, list)) or len(out) != 2:
-            raise ShapeError(
-                "is not a pair, which a JVP rule must return",
-                function=self.name,
-                parameter=RETURNED,
-                expected="(primal_out, tangent_out)",
-                actual=brief(out),
-                fix="return the result and its tangent",
-            )
-        value, self._tangent_out = out
+        problem = "is not a pair, which a JVP rule must return"
+        fix = "return the result and its tangent"
+        value, self._tangent_out = pair_of(
+            out, self.name, problem, expected="(primal_out, tangent_out)", fix=fix
+        )
         return value
 
     def tangents(self, out: Carried) -> list[Any]:

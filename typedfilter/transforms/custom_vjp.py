@@ -21,13 +21,13 @@ from typedfilter._reading.conflicts import check_grad
 from typedfilter._reading.hidden import DIFFERENTIATION
 from typedfilter._reading.plan import Plan, plan_of
 from typedfilter._values.carried import Carried, concrete, is_zero
+from typedfilter._values.pairs import pair_of
 from typedfilter._values.split import Rest
-from typedfilter._values.text import brief
 from typedfilter._wrapping.call import Call
 from typedfilter._wrapping.effects import Effects, PassesOn
 from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter._wrapping.wrapper import Transform, Wrapper
-from typedfilter.errors import AnnotationError, ShapeError
+from typedfilter.errors import AnnotationError
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -179,16 +179,9 @@ class _Applied:
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         out = self._rule(self._perturbed, *args, **kwargs)
-        if not isinstance(out, (tuple, list)) or len(out) != 2:
-            raise ShapeError(
-                "is not a pair, which a forward rule must return",
-                function=self.name,
-                parameter=RETURNED,
-                expected="(out, residuals)",
-                actual=brief(out),
-                fix="return the result and what the backward rule needs, None if that is nothing",
-            )
-        value, self.residuals = out
+        problem = "is not a pair, which a forward rule must return"
+        fix = "return the result and what the backward rule needs, None if that is nothing"
+        value, self.residuals = pair_of(out, self.name, problem, expected="(out, residuals)", fix=fix)
         return value
 
 

@@ -18,9 +18,8 @@ from typedfilter._looping.pieces import Piece, is_static, take_traced
 from typedfilter._looping.programs import run
 from typedfilter._looping.types import C, X, Y
 from typedfilter._reading.plan import Plan
-from typedfilter._values.text import brief
+from typedfilter._values.pairs import pair_of
 from typedfilter._wrapping.frames import ends_at_caller
-from typedfilter.errors import ShapeError
 
 
 @overload
@@ -110,14 +109,6 @@ def _scan(bodies: Sequence[Callable[..., Any]], pieces: Sequence[Piece], options
 
 
 def _pair(plan: Plan, out: Any) -> tuple[Any, Any]:
-    if isinstance(out, tuple | list) and len(out) == 2:
-        carry, result = out
-        return carry, result
-    raise ShapeError(
-        "is not a pair of the new carry and the result of the step",
-        function=plan.function,
-        parameter="return",
-        expected="a tuple (carry, y)",
-        actual=brief(out),
-        fix="return carry, y; where a step has no result, return carry, None",
-    )
+    problem = "is not a pair of the new carry and the result of the step"
+    fix = "return carry, y; where a step has no result, return carry, None"
+    return pair_of(out, plan.function, problem, expected="a tuple (carry, y)", fix=fix)
