@@ -26,7 +26,7 @@ from typedfilter._reading.plan import Plan, plan_of, refuse_lost_markers
 from typedfilter._values.memory import Attached
 from typedfilter._wrapping.frames import ends_at_caller
 from typedfilter._wrapping.stack import Bind, Link, is_module_below, unwind
-from typedfilter._wrapping.wrapper import Transform, Wrapper
+from typedfilter._wrapping.wrapper import BoundWrapper, Transform, Wrapper
 
 S = TypeVar("S")
 
@@ -154,10 +154,14 @@ def site_of(wrapper: Wrapper, known: Plan | None = None) -> tuple[Site, tuple[An
     return transform.site(wrapper.__wrapped__, known)
 
 
-class JitWrapper(Wrapper):  # pyright: ignore[reportIncompatibleMethodOverride]  # `__doc__`
-    """A callable that is compiled; what `filter_jit` and `filter_pmap` return."""
+class Stages:
+    """`lower`, `trace` and `eval_shape` of what is compiled."""
 
     __slots__ = ()
+
+    def _prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Ahead:
+        """A call with these arguments, which is not run."""
+        raise NotImplementedError
 
     @ends_at_caller
     def lower(self, /, *args: Any, **kwargs: Any) -> Lowered:
@@ -166,52 +170,48 @@ class JitWrapper(Wrapper):  # pyright: ignore[reportIncompatibleMethodOverride] 
         Arrays may be `jax.ShapeDtypeStruct`s; nothing is computed. What is static is fixed: the compiled
         program refuses to be called with anything else.
         """
-        return Stages(self).lower(*args, **kwargs)
-
-    @ends_at_caller
-    def trace(self, /, *args: Any, **kwargs: Any) -> Traced:
-        """Trace for these arguments, of which arrays may be `jax.ShapeDtypeStruct`s."""
-        return Stages(self).trace(*args, **kwargs)
-
-    @ends_at_caller
-    def eval_shape(self, /, *args: Any, **kwargs: Any) -> Any:
-        """The result with a `jax.ShapeDtypeStruct` in the place of each array; nothing is computed."""
-        return Stages(self).eval_shape(*args, **kwargs)
-
-    def clear_cache(self) -> None:
-        """Forget every trace and compiled program of this function."""
-        for engine in site_of(self)[0].engines():
-            engine.clear_cache()
-
-    def bound_stages(self, obj: Any) -> Stages:
-        """The stages of this callable as a method of `obj`."""
-        return Stages(self, obj)
-
-
-class Stages:
-    """`lower`, `trace` and `eval_shape` of a compiled callable, or of a method: then `obj` comes first."""
-
-    def __init__(self, wrapper: Wrapper, *obj: Any) -> None:
-        self._prepare = functools.partial(_prepared, wrapper, obj)
-
-    @ends_at_caller
-    def lower(self, /, *args: Any, **kwargs: Any) -> Lowered:
         ahead = self._prepare(args, kwargs)
         with ahead.explained():
             return Lowered(ahead, ahead.jit.lower(*ahead.args, **ahead.kwargs))
 
     @ends_at_caller
     def trace(self, /, *args: Any, **kwargs: Any) -> Traced:
+        """Trace for these arguments, of which arrays may be `jax.ShapeDtypeStruct`s."""
         ahead = self._prepare(args, kwargs)
         with ahead.explained():
             return Traced(ahead, ahead.jit.trace(*ahead.args, **ahead.kwargs))
 
     @ends_at_caller
     def eval_shape(self, /, *args: Any, **kwargs: Any) -> Any:
+        """The result with a `jax.ShapeDtypeStruct` in the place of each array; nothing is computed."""
         ahead = self._prepare(args, kwargs)
         with ahead.explained():
             result = unpack_result(ahead.jit.eval_shape(*ahead.args, **ahead.kwargs))
             return with_shardings(ahead.engine.placement, result)
+
+
+class BoundJit(Stages, BoundWrapper):  # pyright: ignore[reportIncompatibleMethodOverride]  # `__doc__`
+    """A compiled method."""
+
+    __slots__ = ()
+
+    def _prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Ahead:
+        return _prepared(self.__func__, (self.__self__,), args, kwargs)
+
+
+class JitWrapper(Stages, Wrapper):  # pyright: ignore[reportIncompatibleMethodOverride]  # `__doc__`
+    """A callable that is compiled; what `filter_jit` and `filter_pmap` return."""
+
+    __slots__ = ()
+    _bound = BoundJit
+
+    def _prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Ahead:
+        return _prepared(self, (), args, kwargs)
+
+    def clear_cache(self) -> None:
+        """Forget every trace and compiled program of this function."""
+        for engine in site_of(self)[0].engines():
+            engine.clear_cache()
 
 
 def _prepared(wrapper: Wrapper, obj: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Ahead:

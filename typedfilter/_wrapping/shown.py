@@ -30,7 +30,7 @@ class Quiet(Unannotated):
 
 def is_own(name: str) -> bool:
     """Whether an attribute is the wrapper's own, and nothing for a user to complete."""
-    return name.startswith("_") or name in ("bound_stages", "lent", "transform")
+    return name.startswith("_") or name in ("lent", "transform")
 
 
 def shown_annotations(fn: Callable[..., Any], signature: inspect.Signature) -> dict[str, Any]:

@@ -36,7 +36,7 @@ from typedfilter._wrapping.shown import Quiet, Unannotated, is_own, shown_annota
 from typedfilter.errors import AnnotationError
 
 _COPIED = ("__name__", "__qualname__", "__doc__", "__module__")
-_TAKES_ARGUMENTS = frozenset({"lower", "trace", "eval_shape"})
+_OF_JIT = frozenset({"lower", "trace", "eval_shape"})  # which no other transform has
 _NAMES = frozenset({"__name__", "__qualname__"})
 
 
@@ -177,6 +177,7 @@ class Wrapper(metaclass=Quiet):
 
     # `__call__` is a slot: what a call runs is found in the instance without a Python frame of ours.
     __slots__ = ("__call__", "__dict__", "__weakref__", "__wrapped__", "_binds", "lent", "transform")
+    _bound: ClassVar[type[BoundWrapper]]  # as what it is found on an instance
 
     if TYPE_CHECKING:
 
@@ -210,7 +211,7 @@ class Wrapper(metaclass=Quiet):
     def __get__(self, obj: Any, owner: type | None = None) -> Any:
         if self._binds is staticmethod or (obj is None and self._binds is not classmethod):
             return self
-        return BoundWrapper(self, owner if self._binds is classmethod else obj)
+        return self._bound(self, owner if self._binds is classmethod else obj)
 
     @ends_at_caller
     def __getattr__(self, name: str) -> Any:
@@ -229,7 +230,7 @@ class Wrapper(metaclass=Quiet):
         notes = {} if name.startswith("__") else _notes_on(fn)
         if name in notes:
             return notes[name]
-        fix = f"\n  fix: filter_jit({self.__name__}).{name}" if name in _TAKES_ARGUMENTS else ""
+        fix = f"\n  fix: filter_jit({self.__name__}).{name}" if name in _OF_JIT else ""
         raise AttributeError(f"{self!r} has no attribute {name!r}{fix}", name=name, obj=self)
 
     @property
@@ -372,7 +373,7 @@ _register(Wrapper)
 class BoundWrapper(metaclass=Unannotated):
     """A wrapper that was found on an instance (or a class, for a class method): its first argument is that.
 
-    Other attributes are those of the wrapper; what takes arguments (`lower`) is bound as well.
+    Other attributes are those of the wrapper.
     """
 
     __slots__ = ("__call__", "__func__", "__self__", "__weakref__")
@@ -410,7 +411,7 @@ class BoundWrapper(metaclass=Unannotated):
             parameters = list(value.parameters.values())
             takes_more = parameters and parameters[0].kind is inspect.Parameter.VAR_POSITIONAL
             return value if takes_more else value.replace(parameters=parameters[1:])
-        return getattr(self.__func__.bound_stages(self.__self__), name) if name in _TAKES_ARGUMENTS else value
+        return value
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, BoundWrapper):
@@ -424,12 +425,22 @@ class BoundWrapper(metaclass=Unannotated):
         return f"<bound {self.__func__!r} of {type(self.__self__).__qualname__} object>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return BoundWrapper, (self.__func__, self.__self__)
+        return type(self), (self.__func__, self.__self__)
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        setattr(cls, "__doc__", BoundWrapper.__dict__["__doc__"])  # noqa: B010 (as of a wrapper)
+        _register_bound(cls)
 
 
-jax.tree_util.register_pytree_with_keys(
-    BoundWrapper,
-    lambda bound: (((jax.tree_util.GetAttrKey("__self__"), bound.__self__),), bound.__func__),
-    lambda func, children: BoundWrapper(func, next(iter(children))),
-    lambda bound: ((bound.__self__,), bound.__func__),
-)
+def _register_bound(cls: type[BoundWrapper]) -> None:
+    jax.tree_util.register_pytree_with_keys(
+        cls,
+        lambda bound: (((jax.tree_util.GetAttrKey("__self__"), bound.__self__),), bound.__func__),
+        lambda func, children: cls(func, next(iter(children))),
+        lambda bound: ((bound.__self__,), bound.__func__),
+    )
+
+
+_register_bound(BoundWrapper)
+Wrapper._bound = BoundWrapper
