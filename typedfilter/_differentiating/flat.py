@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from typedfilter._values.text import brief
 from typedfilter.errors import ShapeError
 
 
+@dataclasses.dataclass(eq=False)
 class FlatFunction:
     """A function from the differentiated leaves of a call to the inexact arrays of its result, and the rest.
 
@@ -25,24 +27,14 @@ class FlatFunction:
         aux: likewise, what else the auxiliary data held.
     """
 
-    out: Rest
-    aux: Rest
-
-    def __init__(
-        self,
-        body: Callable[..., Any],
-        call: Selected,
-        plan: Plan,
-        transform: str,
-        has_aux: bool,
-        holomorphic: bool = False,
-    ) -> None:
-        self.body = body
-        self.call = call
-        self.plan = plan
-        self.transform = transform
-        self.has_aux = has_aux
-        self.holomorphic = holomorphic
+    body: Callable[..., Any]
+    call: Selected
+    plan: Plan
+    transform: str
+    has_aux: bool
+    holomorphic: bool = False
+    out: Rest = dataclasses.field(init=False)
+    aux: Rest = dataclasses.field(init=False)
 
     def __call__(self, taken: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         args, kwargs = self.call.put(taken)

@@ -46,15 +46,13 @@ class Group:
         return tuple(trees[at] for at in self.at) if several else trees[self.at[0]]
 
 
+@dataclasses.dataclass(slots=True, eq=False)
 class Selected:
     """The arguments of one call, with those that are differentiated taken out."""
 
-    __slots__ = ("groups", "several", "taken")
-
-    def __init__(self, taken: Taken, groups: Sequence[Group], several: bool) -> None:
-        self.taken = taken
-        self.groups = groups
-        self.several = several
+    taken: Taken
+    groups: Sequence[Group]
+    several: bool
 
     @property
     def arrays(self) -> list[Any]:

@@ -6,6 +6,7 @@ that is hashable, and compared exactly.
 
 from __future__ import annotations
 
+import dataclasses
 import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -25,18 +26,14 @@ def join_leaves(total: int, *parts: tuple[Sequence[int], Iterable[Any]]) -> list
     return leaves
 
 
+@dataclasses.dataclass(slots=True, eq=False, repr=False, weakref_slot=True)
 class Rest:
     """What `split` left behind: the structure, and every leaf that was not taken."""
 
-    __slots__ = ("__weakref__", "others", "others_at", "taken_at", "treedef")
-
-    def __init__(
-        self, treedef: Treedef, taken_at: Sequence[int], others_at: Sequence[int], others: Sequence[Any]
-    ) -> None:
-        self.treedef: Treedef = treedef
-        self.taken_at: Sequence[int] = taken_at
-        self.others_at: Sequence[int] = others_at
-        self.others: Sequence[Any] = others
+    treedef: Treedef
+    taken_at: Sequence[int]
+    others_at: Sequence[int]
+    others: Sequence[Any]
 
     def join(self, taken: Iterable[Any]) -> Any:
         """The tree, with `taken` in the place of the leaves that were taken."""
@@ -88,6 +85,7 @@ class Whole:
         return None
 
 
+@dataclasses.dataclass(slots=True, eq=False, repr=False)
 class Taken:
     """The arguments of one call, with some leaves taken out.
 
@@ -98,20 +96,10 @@ class Taken:
         names: of those that were passed by name, which come last.
     """
 
-    __slots__ = ("arrays", "count", "names", "rests")
-
     arrays: list[Any]
     rests: Sequence[Rest | Whole]
     count: int
     names: tuple[str, ...]
-
-    def __init__(
-        self, arrays: list[Any], rests: Sequence[Rest | Whole], count: int, names: tuple[str, ...]
-    ) -> None:
-        self.arrays = arrays
-        self.rests = rests
-        self.count = count
-        self.names = names
 
     def without_arrays(self) -> Taken:
         """What can be joined as this can, and keeps no array of the call alive."""

@@ -225,7 +225,7 @@ def _holds_one(fn: Any) -> bool:
 
 def place_of(fn: Any) -> tuple[str, int] | None:
     """The file and first line of the function inside of any callable; `None` where none is Python's."""
-    while not is_proxy(fn) and _holds_one(fn):
+    while type(fn) is not types.FunctionType and not is_proxy(fn) and _holds_one(fn):
         if isinstance(fn, functools.partial):
             fn = fn.func
         else:

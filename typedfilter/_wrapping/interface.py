@@ -5,6 +5,7 @@ Knows plans and templates; knows nothing of jaxprs.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Hashable
 from typing import Any
@@ -15,6 +16,7 @@ from typedfilter._wrapping.call import Call
 from typedfilter.errors import ShapeError, StaticArgumentError, TypedFilterError
 
 
+@dataclasses.dataclass(eq=False)
 class Interface:
     """What a traced function takes and returns; two are equal where no call could tell them apart.
 
@@ -26,19 +28,11 @@ class Interface:
         out: of its result.
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        names: tuple[str, ...],
-        templates: tuple[Template, ...],
-        given: tuple[Template, Template],
-        out: Template,
-    ) -> None:
-        self.plan = plan
-        self.names = names
-        self.templates = templates
-        self.given = given
-        self.out = out
+    plan: Plan
+    names: tuple[str, ...]
+    templates: tuple[Template, ...]
+    given: tuple[Template, Template]
+    out: Template
 
     @functools.cached_property
     def key(self) -> Hashable:

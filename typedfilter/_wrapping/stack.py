@@ -46,14 +46,12 @@ class Unwound:
 
 def unwind(fn: Any) -> Unwound:
     """Take wrappers, bound methods, partials and callable modules apart, down to a plain callable."""
-    if is_proxy(fn):
+    if type(fn) is types.FunctionType or is_proxy(fn):
         return Unwound(fn)
     if isinstance(fn, Wrapper):
         return unwind(fn.__wrapped__).then(fn.transform)
     if isinstance(fn, BoundWrapper):
         return unwind(fn.__func__).then(Bind(1), fn.__self__)
-    if isinstance(fn, types.FunctionType):
-        return Unwound(fn)
     if is_method(fn):
         return unwind(fn.__func__).then(Bind(1), fn.__self__)
     if isinstance(fn, functools.partial):
