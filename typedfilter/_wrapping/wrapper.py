@@ -177,9 +177,9 @@ class Wrapper(metaclass=Quiet):
 
     # `__call__` is a slot: what a call runs is found in the instance without a Python frame of ours.
     __slots__ = ("__call__", "__dict__", "__weakref__", "__wrapped__", "_binds", "lent", "transform")
-    _bound: ClassVar[type[BoundWrapper]]  # as what it is found on an instance
 
     if TYPE_CHECKING:
+        _bound: ClassVar[type[BoundWrapper]]  # as what it is found on an instance
 
         def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
