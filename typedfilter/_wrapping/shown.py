@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from typedfilter._reading.plan import plan_of
@@ -25,12 +25,13 @@ class Quiet(Unannotated):
     """The class of wrappers: what completes names lists a class's, besides those of the object."""
 
     def __dir__(cls) -> list[str]:
-        return [name for name in super().__dir__() if name.startswith("__") or not is_own(name)]
+        return offered(super().__dir__())
 
 
-def is_own(name: str) -> bool:
-    """Whether an attribute is the wrapper's own, and nothing for a user to complete."""
-    return name.startswith("_") or name in ("lent", "transform")
+def offered(names: Iterable[str]) -> list[str]:
+    """The attributes that are for users to complete, and not a wrapper's own."""
+    own = ("lent", "transform")
+    return sorted(name for name in names if name.startswith("__") or not (name[0] == "_" or name in own))
 
 
 def shown_annotations(fn: Callable[..., Any], signature: inspect.Signature) -> dict[str, Any]:

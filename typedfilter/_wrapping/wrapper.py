@@ -32,7 +32,7 @@ from typedfilter._values.trees import flatten
 from typedfilter._wrapping.blame import entered
 from typedfilter._wrapping.effects import Effects
 from typedfilter._wrapping.frames import ends_at_caller
-from typedfilter._wrapping.shown import Quiet, Unannotated, is_own, shown_annotations
+from typedfilter._wrapping.shown import Quiet, Unannotated, offered, shown_annotations
 from typedfilter.errors import AnnotationError
 
 _COPIED = ("__name__", "__qualname__", "__doc__", "__module__")
@@ -202,7 +202,7 @@ class Wrapper(metaclass=Quiet):
             self.__call__.__dict__["__signature__"] = self.__dict__["__signature__"]
 
     def __dir__(self) -> list[str]:
-        return [name for name in super().__dir__() if name.startswith("__") or not is_own(name)]
+        return offered(super().__dir__())
 
     def __typedfilter_plan__(self) -> Plan:
         """The plan of this callable, for whatever transform comes next."""
@@ -403,7 +403,7 @@ class BoundWrapper(metaclass=Unannotated):
         return self  # as a bound method does; `help` takes it for a method by this
 
     def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *dir(self.__func__)})
+        return offered({*super().__dir__(), *dir(self.__func__)})
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self.__func__, name)
