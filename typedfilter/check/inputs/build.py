@@ -160,7 +160,8 @@ def _array(kind: kinds.Array, place: Place) -> Node:
             "enable 64-bit types (JAX_ENABLE_X64=1) if it is one of those",
         )
     dims = _dims.scoped(kind.dims, place.scope)
-    return ArrayNode(place.label, dims, dtypes, place.number, anonymous_stem(place), host)
+    narrower = tuple(_types.narrower(kind, dtype) for dtype in dtypes)
+    return ArrayNode(place.label, dims, dtypes, place.number, anonymous_stem(place), host, narrower)
 
 
 def _tree(kind: kinds.Tree, place: Place) -> Node:

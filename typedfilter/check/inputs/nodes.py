@@ -28,7 +28,8 @@ Axis: TypeAlias = Any
 class Leaf:
     """One array that has to be made: what to call it, its axes, its dtype, and the dimensions that say so.
 
-    `number` tells the leaves of a tree apart, for `?name`; `host` says that it is an array of NumPy's.
+    `number` tells the leaves of a tree apart, for `?name`; `host` says that it is an array of NumPy's;
+    `narrower` is another dtype that its annotation allows, of the same family.
     """
 
     label: str
@@ -37,6 +38,7 @@ class Leaf:
     dims: tuple[Dim, ...] = ()
     number: str = ""
     host: bool = False
+    narrower: Any = None
 
     def shape(self, sizes: Mapping[str, Size]) -> tuple[Size, ...]:
         """Its shape where the names have these sizes."""
@@ -143,6 +145,7 @@ class ArrayNode:
     number: str = ""
     anonymous: str = "_"
     host: bool = False
+    narrower: tuple[Any, ...] = ()  # one for each of the dtypes; None where there is none
 
     def points(self) -> Iterator[Point]:
         if len(self.dtypes) > 1:
@@ -173,9 +176,11 @@ class ArrayNode:
         return Point(name, ("whole", f"{name} of size 1"))
 
     def make(self, maker: Maker) -> Any:
-        dtype = self.dtypes[maker.choose(self._dtype_point) if len(self.dtypes) > 1 else 0]
+        chosen = maker.choose(self._dtype_point) if len(self.dtypes) > 1 else 0
+        dtype, narrower = self.dtypes[chosen], self.narrower[chosen] if self.narrower else None
         axes = [axis for i, dim in enumerate(self.dims) for axis in self._axes(i, dim, maker)]
-        return maker.place(Leaf(self.label, tuple(axes), dtype, self.dims, self.number, self.host))
+        leaf = Leaf(self.label, tuple(axes), dtype, self.dims, self.number, self.host, narrower)
+        return maker.place(leaf)
 
     def _axes(self, axis: int, dim: Dim, maker: Maker) -> Sequence[Axis]:
         narrow = maker.choose(self._broadcast_point(axis, dim)) if dim.broadcast else 0

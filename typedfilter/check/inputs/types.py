@@ -82,6 +82,15 @@ def dtypes_to_try(kind: Array) -> tuple[Any, ...]:
     return tuple(d for name in names if (wide or name not in _WIDE) and (d := _dtype(name)) is not None)[:1]
 
 
+_NARROWER = {"float32": "float16", "int32": "int16", "uint32": "uint16"}
+
+
+def narrower(kind: Array, dtype: Any) -> Any:
+    """Another dtype of the family that `kind` allows; None where there is none to try."""
+    name = _NARROWER.get(dtype_text(dtype), "")
+    return np.dtype(name) if name and kind.allows(name) else None
+
+
 def _dtype(name: str) -> Any:
     try:
         return np.dtype(getattr(jax.numpy, name, name))

@@ -20,6 +20,7 @@ from typedfilter.check.inputs.signature import AS_WRITTEN, Letter, Signature, co
 from typedfilter.check.inputs.unmade import UnbuildableError
 from typedfilter.check.report.results import Frame
 from typedfilter.check.trials import trial
+from typedfilter.check.trials.beyond import beyond
 from typedfilter.check.trials.held import held_instead
 from typedfilter.check.trials.keys import concern, reuse
 from typedfilter.check.trials.letters import letters_of, spelled, supposed, unrelated
@@ -56,6 +57,8 @@ def verdict_on(subject: Subject, plan: Plan, keys: bool = True, axes: Axes = ())
     if axes and ABSTRACT_MESHES:
         verdict = _under_mesh(subject, plan, verdict, axes)
     verdict = _with_locals(verdict)
+    if verdict.status in _GOOD:
+        verdict = beyond(verdict)
     return _with_keys(verdict) if keys and verdict.status in _GOOD else verdict
 
 

@@ -9,8 +9,10 @@ import collections
 import dataclasses
 import itertools
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
+
+import jax
 
 from typedfilter._mapping.effects import Maps
 from typedfilter._reading.dims import Size
@@ -20,11 +22,13 @@ from typedfilter.check.inputs.signature import Signature
 from typedfilter.check.inputs.unmade import UnbuildableError
 from typedfilter.check.report.results import Frame
 from typedfilter.check.trials import trial
+from typedfilter.check.trials.asked import Asked
 from typedfilter.check.trials.excuses import Tried
 from typedfilter.check.trials.patience import OutOfTimeError, patience
 from typedfilter.check.trials.problem import REFUSALS, Problem, problem_of, without_locals
 from typedfilter.check.trials.refusals import is_of_what_it_made, narrowed
 from typedfilter.check.trials.relate import own_names, pinned, relate
+from typedfilter.check.trials.supposing import supposing
 
 _FEW = 12  # equalities that are tried with numbers
 _MOST_ASKED = 2  # sizes at which a line that refuses is asked of what
@@ -51,31 +55,57 @@ def try_case(tried: Tried, thorough: bool, known: tuple[tuple[str, str], ...]) -
         tried.problem = problem_of(error, root)
         return
     names = with_mapped(layout.names, plan)
-    symbolic = _symbolic_trial(plan, names, root)
+    symbolic = _symbolic_trial(plan, names, root, tried)
     if symbolic is not None:
         names, symbolic = _related(tried, plan, names, symbolic, known)
     tried.symbolic = symbolic is None
+    asked = _suppose(tried, plan, names) if symbolic is None else []
     if not names.free:
-        _record(tried, {}, _trial_at(plan, {}, root) if symbolic and symbolic.kind == "symbols" else symbolic)
+        _record(tried, {}, trial_at(plan, {}, root) if symbolic and symbolic.kind == "symbols" else symbolic)
         _blame_for_refused(tried, plan)
         return
-    for sizes in _sets(names, signature, thorough or symbolic is not None):
-        problem = _trial_at(plan, sizes, root)
+    _try_sizes(tried, plan, [*asked, *_sets(names, signature, thorough or symbolic is not None)], symbolic)
+    if tried.refused and tried.problem is None:
+        for sizes in (_divisible(names, given, signature) for given in _sizes.pairs(names)):
+            if trial_at(plan, sizes, root) is None:
+                tried.good.append(sizes)
+        _blame_for_refused(tried, plan)
+
+
+def _try_sizes(
+    tried: Tried, plan: trial.Plan, sets: Iterable[Mapping[str, int]], symbolic: Problem | None
+) -> None:
+    """Try one set of sizes after the other; `symbolic` is what is wrong with symbols."""
+    guessed = is_guessed(tried.signature)
+    # What symbols don't get through is listened to here, once.
+    around = tried.asked.listening if symbolic is not None and tried.asked is not None else trial.nothing
+    for sizes in sets:
+        problem = trial_at(plan, sizes, tried.signature.subject.root, around)
+        around = trial.nothing
         if problem is not None and symbolic is not None and symbolic.is_like(problem):
             problem = problem if problem.refusal in REFUSALS or symbolic.inconclusive else symbolic
         _record(tried, sizes, problem)
         # What symbols show as well is there at all sizes; anything else perhaps at some only.
         if tried.problem is not None and (
-            tried.good or tried.problem is symbolic or tried.problem.kind == "time" or is_guessed(signature)
+            tried.good or tried.problem is symbolic or tried.problem.kind == "time" or guessed
         ):
             break
-        if is_guessed(signature) and not tried.good and len(tried.refused) >= _MOST_REFUSED:
+        if guessed and not tried.good and len(tried.refused) >= _MOST_REFUSED:
             break
-    if tried.refused and tried.problem is None:
-        for sizes in (_divisible(names, given, signature) for given in _sizes.pairs(names)):
-            if _trial_at(plan, sizes, root) is None:
-                tried.good.append(sizes)
-        _blame_for_refused(tried, plan)
+
+
+def _suppose(tried: Tried, plan: trial.Plan, names: _sizes.Names) -> list[Mapping[str, int]]:
+    """Note whether the proof with symbols is one for all sizes; the sizes to try where it may be none."""
+    root, heard = tried.signature.subject.root, tried.asked
+    if heard is None or not (heard.equal or heard.unclear):
+        return []
+
+    def attempt(guess: _sizes.Names) -> Asked | None:
+        return tried.asked if _symbolic_trial(plan, guess, root, tried) is None else None
+
+    found = supposing(names, heard, attempt)
+    tried.asked, tried.symbolic = heard, found.settled
+    return [_divisible(names, sizes, tried.signature) for sizes in found.sets]
 
 
 def _blame_for_refused(tried: Tried, plan: trial.Plan) -> None:
@@ -115,7 +145,7 @@ def _related(
     signature, root = tried.signature, tried.signature.subject.root
 
     def attempt(guess: _sizes.Names) -> Problem | None:
-        return _symbolic_trial(plan, guess, root)
+        return _symbolic_trial(plan, guess, root, tried)
 
     symbolic: Problem | None = problem
     own = own_names(names.free, signature.apart)
@@ -128,7 +158,7 @@ def _related(
         before = dataclasses.replace(names, equal=(*names.equal, *again))
         found = attempt(before)
         sizes = None if found is None else next(_sizes.concrete(before), None)
-        if found is None or (sizes is not None and _trial_at(plan, sizes, root) is None):
+        if found is None or (sizes is not None and trial_at(plan, sizes, root) is None):
             tried.equal = before.equal
             return before, found
     if own:
@@ -152,7 +182,7 @@ def _related_by_numbers(
 
     def attempt(guess: _sizes.Names) -> Problem | None:
         sizes = next(_sizes.concrete(guess), None)
-        problem = _trial_at(plan, sizes, root) if sizes is not None else Problem("symbols", "")
+        problem = trial_at(plan, sizes, root) if sizes is not None else Problem("symbols", "")
         return problem and problem.with_names({str(sizes[name]): name for name in guess.varied if sizes})
 
     problem = attempt(names)
@@ -200,23 +230,37 @@ def _divisible(names: _sizes.Names, sizes: Mapping[str, Any], signature: Signatu
     return names.complete({**dict(names.fixed), **varied})
 
 
-def _symbolic_trial(plan: trial.Plan, names: _sizes.Names, root: types.FunctionType) -> Problem | None:
+def _symbolic_trial(
+    plan: trial.Plan, names: _sizes.Names, root: types.FunctionType, tried: Tried
+) -> Problem | None:
+    tried.asked = Asked(root.__code__.co_filename)
     try:
         sizes = _divisible(names, _sizes.symbolic(names), plan.signature)
     except Exception as error:  # an expression that JAX can't represent
         without_locals(error)
         return Problem("symbols", str(error))
     try:
-        return _trial_at(plan, sizes, root)
+        return trial_at(plan, sizes, root, tried.asked.listening)
     except UnbuildableError as error:  # perhaps only because of the symbols
         return Problem("symbols", str(error))
 
 
-def _trial_at(plan: trial.Plan, sizes: Mapping[str, Size], root: types.FunctionType) -> Problem | None:
+def trial_at(
+    plan: trial.Plan,
+    sizes: Mapping[str, Size],
+    root: types.FunctionType,
+    around: trial.Around = trial.nothing,
+    how: Callable[..., Any] = jax.eval_shape,
+) -> Problem | None:
+    """What is wrong at these sizes; None where nothing is. `around` and `how` as `trial.run` has them.
+
+    Raises:
+        UnbuildableError: a value can't be made.
+    """
     plan.trials.append(sizes)
     try:
         with patience(root.__code__.co_filename):
-            trial.run(plan, sizes)
+            trial.run(plan, sizes, how, around)
     except (UnbuildableError, KeyboardInterrupt):
         raise
     except OutOfTimeError as error:

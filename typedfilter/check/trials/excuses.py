@@ -15,6 +15,7 @@ from typedfilter.check.inputs import layout as _layout
 from typedfilter.check.inputs.layout import Layout
 from typedfilter.check.inputs.nodes import Point
 from typedfilter.check.inputs.signature import Signature
+from typedfilter.check.trials.asked import Asked
 from typedfilter.check.trials.problem import Problem
 
 
@@ -82,6 +83,7 @@ class Tried:
         equal: names of instances that were taken to be equal to another name.
         read: the fields that somebody read, in this case or in another one, as `Class.field`.
         trials: the sizes of all that was tried.
+        asked: what the user's code has asked in the trial with symbols.
     """
 
     signature: Signature
@@ -96,6 +98,7 @@ class Tried:
     equal: tuple[tuple[str, str], ...] = ()
     read: set[str] = dataclasses.field(default_factory=set[str])
     trials: list[Mapping[str, Size]] = dataclasses.field(default_factory=list[Mapping[str, Size]])
+    asked: Asked | None = None
 
     @property
     def name(self) -> str:

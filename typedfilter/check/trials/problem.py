@@ -25,7 +25,7 @@ from typedfilter.check.trials.compare import MismatchError, StubError
 from typedfilter.errors import TypedFilterError
 
 _JAX = str(Path(jax.__file__).parent)
-_VALUES_NEEDED = (
+VALUES_NEEDED = (  # what JAX raises where the value of a tracer is asked for
     jax.errors.ConcretizationTypeError,
     jax.errors.TracerArrayConversionError,
     jax.errors.NonConcreteBooleanIndexError,
@@ -126,7 +126,7 @@ def problem_of(error: BaseException, root: FunctionType) -> Problem:
         frame=frame,
         refusal=_refusal(error, statement),
         plainly=_plain_causes(error, statement),
-        value=isinstance(error, _VALUES_NEEDED),
+        value=isinstance(error, VALUES_NEEDED),
         foreign=isinstance(error, _STRUCTURAL) and raised_there is None and not _is_jax(frames),
         lookup=isinstance(error, (LookupError, AttributeError, TypeError)),
         unfinished=isinstance(error, NotImplementedError)
@@ -192,7 +192,12 @@ def _lacking(error: BaseException) -> tuple[type, str] | None:
 
 
 def _is_jax(frames: traceback.StackSummary) -> bool:
-    return frames[-1].filename.startswith(_JAX)
+    return is_jaxs(frames[-1].filename)
+
+
+def is_jaxs(filename: str) -> bool:
+    """Whether a file is one of JAX's."""
+    return filename.startswith(_JAX)
 
 
 # ------------------------------------------------------------------------------------------------ refusals

@@ -82,7 +82,8 @@ Around: TypeAlias = Callable[[Bindings], AbstractContextManager[object]]
 """Called with what the names stand for; what it returns is entered while the function runs."""
 
 
-def _nothing(bindings: Bindings) -> AbstractContextManager[object]:
+def nothing(bindings: Bindings) -> AbstractContextManager[object]:
+    """Enter nothing."""
     return nullcontext()
 
 
@@ -90,7 +91,7 @@ def run(
     plan: Plan,
     sizes: Mapping[str, Size],
     how: Callable[..., Any] = jax.eval_shape,
-    around: Around = _nothing,
+    around: Around = nothing,
 ) -> None:
     """Trace at these sizes, which the names of the mapped axes are among.
 

@@ -1,0 +1,151 @@
+"""What user code asks while a trial runs, and gets one answer to where other arguments give another.
+
+Two symbols are never equal, and every symbol is true: `if n == m` and `if n % 2` look decided to them. So
+what was asked is looked at: an equality that can hold is tried as a case of its own. And a tracer has no
+value: code that asks whether an array is one, or catches what a tracer raises, does something else with
+arrays. Listens with a trace function of Python's; knows nothing of verdicts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import sys
+from collections.abc import Generator, Iterator
+from types import CodeType, FrameType
+from typing import Any, TypeAlias
+
+from jax import export
+
+from typedfilter.check.report.questions import Question, questions_of
+from typedfilter.check.trials.problem import VALUES_NEEDED, is_jaxs, is_users
+
+Equality: TypeAlias = tuple[tuple[Any, Any], ...]
+"""Pairs of sizes, symbols or numbers, that are all equal."""
+
+
+@dataclasses.dataclass
+class Asked:
+    """What the code of the user's has asked.
+
+    Attributes:
+        file: that of the function under test.
+        equal: equalities of sizes that symbols take for false, and that can hold.
+        unclear: whether there are questions about sizes that are no equality, or errors that were caught.
+        values: whether somebody looks for tracers, or catches what they raise.
+        widths: whether somebody compares dtypes.
+    """
+
+    file: str
+    equal: list[Equality] = dataclasses.field(default_factory=list[Equality])
+    unclear: bool = False
+    values: bool = False
+    widths: bool = False
+    _known: dict[CodeType, dict[int, list[Question]] | None] = dataclasses.field(
+        default_factory=dict[CodeType, "dict[int, list[Question]] | None"]
+    )
+
+    @contextlib.contextmanager
+    def listening(self, bindings: object) -> Generator[None]:
+        """Listen to what runs inside; the trace function that was there before comes back."""
+        before = sys.gettrace()
+        sys.settrace(self._begin)
+        try:
+            yield
+        finally:
+            sys.settrace(before)
+
+    def _begin(self, frame: FrameType, event: str, argument: object) -> Any:
+        code = frame.f_code
+        known = self._known.get(code, self)
+        if known is self:
+            known = self._known[code] = self._questions(code)
+        return None if known is None else self._follow
+
+    def _questions(self, code: CodeType) -> dict[int, list[Question]] | None:
+        """Those in a code object of the user's, by line; None where there is nothing to listen to."""
+        if not is_users(code.co_filename, self.file):
+            return None
+        lines = {line for _, _, line in code.co_lines() if line is not None}
+        every = questions_of(code.co_filename)
+        found = {line: every[line] for line in lines & every.keys()}
+        for one in (question for some in found.values() for question in some):
+            self.values |= one.kind == "tracer"
+            self.widths |= one.kind == "dtype"
+        asked = {n: [q for q in some if q.about_sizes] for n, some in found.items()}
+        asked = {number: some for number, some in asked.items() if some}
+        return asked if asked or code.co_exceptiontable else None
+
+    def _follow(self, frame: FrameType, event: str, argument: Any) -> Any:
+        if event == "line":
+            for question in (self._known[frame.f_code] or {}).get(frame.f_lineno, ()):
+                self._ask(question, frame)
+        elif event == "exception":
+            self._caught(argument[1], argument[2])
+        return self._follow
+
+    def _caught(self, error: object, tb: Any) -> None:
+        """An error on its way: if the trial succeeds after all, somebody has caught it."""
+        if isinstance(error, VALUES_NEEDED):
+            self.values = True
+        elif isinstance(error, (TypeError, ValueError, IndexError, NotImplementedError)):
+            while tb.tb_next is not None:
+                tb = tb.tb_next
+            self.unclear |= is_jaxs(tb.tb_frame.f_code.co_filename)
+
+    def _ask(self, question: Question, frame: FrameType) -> None:
+        answer = question.sides(frame)
+        if answer is None:
+            self.unclear |= question.may_be_about(frame, _is_symbolic)
+            return
+        for one, other in answer:
+            equality = _undecided(one, other)
+            if equality is not None and equality not in self.equal:
+                self.equal.append(equality)
+
+
+def _is_symbolic(value: Any) -> bool:
+    """Whether it is a size that is a symbol, or has one."""
+    if isinstance(value, (tuple, list, set, frozenset)):
+        return any(map(_is_symbolic, value))
+    shape = getattr(value, "shape", ()) if hasattr(type(value), "shape") else ()
+    return export.is_symbolic_dim(value) or (isinstance(shape, tuple) and any(map(_is_symbolic, shape)))
+
+
+def _undecided(one: Any, other: Any) -> Equality | None:
+    """What must be equal for these to be; None where they are, or never can be."""
+    pairs = list(_pairs(one, other))
+    open_ = [pair for pair in pairs if _may_be_equal(*pair) and not _is_equal(*pair)]
+    if not open_ or any(not _may_be_equal(*pair) for pair in pairs):
+        return None
+    return tuple((a, b) if export.is_symbolic_dim(a) else (b, a) for a, b in open_)
+
+
+def _pairs(one: Any, other: Any) -> Iterator[tuple[Any, Any]]:
+    if isinstance(one, (tuple, list)) and isinstance(other, (tuple, list)):
+        if len(one) != len(other):
+            yield 0, 1
+            return
+        for a, b in zip(one, other, strict=True):
+            yield from _pairs(a, b)
+    elif export.is_symbolic_dim(one) or export.is_symbolic_dim(other):
+        yield one, other
+    elif _is_symbolic(one) or _is_symbolic(other):
+        yield (0, 0) if one is other else (0, 1)  # a tuple beside something else
+    elif isinstance(one, int) and isinstance(other, int):
+        yield one, other
+
+
+def _is_equal(one: Any, other: Any) -> bool:
+    return bool(one == other)
+
+
+def _may_be_equal(one: Any, other: Any) -> bool:
+    """Whether there are sizes for which they are: JAX says where it knows that there are none."""
+    try:
+        difference = one - other
+        return not (difference >= 1 or difference <= -1)
+    except TypeError:  # something else than a number
+        return False
+    except Exception:  # inconclusive
+        return True
