@@ -109,7 +109,11 @@ def _is_symbolic(value: Any) -> bool:
     if isinstance(value, (tuple, list, set, frozenset)):
         return any(map(_is_symbolic, value))
     shape = getattr(value, "shape", ()) if hasattr(type(value), "shape") else ()
-    return export.is_symbolic_dim(value) or (isinstance(shape, tuple) and any(map(_is_symbolic, shape)))
+    return _is_symbol(value) or (isinstance(shape, tuple) and any(map(_is_symbolic, shape)))
+
+
+def _is_symbol(value: Any) -> bool:
+    return export.is_symbolic_dim(value)
 
 
 def _undecided(one: Any, other: Any) -> Equality | None:
@@ -118,7 +122,7 @@ def _undecided(one: Any, other: Any) -> Equality | None:
     open_ = [pair for pair in pairs if _may_be_equal(*pair) and not _is_equal(*pair)]
     if not open_ or any(not _may_be_equal(*pair) for pair in pairs):
         return None
-    return tuple((a, b) if export.is_symbolic_dim(a) else (b, a) for a, b in open_)
+    return tuple((a, b) if _is_symbol(a) else (b, a) for a, b in open_)
 
 
 def _pairs(one: Any, other: Any) -> Iterator[tuple[Any, Any]]:
@@ -128,7 +132,7 @@ def _pairs(one: Any, other: Any) -> Iterator[tuple[Any, Any]]:
             return
         for a, b in zip(one, other, strict=True):
             yield from _pairs(a, b)
-    elif export.is_symbolic_dim(one) or export.is_symbolic_dim(other):
+    elif _is_symbol(one) or _is_symbol(other):
         yield one, other
     elif _is_symbolic(one) or _is_symbolic(other):
         yield (0, 0) if one is other else (0, 1)  # a tuple beside something else
