@@ -38,6 +38,7 @@ from typedfilter import (
     Traced,
     VmapAxis,
     check_shapes,
+    filter_eval_shape,
     filter_jit,
     pytree_dataclass,
 )
@@ -460,3 +461,89 @@ def test_a_function_that_runs_is_proved_and_one_that_is_refused_fails(fn: Callab
         return
     with pytest.raises(ShapeError, match="the return value"):
         filter_jit(fn)(argument)
+
+
+@pytree_dataclass
+class Layer:
+    weight: Float[Array, "out in"]
+
+    def transposed(self, x: Float[Array, "in"]) -> Float[Array, "out"]:
+        return x * 2
+
+    def applied(self, x: Float[Array, "in"]) -> Float[Array, "out"]:
+        return self.weight @ x
+
+    def of_another(self, other: Layer) -> Float[Array, "out"]:
+        return other.weight[:, 0]
+
+    def own(self, other: Layer) -> Float[Array, "out"]:
+        return self.weight[:, 0] * other.weight.sum()
+
+    def doubled(self, x: Float[Array, "in"]) -> Float[Array, "2*out"]:
+        return jnp.concatenate([x, x])
+
+
+@pytree_dataclass
+class Deep:
+    layer: Layer
+    scale: Float[Array, ""]
+
+
+def of_one_in_another(deep: Deep, x: Float[Array, "in"]) -> tuple[Float[Array, "out"], Float[Array, ""]]:
+    return x, deep.scale
+
+
+def in_a_list(layers: list[Layer], x: Float[Array, "in"]) -> Float[Array, "out"]:
+    return x
+
+
+def of_an_argument(layer: Layer, x: Float[Array, "out"]) -> Float[Array, "out"]:
+    return layer.weight[:, 0]
+
+
+WIDE = Layer(f32(3, 2))
+OWNED: list[tuple[Callable[..., Any], tuple[Any, ...], str]] = [
+    (Layer.transposed, (WIDE, f32(2)), "out=3, bound by `self.weight`"),
+    (Layer.applied, (WIDE, f32(2)), ""),
+    (Layer.own, (WIDE, Layer(f32(4, 2))), ""),
+    (Layer.doubled, (WIDE, f32(2)), "needs 2*out = 6 on axis 0, with out=3, bound by `self.weight`"),
+    (of_one_in_another, (Deep(WIDE, f32()), f32(2)), "out=3, bound by `deep.layer.weight`"),
+    (in_a_list, ([WIDE, WIDE], f32(2)), ""),  # of several none says what the name is
+]
+
+
+@pytest.mark.parametrize(("fn", "arguments", "said"), OWNED, ids=[fn.__name__ for fn, *_ in OWNED])
+def test_a_name_that_only_the_result_has_is_that_of_the_one_instance(
+    fn: Callable[..., Any], arguments: tuple[Any, ...], said: str
+):
+    assert check_shapes(fn).status == ("failed" if said else "proved")
+    for _ in range(2):  # the second call is one that is known
+        if not said:
+            filter_eval_shape(fn, *arguments)
+            continue
+        with pytest.raises(ShapeError) as raised:
+            filter_eval_shape(fn, *arguments)
+        assert said in str(raised.value)
+
+
+BESIDE = "where out of `{}` is that of the arguments beside it; for all sizes"
+
+
+@pytest.mark.parametrize(
+    ("fn", "other", "proof", "said"),
+    [
+        (of_an_argument, f32, BESIDE.format("layer"),
+         "needs out=4, bound by `x`"),
+        (Layer.of_another, lambda n: Layer(f32(n, 2)), BESIDE.format("other"),
+         "needs out=3, bound by `self.weight`"),
+    ],
+    ids=["an argument", "self"],
+)  # fmt: skip
+def test_a_proof_says_which_names_it_takes_for_one_where_instances_bind_them_apart(
+    fn: Callable[..., Any], other: Callable[[int], Any], proof: str, said: str
+):
+    (result,) = check_shapes(fn)
+    assert result.message == proof
+    filter_eval_shape(fn, WIDE, other(3))
+    with pytest.raises(ShapeError, match=said):
+        filter_eval_shape(fn, WIDE, other(4))

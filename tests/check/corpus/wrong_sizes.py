@@ -11,7 +11,7 @@ from jaxtyping import Float
 BLOCK = 16
 
 
-# failed: for example at: n=4
+# failed: for example at: n=2
 def even_sizes_of_a_mode(x: Float[Array, "n"], mode: Literal["a", "b"]) -> Float[Array, "n"]:
     if mode == "b" and x.shape[0] % 2 == 0:
         return x[:-1]

@@ -27,6 +27,7 @@ from typedfilter.check.trials.letters import letters_of, spelled, supposed, unre
 from typedfilter.check.trials.meshes import Axes, How, Meshed, says_places
 from typedfilter.check.trials.problem import REFUSALS
 from typedfilter.check.trials.relate import own_names
+from typedfilter.check.trials.sharing import hangs_on, shared_names
 from typedfilter.check.trials.subject import Subject
 from typedfilter.check.trials.verdict import MOST_TRIALS, Verdict, needs_mesh, trials_of, verdict_of
 from typedfilter.check.trials.watched import wrong_local
@@ -53,13 +54,29 @@ def verdict_on(subject: Subject, plan: Plan, keys: bool = True, axes: Axes = ())
     Raises:
         UnbuildableError: a value can't be made, and no guess helps.
     """
-    verdict = _verdict_on(subject, plan)
+    verdict = _where_shared(subject, plan, _verdict_on(subject, plan))
     if axes and ABSTRACT_MESHES:
         verdict = _under_mesh(subject, plan, verdict, axes)
     verdict = _with_locals(verdict)
     if verdict.status in _GOOD:
         verdict = beyond(verdict)
     return _with_keys(verdict) if keys and verdict.status in _GOOD else verdict
+
+
+def _where_shared(subject: Subject, plan: Plan, verdict: Verdict) -> Verdict:
+    """The verdict, with the sizes of instances that it takes for those of arguments, if it hangs on that."""
+    tried = verdict.tried[0] if verdict.status in _GOOD else None
+    shared = shared_names(tried.signature) if tried is not None and tried.symbolic else {}
+    if tried is None or not shared:
+        return verdict
+    example = next(iter(classes.examples_of(subject.root)), {})
+    own = tried.signature.apart.union(shared)
+    apart = signature_of(subject, plan, example, own, tried.signature.guess)
+    if not hangs_on(tried, dataclasses.replace(apart, letter=tried.signature.letter)):
+        return verdict
+    said = (f"{', '.join(names)} of `{owner}`" for owner, names in shared.items())
+    only = f"where {' and '.join(said)} is that of the arguments beside it"
+    return dataclasses.replace(verdict, only="; ".join(filter(None, (verdict.only, only))))
 
 
 def _under_mesh(subject: Subject, plan: Plan, verdict: Verdict, axes: Axes) -> Verdict:

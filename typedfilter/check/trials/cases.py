@@ -55,7 +55,7 @@ def try_case(tried: Tried, thorough: bool, known: tuple[tuple[str, str], ...]) -
         tried.problem = problem_of(error, root)
         return
     names = with_mapped(layout.names, plan)
-    symbolic = _symbolic_trial(plan, names, root, tried)
+    symbolic = symbolic_trial(plan, names, root, tried)
     if symbolic is not None:
         names, symbolic = _related(tried, plan, names, symbolic, known)
     tried.symbolic = symbolic is None
@@ -101,7 +101,7 @@ def _suppose(tried: Tried, plan: trial.Plan, names: _sizes.Names) -> list[Mappin
         return []
 
     def attempt(guess: _sizes.Names) -> Asked | None:
-        return tried.asked if _symbolic_trial(plan, guess, root, tried) is None else None
+        return tried.asked if symbolic_trial(plan, guess, root, tried) is None else None
 
     found = supposing(names, heard, attempt)
     tried.asked, tried.symbolic = heard, found.settled
@@ -145,7 +145,7 @@ def _related(
     signature, root = tried.signature, tried.signature.subject.root
 
     def attempt(guess: _sizes.Names) -> Problem | None:
-        return _symbolic_trial(plan, guess, root, tried)
+        return symbolic_trial(plan, guess, root, tried)
 
     symbolic: Problem | None = problem
     own = own_names(names.free, signature.apart)
@@ -230,9 +230,10 @@ def _divisible(names: _sizes.Names, sizes: Mapping[str, Any], signature: Signatu
     return names.complete({**dict(names.fixed), **varied})
 
 
-def _symbolic_trial(
+def symbolic_trial(
     plan: trial.Plan, names: _sizes.Names, root: types.FunctionType, tried: Tried
 ) -> Problem | None:
+    """What is wrong with symbols; None where nothing is. Notes in `tried` what the user's code asks."""
     tried.asked = Asked(root.__code__.co_filename)
     try:
         sizes = _divisible(names, _sizes.symbolic(names), plan.signature)
