@@ -48,24 +48,28 @@ class Asked:
     @contextlib.contextmanager
     def listening(self, bindings: object) -> Generator[None]:
         """Listen to what runs inside; the trace function that was there before comes back."""
+        users: dict[str, bool] = {}  # by the file: to hash what is run takes longer than to run it
+
+        def begin(frame: FrameType, event: str, argument: object) -> Any:
+            file = frame.f_code.co_filename
+            if file not in users:
+                users[file] = is_users(file, self.file)
+            return self._begin(frame.f_code) if users[file] else None
+
         before = sys.gettrace()
-        sys.settrace(self._begin)
+        sys.settrace(begin)
         try:
             yield
         finally:
             sys.settrace(before)
 
-    def _begin(self, frame: FrameType, event: str, argument: object) -> Any:
-        code = frame.f_code
-        known = self._known.get(code, self)
-        if known is self:
-            known = self._known[code] = self._questions(code)
-        return None if known is None else self._follow
+    def _begin(self, code: CodeType) -> Any:
+        if code not in self._known:
+            self._known[code] = self._questions(code)
+        return None if self._known[code] is None else self._follow
 
     def _questions(self, code: CodeType) -> dict[int, list[Question]] | None:
         """Those in a code object of the user's, by line; None where there is nothing to listen to."""
-        if not is_users(code.co_filename, self.file):
-            return None
         lines = {line for _, _, line in code.co_lines() if line is not None}
         every = questions_of(code.co_filename)
         found = {line: every[line] for line in lines & every.keys()}

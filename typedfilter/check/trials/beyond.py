@@ -67,14 +67,11 @@ def _with_arrays(verdict: Verdict, tried: Tried) -> Verdict:
     if problem is None:
         return _beside(verdict, f"traced, and called with arrays{at}")
     if problem.kind == "return":
-        said = dataclasses.replace(problem, message=f"{problem.message}, of arrays that are not traced")
-        return _failed(verdict, tried, said)
-    if problem.refusal in REFUSALS:
-        return _beside(verdict, f"traced only: called with arrays{at}, it refuses them: {problem.message}")
-    reason = f"called with arrays that are not traced{at}, it raises {problem.message}"
-    return Verdict(
-        "skipped", verdict.tried, None, reason, "add @typedfilter.check.example with what it takes"
-    )
+        said = f"{problem.message}, of arrays that are not traced"
+        return _failed(verdict, tried, dataclasses.replace(problem, message=said))
+    what = "refuses them" if problem.refusal in REFUSALS else "fails"
+    said = problem.message.splitlines()[0]
+    return _beside(verdict, f"traced only: called with arrays{at}, it {what}: {said}")
 
 
 def _called_with_arrays(body: Callable[..., None], *structs: jax.ShapeDtypeStruct) -> None:
