@@ -14,6 +14,9 @@ Where checkers read one declaration in different ways, each is led to the one th
         if not MYPY: ...        # mypy can't decide `and 1`: it goes on, and takes MYPY for true
     elif MYPY: ...              # mypy and zuban
     else: ...                   # ty, which reads `Literal[False]` in both
+
+Within the first branch, `if 1 < 2: ... else: ...` is for pyrefly and for pyright: what pyright can't decide, it
+reads whole, and takes the last declaration.
 """
 
 import typing as _t  # pyright: ignore[reportAssignmentType]  # declared below as what it is not
@@ -149,7 +152,21 @@ class Named(Protocol[D_contra, P, Q, R_co]):  # pyright: ignore[reportInvalidTyp
 
 if _t.TYPE_CHECKING and 1:
     if not MYPY:
-        Fn: TypeAlias = Named[D, P, Q, R]
+        if 1 < 2:  # pyrefly, which needs no more than `Named`
+            class First(Protocol[D_contra, Q, R_co]):  # pyright: ignore[reportRedeclaration]  # see above
+                def nothing(self, first: D_contra, /, *args: Q.args, **kwargs: Q.kwargs) -> R_co: ...
+
+        else:
+            class First(Protocol[D_contra, Q, R_co]):
+                """A function with the parameters `D` and `Q`, the first without its name.
+
+                Where a function is the result of a call, as in `filter_grad(decorated(f))`, pyright asks that
+                call for what fits, and finds nothing that fits the two overloads of `Named`.
+                """
+
+                def __call__(self, first: D_contra, /, *args: Q.args, **kwargs: Q.kwargs) -> R_co: ...
+
+        Fn: TypeAlias = Named[D, P, Q, R] | First[D, Q, R]
         Derived = TypeAliasType("Derived", Callable[P, R], type_params=(D, P, Q, R))
 elif MYPY:  # whose inference for lambdas finds nothing in overloads
     Fn = TypeAliasType("Fn", Callable[Concatenate[D, Q], R], type_params=(D, P, Q, R))
@@ -246,15 +263,36 @@ class Gradual(Protocol[R_co]):
 
     def __call__(self, *, _typedfilter_gradual: Opaque) -> R_co: ...
 
-class Method(Protocol):
-    """A function that is written as a method: its first parameter is named `self`."""
+class SelfFirst(Protocol[P]):
+    """A function whose first parameter is named `self`."""
 
-    def __call__(_self, self: Any, *args: Any, **kwargs: Any) -> Any: ...  # noqa: N805 (`self` is a parameter here)
+    def __call__(_self, self: Any, *args: P.args, **kwargs: P.kwargs) -> Any: ...  # noqa: N805 (`self` is a parameter here)
 
-class ClassMethod(Protocol):
-    """A function that is written as a class method: its first parameter is named `cls`."""
+class ClsFirst(Protocol[P]):
+    """A function whose first parameter is named `cls`."""
 
-    def __call__(_self, cls: Any, *args: Any, **kwargs: Any) -> Any: ...  # noqa: N805 (`cls` is a parameter here)
+    def __call__(_self, cls: Any, *args: P.args, **kwargs: P.kwargs) -> Any: ...  # noqa: N805 (`cls` is a parameter here)
+
+# To pyrefly a function with any first parameter takes `self: Any` and then `*args: Any, **kwargs: Any`; zuban
+# finds no function in a protocol with a ParamSpec.
+
+if MYPY:
+    class Method(Protocol):
+        """A function that is written as a method: its first parameter is named `self`."""
+
+        def __call__(_self, self: Any, *args: Any, **kwargs: Any) -> Any: ...  # noqa: N805 (`self` is a parameter here)
+
+    class ClassMethod(Protocol):
+        """A function that is written as a class method: its first parameter is named `cls`."""
+
+        def __call__(_self, cls: Any, *args: Any, **kwargs: Any) -> Any: ...  # noqa: N805 (`cls` is a parameter here)
+
+else:
+    class Method(SelfFirst[...], Protocol):
+        """A function that is written as a method: its first parameter is named `self`."""
+
+    class ClassMethod(ClsFirst[...], Protocol):
+        """A function that is written as a class method: its first parameter is named `cls`."""
 
 M = TypeVar("M", bound=Method)
 C = TypeVar("C", bound=ClassMethod)
@@ -679,13 +717,17 @@ class CheckpointKeywords(TypedDict, total=False):
     policy: Callable[..., bool] | None
     check: Check
 
+class CallableLike(Protocol):
+    @property
+    def __call__(self) -> Any: ...
+
 # What a transform that keeps parameters and result returns: to pyright what it got, since it finds nothing in
 # a `Callable[P, R]` that is at once another's argument; to ty as well, where it can't name parameters, as
 # those of one of several functions. Not to mypy, which loses the type of a lambda that two overloads hold of.
 
 if _t.TYPE_CHECKING and 1:
     if not MYPY:
-        Kept = TypeVar("Kept", bound=Callable[..., object])
+        Kept = TypeVar("Kept", bound=CallableLike)
         Mixed = TypeVar("Mixed", bound=OpaqueToo)
 elif MYPY:
     Kept = TypeVar("Kept", bound=Opaque)
