@@ -15,8 +15,8 @@ Where checkers read one declaration in different ways, each is led to the one th
     elif MYPY: ...              # mypy and zuban
     else: ...                   # ty, which reads `Literal[False]` in both
 
-Within the first branch, `if 1 < 2: ... else: ...` is for pyrefly and for pyright: what pyright can't decide, it
-reads whole, and takes the last declaration.
+Within the first branch, `if 1 < 2: ... else: ...` is for pyrefly and for pyright: what pyright can't decide,
+it reads whole, and takes the last declaration.
 """
 
 import typing as _t  # pyright: ignore[reportAssignmentType]  # declared below as what it is not
@@ -56,9 +56,15 @@ Ts = TypeVarTuple("Ts")
 Aux = TypeVar("Aux")
 # What is differentiated. Bound to Any and not unbounded, or pyright rejects unannotated lambdas.
 D = TypeVar("D", bound=Any)
-# One array that is differentiated. A variable and not `Array`: all overloads hold of an unannotated lambda,
-# and mypy keeps a type only where their results are the same.
-A = TypeVar("A", bound=Array)
+# One array that is differentiated. To mypy a variable: all overloads hold of an unannotated lambda, and it
+# keeps a type only where their results are the same. Of a variable ty and pyrefly forget the bound.
+if _t.TYPE_CHECKING and 1:
+    if not MYPY:
+        A: TypeAlias = Array
+elif MYPY:
+    A = TypeVar("A", bound=Array)
+else:
+    A: TypeAlias = Array
 F = TypeVar("F", bound=Callable[..., Any])
 F_co = TypeVar("F_co", bound=Callable[..., Any], covariant=True)
 
