@@ -723,7 +723,9 @@ class CheckpointKeywords(TypedDict, total=False):
     policy: Callable[..., bool] | None
     check: Check
 
-class CallableLike(Protocol):
+class Called(Protocol):
+    """What can be called. A `Callable` would say what another call returns that is an argument here."""
+
     @property
     def __call__(self) -> Any: ...
 
@@ -733,7 +735,7 @@ class CallableLike(Protocol):
 
 if _t.TYPE_CHECKING and 1:
     if not MYPY:
-        Kept = TypeVar("Kept", bound=CallableLike)
+        Kept = TypeVar("Kept", bound=Called)
         Mixed = TypeVar("Mixed", bound=OpaqueToo)
 elif MYPY:
     Kept = TypeVar("Kept", bound=Opaque)

@@ -239,6 +239,27 @@ class Config:
 PARAMS: Params = {"w": X}
 BATCH = Batch(X, X)
 
+
+def decorated(fn: Callable[P, R]) -> Callable[P, R]:
+    @functools.wraps(fn)
+    def inner(*args: P.args, **kwargs: P.kwargs) -> R:
+        return fn(*args, **kwargs)
+
+    return inner
+
+
+def summed(params: Params, x: Array) -> Array:
+    return (params["w"] * x).sum()
+
+
+def summed_and_named(params: Params, x: Array) -> tuple[Array, str]:
+    return summed(params, x), "sum"
+
+
+def cubes(x: Array) -> Array:
+    return (x**3).sum()
+
+
 # ---- functions
 
 
@@ -923,6 +944,75 @@ def kept_second_parameter() -> None:
         return (x * w).sum()
 
     print(f(X, X))
+
+
+# ---- in one expression
+
+
+def kept_derivatives_of_what_a_decorator_returns() -> None:
+    assert_type(filter_grad(decorated(summed))(PARAMS, X), Params)
+    assert_type(filter_grad()(decorated(summed))(PARAMS, X), Params)
+    assert_type(filter_value_and_grad(decorated(filter_jit(summed)))(PARAMS, X), tuple[Array, Params])
+    assert_type(filter_jacrev(decorated(decorated(summed)))(PARAMS, X), Params)
+    assert_type(filter_hessian(decorated(cubes))(X), Array)
+
+
+def kept_auxiliary_results_of_what_a_decorator_returns() -> None:
+    assert_type(filter_grad(decorated(summed_and_named), has_aux=True)(PARAMS, X), tuple[Params, str])
+    assert_type(filter_grad(has_aux=True)(decorated(summed_and_named))(PARAMS, X), tuple[Params, str])
+    assert_type(filter_jacfwd(decorated(summed_and_named), has_aux=True)(PARAMS, X), tuple[Params, str])
+
+
+def kept_transforms_around_derivatives_of_decorated_functions() -> None:
+    assert_type(filter_jit(filter_grad(decorated(summed)))(PARAMS, X), Params)
+    assert_type(decorated(filter_grad(decorated(summed)))(PARAMS, X), Params)
+    assert_type(filter_checkpoint(filter_value_and_grad(decorated(summed)))(PARAMS, X), tuple[Array, Params])
+
+
+def kept_derivatives_of_derivatives() -> None:
+    assert_type(filter_jacfwd(filter_grad(cubes))(X), Array)
+    assert_type(filter_jacrev(decorated(filter_grad(cubes)))(X), Array)
+    assert_type(filter_jacfwd(filter_grad(decorated(cubes)))(X), Array)
+
+
+def kept_products_with_decorated_functions() -> None:
+    out, pull = filter_vjp(decorated(summed), PARAMS, X)
+    assert_type(pull(out), tuple[Params, Array])
+    assert_type(filter_linearize(decorated(cubes), X)[0], Array)
+    assert_type(filter_eval_shape(decorated(filter_jit(summed)), PARAMS, X), ShapeDtypeStruct)
+
+
+def kept_hessian_of_a_tree() -> None:
+    assert_type(filter_hessian(summed)(PARAMS, X), Any)
+    assert_type(filter_hessian()(summed)(PARAMS, X), Any)
+
+
+def kept_class_wrapper_of_a_derivative() -> None:
+    class Wrapped(Generic[P, R]):
+        def __init__(self, fn: Callable[P, R]) -> None:
+            self.fn = fn
+
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+            return self.fn(*args, **kwargs)
+
+    assert_type(filter_grad(Wrapped(summed))(PARAMS, X), Params)
+    assert_type(Wrapped(filter_grad(summed))(PARAMS, X), Params)
+    assert_type(Wrapped(filter_jit(summed))(PARAMS, x=X), Array)
+
+
+def caught_argument_of_a_decorated_derivative() -> None:
+    filter_grad(decorated(summed))("x", X)  # mistake
+
+
+def caught_result_of_a_decorated_function() -> None:
+    def f(x: Array) -> str:
+        return str(x)
+
+    filter_grad(decorated(f))(X)  # mistake
+
+
+def caught_argument_of_a_second_derivative() -> None:
+    filter_jacfwd(filter_grad(cubes))("x")  # mistake
 
 
 # ---- mistakes
