@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import Array, Float
@@ -257,6 +258,57 @@ def test_our_own_maps_are_called_as_the_caller_has_called(fn, name, jit):
     mapped = filter_jit(filter_vmap(fn)) if jit else filter_vmap(fn)
     agree(filter_closure_convert(mapped, X, **{name: batch})(X, **{name: batch}), expected)
     agree(filter_jit(jax.checkpoint(mapped))(X, **{name: batch}), expected)
+
+
+def recording(fn: Callable[..., Any], given: list[Any]) -> Callable[..., Any]:
+    """A wrapper that says the signature of `fn`, and writes down how it is called."""
+
+    def recorded(*args: Any, **kwargs: Any) -> Any:
+        given.append((len(args), tuple(kwargs)))
+        return fn(*args, **kwargs)
+
+    recorded.__signature__ = inspect.signature(fn)
+    return recorded
+
+
+def recording_defaults(fn: Callable[..., Any], given: list[Any]) -> Callable[..., Any]:
+    """A wrapper with parameters of its own, that writes down what was left out."""
+
+    @functools.wraps(fn)
+    def recorded(x: Any, y: Any = W, *, k: Any = W) -> Any:
+        given.append((y is W, k is W))
+        return fn(x, y, k=k)
+
+    return recorded
+
+
+AROUND: list[Callable[[Callable[..., Any]], Any]] = [
+    lambda fn: fn,
+    jax.tree_util.Partial,
+    jax.named_call,
+    functools.partial,
+    AsAnObject,
+    timing,
+]
+
+
+@pytest.mark.parametrize("record", [recording, recording_defaults])
+def test_what_is_left_out_is_left_out_and_a_keyword_stays_one(record):
+    given: list[Any] = []
+    transforms = [filter_jit, filter_checkpoint, filter_vmap, TRANSFORMS["closure"]]
+    transforms += [
+        lambda fn: functools.partial(filter_eval_shape, fn),
+        lambda fn: filter_jit(filter_vmap(fn)),
+    ]
+    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = [((X,), {}), ((), {"x": X}), ((X,), {"k": X})]
+    calls += [((X, X), {}), ((X,), {"k": X, "y": X})]
+    for around, transform, (args, kwargs) in itertools.product(AROUND, transforms, calls):
+        fn = around(record(lambda x, y=W, *, k=W: x, given))
+        fn(*args, **kwargs)
+        expected = given[-1]
+        given.clear()
+        jax.eval_shape(functools.partial(transform(fn), *args, **kwargs))  # traced, and not compiled
+        assert set(given) == {expected}, (around, transform, args, kwargs)
 
 
 def test_the_wrappers_are_what_they_say():

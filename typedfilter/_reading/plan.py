@@ -21,7 +21,7 @@ from typedfilter._reading.hints import UNANNOTATED, Hint, class_hints, named, pa
 from typedfilter._reading.names import Scope
 from typedfilter._reading.roles import Role
 from typedfilter._reading.text import show
-from typedfilter._reading.wrappers import hands_on, is_method, is_proxy, is_wrapper, unwrapped
+from typedfilter._reading.wrappers import is_method, is_proxy, is_wrapper, unwrapped
 from typedfilter._values.memory import Attached
 from typedfilter._values.uncallable import UncallableError
 from typedfilter.annotations import Marker
@@ -125,7 +125,7 @@ def _of_class(cls: type) -> Plan:
 
 
 def _binding(fn: Any) -> Binding:
-    if callables.says(fn) and not hands_on(fn):
+    if callables.says(unwrapped(fn)):
         return Binding.KEPT  # its code may take anything
     if is_wrapper(fn):
         return Binding.PLACED
