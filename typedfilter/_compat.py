@@ -169,6 +169,7 @@ def says_placed_otherwise(error: BaseException) -> bool:
         "Sharding passed to pjit does not match",
         "Memory kinds passed to jax.jit does not match",
         "Layout passed to jit does not match",
+        "Computation was compiled for input shardings that disagree",
     )
     return text_of(error).startswith(texts)
 

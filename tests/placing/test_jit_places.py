@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 import sys
@@ -175,6 +176,18 @@ def test_an_argument_that_is_split_otherwise_is_not_moved_in_secret(run):
   found: an array f32[8,4] on PartitionSpec(None, 'model') of data=4, model=2
   fix: move it before the call: filter_shard; or leave the place of this argument open"""
     )
+
+
+@pytest.mark.parametrize("mesh", [None, AUTO, EXPLICIT], ids=["none", "its own", "another"])
+def test_a_compiled_program_names_what_is_split_otherwise_wherever_it_is_called(mesh):
+    with set_mesh(AUTO):
+        program = filter_jit(doubled).lower(X).compile()
+    with contextlib.nullcontext() if mesh is None else set_mesh(mesh), pytest.raises(ShapeError) as caught:
+        program(jax.device_put(X, NamedSharding(AUTO, P(None, "model"))))
+    assert caught.value.parameter == "x"
+    assert caught.value.actual == "an array f32[8,4] on PartitionSpec(None, 'model') of data=4, model=2"
+    with pytest.raises(TypeError, match="Cannot apply JAX transformations"):
+        jax.jit(lambda x: program(x))(X)
 
 
 def test_an_annotated_argument_on_another_device_is_named():

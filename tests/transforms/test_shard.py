@@ -194,3 +194,17 @@ def test_what_is_no_place_is_refused(target):
 def test_a_spec_that_does_not_fit_is_refused(spec):
     with set_mesh(AUTO), pytest.raises(ShapeError):
         filter_shard(numbers(), spec)
+
+
+@MESHES
+def test_an_array_whose_parts_would_differ_in_size_is_named(mesh, spec):
+    parts = mesh.shape[spec[0]]
+    with set_mesh(mesh), pytest.raises(ShapeError) as raised:
+        filter_shard({"a": numbers(), "b": [numbers()[:6]]}, spec)
+    assert str(raised.value) == (
+        "filter_shard(): argument `x['b'][0]` has size 6 along axis 0, "
+        f"which is split into {parts} equal parts\n"
+        f"  expected: a multiple of {parts} along axis 0, for PartitionSpec({', '.join(map(repr, spec))})\n"
+        "  found: f32[6,2]\n"
+        "  fix: pad that axis, or leave it whole: None in the PartitionSpec"
+    )

@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 
+from typedfilter._compat import concrete_mesh
 from typedfilter._compiling import failed
 from typedfilter._compiling.again import quick_call
 from typedfilter._compiling.entry import watch
@@ -22,6 +23,7 @@ from typedfilter._compiling.packing import Packed, unpack
 from typedfilter._compiling.tokens import Kept, Token
 from typedfilter._compiling.traced import opened
 from typedfilter._placing.meshes import under
+from typedfilter._placing.moving import is_staging
 from typedfilter._values.keys import exact_key, static_problem
 from typedfilter._values.leaves import is_array_or_struct
 from typedfilter._values.text import brief
@@ -41,6 +43,7 @@ class Ahead:
     kwargs: dict[str, Any]
     kept: Kept
     contents: tuple[Any, ...]  # of its tokens: they are known again after the engine has forgotten them
+    mesh: Any  # that was set: the places of the program are about it, wherever that is called
 
     @classmethod
     def of(
@@ -55,7 +58,8 @@ class Ahead:
         pattern, positional, keyword = engine.prepare((*bound_args, *args), bound_kwargs | kwargs)
         tokens = [value for value in (*positional, *keyword.values()) if type(value) is Token]
         contents = tuple([token.get() for token in tokens])
-        return cls(engine, bound, engine.jit(pattern), pattern, positional, keyword, engine.kept, contents)
+        jit, mesh = engine.jit(pattern), engine.options.mesh or concrete_mesh()
+        return cls(engine, bound, jit, pattern, positional, keyword, engine.kept, contents, mesh)
 
     @property
     def classes(self) -> frozenset[type]:
@@ -141,7 +145,10 @@ class Ahead:
             return stage(*positional, **keyword)
 
         def explain(error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            better = self._other(args, kwargs) or failed.better_error(engine, error, args, kwargs)
+            better: BaseException | None = self._other(args, kwargs)
+            if better is None and not is_staging():  # else JAX says that a tracer can't be taken
+                with under(self.mesh, engine.plan):
+                    better = failed.better_error(engine, error, args, kwargs)
             if better is not None:
                 raise_as_it_is(better)
 

@@ -54,14 +54,23 @@ def place_leaves(tree: Any, targets: Sequence[Any], refuse: Refuse, *, even: boo
     found, treedef = jax.tree_util.tree_flatten_with_path(tree)
     leaves = [leaf for _, leaf in found]
     at = [i for i, leaf in enumerate(leaves) if targets[i] is not None and is_passed(leaf)]
-    for i in at:
-        problem = fit_problem(targets[i], leaves[i], even)
-        if problem is not None:
-            raise refuse(jax.tree_util.keystr(found[i][0]), problem)
+
+    def refuse_misfits(even: bool) -> None:
+        for i in at:
+            problem = fit_problem(targets[i], leaves[i], even)
+            if problem is not None:
+                raise refuse(jax.tree_util.keystr(found[i][0]), problem) from None
+
+    refuse_misfits(even)
     if not at:
         return tree
-    for i, moved in zip(at, _moved([leaves[i] for i in at], [targets[i] for i in at]), strict=True):
-        leaves[i] = moved
+    try:
+        moved = _moved([leaves[i] for i in at], [targets[i] for i in at])
+    except ValueError:  # only a constraint inside of a program may be uneven
+        refuse_misfits(even=True)
+        raise
+    for i, array in zip(at, moved, strict=True):
+        leaves[i] = array
     return jax.tree_util.tree_unflatten(treedef, leaves)
 
 
