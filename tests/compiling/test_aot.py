@@ -251,8 +251,7 @@ def test_a_program_is_not_called_with_other_static_values(kind):
     fn, args, others = OTHERS[kind]
     f = filter_jit(fn)
     program = f.lower(*args).compile()
-    for _ in range(3):  # what a call asks is learned from those before
-        first = program(*args)
+    first, *_ = [program(*args) for _ in range(3)]  # what a call asks is learned from those before
     with pytest.raises(tf.StaticArgumentError):
         program(*others)
     assert same(program(*args), first)

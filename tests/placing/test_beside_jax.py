@@ -36,6 +36,7 @@ KINDS = AxisType.Auto, AxisType.Explicit
 AUTO, EXPLICIT = (jax.make_mesh((4, 2), ("data", "model"), axis_types=(kind,) * 2) for kind in KINDS)
 MIXED = jax.make_mesh((4, 2), ("data", "model"), axis_types=(AxisType.Explicit, AxisType.Auto))
 X = jnp.arange(32.0).reshape(8, 4)
+BELOW, NONE, PAIR = X - 5, jnp.zeros((0, 4)), jnp.stack([X, X + 1])  # made while no mesh is set
 W = jnp.eye(4) * 0.1
 MODEL = {"act": jnp.tanh, "w": W}
 
@@ -282,7 +283,6 @@ PROGRAMS: dict[str, tuple[Mesh, Callable[[], Any], Callable[[], Any]]] = {
         lambda: jax.jit(by_hand, **PLACES).lower(W, X).compile()(W, X),
     ),
 }
-BELOW, NONE, PAIR = X - 5, jnp.zeros((0, 4)), jnp.stack([X, X + 1])  # made while no mesh is set
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

@@ -8,7 +8,6 @@ program, and one that was takes much longer for a call than that.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -21,15 +20,14 @@ from typedfilter._wrapping.gone import has_gone
 
 def are_any_gone(arguments: tuple[Any, ...]) -> bool:
     """Whether an array of these arguments is gone; a frozen model that is known is not taken apart again."""
-    return any(has_gone(_leaves(argument)) for argument in arguments)
-
-
-def _leaves(argument: Any) -> Sequence[Any]:
-    known = seen(id(argument))
-    if known is not None and known() is argument:
-        return known.arrays
-    leaves: list[Any] = default_registry.flatten(argument)[0]
-    return leaves
+    leaves: list[Any] = []
+    for argument in arguments:
+        known = seen(id(argument))
+        if known is not None and known() is argument:
+            leaves += known.arrays
+        else:
+            leaves += default_registry.flatten(argument)[0]
+    return has_gone(leaves)
 
 
 def are_spread(arguments: Any) -> bool:

@@ -7,7 +7,7 @@ to JAX asks here first.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -27,8 +27,10 @@ def _asking(cls: type) -> Callable[[Any], bool] | None:
     concrete = issubclass(cls, jax.Array) and not issubclass(cls, jax.core.Tracer)
     if not concrete or not hasattr(cls, "is_deleted"):
         return None
+    method: Any = getattr(cls, "is_deleted")  # noqa: B009  (type checkers know none)
     # Of a random key it is a property with the method of its array, before JAX 0.8.
-    return operator.methodcaller("is_deleted")
+    asks: Callable[[Any], bool] = method if callable(method) else operator.methodcaller("is_deleted")
+    return asks
 
 
 _ASKING = ByClass(_asking)
@@ -45,10 +47,13 @@ def crashes_with_gone(values: Any) -> bool:
     return has_gone(leaves)
 
 
-def has_gone(leaves: Iterable[Any]) -> bool:
-    """Whether the memory of one of these leaves was given away."""
-    for leaf in leaves:
-        asks = _ASKING[type(leaf)]
-        if asks is not None and asks(leaf):
-            return True
+def has_gone(leaves: Sequence[Any]) -> bool:
+    """Whether the memory of one of these leaves was given away: asked class by class, which is quicker."""
+    classes = set(map(type, leaves))
+    for cls in classes:
+        asks = _ASKING[cls]
+        if asks is not None:
+            asked = leaves if len(classes) == 1 else [leaf for leaf in leaves if type(leaf) is cls]
+            if any(map(asks, asked)):
+                return True
     return False
