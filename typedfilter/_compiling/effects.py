@@ -26,20 +26,13 @@ from typedfilter._wrapping.effects import Act, Effect, Effects, Given, Reason, R
 
 @dataclasses.dataclass(frozen=True)
 class Donated:
-    """Which arguments of a compiled function are donated.
+    """Which arguments of a compiled function are donated."""
 
-    Attributes:
-        plan: of the function with all its arguments.
-        option: `donate=`.
-        bound: so many arguments are bound by position; the option does not speak of them,
-        named: nor of these, which are bound by name.
-        itself: the first of what is bound is the callable itself, a module, of which the option does speak.
-    """
-
-    plan: Plan
-    option: str = "none"
-    bound: int = 0
-    named: tuple[str, ...] = ()
+    plan: Plan  # of the function with all its arguments
+    option: str = "none"  # `donate=`
+    bound: int = 0  # so many arguments are bound by position; the option does not speak of them,
+    named: tuple[str, ...] = ()  # nor of these, which are bound by name
+    # the first of what is bound is the callable itself, a module, of which the option does speak
     itself: bool = False
 
     def __call__(self, place: int | str) -> bool:

@@ -63,17 +63,11 @@ _FINISH_PACKED = """\
 
 @dataclasses.dataclass
 class Quick:
-    """One program that is entered without a look into the table, where the arguments pass tests.
+    """One program that is entered without a look into the table, where the arguments pass tests."""
 
-    Attributes:
-        tests: texts of conditions, in which `{_}` stands before each of the names.
-        moving: the texts of the arguments that the program takes.
-        names: what the names stand for.
-    """
-
-    tests: tuple[str, ...]
-    moving: tuple[str, ...]
-    names: dict[str, Any]
+    tests: tuple[str, ...]  # texts of conditions, in which `{_}` stands before each of the names
+    moving: tuple[str, ...]  # the texts of the arguments that the program takes
+    names: dict[str, Any]  # what the names stand for
 
     def written(self, prefix: str, may_be_packed: bool) -> str:
         """The lines of it."""

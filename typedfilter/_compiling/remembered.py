@@ -28,19 +28,13 @@ _LIMIT = 4096  # models that live at the same time; with more, all are forgotten
 
 
 class Seen(weakref.ref[Any]):
-    """A tree that was taken apart.
-
-    Attributes:
-        key: its `id`, by which it is found.
-        arrays: its arrays, in order.
-        part: refers to the rest of it, as long as somebody keeps that.
-    """
+    """A tree that was taken apart."""
 
     __slots__ = ("arrays", "key", "part")
 
-    key: int
-    arrays: tuple[Any, ...]
-    part: weakref.ref[Any]
+    key: int  # its `id`, by which it is found
+    arrays: tuple[Any, ...]  # its arrays, in order
+    part: weakref.ref[Any]  # refers to the rest of it, as long as somebody keeps that
 
 
 _seen: dict[int, Seen] = {}

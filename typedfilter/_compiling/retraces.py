@@ -26,36 +26,22 @@ _MOST_PLACES = 3  # for one cure
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-    """One thing that differs between two traces, and how to keep it from differing.
+    """One thing that differs between two traces, and how to keep it from differing."""
 
-    Attributes:
-        text: where, before and after.
-        cure: what to do, in which `{}` stands for where.
-        where: that.
-        weight: how many parts differ in it.
-    """
-
-    text: str
-    cure: str
-    where: str = ""
-    weight: int = 1
+    text: str  # where, before and after
+    cure: str  # what to do, in which `{}` stands for where
+    where: str = ""  # that
+    weight: int = 1  # how many parts differ in it
 
 
 @dataclasses.dataclass(frozen=True)
 class Retrace:
-    """A function is traced again.
+    """A function is traced again."""
 
-    Attributes:
-        function: its name.
-        place: its file and line.
-        number: which of its traces this is.
-        changes: what differs from the trace most like it.
-    """
-
-    function: str
-    place: str
-    number: int
-    changes: tuple[Change, ...]
+    function: str  # its name
+    place: str  # its file and line
+    number: int  # which of its traces this is
+    changes: tuple[Change, ...]  # what differs from the trace most like it
 
     @property
     def what(self) -> str:

@@ -38,29 +38,17 @@ __tracebackhide__ = hidden  # asked by pytest
 
 @dataclasses.dataclass(frozen=True)
 class Body:
-    """The function of one engine, as its programs trace it.
+    """The function of one engine, as its programs trace it."""
 
-    Attributes:
-        root: asks for the function, which nobody here keeps alive.
-        links: the transforms around it.
-        plan: of all that the engine takes.
-        bound: so many arguments are bound by position.
-        options: those of the engine.
-        packed: what becomes of a result on its way to JAX.
-        history: where traces are remembered.
-        models: which classes travel whole.
-        placement: where arguments and result are to be.
-    """
-
-    root: Callable[[], Any]
-    links: tuple[Link, ...]
-    plan: Plan
-    bound: int
-    options: JitOptions
-    packed: Callable[[Results, Any], Any]
-    history: History
-    models: Models
-    placement: Placement
+    root: Callable[[], Any]  # asks for the function, which nobody here keeps alive
+    links: tuple[Link, ...]  # the transforms around it
+    plan: Plan  # of all that the engine takes
+    bound: int  # so many arguments are bound by position
+    options: JitOptions  # those of the engine
+    packed: Callable[[Results, Any], Any]  # what becomes of a result on its way to JAX
+    history: History  # where traces are remembered
+    models: Models  # which classes travel whole
+    placement: Placement  # where arguments and result are to be
 
     def traced(self, told: ForJit, names: tuple[str, ...]) -> Callable[..., Any]:
         """What `jax.jit` traces for one program: the function on what was packed or interned on the way in.

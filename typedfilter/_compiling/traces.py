@@ -88,17 +88,11 @@ class History:
 
 @dataclasses.dataclass(frozen=True)
 class TraceEvent:
-    """A function is being traced.
+    """A function is being traced."""
 
-    Attributes:
-        history: its earlier traces.
-        trace: this one.
-        anew: what it is, where such a function is made anew each time.
-    """
-
-    history: History
-    trace: Trace
-    anew: Anew | None = None
+    history: History  # its earlier traces
+    trace: Trace  # this one
+    anew: Anew | None = None  # what it is, where such a function is made anew each time
 
 
 trace_observers: list[Callable[[TraceEvent], None]] = []
@@ -110,15 +104,10 @@ trace_observers: list[Callable[[TraceEvent], None]] = []
 
 @dataclasses.dataclass(frozen=True)
 class Anew:
-    """A function is transformed of whose code there were others.
+    """A function is transformed of whose code there were others."""
 
-    Attributes:
-        captured: the names that it closes over.
-        number: which one of its code this is.
-    """
-
-    captured: tuple[str, ...]
-    number: int
+    captured: tuple[str, ...]  # the names that it closes over
+    number: int  # which one of its code this is
 
 
 _of_code: weakref.WeakKeyDictionary[types.CodeType, tuple[Callable[[], Any], int, str]] = (

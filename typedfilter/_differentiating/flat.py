@@ -20,12 +20,7 @@ from typedfilter.errors import ShapeError
 
 @dataclasses.dataclass(eq=False)
 class FlatFunction:
-    """A function from the differentiated leaves of a call to the inexact arrays of its result, and the rest.
-
-    Attributes:
-        out: what else the result held when the function ran last.
-        aux: likewise, what else the auxiliary data held.
-    """
+    """A function from the differentiated leaves of a call to inexact arrays of its result, and the rest."""
 
     body: Callable[..., Any]
     call: Selected
@@ -33,8 +28,8 @@ class FlatFunction:
     transform: str
     has_aux: bool
     holomorphic: bool = False
-    out: Rest = dataclasses.field(init=False)
-    aux: Rest = dataclasses.field(init=False)
+    out: Rest = dataclasses.field(init=False)  # what else the result held when the function ran last
+    aux: Rest = dataclasses.field(init=False)  # likewise, what else the auxiliary data held
 
     def __call__(self, taken: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         args, kwargs = self.call.put(taken)

@@ -58,25 +58,15 @@ def zeros_in(slot: Any) -> jax.Array:
 
 @dataclasses.dataclass(frozen=True)
 class Beside:
-    """A pytree of tangents that belongs to a pytree of values, and what messages call both.
+    """A pytree of tangents that belongs to a pytree of values, and what messages call both."""
 
-    Attributes:
-        function: the user's function.
-        name: of the tangents; `"return"` where `function` is a rule that returns them.
-        owner: of the values.
-        kind: what one of them is: a tangent, a cotangent, a gradient.
-        prefix: where, in what a rule returns, the tangents are.
-        numbers: whether Python numbers have tangents, if no annotation says otherwise.
-        cast: whether one of another precision is converted.
-    """
-
-    function: str
-    name: str
-    owner: str
-    kind: str
-    prefix: str = ""
-    numbers: bool = False
-    cast: bool = False
+    function: str  # the user's function
+    name: str  # of the tangents; `"return"` where `function` is a rule that returns them
+    owner: str  # of the values
+    kind: str  # what one of them is: a tangent, a cotangent, a gradient
+    prefix: str = ""  # where, in what a rule returns, the tangents are
+    numbers: bool = False  # whether Python numbers have tangents, if no annotation says otherwise
+    cast: bool = False  # whether one of another precision is converted
 
     def leaves(self, values: Any, tangents: Any, mask: Sequence[bool]) -> list[jax.Array | None]:
         """The tangent of each leaf of `values`, as an array like it; `None` where it is zero.

@@ -27,16 +27,11 @@ from typedfilter.errors import ShapeError
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Group:
-    """The arguments that one differentiated parameter takes, by their numbers in the call.
-
-    Attributes:
-        at: of a parameter that takes one argument, its number alone.
-        names: of those that `**kwargs` takes.
-    """
+    """The arguments that one differentiated parameter takes, by their numbers in the call."""
 
     param: Param
-    at: tuple[int, ...]
-    names: tuple[str, ...] = ()
+    at: tuple[int, ...]  # of a parameter that takes one argument, its number alone
+    names: tuple[str, ...] = ()  # of those that `**kwargs` takes
 
     def gradient(self, trees: Sequence[Any]) -> Any:
         """The gradient: that of the argument, of several a tuple, of named ones a dictionary."""

@@ -157,13 +157,9 @@ def _path(tree: Any, at: int) -> str:
 
 
 class Stacked:
-    """The results of the steps: what is stacked, what is returned once, and along which axes.
+    """The results of the steps: what is stacked, what is returned once, and along which axes."""
 
-    Attributes:
-        rest: what a step returned beside what is stacked, as it is.
-    """
-
-    rest: Rest
+    rest: Rest  # what a step returned beside what is stacked, as it is
     axes: list[int]
 
     def __init__(self, plan: Plan, whole: Sequence[Any]) -> None:

@@ -81,21 +81,13 @@ def types_of(leaves: Sequence[Any]) -> list[Any]:
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """One place where two trees differ.
+    """One place where two trees differ."""
 
-    Attributes:
-        path: to the leaf; empty for the tree as a whole.
-        what: the shape, dtype, structure or static value.
-        first: what the first tree has there.
-        second: what the second has.
-        weak: whether the first is weakly typed: JAX then promotes it to the type of the second.
-    """
-
-    path: str
-    what: str
-    first: str
-    second: str
-    weak: bool = False
+    path: str  # to the leaf; empty for the tree as a whole
+    what: str  # the shape, dtype, structure or static value
+    first: str  # what the first tree has there
+    second: str  # what the second has
+    weak: bool = False  # whether the first is weakly typed: JAX then promotes it to the type of the second
 
 
 def differences(first: Found, second: Found) -> list[Difference]:

@@ -23,18 +23,13 @@ from typedfilter._values.split import Rest, split
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Piece:
-    """A tree taken apart.
+    """A tree taken apart."""
 
-    Attributes:
-        leaves: what is traced, flat.
-        rest: everything else.
-        dicts: the exact keys of its dictionaries, of which JAX takes 1, 1.0 and True for one.
-        axes: for each of `leaves`, along which axis a loop steps through it; `None` where it is seen whole.
-    """
-
-    leaves: list[Any]
-    rest: Rest
+    leaves: list[Any]  # what is traced, flat
+    rest: Rest  # everything else
+    # the exact keys of its dictionaries, of which JAX takes 1, 1.0 and True for one
     dicts: tuple[Hashable, ...] = ()
+    # for each of `leaves`, along which axis a loop steps through it; `None` where it is seen whole
     axes: tuple[int | None, ...] = ()
 
     @property

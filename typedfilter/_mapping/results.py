@@ -27,19 +27,13 @@ Differs = Callable[[Any], bool]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Outputs:
-    """How a result is put together outside of the map.
+    """How a result is put together outside of the map."""
 
-    Attributes:
-        treedef: its structure.
-        axes: the axis of each leaf; `None` of what is the same for all examples, or no array.
-        others_at: where the leaves are that are no arrays,
-        others: and these.
-    """
-
-    treedef: Treedef
+    treedef: Treedef  # its structure
+    # the axis of each leaf; `None` of what is the same for all examples, or no array
     axes: Sequence[int | None]
-    others_at: Collection[int] = ()
-    others: Sequence[Any] = ()
+    others_at: Collection[int] = ()  # where the leaves are that are no arrays,
+    others: Sequence[Any] = ()  # and these
 
     def placed(self, mapped: Iterable[Any], whole: Iterable[Any]) -> Any:
         """The result, from the arrays that are mapped along axis 0, and those without an axis."""

@@ -117,22 +117,14 @@ def _left_to_compiler(
 
 @dataclasses.dataclass(frozen=True)
 class Blocks:
-    """How the arguments and the result of one function are taken apart, on one mesh.
+    """How the arguments and the result of one function are taken apart, on one mesh."""
 
-    Attributes:
-        plan: of the function.
-        inputs: the option `in_specs`.
-        outputs: the option `out_specs`.
-        mesh: over which devices, or abstract ones.
-        axis_names: the axes that are mapped; all of the mesh if there are none.
-        splits_whole: whether JAX splits, on an Explicit mesh, what is whole in its type: the oldest does.
-    """
-
-    plan: Plan
-    inputs: Any
-    outputs: Any
-    mesh: Any
-    axis_names: frozenset[str]
+    plan: Plan  # of the function
+    inputs: Any  # the option `in_specs`
+    outputs: Any  # the option `out_specs`
+    mesh: Any  # over which devices, or abstract ones
+    axis_names: frozenset[str]  # the axes that are mapped; all of the mesh if there are none
+    # whether JAX splits, on an Explicit mesh, what is whole in its type: the oldest does
     splits_whole: bool = True
 
     @classmethod

@@ -81,19 +81,12 @@ class Shardings:
 
 @dataclasses.dataclass(frozen=True)
 class Said:
-    """What is said of one argument, or of the result.
+    """What is said of one argument, or of the result."""
 
-    Attributes:
-        places: a pytree of places and rules; `None` where nothing is said.
-        option: which option says it; empty for an annotation.
-        fields: whether fields may say otherwise of their own arrays: not of an option.
-        written: the annotation, for messages.
-    """
-
-    places: Any = None
-    option: str = ""
-    fields: bool = False
-    written: Any = None
+    places: Any = None  # a pytree of places and rules; `None` where nothing is said
+    option: str = ""  # which option says it; empty for an annotation
+    fields: bool = False  # whether fields may say otherwise of their own arrays: not of an option
+    written: Any = None  # the annotation, for messages
 
     def spread(self, value: Any, refuse: Callable[[str, Problem], Exception] | None = None) -> list[Any]:
         """The place of each leaf of a value: as the option says; else the innermost field, or the annotation.
@@ -171,39 +164,26 @@ def _is_free(place: Any) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class ForJit:
-    """What `jax.jit` is told about one pattern of calls.
+    """What `jax.jit` is told about one pattern of calls."""
 
-    Attributes:
-        inputs: for each argument that is not static; `None` where nothing is said of any.
-        output: for the result.
-        placed: the names of the arguments that `jax.jit` places.
-    """
-
+    # for each argument that is not static; `None` where nothing is said of any
     inputs: tuple[Any, ...] | None = None
-    output: Any = None
-    placed: frozenset[str] = frozenset()
+    output: Any = None  # for the result
+    placed: frozenset[str] = frozenset()  # the names of the arguments that `jax.jit` places
 
 
 @dataclasses.dataclass(frozen=True)
 class Placement:
-    """Where the arguments and the result of one function live.
+    """Where the arguments and the result of one function live."""
 
-    Attributes:
-        plan: of the function with all its arguments.
-        annotated: whether its annotations count. They don't where it is a transform of another function:
-            they are about what the user's function receives, whatever axes the transforms around it add.
-        bound: how many arguments come before those that the options speak of.
-        options: the options.
-        mesh: the ambient one while it is called, where an option says so.
-        says_something: whether anything is said at all.
-    """
-
-    plan: Plan
+    plan: Plan  # of the function with all its arguments
+    # whether its annotations count. They don't where it is a transform of another function: they are
+    # about what the user's function receives, whatever axes the transforms around it add
     annotated: bool
-    bound: int = 0
-    options: Shardings | None = None
-    mesh: Any = None
-    says_something: bool = dataclasses.field(init=False)
+    bound: int = 0  # how many arguments come before those that the options speak of
+    options: Shardings | None = None  # the options
+    mesh: Any = None  # the ambient one while it is called, where an option says so
+    says_something: bool = dataclasses.field(init=False)  # whether anything is said at all
 
     @classmethod
     def of(cls, fn: Any, plan: Plan, bound: int = 0, options: Shardings | None = None) -> Placement:

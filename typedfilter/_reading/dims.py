@@ -23,23 +23,14 @@ Size: TypeAlias = Any
 
 @dataclasses.dataclass(frozen=True)
 class Dim:
-    """One word of a dimension string.
+    """One word of a dimension string."""
 
-    Attributes:
-        text: the name, the number or the expression; empty where the axis is anonymous.
-        kind: `named`, `fixed`, `expression` or `anonymous`.
-        broadcast: `#`: a size of 1 will do as well.
-        variadic: `*`, or `...`: any number of axes.
-        per_leaf: `?`: the name means another size at each leaf of a `PyTree`.
-        word: the whole word, as it was written.
-    """
-
-    text: str
-    kind: str
-    broadcast: bool = False
-    variadic: bool = False
-    per_leaf: bool = False
-    word: str = dataclasses.field(default="", compare=False)
+    text: str  # the name, the number or the expression; empty where the axis is anonymous
+    kind: str  # `named`, `fixed`, `expression` or `anonymous`
+    broadcast: bool = False  # `#`: a size of 1 will do as well
+    variadic: bool = False  # `*`, or `...`: any number of axes
+    per_leaf: bool = False  # `?`: the name means another size at each leaf of a `PyTree`
+    word: str = dataclasses.field(default="", compare=False)  # the whole word, as it was written
 
 
 class DisagreementError(Exception):

@@ -17,24 +17,15 @@ from typedfilter.errors import TypedFilterError
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PerArgument:
-    """What an option says of the arguments of one function.
+    """What an option says of the arguments of one function."""
 
-    Attributes:
-        plan: of the function.
-        option: the name of the option.
-        given: what the user has passed.
-        unsaid: what stands for an argument of which a dictionary or a tuple says nothing.
-        error: what to raise.
-        text: shows what was passed.
-        demands: whether what is said of a parameter asks that it is passed, not left to its default.
-    """
-
-    plan: Plan
-    option: str
-    given: Any
-    unsaid: Any
-    error: type[TypedFilterError]
-    text: Callable[[Any], str] = repr
+    plan: Plan  # of the function
+    option: str  # the name of the option
+    given: Any  # what the user has passed
+    unsaid: Any  # what stands for an argument of which a dictionary or a tuple says nothing
+    error: type[TypedFilterError]  # what to raise
+    text: Callable[[Any], str] = repr  # shows what was passed
+    # whether what is said of a parameter asks that it is passed, not left to its default
     demands: Callable[[Any], bool] = lambda said: False
 
     def check(self) -> None:

@@ -47,15 +47,10 @@ RECEIVER = kinds.Class(object, object, ())
 
 
 class Returned(NamedTuple):
-    """Which arrays stand for other values in a result.
+    """Which arrays stand for other values in a result."""
 
-    Attributes:
-        numbers: a scalar array for a number: the function computes with numbers that are traced.
-        numpy: a tracer for a NumPy array: the function computes with NumPy arrays that are traced.
-    """
-
-    numbers: bool
-    numpy: bool
+    numbers: bool  # a scalar array for a number: the function computes with numbers that are traced
+    numpy: bool  # a tracer for a NumPy array: the function computes with NumPy arrays that are traced
 
 
 NOTHING = Returned(numbers=False, numpy=False)

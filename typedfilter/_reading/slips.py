@@ -24,21 +24,13 @@ _NUMBERED = re.compile(r"[\d_]+")
 
 
 class Slip(NamedTuple):
-    """A dimension name that seems to be a slip.
+    """A dimension name that seems to be a slip."""
 
-    Attributes:
-        parameter: whose annotation it stands in; "return" for the result.
-        hint: that annotation.
-        name: as it is written.
-        meant: the name that it is nearly.
-        sure: whether two letters are swapped, or one in the middle is missing or too many.
-    """
-
-    parameter: str
-    hint: Hint
-    name: str
-    meant: str
-    sure: bool
+    parameter: str  # whose annotation it stands in; "return" for the result
+    hint: Hint  # that annotation
+    name: str  # as it is written
+    meant: str  # the name that it is nearly
+    sure: bool  # whether two letters are swapped, or one in the middle is missing or too many
 
 
 def slips(plan: Plan) -> tuple[Slip, ...]:

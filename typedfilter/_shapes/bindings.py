@@ -30,16 +30,11 @@ Seen: TypeAlias = list[tuple[Path, Any, Any]]
 
 @dataclasses.dataclass
 class RunTime(Binder):
-    """The names of jaxtyping's ambient context.
+    """The names of jaxtyping's ambient context."""
 
-    Attributes:
-        seen: what has bound them.
-        shallow: whether an instance in a field has been looked into already, when it was made.
-    """
-
-    seen: Seen = dataclasses.field(default_factory=list[tuple[Path, Any, Any]])
+    seen: Seen = dataclasses.field(default_factory=list[tuple[Path, Any, Any]])  # what has bound them
     arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])  # for "{n}"
-    shallow: bool = False
+    shallow: bool = False  # whether an instance in a field has been looked into already, when it was made
 
     def array(self, kind: kinds.Array, value: Any, path: Path) -> Failure | None:
         if isinstance(value, Standing):

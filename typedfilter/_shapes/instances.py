@@ -43,16 +43,11 @@ def check_of(cls: type) -> Check:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Fields:
-    """Fields of one class, in two groups.
+    """Fields of one class, in two groups."""
 
-    Attributes:
-        sharing: those that bind names, which they share.
-        apart: those that bind none themselves, such as instances.
-        fitting: what has been seen to fit in the first group: in a scope of its own, shapes and types decide.
-    """
-
-    sharing: Kinds
-    apart: Kinds
+    sharing: Kinds  # those that bind names, which they share
+    apart: Kinds  # those that bind none themselves, such as instances
+    # what has been seen to fit in the first group: in a scope of its own, shapes and types decide
     fitting: set[Hashable] = dataclasses.field(default_factory=set[Hashable])
 
     @classmethod

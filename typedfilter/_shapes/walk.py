@@ -44,44 +44,30 @@ _DTYPES: dict[type, tuple[Any, ...]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Failure:
-    """A value that is not of a kind.
-
-    Attributes:
-        why: what exactly disagrees, where kind and value do not say so themselves.
-        causes: those of the alternatives of a union.
-        scope: who bound the names there, if they are those of an instance.
-        mild: it is a warning: so the class of the instance says.
-    """
+    """A value that is not of a kind."""
 
     path: Path
     kind: Kind
     value: Any
-    why: str = ""
-    causes: tuple[Failure, ...] = ()
-    scope: Binder | None = None
-    mild: bool = False
+    why: str = ""  # what exactly disagrees, where kind and value do not say so themselves
+    causes: tuple[Failure, ...] = ()  # those of the alternatives of a union
+    scope: Binder | None = None  # who bound the names there, if they are those of an instance
+    mild: bool = False  # it is a warning: so the class of the instance says
 
 
 @dataclasses.dataclass
 class Binder(abc.ABC):
-    """What names are bound to, and which values stand for others.
+    """What names are bound to, and which values stand for others."""
 
-    Attributes:
-        returned: whether the value is what a function returns. What it takes may be a tracer because
-            somebody told a transform to trace it; what it returns is what it has made.
-        numbers: whether a scalar array is a number, as where `Traced[float]` says so.
-        numpy: whether a tracer stands for a NumPy array or scalar.
-        fields: whether the value is in a field, where a number or NumPy's array waits to become JAX's.
-        filtered: whether None stands for anything, as in a filtered model (gradients are one).
-        stacked: how many axes in front are not those of one instance, but of a stack of them.
-    """
-
+    # whether the value is what a function returns. What it takes may be a tracer because somebody told
+    # a transform to trace it; what it returns is what it has made
     returned: bool = False
-    numbers: bool = False
-    numpy: bool = True
+    numbers: bool = False  # whether a scalar array is a number, as where `Traced[float]` says so
+    numpy: bool = True  # whether a tracer stands for a NumPy array or scalar
+    # whether the value is in a field, where a number or NumPy's array waits to become JAX's
     fields: bool = False
-    filtered: bool = False
-    stacked: int = 0
+    filtered: bool = False  # whether None stands for anything, as in a filtered model (gradients are one)
+    stacked: int = 0  # how many axes in front are not those of one instance, but of a stack of them
 
     @abc.abstractmethod
     def array(self, kind: kinds.Array, value: Any, path: Path) -> Failure | None:

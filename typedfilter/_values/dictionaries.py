@@ -28,16 +28,12 @@ def follow(steps: Sequence[Step], node: Any) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Dicts:
-    """Where the dictionaries of a structure are.
+    """Where the dictionaries of a structure are."""
 
-    Attributes:
-        steps: from one of the nodes that were found before, by number, to children of it that are to be found
-            after these; the tree itself is the first.
-        take: from all that was found to the dictionaries.
-    """
-
+    # from one of the nodes that were found before, by number, to children of it that are to be found
+    # after these; the tree itself is the first
     steps: list[tuple[int, Step]]
-    take: Step
+    take: Step  # from all that was found to the dictionaries
 
     @classmethod
     def of(cls, tree: Any) -> Dicts | None:

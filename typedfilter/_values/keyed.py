@@ -32,15 +32,10 @@ _ATOMS_INSIDE = frozenset((tuple, frozenset))
 
 @dataclasses.dataclass(frozen=True)
 class Node:
-    """A node of a tree.
+    """A node of a tree."""
 
-    Attributes:
-        text: the name of its class.
-        cls: a weak reference to that.
-    """
-
-    text: str
-    cls: Callable[[], Any]
+    text: str  # the name of its class
+    cls: Callable[[], Any]  # a weak reference to that
 
     @classmethod
     def of(cls, node: Any) -> Node:
@@ -53,21 +48,13 @@ class Node:
 
 @dataclasses.dataclass(frozen=True)
 class Leaf:
-    """One leaf of an argument in one trace.
+    """One leaf of an argument in one trace."""
 
-    Attributes:
-        text: for people.
-        aval: of an array.
-        key: of a static value that is made of numbers and texts, its exact key.
-        ref: of any other static value; dead where that is gone.
-        is_field: whether it is a static field, or another part of a node that is no child of it.
-    """
-
-    text: str
-    aval: Any = None
-    key: Hashable = None
-    ref: Callable[[], Any] | None = None
-    is_field: bool = False
+    text: str  # for people
+    aval: Any = None  # of an array
+    key: Hashable = None  # of a static value that is made of numbers and texts, its exact key
+    ref: Callable[[], Any] | None = None  # of any other static value; dead where that is gone
+    is_field: bool = False  # whether it is a static field, or another part of a node that is no child of it
 
     @classmethod
     def of(cls, leaf: Any, *, passed: bool = False, is_field: bool = False) -> Leaf:

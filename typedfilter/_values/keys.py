@@ -265,17 +265,12 @@ class _Entry(Protocol):
 
 
 class Interned:
-    """The one object that stands for all values of one exact key; compared and hashed by identity.
-
-    Attributes:
-        value: the value, as first seen.
-        key: its `exact_key`.
-    """
+    """The one object that stands for all values of one exact key; compared and hashed by identity."""
 
     __slots__ = ("__weakref__", "key", "value")
 
-    value: Any
-    key: Any
+    value: Any  # the value, as first seen
+    key: Any  # its `exact_key`
 
     def __init__(self, value: object, key: Hashable) -> None:
         self.value = value

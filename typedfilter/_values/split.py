@@ -87,19 +87,12 @@ class Whole:
 
 @dataclasses.dataclass(slots=True, eq=False, repr=False)
 class Taken:
-    """The arguments of one call, with some leaves taken out.
+    """The arguments of one call, with some leaves taken out."""
 
-    Attributes:
-        arrays: what was taken, flat.
-        rests: of each argument, what is left.
-        count: how many arguments were passed by position.
-        names: of those that were passed by name, which come last.
-    """
-
-    arrays: list[Any]
-    rests: Sequence[Rest | Whole]
-    count: int
-    names: tuple[str, ...]
+    arrays: list[Any]  # what was taken, flat
+    rests: Sequence[Rest | Whole]  # of each argument, what is left
+    count: int  # how many arguments were passed by position
+    names: tuple[str, ...]  # of those that were passed by name, which come last
 
     def without_arrays(self) -> Taken:
         """What can be joined as this can, and keeps no array of the call alive."""

@@ -24,19 +24,13 @@ from typedfilter._values.trees import same_structure
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """Where a tree does not fit a template.
+    """Where a tree does not fit a template."""
 
-    Attributes:
-        where: the path of the leaf; empty if the structure differs.
-        what: in what it differs: structure, type, shape, dtype or value.
-        static: whether it is about a value that is no array.
-    """
-
-    where: str
-    what: str
+    where: str  # the path of the leaf; empty if the structure differs
+    what: str  # in what it differs: structure, type, shape, dtype or value
     expected: str
     actual: str
-    static: bool = False
+    static: bool = False  # whether it is about a value that is no array
 
 
 class Template:

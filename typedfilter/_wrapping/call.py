@@ -126,13 +126,9 @@ def take_arrays(
 
 
 class Lifted:
-    """A function from the arrays of a call to those of its result, for JAX's own transforms.
+    """A function from the arrays of a call to those of its result, for JAX's own transforms."""
 
-    Attributes:
-        out: what else the result held when the function ran last.
-    """
-
-    out: Rest
+    out: Rest  # what else the result held when the function ran last
 
     def __init__(self, body: Callable[..., Any], taken: Taken) -> None:
         self.body = body

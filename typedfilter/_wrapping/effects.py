@@ -52,29 +52,17 @@ class Reason:
 
 @dataclasses.dataclass(frozen=True)
 class Effect:
-    """What one transform does to a parameter, a leaf or the result, and why.
+    """What one transform does to a parameter, a leaf or the result, and why."""
 
-    Attributes:
-        transform: its name.
-        act: what it does.
-        axis: along which axis it maps.
-        placed: whether it puts arrays where an option or an annotation says.
-        moved: whether an array is elsewhere, and is moved at each call.
-        donated: whether it gives the buffers of arrays to the computation.
-        first_kept: whether the first of several arguments (`*args`) is not donated.
-        made_of: what a result consists of that the transform makes.
-        reasons: the causes.
-    """
-
-    transform: str
-    act: Act
-    reasons: tuple[Reason, ...] = ()
-    axis: int | None = None
-    placed: bool = False
-    moved: bool = False
-    donated: bool = False
-    first_kept: bool = False
-    made_of: str = ""
+    transform: str  # its name
+    act: Act  # what it does
+    reasons: tuple[Reason, ...] = ()  # the causes
+    axis: int | None = None  # along which axis it maps
+    placed: bool = False  # whether it puts arrays where an option or an annotation says
+    moved: bool = False  # whether an array is elsewhere, and is moved at each call
+    donated: bool = False  # whether it gives the buffers of arrays to the computation
+    first_kept: bool = False  # whether the first of several arguments (`*args`) is not donated
+    made_of: str = ""  # what a result consists of that the transform makes
 
     @property
     def what(self) -> str:
@@ -146,15 +134,10 @@ class Result(enum.Enum):
 
 
 class Effects(abc.ABC):
-    """What one transform does to the arguments and the result of a callable with this plan.
+    """What one transform does to the arguments and the result of a callable with this plan."""
 
-    Attributes:
-        rule: what `by leaf` stands for.
-        result: what becomes of the result.
-    """
-
-    rule: ClassVar[str] = ""
-    result: ClassVar[Result]
+    rule: ClassVar[str] = ""  # what `by leaf` stands for
+    result: ClassVar[Result]  # what becomes of the result
 
     def __init__(self, transform: str, plan: Plan) -> None:
         self.transform = transform

@@ -18,21 +18,14 @@ from typedfilter.errors import ShapeError, StaticArgumentError, TypedFilterError
 
 @dataclasses.dataclass(eq=False)
 class Interface:
-    """What a traced function takes and returns; two are equal where no call could tell them apart.
+    """What a traced function takes and returns; two are equal where no call could tell them apart."""
 
-    Attributes:
-        plan: of the function.
-        names: of its arguments.
-        templates: of its arguments.
-        given: how many of the example arguments were given by position, and the names of the others.
-        out: of its result.
-    """
-
-    plan: Plan
-    names: tuple[str, ...]
-    templates: tuple[Template, ...]
+    plan: Plan  # of the function
+    names: tuple[str, ...]  # of its arguments
+    templates: tuple[Template, ...]  # of its arguments
+    # how many of the example arguments were given by position, and the names of the others
     given: tuple[Template, Template]
-    out: Template
+    out: Template  # of its result
 
     @functools.cached_property
     def key(self) -> Hashable:

@@ -14,27 +14,16 @@ OURS = "typedfilter"
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One measurement.
+    """One measurement."""
 
-    Attributes:
-        case: the name that `--only` takes.
-        what: was measured.
-        value: what is compared with the target; a ratio is our time in terms of the other one.
-        unit: of `value`; empty for a ratio.
-        against: the other contender; empty where there is none.
-        target: what `value` should be at most; `None` where it is only reported.
-        ours: the median of our seconds, of a ratio.
-        theirs: the median of the other contender's.
-    """
-
-    case: str
-    what: str
-    value: float
-    unit: str = ""
-    against: str = ""
-    target: float | None = None
-    ours: float | None = None
-    theirs: float | None = None
+    case: str  # the name that `--only` takes
+    what: str  # was measured
+    value: float  # what is compared with the target; a ratio is our time in terms of the other one
+    unit: str = ""  # of `value`; empty for a ratio
+    against: str = ""  # the other contender; empty where there is none
+    target: float | None = None  # what `value` should be at most; `None` where it is only reported
+    ours: float | None = None  # the median of our seconds, of a ratio
+    theirs: float | None = None  # the median of the other contender's
 
     @property
     def met(self) -> bool | None:

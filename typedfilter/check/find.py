@@ -35,19 +35,12 @@ _NOT_FOLDERS = frozenset({"__pycache__", "node_modules", "build", "dist", "site-
 
 @dataclasses.dataclass
 class Source:
-    """One file, or one module that has none, and what of it is asked for.
+    """One file, or one module that has none, and what of it is asked for."""
 
-    Attributes:
-        target: how it is called in messages.
-        path: the file; None for a module that is found by its name.
-        module: the dotted name of a module.
-        only: the qualified name of the one function or class that is asked for.
-    """
-
-    target: str
-    path: Path | None = None
-    module: str = ""
-    only: str = ""
+    target: str  # how it is called in messages
+    path: Path | None = None  # the file; None for a module that is found by its name
+    module: str = ""  # the dotted name of a module
+    only: str = ""  # the qualified name of the one function or class that is asked for
     _own: dict[str, types.ModuleType] = dataclasses.field(default_factory=dict[str, types.ModuleType])
     _flags: dict[str, Any] = dataclasses.field(default_factory=dict[str, Any])  # of JAX, that it has set
 

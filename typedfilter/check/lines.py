@@ -119,18 +119,12 @@ class _Frame:
 
 @dataclasses.dataclass
 class Recorder:
-    """What a trace function saw.
+    """What a trace function saw."""
 
-    Attributes:
-        code: of the function under test.
-        statements: of its source.
-        shapes: of the locals, by line.
-        wrong: the annotated locals that are something else.
-    """
-
-    code: CodeType
-    statements: Statements
-    shapes: Shapes = dataclasses.field(default_factory=Shapes)
+    code: CodeType  # of the function under test
+    statements: Statements  # of its source
+    shapes: Shapes = dataclasses.field(default_factory=Shapes)  # of the locals, by line
+    # the annotated locals that are something else
     wrong: list[Wrong] = dataclasses.field(default_factory=list[Wrong])
     _open: dict[FrameType, _Frame] = dataclasses.field(default_factory=dict[FrameType, _Frame])
     _bindings: Bindings | None = None

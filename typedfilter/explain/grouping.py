@@ -13,15 +13,10 @@ _INDEX = re.compile(r"\[(\d+)\]")
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Leaves that differ in one index of their path alone; mostly a single one.
+    """Leaves that differ in one index of their path alone; mostly a single one."""
 
-    Attributes:
-        path: of all of them, `[first-last]` in the place of that index.
-        rows: the leaves.
-    """
-
-    path: str
-    rows: tuple[Any, ...]
+    path: str  # of all of them, `[first-last]` in the place of that index
+    rows: tuple[Any, ...]  # the leaves
 
 
 def grouped(rows: Sequence[Any]) -> list[Group]:

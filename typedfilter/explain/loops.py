@@ -24,21 +24,13 @@ TRACED, STEPPED, ALONG = Manner.TRACED, Manner.STEPPED, Manner.ALONG
 
 @dataclasses.dataclass(frozen=True)
 class LoopCall:
-    """A call of a loop.
+    """A call of a loop."""
 
-    Attributes:
-        name: of the loop.
-        body: the function that it calls; of branches the first one.
-        options: those that differ from their defaults.
-        effects: what the loop does to the arguments of the body.
-        given: the arguments of the body, as the loop is given them.
-    """
-
-    name: str
-    body: Callable[..., Any]
-    options: dict[str, Any]
-    effects: Loops
-    given: Given
+    name: str  # of the loop
+    body: Callable[..., Any]  # the function that it calls; of branches the first one
+    options: dict[str, Any]  # those that differ from their defaults
+    effects: Loops  # what the loop does to the arguments of the body
+    given: Given  # the arguments of the body, as the loop is given them
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,21 +30,13 @@ from typedfilter.check.trials.subject import Subject
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-    """Asks for what there is to say of a file; a later question takes the place of an earlier one.
+    """Asks for what there is to say of a file; a later question takes the place of an earlier one."""
 
-    Attributes:
-        number: of the question; answers bear it, too.
-        path: the file.
-        texts: of the files that are open in the editor.
-        changed: the lines that were edited: their functions come first.
-        without: functions that are left out.
-    """
-
-    number: int
-    path: Path
-    texts: Mapping[str, str]
-    changed: range
-    without: frozenset[str] = frozenset()
+    number: int  # of the question; answers bear it, too
+    path: Path  # the file
+    texts: Mapping[str, str]  # of the files that are open in the editor
+    changed: range  # the lines that were edited: their functions come first
+    without: frozenset[str] = frozenset()  # functions that are left out
 
 
 @dataclasses.dataclass(frozen=True)

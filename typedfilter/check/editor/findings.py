@@ -24,21 +24,13 @@ _NAME = re.compile(r"[^\W\d]\w*")
 
 @dataclasses.dataclass
 class Findings:
-    """What is known of one file.
+    """What is known of one file."""
 
-    Attributes:
-        file: its path.
-        text: what it says; all lines below are those of this text, and 0 where they were edited since.
-        listings: by function.
-        unreadable: why there is nothing to say.
-        strict: whether what is not judged is worth a warning.
-    """
-
-    file: str
-    text: Text
-    listings: dict[str, Listing] = dataclasses.field(default_factory=dict[str, Listing])
-    unreadable: Unreadable | None = None
-    strict: bool = False
+    file: str  # its path
+    text: Text  # what it says; all lines below are those of this text, and 0 where they were edited since
+    listings: dict[str, Listing] = dataclasses.field(default_factory=dict[str, Listing])  # by function
+    unreadable: Unreadable | None = None  # why there is nothing to say
+    strict: bool = False  # whether what is not judged is worth a warning
 
     def edit(self, text: Text) -> range:
         """Go on with another text; the lines of it (from 0) that are new."""

@@ -47,25 +47,18 @@ class Reader(Protocol):
 
 @dataclasses.dataclass
 class File:
-    """An open file.
-
-    Attributes:
-        changed: the lines (from 0) that were edited since it was looked at.
-        due: when to look at it; None where there is nothing new.
-        is_current: whether what is asked is about the text as it is now.
-        lost: functions that have ended a process.
-        found: functions that something was said of since the last look.
-    """
+    """An open file."""
 
     uri: str
     path: Path
     version: int | None
     findings: Findings
-    changed: range
-    due: float | None = 0.0
+    changed: range  # the lines (from 0) that were edited since it was looked at
+    due: float | None = 0.0  # when to look at it; None where there is nothing new
     desk: Desk | None = None
-    is_current: bool = False
-    lost: set[str] = dataclasses.field(default_factory=set[str])
+    is_current: bool = False  # whether what is asked is about the text as it is now
+    lost: set[str] = dataclasses.field(default_factory=set[str])  # functions that have ended a process
+    # functions that something was said of since the last look
     found: set[str] = dataclasses.field(default_factory=set[str])
     grace: float = _GRACE
 

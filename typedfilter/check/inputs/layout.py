@@ -37,27 +37,18 @@ _MOST = 72
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """The arrays of one case.
-
-    Attributes:
-        leaves: in the order in which they are made.
-        names: what needs a size.
-        arguments: the arguments with nothing in the place of arrays, for `{...}` in dimension strings.
-        used: the points that this case depends on, with the chosen options.
-        origins: where each name is seen first.
-        notes: what a verdict depends on besides sizes: `k=3`.
-        made: the whole numbers that were made up.
-        noted: the field that a note is of, as `Class.field`.
-    """
+    """The arrays of one case."""
 
     case: Case
-    leaves: tuple[Leaf, ...]
-    names: _sizes.Names
+    leaves: tuple[Leaf, ...]  # in the order in which they are made
+    names: _sizes.Names  # what needs a size
+    # the arguments with nothing in the place of arrays, for `{...}` in dimension strings
     arguments: Mapping[str, Any]
-    used: Mapping[str, int]
-    origins: Mapping[str, str]
-    notes: tuple[str, ...] = ()
-    made: tuple[int, ...] = ()
+    used: Mapping[str, int]  # the points that this case depends on, with the chosen options
+    origins: Mapping[str, str]  # where each name is seen first
+    notes: tuple[str, ...] = ()  # what a verdict depends on besides sizes: `k=3`
+    made: tuple[int, ...] = ()  # the whole numbers that were made up
+    # the field that a note is of, as `Class.field`
     noted: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
 
 

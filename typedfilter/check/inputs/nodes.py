@@ -54,17 +54,12 @@ def axis_size(axis: Axis, sizes: Mapping[str, Size]) -> Size:
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """A way in which a case can vary.
+    """A way in which a case can vary."""
 
-    Attributes:
-        key: the same key in two places means the same choice.
-        options: what each choice is called; the first is the usual one.
-        soft: what no annotation promises that the function takes: `length` of a list, `keys` of a dictionary,
-            `structure` of a tree; empty where it does promise.
-    """
-
-    key: str
-    options: tuple[str, ...]
+    key: str  # the same key in two places means the same choice
+    options: tuple[str, ...]  # what each choice is called; the first is the usual one
+    # what no annotation promises that the function takes: `length` of a list, `keys` of a dictionary,
+    # `structure` of a tree; empty where it does promise
     soft: str = ""
 
 
@@ -73,41 +68,30 @@ NUMBERS = (0.5, 0.75, 0.875, 0.9375)
 
 @dataclasses.dataclass
 class Maker:
-    """How nodes become values.
+    """How nodes become values."""
 
-    Attributes:
-        case: the chosen option by the key of its point; the first where there is none.
-        place: what an array leaf becomes.
-        stub: what a stand-in for a callable becomes.
-        construct: whether to run the constructors of classes (needs real leaves).
-        arguments: for `{...}` in dimension strings; None leaves them as they are.
-        used: the keys of the points that were asked.
-        ranks: the axes of each `*name`, where they are known.
-        floats: the number of each float that was made, by its label.
-        made: the ints that were made up.
-        whole: the same of each int that was made up.
-        numbers: what floats are tried as, each another one.
-        rest: whether `...` means the same axes wherever it is written.
-        size: the size that a name of a dimension stands for.
-        notes: what the verdict depends on besides sizes: `k=3`.
-        noted: the field that a note is of, as `Class.field`.
-    """
-
-    case: Mapping[str, int]
-    place: Callable[[Leaf], Any]
-    stub: Callable[[StubNode], Any]
-    construct: bool = False
+    case: Mapping[str, int]  # the chosen option by the key of its point; the first where there is none
+    place: Callable[[Leaf], Any]  # what an array leaf becomes
+    stub: Callable[[StubNode], Any]  # what a stand-in for a callable becomes
+    construct: bool = False  # whether to run the constructors of classes (needs real leaves)
+    # for `{...}` in dimension strings; None leaves them as they are
     arguments: Mapping[str, Any] | None = None
+    # the keys of the points that were asked
     used: dict[str, int] = dataclasses.field(default_factory=dict[str, int])
+    # the axes of each `*name`, where they are known
     ranks: Mapping[str, Sequence[Size]] = dataclasses.field(default_factory=dict[str, Sequence[Size]])
+    # the number of each float that was made, by its label
     floats: dict[str, int] = dataclasses.field(default_factory=dict[str, int])
+    # the same of each int that was made up
     whole: dict[str, int] = dataclasses.field(default_factory=dict[str, int])
-    made: list[int] = dataclasses.field(default_factory=list[int])
+    made: list[int] = dataclasses.field(default_factory=list[int])  # the ints that were made up
+    # what the verdict depends on besides sizes: `k=3`
     notes: list[str] = dataclasses.field(default_factory=list[str])
+    # the field that a note is of, as `Class.field`
     noted: dict[str, str] = dataclasses.field(default_factory=dict[str, str])
-    size: Callable[[str], Any] = lambda name: 3
-    numbers: Sequence[float] = NUMBERS
-    rest: bool = False
+    size: Callable[[str], Any] = lambda name: 3  # the size that a name of a dimension stands for
+    numbers: Sequence[float] = NUMBERS  # what floats are tried as, each another one
+    rest: bool = False  # whether `...` means the same axes wherever it is written
 
     def choose(self, point: Point) -> int:
         """The option of this case."""
@@ -283,20 +267,14 @@ class RecordNode:
 
     A constructor that `dataclass` wrote, or whose parameters can be made, is called; another takes what it
     likes, so its instances are filled field by field instead.
-
-    Attributes:
-        fields: of the instance, or the parameters of its constructor.
-        call: which of them the constructor takes by name; None does not call it.
-        complete: whether the fields are all that an instance has.
-        tracked: whether they are attributes, so that it can be told which are read.
     """
 
     label: str
     cls: type
-    fields: tuple[tuple[str, Node], ...]
-    call: tuple[str, ...] | None
-    complete: bool = True
-    tracked: bool = False
+    fields: tuple[tuple[str, Node], ...]  # of the instance, or the parameters of its constructor
+    call: tuple[str, ...] | None  # which of them the constructor takes by name; None does not call it
+    complete: bool = True  # whether the fields are all that an instance has
+    tracked: bool = False  # whether they are attributes, so that it can be told which are read
 
     def points(self) -> Iterator[Point]:
         for _, node in self.fields:
@@ -347,20 +325,14 @@ class ChoiceNode:
 
 @dataclasses.dataclass(frozen=True)
 class StubNode:
-    """A stand-in for a callable: it checks its arguments, and returns what its annotation says.
-
-    Attributes:
-        parameters: the type of each parameter; None takes anything.
-        result: makes the result.
-        own_names: whether the names of its parameters are its own (a protocol's), not the signature's.
-        signature: how it takes them; None: by position, without defaults.
-    """
+    """A stand-in for a callable: it checks its arguments, and returns what its annotation says."""
 
     label: str
-    parameters: tuple[Kind, ...] | None
-    result: Node
+    parameters: tuple[Kind, ...] | None  # the type of each parameter; None takes anything
+    result: Node  # makes the result
+    # whether the names of its parameters are its own (a protocol's), not the signature's
     own_names: bool = False
-    signature: inspect.Signature | None = None
+    signature: inspect.Signature | None = None  # how it takes them; None: by position, without defaults
 
     def points(self) -> Iterator[Point]:
         yield from self.result.points()

@@ -16,54 +16,34 @@ EXAMPLE = "@typedfilter.check.example"
 
 @dataclasses.dataclass(frozen=True)
 class Guess:
-    """What is made up where annotations say too little: softly, so that nobody is blamed for it.
+    """What is made up where annotations say too little: softly, so that nobody is blamed for it."""
 
-    Attributes:
-        round: which of several guesses, from 0.
-        names: the dimension names of the signature: an int that is called so is that size.
-        offered: whole numbers that the signature offers.
-        functions: the functions whose source says with which strings they compare what.
-        fields: whether classes are filled by their fields even where they have a constructor.
-        constructor: whether nothing is made up but that a constructor is called where fields would do.
-        called: whether a constructor is called where fields would do, with what is made up.
-    """
-
-    round: int
+    round: int  # which of several guesses, from 0
+    # the dimension names of the signature: an int that is called so is that size
     names: frozenset[str] = frozenset()
-    offered: tuple[int, ...] = ()
-    functions: tuple[Any, ...] = ()
-    fields: bool = False
+    offered: tuple[int, ...] = ()  # whole numbers that the signature offers
+    functions: tuple[Any, ...] = ()  # the functions whose source says with which strings they compare what
+    fields: bool = False  # whether classes are filled by their fields even where they have a constructor
+    # whether nothing is made up but that a constructor is called where fields would do
     constructor: bool = False
-    called: bool = False
+    called: bool = False  # whether a constructor is called where fields would do, with what is made up
 
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """What is being built: a parameter, or something inside one.
+    """What is being built: a parameter, or something inside one."""
 
-    Attributes:
-        label: how messages call it: `x`, `params["a"]`, `model.layers[0]`.
-        name: what an example calls it: the parameter, or the field of a class.
-        key: what two places share that vary alike: a field of one class has one length in all its instances.
-        owner: the class whose field it is; empty for a parameter.
-        number: of the leaf of the tree that it is in.
-        tree: the name of the structure of that tree.
-        inside: the classes that it is in.
-        scope: what sets the dimension names of this instance apart.
-        apart: the labels of the instances that have names of their own.
-        guess: what to make up where the annotations say too little; None makes nothing up.
-    """
-
-    label: str
-    name: str
+    label: str  # how messages call it: `x`, `params["a"]`, `model.layers[0]`
+    name: str  # what an example calls it: the parameter, or the field of a class
+    # what two places share that vary alike: a field of one class has one length in all its instances
     key: str = ""
-    owner: str = ""
-    number: str = ""
-    tree: str = ""
-    inside: tuple[type, ...] = ()
-    scope: str = ""
-    apart: frozenset[str] = frozenset()
-    guess: Guess | None = None
+    owner: str = ""  # the class whose field it is; empty for a parameter
+    number: str = ""  # of the leaf of the tree that it is in
+    tree: str = ""  # the name of the structure of that tree
+    inside: tuple[type, ...] = ()  # the classes that it is in
+    scope: str = ""  # what sets the dimension names of this instance apart
+    apart: frozenset[str] = frozenset()  # the labels of the instances that have names of their own
+    guess: Guess | None = None  # what to make up where the annotations say too little; None makes nothing up
 
     def at(self, piece: str, **changes: Any) -> Place:
         """A place inside this one."""

@@ -55,35 +55,21 @@ class Parameter:
 
 @dataclasses.dataclass(frozen=True)
 class Letter:
-    """What is taken to hold beyond the letter of a signature; a verdict that needs it says so.
+    """What is taken to hold beyond the letter of a signature; a verdict that needs it says so."""
 
-    Attributes:
-        text: the same in words: `where n_minus_1 = n-1`.
-        fix: what to write.
-        options: the chosen option of points, by key.
-        without: options of points that are not meant, by key.
-        together: keys of points that are chosen alike.
-        absent: options that do not count in that: the None of an optional, by key.
-        least: the smallest size that a name is meant for.
-        numbers: what floats are tried as.
-        equal: names that are another name, or an expression.
-        rest: whether `...` means the same axes wherever it is written.
-        own_results: whether the names in the fields of returned instances are their own.
-        tied: whether a name that an int of the signature has is its value.
-    """
-
-    text: str
-    fix: str
-    options: tuple[tuple[str, int], ...] = ()
-    without: tuple[tuple[str, int], ...] = ()
-    together: tuple[str, ...] = ()
+    text: str  # the same in words: `where n_minus_1 = n-1`
+    fix: str  # what to write
+    options: tuple[tuple[str, int], ...] = ()  # the chosen option of points, by key
+    without: tuple[tuple[str, int], ...] = ()  # options of points that are not meant, by key
+    together: tuple[str, ...] = ()  # keys of points that are chosen alike
+    # options that do not count in that: the None of an optional, by key
     absent: tuple[tuple[str, int], ...] = ()
-    least: tuple[tuple[str, int], ...] = ()
-    numbers: tuple[float, ...] = ()
-    equal: tuple[tuple[str, str], ...] = ()
-    rest: bool = False
-    own_results: bool = False
-    tied: bool = False
+    least: tuple[tuple[str, int], ...] = ()  # the smallest size that a name is meant for
+    numbers: tuple[float, ...] = ()  # what floats are tried as
+    equal: tuple[tuple[str, str], ...] = ()  # names that are another name, or an expression
+    rest: bool = False  # whether `...` means the same axes wherever it is written
+    own_results: bool = False  # whether the names in the fields of returned instances are their own
+    tied: bool = False  # whether a name that an int of the signature has is its value
 
     def and_(self, other: Letter) -> Letter:
         """What both take to hold."""

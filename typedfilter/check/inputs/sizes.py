@@ -24,18 +24,13 @@ _ATTEMPTS = 64
 
 @dataclasses.dataclass(frozen=True)
 class Names:
-    """The free names of one case, in the order of their first mention, and the expressions over them.
+    """The free names of one case, in the order of their first mention, and the expressions over them."""
 
-    Attributes:
-        free: each needs a size.
-        expressions: what annotations compute from them (`n+1`), with `{...}` already filled in.
-        fixed: names whose size an example gives.
-        equal: names that are taken to be another one, or an expression over others.
-    """
-
-    free: tuple[str, ...]
+    free: tuple[str, ...]  # each needs a size
+    # what annotations compute from them (`n+1`), with `{...}` already filled in
     expressions: tuple[str, ...] = ()
-    fixed: tuple[tuple[str, int], ...] = ()
+    fixed: tuple[tuple[str, int], ...] = ()  # names whose size an example gives
+    # names that are taken to be another one, or an expression over others
     equal: tuple[tuple[str, str], ...] = ()
 
     @property

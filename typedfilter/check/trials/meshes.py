@@ -31,15 +31,10 @@ How: TypeAlias = Literal["auto", "explicit", "manual"]
 
 @dataclasses.dataclass(frozen=True)
 class Meshed:
-    """A mesh, and how a function sees it.
+    """A mesh, and how a function sees it."""
 
-    Attributes:
-        axes: its axes.
-        how: `auto` or `explicit`: of which kind all axes are; `manual`: the function is given one block.
-    """
-
-    axes: Axes
-    how: How
+    axes: Axes  # its axes
+    how: How  # `auto` or `explicit`: of which kind all axes are; `manual`: the function is given one block
 
     @property
     def multiple(self) -> int:

@@ -33,18 +33,13 @@ Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 @dataclasses.dataclass(frozen=True)
 class Level:
-    """One transform of the stack.
+    """One transform of the stack."""
 
-    Attributes:
-        effects: what the transform does to what is inside it.
-        axes: by leaf of the arguments, the mapped axis (None: not mapped); empty for other transforms.
-        size: the name of the mapped size.
-        differs: by leaf of the result, whether it was found to have a mapped axis.
-    """
-
-    effects: Effects
+    effects: Effects  # what the transform does to what is inside it
+    # by leaf of the arguments, the mapped axis (None: not mapped); empty for other transforms
     axes: tuple[int | None, ...] = ()
-    size: str = ""
+    size: str = ""  # the name of the mapped size
+    # by leaf of the result, whether it was found to have a mapped axis
     differs: dict[int, bool] = dataclasses.field(default_factory=dict[int, bool], compare=False)
 
 

@@ -33,25 +33,16 @@ _SAY_SO = "say so in the annotations (one name for what is equal), or add @typed
 
 @dataclasses.dataclass
 class Verdict:
-    """What all cases of a function say together.
-
-    Attributes:
-        decisive: the case that decided.
-        reason: why it is skipped.
-        fix: what to write.
-        only: where alone it is good, though the annotations say more.
-        by_letter: whether the annotations ought to say so.
-        guessed: whether it stands on values that nobody said.
-    """
+    """What all cases of a function say together."""
 
     status: Status
     tried: list[Tried]
-    decisive: Tried | None = None
-    reason: str = ""
-    fix: str = ""
-    only: str = ""
-    by_letter: bool = False
-    guessed: bool = False
+    decisive: Tried | None = None  # the case that decided
+    reason: str = ""  # why it is skipped
+    fix: str = ""  # what to write
+    only: str = ""  # where alone it is good, though the annotations say more
+    by_letter: bool = False  # whether the annotations ought to say so
+    guessed: bool = False  # whether it stands on values that nobody said
 
 
 def verdict_of(signatures: Sequence[Signature]) -> Verdict:
