@@ -32,6 +32,11 @@ class Dim:
     per_leaf: bool = False  # `?`: the name means another size at each leaf of a `PyTree`
     word: str = dataclasses.field(default="", compare=False)  # the whole word, as it was written
 
+    @property
+    def is_one_axis(self) -> bool:
+        """Whether this is the name of a single axis, and nothing else."""
+        return self.kind == "named" and not (self.variadic or self.per_leaf or self.broadcast)
+
 
 class DisagreementError(Exception):
     """A shape does not match; the text says which axis, and why."""

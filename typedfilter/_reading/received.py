@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from typedfilter._reading import kinds
+from typedfilter._reading.dims import names_in
 from typedfilter._reading.fields import dims_of, has_models, is_computed
 from typedfilter._reading.hints import UNANNOTATED, Hint
 from typedfilter._reading.kinds import Kind
@@ -67,6 +68,7 @@ class Expected:
     returns_models: bool  # there may be instances in a result whose fields are looked at
     slips: tuple[Slip, ...]  # dimension names that are surely typed wrong
     formatted: bool  # a dimension is named by a value of the call: "{n}"
+    tied: frozenset[str]  # names that a result has, and of the arguments at most the fields of an instance
 
     @classmethod
     def of(cls, plan: Plan, eager: bool) -> Expected:
@@ -78,11 +80,20 @@ class Expected:
         """
         arguments = {param.name: _received(param, eager) for param in plan.params}
         returns = plan.returns.kind
-        found = (returns, *(arg.kind for arg in arguments.values()))
-        formatted = any("{" in dim.text for kind in found for dim in dims_of(kind))
+        taken = [dim for arg in arguments.values() for dim in dims_of(arg.kind)]
+        formatted = any("{" in dim.text for dim in (*dims_of(returns), *taken))
         returned = returned_by(plan.params, plan.returns)
         sure = tuple(slip for slip in slips(plan) if slip.sure)
-        return cls(arguments, returns, returned, returns.refuses, has_models(returns), sure, formatted)
+        tied = _names_of(returns) - {dim.text for dim in taken}
+        refuses, models = returns.refuses, has_models(returns)
+        return cls(arguments, returns, returned, refuses, models, sure, formatted, tied)
+
+
+def _names_of(kind: Kind) -> frozenset[str]:
+    """The names of single axes that a kind has, alone or in an expression."""
+    found = dims_of(kind)
+    computed = (dim.text for dim in found if dim.kind == "expression" and "{" not in dim.text)
+    return frozenset(dim.text for dim in found if dim.is_one_axis).union(*map(names_in, computed))
 
 
 def _received(param: Param, eager: bool) -> Received:

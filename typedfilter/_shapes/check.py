@@ -33,7 +33,7 @@ from typedfilter._shapes.passed import Known, Look, Memory, Place, Places, looks
 from typedfilter._shapes.standing import is_raw
 from typedfilter._shapes.switch import Mode, check_mode, report
 from typedfilter._shapes.text import explain, explain_slip, explain_unbound
-from typedfilter._shapes.tied import tie, tied_names
+from typedfilter._shapes.tied import tie
 from typedfilter._shapes.walk import Failure, Path, walk
 from typedfilter._values.trees import flatten
 from typedfilter.errors import TypedFilterError
@@ -154,7 +154,6 @@ class _Reading:
         self.expected = expected
         self.useful = expected.refuses or any(arg.useful for arg in arguments.values())
         self.models = any(arg.models for arg in arguments.values())
-        self.tied = tied_names((arg.kind for arg in arguments.values()), expected.returns)
         places = Places(
             tuple(map(_place, self.positional)),
             {name: _place(arg) for name, arg in self.named.items()},
@@ -268,10 +267,10 @@ class _Checked:
 
     def _tie(self, args: tuple[Any, ...], kwargs: dict[str, Any], binder: RunTime) -> None:
         """Bind the names that only the result has to the sizes of the one instance that has them."""
-        if self._reading.tied and (self._reading.models or self._receiver is not None):
+        if self._expected.tied and (self._reading.models or self._receiver is not None):
             given = [(path, value) for _, path, value in self._reading.rows(args, kwargs)]
             receiver = [] if self._receiver is None else [(("self",), self._receiver)]
-            binder.seen += tie(self._reading.tied, [*receiver, *given])
+            binder.seen += tie(self._expected.tied, [*receiver, *given])
 
     def _check_models(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         for arg, path, value in self._reading.rows(args, kwargs):

@@ -15,9 +15,8 @@ import jax
 import jaxtyping
 import numpy as np
 
-from typedfilter._reading import dims, kinds
-from typedfilter._reading.fields import dims_of, own_kinds
-from typedfilter._reading.kinds import Kind
+from typedfilter._reading import kinds
+from typedfilter._reading.fields import own_kinds
 from typedfilter._shapes.bindings import Seen
 from typedfilter._shapes.instances import check_of
 from typedfilter._shapes.standing import is_node
@@ -26,24 +25,12 @@ from typedfilter._shapes.walk import Path
 _ARRAYS = (jax.Array, np.ndarray, jax.ShapeDtypeStruct)
 
 
-def tied_names(arguments: Iterable[Kind], returns: Kind) -> frozenset[str]:
-    """The names of single axes that a result has, alone or in an expression, and no argument itself."""
-    bound = {dim.text for kind in arguments for dim in dims_of(kind)}
-    computed = (dim.text for dim in dims_of(returns) if dim.kind == "expression" and "{" not in dim.text)
-    found = {dim.text for dim in dims_of(returns) if _is_name(dim)}
-    return frozenset(found.union(*map(dims.names_in, computed))) - bound
-
-
-def _is_name(dim: Any) -> bool:
-    return dim.kind == "named" and not (dim.variadic or dim.per_leaf or dim.broadcast)
-
-
 def tie(names: frozenset[str], arguments: Iterable[tuple[Path, Any]]) -> Seen:
     """Bind names in jaxtyping's context to the sizes of the one instance that has them; say by what."""
     owners: dict[str, dict[Path, tuple[Path, Any, Any]]] = {}
     for path, value in arguments:
         for owner, field, kind, array in _fields(value, path):
-            for name in names & {dim.text for dim in kind.dims if _is_name(dim)}:
+            for name in names & {dim.text for dim in kind.dims if dim.is_one_axis}:
                 owners.setdefault(name, {}).setdefault(owner, ((*owner, field), _alone(kind, name), array))
     found: Seen = []
     for by_owner in owners.values():
