@@ -82,19 +82,15 @@ class Donated:
         return left[0] if left else None
 
 
+@dataclasses.dataclass(eq=False)
 class Traces(Effects):
     """Of `filter_jit`: what is an array is traced, everything else is static."""
 
     rule = "traces arrays, the rest is static"
     result = Result.SAME
-
-    def __init__(
-        self, transform: str, plan: Plan, donated: Donated, in_places: Any = None, out_places: Any = None
-    ) -> None:
-        super().__init__(transform, plan)
-        self.donated = donated
-        self.in_places = in_places
-        self.out_places = out_places
+    donated: Donated
+    in_places: Any = None
+    out_places: Any = None
 
     def parameter(self, param: Param) -> Effect:
         hint = param.hint

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import types
 import weakref
 from collections.abc import Callable
@@ -46,37 +47,23 @@ class Trace:
         return cls(arguments, trace_contexts())
 
 
+@dataclasses.dataclass(eq=False, slots=True, weakref_slot=True)
 class History:
-    """The traces of one function with one set of options, for as long as that is there.
+    """The traces of one function with one set of options, for as long as that is there."""
 
-    Attributes:
-        function: its qualified name.
-        place: its file and first line.
-        limit: `max_traces`.
-        look: called with the arguments of each trace, when it has come to its end.
-        count: how often it was traced.
-        latest: its last traces.
-    """
-
-    __slots__ = ("__weakref__", "count", "function", "latest", "limit", "look", "place")
-
-    def __init__(
-        self,
-        function: str,
-        place: tuple[str, int] | None,
-        limit: int | None = None,
-        look: Callable[[Any], None] | None = None,
-    ) -> None:
-        self.function = function
-        self.place = place
-        self.limit = limit
-        self.look = look
-        self.clear()
+    function: str  # its qualified name
+    place: tuple[str, int] | None  # its file and first line
+    limit: int | None = None  # `max_traces`
+    look: Callable[[Any], None] | None = None  # called with the arguments of each trace, at its end
+    count: int = 0  # how often it was traced
+    latest: collections.deque[Trace] = dataclasses.field(
+        default_factory=functools.partial(collections.deque, maxlen=_REMEMBERED)
+    )
 
     def clear(self) -> None:
         """Forget all traces, as the programs are forgotten."""
         self.count = 0
-        self.latest: collections.deque[Trace] = collections.deque(maxlen=_REMEMBERED)
+        self.latest = collections.deque(maxlen=_REMEMBERED)  # another thread may read the old one
 
     def add(self, trace: Trace, arguments: Any) -> None:
         """A trace has come to its end."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from typedfilter._looping.axes import take_scanned
 from typedfilter._looping.bodies import holds_numbers
 from typedfilter._looping.pieces import Piece, is_static, take_traced
-from typedfilter._reading.plan import Param, Plan
+from typedfilter._reading.plan import Param
 from typedfilter._reading.roles import Role
 from typedfilter._values.leaves import struct_of
 from typedfilter._wrapping.effects import Act, Effect, Effects, Given, Reason, Result, answered
@@ -23,21 +24,14 @@ class Manner(enum.Enum):
     ALONG = enum.auto()  # many elements at once, along an axis that stays
 
 
+@dataclasses.dataclass(eq=False)
 class Loops(Effects):
-    """Of the functions that call a body from inside of a loop, or one of several.
-
-    Attributes:
-        manners: of the arguments, by position; the last one also of all that follow.
-        made_of: what the loop returns.
-    """
+    """Of the functions that call a body from inside of a loop, or one of several."""
 
     rule = "traces arrays and numbers, the rest is static"
     result = Result.ELSEWHERE
-
-    def __init__(self, transform: str, plan: Plan, manners: Sequence[Manner], made_of: str) -> None:
-        super().__init__(transform, plan)
-        self.manners = manners
-        self.made_of = made_of
+    manners: Sequence[Manner]  # of the arguments, by position; the last one also of all that follow
+    made_of: str  # what the loop returns
 
     def parameter(self, param: Param) -> Effect:
         hint, reason = param.hint, Reason.of(param.hint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -11,7 +12,7 @@ from typedfilter._placing.blocks import BY_ANNOTATION, in_specs, spec_words
 from typedfilter._placing.places import places_text
 from typedfilter._placing.shardings import Said, by_annotation
 from typedfilter._reading.hints import UNANNOTATED
-from typedfilter._reading.plan import Param, Plan
+from typedfilter._reading.plan import Param
 from typedfilter._reading.roles import Role
 from typedfilter._reading.within import is_structure
 from typedfilter._values.leaves import stands_for_array
@@ -19,16 +20,14 @@ from typedfilter._wrapping.call import take_arrays
 from typedfilter._wrapping.effects import Act, Effect, Effects, Given, Reason, Result, reasons_of
 
 
+@dataclasses.dataclass(eq=False)
 class MapsBlocks(Effects):
     """Of `filter_shard_map`."""
 
     rule = "copies arrays, the rest is static"
     result = Result.ELSEWHERE
-
-    def __init__(self, transform: str, plan: Plan, inputs: Any, outputs: Any) -> None:
-        super().__init__(transform, plan)
-        self.inputs = inputs
-        self.outputs = outputs
+    inputs: Any
+    outputs: Any
 
     def parameter(self, param: Param) -> Effect:
         option, hint = in_specs(self.plan, self.inputs).of(param), param.hint

@@ -2,42 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from typedfilter._mapping.axes import BY_RULE, argument_axes, axis_option
-from typedfilter._reading.plan import Param, Plan
+from typedfilter._reading.plan import Param
 from typedfilter._reading.roles import Role
 from typedfilter._values.leaves import struct_of
 from typedfilter._wrapping.effects import Act, Effect, Effects, Given, Reason, Result, answered, reasons_of
 
 
+@dataclasses.dataclass(eq=False)
 class Maps(Effects):
-    """Of `filter_vmap` and `filter_pmap`.
-
-    Attributes:
-        in_axes: the option.
-        out_axes: the option.
-        axis_name: by which collectives reach the axis.
-        axis_size: the size of the axis, where it is given.
-    """
+    """Of `filter_vmap` and `filter_pmap`: their options."""
 
     rule = "maps axis 0 of arrays, broadcasts the rest"
     result = Result.MAPPED
-
-    def __init__(
-        self,
-        transform: str,
-        plan: Plan,
-        in_axes: Any = BY_RULE,
-        out_axes: Any = BY_RULE,
-        axis_name: Any = None,
-        axis_size: int | None = None,
-    ) -> None:
-        super().__init__(transform, plan)
-        self.in_axes = in_axes
-        self.out_axes = out_axes
-        self.axis_name = axis_name
-        self.axis_size = axis_size
+    in_axes: Any = BY_RULE
+    out_axes: Any = BY_RULE
+    axis_name: Any = None  # by which collectives reach the axis
+    axis_size: int | None = None
 
     def parameter(self, param: Param) -> Effect:
         option, hint = axis_option(self.plan, self.in_axes, param), param.hint

@@ -133,15 +133,14 @@ class Result(enum.Enum):
     ELSEWHERE = enum.auto()  # the function runs where it can't be followed, or not at all
 
 
+@dataclasses.dataclass(eq=False)
 class Effects(abc.ABC):
     """What one transform does to the arguments and the result of a callable with this plan."""
 
     rule: ClassVar[str] = ""  # what `by leaf` stands for
     result: ClassVar[Result]  # what becomes of the result
-
-    def __init__(self, transform: str, plan: Plan) -> None:
-        self.transform = transform
-        self.plan = plan
+    transform: str
+    plan: Plan
 
     @abc.abstractmethod
     def parameter(self, param: Param) -> Effect:
