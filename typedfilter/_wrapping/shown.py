@@ -40,7 +40,7 @@ def shown_annotations(fn: Callable[..., Any], signature: inspect.Signature) -> d
     They are evaluated where all their names are found: the call of a wrapper may have globals of its own,
     where a string means less.
     """
-    annotations = fn.__annotations__
+    annotations: Any = fn.__annotations__
     if not isinstance(annotations, dict):  # a mock's
         return {}
     plan = plan_of(fn)

@@ -217,7 +217,8 @@ class Wrapper(metaclass=Quiet):
     def __getattr__(self, name: str) -> Any:
         fn = self.__wrapped__
         if name == "__type_params__":
-            return fn.__type_params__
+            found = fn.__type_params__
+            return found if isinstance(found, tuple) else ()  # a mock's is one, too
         if name == "__annotations__":
             return shown_annotations(fn, self.__signature__)
         if name in _NAMES and callable(fn):  # partials have none, and who writes code needs one
