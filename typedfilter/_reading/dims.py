@@ -108,34 +108,26 @@ def meant_by(dim: Dim) -> str | None:
 
 @dataclasses.dataclass
 class Bindings:
-    """What the names of one signature stand for in one call.
+    """What the names of one signature stand for in one call."""
 
-    Attributes:
-        sizes: by name.
-        ranks: the axes of each `*name`, and whether they were seen with `#` only.
-        structures: the tree structure of each structure name of a `PyTree`.
-        arguments: the arguments by name, for `{...}` in a dimension string.
-        apart: the classes of which each instance has names of its own.
-        known: the sizes that these begin with.
-        members: which of its types each type variable stands for.
-        returned: whether what is compared is a result: only there a scalar array may be no number.
-        numbers: whether a scalar array in a result is a number.
-        numpy: whether a tracer in a result is a NumPy array.
-        call: calls a callable with what its annotation says, and checks what comes out.
-    """
-
-    sizes: dict[str, Size] = dataclasses.field(default_factory=dict[str, Size])
+    sizes: dict[str, Size] = dataclasses.field(default_factory=dict[str, Size])  # by name
+    # the axes of each `*name`, and whether they were seen with `#` only
     ranks: dict[str, tuple[bool, tuple[Size, ...]]] = dataclasses.field(
         default_factory=dict[str, tuple[bool, tuple[Size, ...]]]
     )
+    # the tree structure of each structure name of a `PyTree`
     structures: dict[str, Any] = dataclasses.field(default_factory=dict[str, Any])
+    # the arguments by name, for `{...}` in a dimension string
     arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
-    apart: frozenset[type] = frozenset()
+    apart: frozenset[type] = frozenset()  # the classes of which each instance has names of its own
+    # the sizes that these begin with
     known: Mapping[str, Size] = dataclasses.field(default_factory=dict[str, Size])
+    # which of its types each type variable stands for
     members: dict[str, int] = dataclasses.field(default_factory=dict[str, int])
-    returned: bool = False
-    numbers: bool = False
-    numpy: bool = True
+    returned: bool = False  # whether what is compared is a result: only there a scalar array may be no number
+    numbers: bool = False  # whether a scalar array in a result is a number
+    numpy: bool = True  # whether a tracer in a result is a NumPy array
+    # calls a callable with what its annotation says, and checks what comes out
     call: Callable[[Any, Any, Bindings, str], None] | None = None
 
     def copy(self) -> Bindings:

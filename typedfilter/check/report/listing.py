@@ -33,22 +33,16 @@ class Remark:
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """A verdict, and what was seen on the lines of its function.
+    """A verdict, and what was seen on the lines of its function."""
 
-    Attributes:
-        result: the verdict.
-        first, last: the lines of the function; 0 where nothing was seen.
-        shapes: by line and name (`h`, `params["w"]`): the texts of what was there.
-        remarks: what is wrong, and where.
-    """
-
-    result: Result
-    first: int = 0
-    last: int = 0
+    result: Result  # the verdict
+    first: int = 0  # the first line of the function, 0 where nothing was seen,
+    last: int = 0  # and the last
+    # by line and name (`h`, `params["w"]`): the texts of what was there
     shapes: Mapping[int, Mapping[str, Sequence[str]]] = dataclasses.field(
         default_factory=dict[int, dict[str, list[str]]]
     )
-    remarks: tuple[Remark, ...] = ()
+    remarks: tuple[Remark, ...] = ()  # what is wrong, and where
 
     @property
     def ok(self) -> bool:

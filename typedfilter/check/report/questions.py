@@ -40,16 +40,12 @@ _CALLED = {"len", "int", "tuple", "list"}
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Question:
-    """One, as it stands in the source.
+    """One, as it stands in the source."""
 
-    Attributes:
-        kind: `equal` and `in`: two sides; `true`: one; `match`: one that is set beside patterns; `tracer` and
-            `dtype` say what is looked at.
-        nodes: its sides.
-    """
-
+    # `equal` and `in`: two sides; `true`: one; `match`: one that is set beside patterns; `tracer` and
+    # `dtype` say what is looked at
     kind: str
-    nodes: tuple[ast.expr, ...] = ()
+    nodes: tuple[ast.expr, ...] = ()  # its sides
 
     @property
     def about_sizes(self) -> bool:

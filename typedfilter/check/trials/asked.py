@@ -26,21 +26,15 @@ Equality: TypeAlias = tuple[tuple[Any, Any], ...]
 
 @dataclasses.dataclass
 class Asked:
-    """What the code of the user's has asked.
+    """What the code of the user's has asked."""
 
-    Attributes:
-        file: that of the function under test.
-        equal: equalities of sizes that symbols take for false, and that can hold.
-        unclear: whether there are questions about sizes that are no equality, or errors that were caught.
-        values: whether somebody looks for tracers, or catches what they raise.
-        widths: whether somebody compares dtypes.
-    """
-
-    file: str
+    file: str  # that of the function under test
+    # equalities of sizes that symbols take for false, and that can hold
     equal: list[Equality] = dataclasses.field(default_factory=list[Equality])
+    # whether there are questions about sizes that are no equality, or errors that were caught
     unclear: bool = False
-    values: bool = False
-    widths: bool = False
+    values: bool = False  # whether somebody looks for tracers, or catches what they raise
+    widths: bool = False  # whether somebody compares dtypes
     _known: dict[CodeType, dict[int, list[Question]] | None] = dataclasses.field(
         default_factory=dict[CodeType, "dict[int, list[Question]] | None"]
     )

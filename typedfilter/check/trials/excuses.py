@@ -73,32 +73,25 @@ def _trees_explain(tried: Tried) -> bool:
 
 @dataclasses.dataclass
 class Tried:
-    """What the trials of one case said.
-
-    Attributes:
-        symbolic: whether the trial with symbols succeeded (or there is no name that needs a size).
-        good: sizes at which the case succeeded.
-        refused: sizes that the function itself refused, and how.
-        problem: what is wrong; `sizes` is where it shows.
-        equal: names of instances that were taken to be equal to another name.
-        read: the fields that somebody read, in this case or in another one, as `Class.field`.
-        trials: the sizes of all that was tried.
-        asked: what the user's code has asked in the trial with symbols.
-    """
+    """What the trials of one case said."""
 
     signature: Signature
     layout: Layout
-    symbolic: bool = False
+    symbolic: bool = False  # whether the trial with symbols succeeded (or there is no name that needs a size)
+    # sizes at which the case succeeded
     good: list[Mapping[str, int]] = dataclasses.field(default_factory=list[Mapping[str, int]])
+    # sizes that the function itself refused, and how
     refused: list[tuple[Mapping[str, int], Problem]] = dataclasses.field(
         default_factory=list[tuple[Mapping[str, int], Problem]]
     )
-    problem: Problem | None = None
+    problem: Problem | None = None  # what is wrong; `sizes` is where it shows
     sizes: Mapping[str, int] = dataclasses.field(default_factory=dict[str, int])
-    equal: tuple[tuple[str, str], ...] = ()
+    equal: tuple[tuple[str, str], ...] = ()  # names of instances that were taken to be equal to another name
+    # the fields that somebody read, in this case or in another one, as `Class.field`
     read: set[str] = dataclasses.field(default_factory=set[str])
+    # the sizes of all that was tried
     trials: list[Mapping[str, Size]] = dataclasses.field(default_factory=list[Mapping[str, Size]])
-    asked: Asked | None = None
+    asked: Asked | None = None  # what the user's code has asked in the trial with symbols
 
     @property
     def name(self) -> str:

@@ -39,48 +39,33 @@ _TRACER = re.compile(r"('?)\b\w*Tracer\b\1")  # what JAX calls an array while it
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """Why a trial failed.
+    """Why a trial failed."""
 
-    Attributes:
-        kind: `return`: the result is wrong; `local`: an annotated local is; `argument`: a check inside says
-            so; `trace`: something raised.
-        message: one sentence or a few lines.
-        expected, found: where the kind is not `trace`.
-        parameter: whose annotation does not hold; `return`, or empty where none is to blame.
-        frame: the innermost line of the user's code, where something raised.
-        refusal: how the function itself refused, if it did: `raise`, `assert`, `structure`.
-        plainly: of which it is the plain consequence: the `length` of a list, the `keys` of a dictionary, the
-            `structure` of a tree.
-        value: it asked for the value of an array.
-        foreign: another library than JAX raised it, and it is what a value of another structure causes.
-        lookup: it is what a value without structure causes, whoever raised it.
-        unfinished: code that nobody has written raised NotImplementedError: JAX's own is another matter.
-        inconclusive: JAX could not compare two symbols.
-        unbound: the mapped axis that it needs to be inside of.
-        lacking: the class whose instance lacks an attribute, and the name of that.
-        needs: the module that could not be found.
-        mesh: it needs a mesh, or an axis of one.
-        span: the annotation of a local that does not hold.
-    """
-
+    # `return`: the result is wrong; `local`: an annotated local is; `argument`: a check inside says so;
+    # `trace`: something raised
     kind: str
-    message: str
-    expected: str = ""
-    found: str = ""
-    parameter: str = ""
-    frame: Frame | None = None
-    refusal: str = ""
+    message: str  # one sentence or a few lines
+    expected: str = ""  # where the kind is not `trace`,
+    found: str = ""  # and what is there
+    parameter: str = ""  # whose annotation does not hold; `return`, or empty where none is to blame
+    frame: Frame | None = None  # the innermost line of the user's code, where something raised
+    refusal: str = ""  # how the function itself refused, if it did: `raise`, `assert`, `structure`
+    # of which it is the plain consequence: the `length` of a list, the `keys` of a dictionary, the
+    # `structure` of a tree
     plainly: frozenset[str] = frozenset()
-    value: bool = False
+    value: bool = False  # it asked for the value of an array
+    # another library than JAX raised it, and it is what a value of another structure causes
     foreign: bool = False
-    lookup: bool = False
+    lookup: bool = False  # it is what a value without structure causes, whoever raised it
+    # code that nobody has written raised NotImplementedError: JAX's own is another matter
     unfinished: bool = False
-    inconclusive: bool = False
-    unbound: str = ""
+    inconclusive: bool = False  # JAX could not compare two symbols
+    unbound: str = ""  # the mapped axis that it needs to be inside of
+    # the class whose instance lacks an attribute, and the name of that
     lacking: tuple[type, str] | None = None
-    needs: str = ""
-    mesh: bool = False
-    span: Span | None = None
+    needs: str = ""  # the module that could not be found
+    mesh: bool = False  # it needs a mesh, or an axis of one
+    span: Span | None = None  # the annotation of a local that does not hold
 
     def is_like(self, other: Problem) -> bool:
         """Whether the two are the same mistake, seen at other sizes."""

@@ -27,31 +27,19 @@ _INFINITE = 100
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
-    """One function to judge.
+    """One function to judge."""
 
-    Attributes:
-        name: its qualified name, or that of the variable that holds it.
-        call: what is called: the outermost callable through which a trace can be followed.
-        root: the function that somebody wrote, innermost.
-        layers: the transforms of this package around the root, outermost first.
-        cls: the class whose method it is.
-        kind: `function`, `method`, `property`, `constructor`, `static`, `class` or `bound`.
-        traced: whether `jax.jit` is among what is around the root.
-        receiver: what a bound method is bound to.
-        mesh: what it is traced under.
-        opaque: what is around `call` and can't be followed; empty if nothing is.
-    """
-
-    name: str
-    call: Callable[..., Any]
+    name: str  # its qualified name, or that of the variable that holds it
+    call: Callable[..., Any]  # what is called: the outermost callable through which a trace can be followed
+    # the function that somebody wrote, innermost
     root: Any  # a types.FunctionType, which type checkers would bind to the instance
-    layers: tuple[Wrapper, ...] = ()
-    cls: type | None = None
-    kind: str = "function"
-    traced: bool = False
-    opaque: str = ""
-    receiver: Any = None
-    mesh: Meshed | None = None
+    layers: tuple[Wrapper, ...] = ()  # the transforms of this package around the root, outermost first
+    cls: type | None = None  # the class whose method it is
+    kind: str = "function"  # `function`, `method`, `property`, `constructor`, `static`, `class` or `bound`
+    traced: bool = False  # whether `jax.jit` is among what is around the root
+    opaque: str = ""  # what is around `call` and can't be followed; empty if nothing is
+    receiver: Any = None  # what a bound method is bound to
+    mesh: Meshed | None = None  # what it is traced under
 
     @property
     def file(self) -> str:

@@ -26,14 +26,10 @@ _SUM = re.compile(r"[\w +*-]+")
 
 @dataclasses.dataclass
 class Supposed:
-    """What came of the cases.
+    """What came of the cases."""
 
-    Attributes:
-        settled: whether all of them are good, and there are no more.
-        sets: sizes of those that are not known to be good.
-    """
-
-    settled: bool
+    settled: bool  # whether all of them are good, and there are no more
+    # sizes of those that are not known to be good
     sets: list[Mapping[str, int]] = dataclasses.field(default_factory=list[Mapping[str, int]])
 
 
