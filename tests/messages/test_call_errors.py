@@ -553,7 +553,7 @@ def test_more_static_values_than_can_be_kept(monkeypatch):
 def test_a_result_of_a_function_that_is_gone():
     check(
         tf.TypedFilterError,
-        lambda: unpack_result(PackedResult([], Token(RaisingEq()))),
+        lambda: unpack_result(PackedResult(Token(RaisingEq()), [])),
         "a program returned what belongs to a function that is gone",
         "  expected: the function, or its jitted wrapper, to live as long as what was compiled from it",
         "  fix: keep a reference to the jitted function",

@@ -19,7 +19,7 @@ from typedfilter._compiling.packing import StaticPart, pack
 from typedfilter._compiling.remembered import can_change, remember
 from typedfilter._compiling.tokens import Kept, Token
 from typedfilter._values.dictionaries import Step, follow
-from typedfilter._values.fresh import fresh, fresh_rest, is_changeable, refuse_used_up
+from typedfilter._values.fresh import fresh, is_changeable, refuse_used_up
 from typedfilter._values.leaves import is_array
 from typedfilter._values.split import Rest, getter, split_where
 from typedfilter.errors import TypedFilterError
@@ -33,18 +33,20 @@ class _ResultRest:
     A frozen model in a result is known when it comes back as an argument: of what it is made is known here.
     """
 
-    __slots__ = ("__weakref__", "_changeable", "_models", "rest")
+    __slots__ = ("__weakref__", "_changeable", "_in_order", "_models", "rest")
 
     def __init__(self, rest: Rest) -> None:
         self.rest = rest
         self._changeable = any(map(is_changeable, rest.others))
+        # Of all arrays and then all others the leaves, by one look-up for all.
+        places = {at: i for i, at in enumerate((*rest.taken_at, *rest.others_at))}
+        self._in_order = getter([places[at] for at in range(len(places))])
         self._models: list[_Model] | None = None  # not looked for yet
 
     def join(self, arrays: Sequence[Any]) -> Any:
         rest = self.rest
-        if self._changeable:
-            rest = fresh_rest(rest)
-        out = rest.join(arrays)
+        others = map(fresh, rest.others) if self._changeable else rest.others
+        out = rest.treedef.unflatten(self._in_order((*arrays, *others)))
         if self._models is None:
             self._models = list(_models_in(out, self.rest))
         if self._models and not any(issubclass(cls, jax.core.Tracer) for cls in set(map(type, arrays))):
@@ -96,9 +98,9 @@ class PackedResult:
 
     __slots__ = ("arrays", "token")
 
-    def __init__(self, arrays: Sequence[Any], token: Token) -> None:
-        self.arrays = arrays
+    def __init__(self, token: Token, arrays: Sequence[Any]) -> None:
         self.token = token
+        self.arrays = arrays
 
 
 class OpenResult:
@@ -134,11 +136,7 @@ jax.tree_util.register_pytree_node(
 jax.tree_util.register_pytree_node(
     _StaticLeaf, lambda leaf: ((), leaf.token), lambda token, _: _StaticLeaf(token)
 )
-jax.tree_util.register_pytree_node(
-    PackedResult,
-    lambda packed: (packed.arrays, packed.token),
-    lambda token, arrays: PackedResult(arrays, token),
-)
+jax.tree_util.register_pytree_node(PackedResult, lambda packed: (packed.arrays, packed.token), PackedResult)
 
 
 def unpack_result(value: Any) -> Any:
@@ -203,7 +201,7 @@ def pack_output(results: Results, tree: Any, function: str) -> Any:
     held = _ResultRest(rest)
     token = Token(held)
     results[token] = held
-    return PackedResult(arrays, token)
+    return PackedResult(token, arrays)
 
 
 def open_output(opened: Opened, results: Results, tree: Any, function: str) -> OpenResult:
