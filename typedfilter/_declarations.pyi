@@ -143,6 +143,25 @@ def attributes(*, init: Literal[False]) -> Callable[[Class], Class]:
     its first parameter for `self`. It believes it of the fields of dataclasses only.
     """
 
+class Nobody(Protocol):
+    """What no function is."""
+
+    def nobody(self) -> None: ...
+
+if _t.TYPE_CHECKING and 1:
+    if not MYPY:
+        if 1 < 2:
+            class NotForPyrefly(Nobody, Protocol): ...  # pyright: ignore[reportRedeclaration]  # see above
+
+        else:
+            class NotForPyrefly(Protocol): ...
+
+elif MYPY:
+    class NotForPyrefly(Protocol): ...
+
+else:
+    class NotForPyrefly(Protocol): ...
+
 D_contra = TypeVar("D_contra", contravariant=True, bound=Any)
 
 class Named(Protocol[D_contra, P, Q, R_co]):  # pyright: ignore[reportInvalidTypeVarUse]  # it looks at the first overload only
@@ -156,22 +175,17 @@ class Named(Protocol[D_contra, P, Q, R_co]):  # pyright: ignore[reportInvalidTyp
     @overload
     def __call__(self, first: D_contra, /, *args: Q.args, **kwargs: Q.kwargs) -> R_co: ...
 
+class First(NotForPyrefly, Protocol[D_contra, Q, R_co]):
+    """A function with the parameters `D` and `Q`, the first without its name.
+
+    Where a function is the result of a call, as in `filter_grad(decorated(f))`, pyright asks that call for
+    what fits, and finds nothing that fits the two overloads of `Named`. To pyrefly `Named` is enough.
+    """
+
+    def __call__(self, first: D_contra, /, *args: Q.args, **kwargs: Q.kwargs) -> R_co: ...
+
 if _t.TYPE_CHECKING and 1:
     if not MYPY:
-        if 1 < 2:  # pyrefly, which needs no more than `Named`
-            class First(Protocol[D_contra, Q, R_co]):  # pyright: ignore[reportRedeclaration]  # see above
-                def nothing(self, first: D_contra, /, *args: Q.args, **kwargs: Q.kwargs) -> R_co: ...
-
-        else:
-            class First(Protocol[D_contra, Q, R_co]):
-                """A function with the parameters `D` and `Q`, the first without its name.
-
-                Where a function is the result of a call, as in `filter_grad(decorated(f))`, pyright asks that
-                call for what fits, and finds nothing that fits the two overloads of `Named`.
-                """
-
-                def __call__(self, first: D_contra, /, *args: Q.args, **kwargs: Q.kwargs) -> R_co: ...
-
         Fn: TypeAlias = Named[D, P, Q, R] | First[D, Q, R]
         Derived = TypeAliasType("Derived", Callable[P, R], type_params=(D, P, Q, R))
 elif MYPY:  # whose inference for lambdas finds nothing in overloads
@@ -264,8 +278,11 @@ WithAux: TypeAlias = Literal[True]
 
 # Overloads of filter_jit tell four kinds of callable apart. ---------------------------------------------
 
-class Gradual(Protocol[R_co]):
-    """A callable whose parameters are not known (`Callable[..., R]`): only such a one takes this keyword."""
+class Gradual(NotForPyrefly, Protocol[R_co]):
+    """A callable whose parameters are not known (`Callable[..., R]`): only such a one takes this keyword.
+
+    To pyrefly generic functions take it as well; it reads `Callable[..., R]` without this.
+    """
 
     def __call__(self, *, _typedfilter_gradual: Opaque) -> R_co: ...
 
