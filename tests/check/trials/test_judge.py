@@ -49,10 +49,21 @@ def test_a_constant_of_the_function_is_a_size_that_is_tried_and_so_is_the_next()
 
     def fn(x: Float[Array, "n"]) -> Float[Array, "n"]:
         sizes.append(x.shape[0])
-        return x * (x.shape[0] != 17)
+        return x * (x.shape[0] > 17)
 
     verdict(fn)
     assert {17, 18} <= {size for size in sizes if isinstance(size, int)}
+
+
+def test_what_is_proved_is_not_tried_at_every_constant_but_where_one_is_compared():
+    sizes = []
+
+    def fn(x: Float[Array, "n"]) -> Float[Array, "n"]:
+        sizes.append(x.shape[0])
+        return x * (x.shape[0] != 17) + 4
+
+    assert verdict(fn).status == "proved"
+    assert [size for size in sizes if isinstance(size, int)] == [17, 3, 1, 4]
 
 
 def test_without_a_name_one_trace_is_enough():

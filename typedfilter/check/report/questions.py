@@ -35,6 +35,7 @@ _PLAIN = (
     ast.operator,
     ast.unaryop,
 )
+_CONTAINERS = (tuple, list, dict, set, frozenset)
 _CALLED = {"len", "int", "tuple", "list"}
 
 
@@ -42,15 +43,10 @@ _CALLED = {"len", "int", "tuple", "list"}
 class Question:
     """One, as it stands in the source."""
 
-    # `equal` and `in`: two sides; `true`: one; `match`: one that is set beside patterns; `tracer` and
-    # `dtype` say what is looked at
+    # `equal`, `in` and `key`: two sides; `true`: one; `match`: one that is set beside patterns. `tracer` and
+    # `dtype` say what is looked at; `caught`: an error is handled; `suppressed`: some are not to be
     kind: str
     nodes: tuple[ast.expr, ...] = ()  # its sides
-
-    @property
-    def about_sizes(self) -> bool:
-        """Whether it may be about sizes."""
-        return self.kind in ("equal", "in", "true", "match")
 
     @functools.cached_property
     def _code(self) -> tuple[CodeType, ...] | None:
@@ -73,7 +69,9 @@ class Question:
         if self.kind == "equal":
             return [(values[0], values[1])]
         inside = values[1]
-        return [(values[0], one) for one in inside] if isinstance(inside, (tuple, list)) else None
+        if self.kind == "key" and not isinstance(inside, dict):
+            return []
+        return [(values[0], one) for one in inside] if isinstance(inside, _CONTAINERS) else None
 
     def may_be_about(self, frame: FrameType, wanted: Callable[[Any], bool]) -> bool:
         """Whether a name in it stands for something that is wanted, in this frame."""
@@ -107,8 +105,9 @@ def _questions(file: str, text: str) -> Mapping[int, list[Question]]:
     except (SyntaxError, ValueError):
         return found
     for node in ast.walk(tree):
+        place = node.body[0] if isinstance(node, ast.ExceptHandler) else node
         for question in _asked_by(node):
-            found.setdefault(getattr(node, "lineno", 0), []).append(question)
+            found.setdefault(getattr(place, "lineno", 0), []).append(question)
     return found
 
 
@@ -126,8 +125,18 @@ def _asked_by(node: ast.AST) -> Iterator[Question]:
             if any(isinstance(one, ast.MatchValue) for case in cases for one in ast.walk(case.pattern)):
                 yield Question("match", (subject,))
             yield from _named(node)
+        case ast.ExceptHandler():
+            yield Question("caught")
+        case (
+            ast.Subscript(value=value, slice=key)
+            | ast.Call(func=ast.Attribute(value=value, attr="get"), args=[key, *_])
+        ):
+            if {"shape", "size", "ndim"} & set(_words(key)):
+                yield Question("key", (key, value))
         case ast.Call() | ast.Attribute():
             yield from _named(node)
+            if isinstance(node, ast.Call) and _is_called(node, ("suppress",)):
+                yield Question("suppressed")
         case _:
             return
 

@@ -3,22 +3,25 @@
 Two symbols are never equal, and every symbol is true: `if n == m` and `if n % 2` look decided to them. So
 what was asked is looked at: an equality that can hold is tried as a case of its own. And a tracer has no
 value: code that asks whether an array is one, or catches what a tracer raises, does something else with
-arrays. Listens with a trace function of Python's; knows nothing of verdicts.
+arrays. Knows nothing of verdicts.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import sys
+import traceback
 from collections.abc import Generator, Iterator
-from types import CodeType, FrameType
+from types import CodeType, FrameType, FunctionType
 from typing import Any, TypeAlias
 
 from jax import export
 
 from typedfilter.check.report.questions import Question, questions_of
-from typedfilter.check.trials.problem import VALUES_NEEDED, is_jaxs, is_users
+from typedfilter.check.trials.listening import listening, reached_from
+from typedfilter.check.trials.problem import VALUES_NEEDED, is_jaxs
 
 Equality: TypeAlias = tuple[tuple[Any, Any], ...]
 """Pairs of sizes, symbols or numbers, that are all equal."""
@@ -28,68 +31,40 @@ Equality: TypeAlias = tuple[tuple[Any, Any], ...]
 class Asked:
     """What the code of the user's has asked."""
 
-    file: str  # that of the function under test
+    root: FunctionType  # the function under test
     # equalities of sizes that symbols take for false, and that can hold
     equal: list[Equality] = dataclasses.field(default_factory=list[Equality])
     # whether there are questions about sizes that are no equality, or errors that were caught
     unclear: bool = False
     values: bool = False  # whether somebody looks for tracers, or catches what they raise
     widths: bool = False  # whether somebody compares dtypes
-    _known: dict[CodeType, dict[int, list[Question]] | None] = dataclasses.field(
-        default_factory=dict[CodeType, "dict[int, list[Question]] | None"]
-    )
 
     @contextlib.contextmanager
     def listening(self, bindings: object) -> Generator[None]:
-        """Listen to what runs inside; the trace function that was there before comes back."""
-        users: dict[str, bool] = {}  # by the file: to hash what is run takes longer than to run it
-
-        def begin(frame: FrameType, event: str, argument: object) -> Any:
-            file = frame.f_code.co_filename
-            if file not in users:
-                users[file] = is_users(file, self.file)
-            return self._begin(frame.f_code) if users[file] else None
-
-        before = sys.gettrace()
-        sys.settrace(begin)
-        try:
+        """Listen to what runs inside."""
+        with listening(_asking(self.root), self._tell):
             yield
-        finally:
-            sys.settrace(before)
 
-    def _begin(self, code: CodeType) -> Any:
-        if code not in self._known:
-            self._known[code] = self._questions(code)
-        return None if self._known[code] is None else self._follow
+    def _tell(self, frame: FrameType, line: int) -> None:
+        for question in questions_of(frame.f_code.co_filename).get(line, ()):
+            match question.kind:
+                case "tracer":
+                    self.values = True
+                case "dtype":
+                    self.widths = True
+                case "caught":
+                    self._caught(sys.exc_info()[1])
+                case "suppressed":
+                    self.values = self.unclear = True
+                case _:
+                    self._ask(question, frame)
 
-    def _questions(self, code: CodeType) -> dict[int, list[Question]] | None:
-        """Those in a code object of the user's, by line; None where there is nothing to listen to."""
-        lines = {line for _, _, line in code.co_lines() if line is not None}
-        every = questions_of(code.co_filename)
-        found = {line: every[line] for line in lines & every.keys()}
-        for one in (question for some in found.values() for question in some):
-            self.values |= one.kind == "tracer"
-            self.widths |= one.kind == "dtype"
-        asked = {n: [q for q in some if q.about_sizes] for n, some in found.items()}
-        asked = {number: some for number, some in asked.items() if some}
-        return asked if asked or code.co_exceptiontable else None
-
-    def _follow(self, frame: FrameType, event: str, argument: Any) -> Any:
-        if event == "line":
-            for question in (self._known[frame.f_code] or {}).get(frame.f_lineno, ()):
-                self._ask(question, frame)
-        elif event == "exception":
-            self._caught(argument[1], argument[2])
-        return self._follow
-
-    def _caught(self, error: object, tb: Any) -> None:
-        """An error on its way: if the trial succeeds after all, somebody has caught it."""
+    def _caught(self, error: BaseException | None) -> None:
         if isinstance(error, VALUES_NEEDED):
             self.values = True
         elif isinstance(error, (TypeError, ValueError, IndexError, NotImplementedError)):
-            while tb.tb_next is not None:
-                tb = tb.tb_next
-            self.unclear |= is_jaxs(tb.tb_frame.f_code.co_filename)
+            *_, (last, _) = traceback.walk_tb(error.__traceback__)
+            self.unclear |= is_jaxs(last.f_code.co_filename)
 
     def _ask(self, question: Question, frame: FrameType) -> None:
         answer = question.sides(frame)
@@ -102,9 +77,19 @@ class Asked:
                 self.equal.append(equality)
 
 
+@functools.lru_cache(maxsize=8)
+def _asking(root: FunctionType) -> tuple[CodeType, ...]:
+    """The code that a function may reach in which something is asked."""
+    return tuple(
+        code
+        for code in reached_from(root)
+        if any(line in questions_of(code.co_filename) for _, _, line in code.co_lines())
+    )
+
+
 def _is_symbolic(value: Any) -> bool:
     """Whether it is a size that is a symbol, or has one."""
-    if isinstance(value, (tuple, list, set, frozenset)):
+    if isinstance(value, (tuple, list, set, frozenset, dict)):
         return any(map(_is_symbolic, value))
     shape = getattr(value, "shape", ()) if hasattr(type(value), "shape") else ()
     return _is_symbol(value) or (isinstance(shape, tuple) and any(map(_is_symbolic, shape)))

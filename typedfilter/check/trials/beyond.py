@@ -7,6 +7,7 @@ promises one, is traced with narrower dtypes that its annotations allow. Each at
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -75,7 +76,12 @@ def _with_arrays(verdict: Verdict, tried: Tried) -> Verdict:
 
 
 def _called_with_arrays(body: Callable[..., None], *structs: jax.ShapeDtypeStruct) -> None:
-    body(*map(_array, structs))
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)  # of errors that the verdict tells, JAX logs pages
+    try:
+        body(*map(_array, structs))
+    finally:
+        logging.disable(before)
 
 
 def _array(struct: jax.ShapeDtypeStruct) -> jax.Array:

@@ -64,7 +64,12 @@ def try_case(tried: Tried, thorough: bool, known: tuple[tuple[str, str], ...]) -
         _record(tried, {}, trial_at(plan, {}, root) if symbolic and symbolic.kind == "symbols" else symbolic)
         _blame_for_refused(tried, plan)
         return
-    _try_sizes(tried, plan, [*asked, *_sets(names, signature, thorough or symbolic is not None)], symbolic)
+    few = [*asked, *_confirming(names, signature, thorough)] if tried.symbolic else []
+    _try_sizes(tried, plan, few, symbolic)
+    unsure = tried.problem is not None and not tried.good and not is_guessed(signature)
+    if not few or tried.refused or unsure:  # symbols don't say all
+        sets = [*asked, *_sets(names, signature, thorough or symbolic is not None)]
+        _try_sizes(tried, plan, [sizes for sizes in sets if sizes not in few], symbolic)
     if tried.refused and tried.problem is None:
         for sizes in (_divisible(names, given, signature) for given in _sizes.pairs(names)):
             if trial_at(plan, sizes, root) is None:
@@ -221,6 +226,13 @@ def _sets(names: _sizes.Names, signature: Signature, thorough: bool) -> Iterator
     return (_divisible(names, sizes, signature) for sizes in few)
 
 
+def _confirming(names: _sizes.Names, signature: Signature, thorough: bool) -> Iterator[Mapping[str, int]]:
+    """Odd sizes, ones, and equal ones if thorough: enough for what is proved, whatever code asks of sizes."""
+    odd, _, *others = [*itertools.islice(_sizes.concrete(names), 4), {}, {}][:4]
+    kept = [odd, *others] if thorough else [odd, *others[:1]]
+    return (_divisible(names, sizes, signature) for sizes in kept if sizes)
+
+
 def _divisible(names: _sizes.Names, sizes: Mapping[str, Any], signature: Signature) -> Mapping[str, Any]:
     """Sizes that every axis of the mesh divides: without a mesh, those that are given."""
     mesh = signature.subject.mesh
@@ -234,7 +246,7 @@ def symbolic_trial(
     plan: trial.Plan, names: _sizes.Names, root: types.FunctionType, tried: Tried
 ) -> Problem | None:
     """What is wrong with symbols; None where nothing is. Notes in `tried` what the user's code asks."""
-    tried.asked = Asked(root.__code__.co_filename)
+    tried.asked = Asked(root)
     try:
         sizes = _divisible(names, _sizes.symbolic(names), plan.signature)
     except Exception as error:  # an expression that JAX can't represent
