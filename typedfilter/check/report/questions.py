@@ -76,7 +76,7 @@ class Question:
     def may_be_about(self, frame: FrameType, wanted: Callable[[Any], bool]) -> bool:
         """Whether a name in it stands for something that is wanted, in this frame."""
         names = {n.id for node in self.nodes for n in ast.walk(node) if isinstance(n, ast.Name)}
-        return any(wanted(frame.f_locals[name]) for name in names & frame.f_locals.keys())
+        return any(wanted(frame.f_locals[name]) for name in names.intersection(frame.f_locals))
 
 
 def _is_plain(node: ast.expr) -> bool:

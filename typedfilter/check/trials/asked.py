@@ -59,6 +59,12 @@ class Asked:
                 case _:
                     self._ask(question, frame)
 
+    def _ask(self, question: Question, frame: FrameType) -> None:
+        try:
+            self._compare(question, frame)
+        except Exception:  # an object of the user's, which answers as it likes: not here
+            self.unclear = True
+
     def _caught(self, error: BaseException | None) -> None:
         if isinstance(error, VALUES_NEEDED):
             self.values = True
@@ -66,7 +72,7 @@ class Asked:
             *_, (last, _) = traceback.walk_tb(error.__traceback__)
             self.unclear |= is_jaxs(last.f_code.co_filename)
 
-    def _ask(self, question: Question, frame: FrameType) -> None:
+    def _compare(self, question: Question, frame: FrameType) -> None:
         answer = question.sides(frame)
         if answer is None:
             self.unclear |= question.may_be_about(frame, _is_symbolic)
