@@ -198,3 +198,13 @@ class Config(NamedTuple):
 # proved: where `config.edges` is not None
 def without_none(x: Float[Array, "n"], config: Config) -> Float[Array, "n"]:
     return x.at[config.edges.left].set(0.0)
+
+
+# proved: where `...` has 1 axis or more
+def needs_an_axis(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    return x[0]
+
+
+# proved: where `...` has 1 axis or more
+def sums_an_axis(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    return x.sum(axis=-1)

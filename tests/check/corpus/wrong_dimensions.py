@@ -127,11 +127,6 @@ def needs_a_batch(x: Float[Array, "*batch n"]) -> Float[Array, "*batch n"]:
     return x - x.mean(axis=1, keepdims=True)
 
 
-# failed: ... of 0 axes
-def needs_an_axis(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    return x[0]
-
-
 # failed: of size 1
 def assumes_the_whole(x: Float[Array, "#n"], y: Float[Array, "n"]) -> Float[Array, "n"]:
     return x

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -259,3 +259,18 @@ def test_a_constructor_that_refuses_all_but_what_a_name_says_is_given_that():
     assert sums.message.startswith("where Nm1 = N-1; for all sizes")
     assert sums.fix == "write N-1 in the annotations"
     assert (found["wrong"].status, found["wrong"].found) == ("failed", "f32[N,d]")
+
+
+class Many(eqx.Module):
+    times: int  # made up
+    first: Literal[1, 2, 3, 4, 5, 6]
+    second: Literal[1, 2, 3, 4, 5, 6]
+
+    def __call__(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
+        return x * self.first * self.second * self.times
+
+
+def test_a_verdict_that_stops_at_so_many_trials_says_so():
+    (result,) = check_shapes(Many.__call__)
+    assert (result.status, result.guessed) == ("checked", True)
+    assert "no more cases were tried: with guesses 60 trials are the most" in result.message

@@ -113,6 +113,7 @@ class Node(Protocol):
 
 
 _RANKS = (1, 0, 2)
+NO_AXES = _RANKS.index(0)  # the option of a `*name` that has none
 
 
 def _counted(count: int) -> str:

@@ -21,7 +21,7 @@ from typedfilter.check.trials.driven import TURNS, is_driven, yields
 from typedfilter.check.trials.excuses import Tried
 from typedfilter.check.trials.meshes import Axes
 from typedfilter.check.trials.subject import Subject, without_checkers
-from typedfilter.check.trials.verdict import Verdict
+from typedfilter.check.trials.verdict import MOST_TRIALS, Verdict
 from typedfilter.errors import AnnotationError
 
 IGNORED = "ignored"  # what the message of a function begins with that is skipped on request
@@ -206,6 +206,8 @@ def _praise(verdict: Verdict) -> str:
     more = sum(layout.left_out(layout.read_points(one.signature, one.read)) for one in signatures)
     if len(done) > 1:
         parts.append(f"in {len(done)} cases" + (f", {more} were left out" if more else ""))
+    if verdict.broken_off:
+        parts.append(f"no more cases were tried: with guesses {MOST_TRIALS} trials are the most")
     given = [f"{name}={size}" for tried in done for name, size in tried.signature.sizes]
     notes = list(dict.fromkeys([*given, *(note for tried in done for note in _notes(tried))]))
     if notes:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from typedfilter.check.inputs import layout as _layout
-from typedfilter.check.inputs.nodes import ArrayNode, Node, RecordNode, children
+from typedfilter.check.inputs.nodes import NO_AXES, ArrayNode, Node, RecordNode, children
 from typedfilter.check.inputs.numbers import offered_by
 from typedfilter.check.inputs.signature import Letter, Signature
 from typedfilter.check.trials.excuses import Tried
@@ -28,6 +28,7 @@ _TRIANGLE = re.compile(r"tril|triu|triang", re.IGNORECASE)
 _LARGEST_BLOCK = 1024
 _MOST_FACTORS = 3
 _SOLVED = re.compile(r"equation", re.IGNORECASE)  # what libraries say that solve for sizes
+_NO_AXIS = re.compile(r"IndexError|ValueError: axis -?\d+ is out of bounds")
 _WHOLE_BLOCKS = re.compile(r"reshape|divi|split|rearrange|multiple|even", re.IGNORECASE)
 
 
@@ -40,6 +41,7 @@ def letters_of(tried: Tried) -> Iterator[Letter]:
     yield from _flat_fields(signature)
     yield from _together(signature)
     yield from _rest(signature)
+    yield from _some_axes(tried)
     yield from _named_otherwise(tried)
     yield from _own_results(tried)
     yield from _whole_blocks(tried)
@@ -253,6 +255,13 @@ def _rest(signature: Signature) -> Iterator[Letter]:
     if len(with_rest) > 1:
         names = " and ".join(f"`{name}`" for name in with_rest)
         yield Letter(f"where `...` means the same axes in {names}", "write a name, as in *batch", rest=True)
+
+
+def _some_axes(tried: Tried) -> Iterator[Letter]:
+    """`...` that is written for an axis or more: without one there is nothing to index."""
+    problem = tried.problem
+    if problem is not None and _NO_AXIS.match(problem.message) and tried.layout.used.get("...") == NO_AXES:
+        yield Letter("where `...` has 1 axis or more", "write `_ ...` for it", without=(("...", NO_AXES),))
 
 
 def _has_rest(node: Node) -> bool:

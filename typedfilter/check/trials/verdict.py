@@ -8,7 +8,6 @@ them. So nobody is blamed, and nothing is called proved, on the word of one of t
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Iterator, Sequence
 
 from typedfilter._compat import ABSTRACT_MESHES
@@ -43,6 +42,7 @@ class Verdict:
     only: str = ""  # where alone it is good, though the annotations say more
     by_letter: bool = False  # whether the annotations ought to say so
     guessed: bool = False  # whether it stands on values that nobody said
+    broken_off: bool = False  # whether there are more cases of such values than are tried
 
 
 def verdict_of(signatures: Sequence[Signature]) -> Verdict:
@@ -52,14 +52,16 @@ def verdict_of(signatures: Sequence[Signature]) -> Verdict:
         UnbuildableError: a value can't be made, or a dimension can't be evaluated.
     """
     every: list[Tried] = []
+    broken_off = False
     for signature in signatures:
         promised: set[frozenset[tuple[str, int]]] = set()
         guessed = is_guessed(signature)
         read = set(signature.letter.fields) if signature.letter is not None else set[str]()
-        for layout in itertools.islice(_layouts(signature, read), _MOST_GUESSED if guessed else None):
+        for number, layout in enumerate(_layouts(signature, read)):
             choices = _layout.choices_of(layout)
             known = every[-1].equal if every else ()
-            if guessed and trials_of(every) >= MOST_TRIALS:
+            if guessed and (number >= _MOST_GUESSED or trials_of(every) >= MOST_TRIALS):
+                broken_off = True
                 break
             tried = Tried(signature, layout, read=read)
             try:
@@ -77,7 +79,7 @@ def verdict_of(signatures: Sequence[Signature]) -> Verdict:
     for tried in every:
         if tried.problem is not None and not is_excused(tried, every):
             return _failed_or_skipped(every, tried)
-    return _summed_up(every)
+    return dataclasses.replace(_summed_up(every), broken_off=broken_off)
 
 
 def trials_of(every: Sequence[Tried]) -> int:
