@@ -41,7 +41,7 @@ def branches(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 trees = st.recursive(inexact_arrays | others | numbers | st.none(), branches, max_leaves=5)
 arguments = st.tuples(inexact_arrays, trees)
-few = settings(max_examples=15)
+few = settings(max_examples=min(15, settings().max_examples))
 
 
 def mixed(tree: Any, scale: Any = 1.0) -> Any:

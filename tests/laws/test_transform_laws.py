@@ -32,7 +32,7 @@ from typedfilter import (
 )
 
 N = 3  # of every leading axis
-few = settings(max_examples=25)  # most examples compile
+few = settings(max_examples=min(25, settings().max_examples))  # most examples compile
 
 # Random pytrees -------------------------------------------------------------------------------------------
 
@@ -191,7 +191,7 @@ def test_vmap_along_other_axes(tree, axis):
     agree(filter_vmap(change, in_axes=-1, out_axes=axis)(turned), expected)
 
 
-@settings(max_examples=10)
+@settings(max_examples=min(10, settings().max_examples))
 @given(trees)
 def test_pmap(tree):
     assume(any(map(is_array, jax.tree_util.tree_leaves(tree))))
@@ -248,7 +248,7 @@ def test_vjp(tree):
     agree(our_pull(jnp.array(2.0)), (inside.like(pull(jnp.array(2.0))[0]),))
 
 
-@settings(max_examples=15)
+@settings(max_examples=min(15, settings().max_examples))
 @given(trees)
 def test_jacobians(tree):
     inside = ByHand(tree, is_inexact)
@@ -258,7 +258,7 @@ def test_jacobians(tree):
         agree(ours(parts)(tree), inside.like(expected))
 
 
-@settings(max_examples=10)
+@settings(max_examples=min(10, settings().max_examples))
 @given(trees)
 def test_hessian(tree):
     inside = ByHand(tree, is_inexact)
@@ -320,7 +320,7 @@ def test_moving(tree):
     assert all(leaf.devices() == {device} for leaf in jax.tree_util.tree_leaves(moved) if is_array(leaf))
 
 
-@settings(max_examples=10)
+@settings(max_examples=min(10, settings().max_examples))
 @given(trees)
 def test_stacks(tree):
     tree = [tree, np.ones((N, 2), np.float32)]
