@@ -43,9 +43,12 @@ def varying_axes(array: Any) -> frozenset[str]:
 
 
 def concrete_mesh() -> Any:
-    """The ambient mesh with its devices; `None` where none is set."""
+    """The ambient mesh with its devices; `None` where none is set, and inside of a trace, which has none."""
     if hasattr(jax.sharding, "get_mesh"):
-        mesh = jax.sharding.get_mesh()
+        try:
+            mesh = jax.sharding.get_mesh()
+        except ValueError:
+            return None
         return None if mesh.empty else mesh
     try:
         probe = jax.device_put(0, PartitionSpec())  # these releases say it in no other way
