@@ -440,8 +440,7 @@ if _t.TYPE_CHECKING and 1:
 elif MYPY:
     Unused = ParamSpec("Unused", default=[])
     class Jitted(Stages[F_co], Protocol[F_co, Unused]):  # type: ignore[misc]  # see above
-        @property
-        def __call__(self) -> F_co: ...
+        __call__: F_co  # no property: zuban would not take it for the method of another protocol
 
 else:
     class Jitted(Stages[F_co]):

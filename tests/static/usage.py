@@ -1000,6 +1000,17 @@ def kept_class_wrapper_of_a_derivative() -> None:
     assert_type(Wrapped(filter_jit(summed))(PARAMS, x=X), Array)
 
 
+def kept_compiled_function_as_a_protocol() -> None:
+    class Summing(Protocol):
+        def __call__(self, params: Params, x: Array) -> Array: ...
+
+    def called(fn: Summing) -> Array:
+        return fn(params=PARAMS, x=X)
+
+    print(called(summed), called(decorated(summed)), called(filter_checkpoint(summed)))
+    print(called(filter_jit(summed)), called(filter_jit(donate="none")(summed)))
+
+
 def caught_argument_of_a_decorated_derivative() -> None:
     filter_grad(decorated(summed))("x", X)  # mistake
 
