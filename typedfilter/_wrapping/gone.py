@@ -29,7 +29,9 @@ def _asking(cls: type) -> Callable[[Any], bool] | None:
         return None
     method: Any = getattr(cls, "is_deleted")  # noqa: B009  (type checkers know none)
     # Of a random key it is a property with the method of its array, before JAX 0.8.
-    asks: Callable[[Any], bool] = method if callable(method) else operator.methodcaller("is_deleted")
+    asks: Callable[[Any], bool] = (
+        operator.methodcaller("is_deleted") if isinstance(method, property) else method
+    )
     return asks
 
 
