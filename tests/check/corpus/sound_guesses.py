@@ -436,3 +436,22 @@ class Spread:
     # checked: where self.scale: Float[Array, 'm k']
     def log_det(self) -> Float[Array, ""]:
         return jnp.linalg.slogdet(self.scale @ self.scale.T)[1]
+
+
+class Mapped:
+    def __init__(self, input_dim: int, output_dim: int) -> None:
+        self.weight = jnp.ones((output_dim, input_dim))
+
+    # checked: where i = 3; with self.input_dim=3, self.output_dim=4
+    def __call__(self, x: Float[Array, "i"]) -> Float[Array, "o"]:
+        return self.weight @ x
+
+
+_BLOCKS = {"size": 24}
+
+
+# checked: at (n=24); it refuses n=3: ValueError: 3 is no multiple of 24
+def in_blocks(x: Float[Array, "n"]) -> Float[Array, "n"]:
+    if x.shape[0] % _BLOCKS["size"]:
+        raise ValueError(f"{x.shape[0]} is no multiple of {_BLOCKS['size']}")
+    return x.reshape(-1, 24).reshape(-1)

@@ -154,3 +154,13 @@ def caught(x: Float[Array, "n"], y: Int[Array, "m"]) -> Float[Array, "n"]:
         return x + y
     except TypeError:
         return x.sum()
+
+
+_BLOCKS = {"size": 24}
+
+
+# failed: axis 0 is 12, not n = 24
+def wrong_in_whole_blocks(x: Float[Array, "n"]) -> Float[Array, "n"]:
+    if x.shape[0] % _BLOCKS["size"]:
+        raise ValueError(f"{x.shape[0]} is no multiple of {_BLOCKS['size']}")
+    return x[::2]

@@ -35,7 +35,7 @@ from typedfilter.check.inputs.values import IntNode, NotedNode, SizeNode
 _RANKS = (1, 2, 0, 3)  # after what the name says
 _KEY = re.compile(r"(?:^|_)(?:key|rng|prng|prngkey|seed_key)(?:_?\d+)?(?:$|_(?!word|s$))", re.IGNORECASE)
 _KEYS = re.compile(r"(?:^|_)(?:keys|rngs)$", re.IGNORECASE)
-_AXIS = re.compile(r"(?:^|_)(?:axis|dim|idx|index|i|layer_idx|position|offset)$")
+_AXIS = re.compile(r"(?:^|_)(?:axis|idx|index|position|offset)$|^(?:dim|i)$")
 _MATRIX = re.compile(r"weight$|kernel$|matrix|mat$|cov|chol|jac|hess|^[A-Z]|^w$|(?:^|_)w_")
 _OTHER = "another"
 _MANY = 100  # more than any constructor needs

@@ -70,6 +70,8 @@ class Letter:
     rest: bool = False  # whether `...` means the same axes wherever it is written
     own_results: bool = False  # whether the names in the fields of returned instances are their own
     tied: bool = False  # whether a name that an int of the signature has is its value
+    # whether axes without a name of what a callable returns are those of what it takes
+    alike: bool = False
 
     def and_(self, other: Letter) -> Letter:
         """What both take to hold."""
@@ -89,6 +91,7 @@ class Letter:
             rest=self.rest or other.rest,
             own_results=self.own_results or other.own_results,
             tied=self.tied or other.tied,
+            alike=self.alike or other.alike,
             **both,
         )
 

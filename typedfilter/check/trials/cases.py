@@ -8,6 +8,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import itertools
+import re
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -32,6 +33,8 @@ from typedfilter.check.trials.supposing import supposing
 
 _FEW = 12  # equalities that are tried with numbers
 _MOST_ASKED = 2  # sizes at which a line that refuses is asked of what
+_NUMBER = re.compile(r"(?<![\w.])(?!0|1\b)\d{1,3}(?![\w.]|\.\d)")
+_MOST_NAMED = 2
 _MOST_REFUSED = 4  # sets of sizes that are refused, one after the other, of what nobody said
 
 
@@ -71,10 +74,7 @@ def try_case(tried: Tried, thorough: bool, known: tuple[tuple[str, str], ...]) -
         sets = [*asked, *_sets(names, signature, thorough or symbolic is not None)]
         _try_sizes(tried, plan, [sizes for sizes in sets if sizes not in few], symbolic)
     if tried.refused and tried.problem is None:
-        for sizes in (_divisible(names, given, signature) for given in _sizes.pairs(names)):
-            if trial_at(plan, sizes, root) is None:
-                tried.good.append(sizes)
-        _blame_for_refused(tried, plan)
+        _look_again(tried, plan, names)
 
 
 def _try_sizes(
@@ -111,6 +111,28 @@ def _suppose(tried: Tried, plan: trial.Plan, names: _sizes.Names) -> list[Mappin
     found = supposing(names, heard, attempt)
     tried.asked, tried.symbolic = heard, found.settled
     return [_divisible(names, sizes, tried.signature) for sizes in found.sets]
+
+
+def _look_again(tried: Tried, plan: trial.Plan, names: _sizes.Names) -> None:
+    """At other sizes than those that were refused: of what they say, and two of them equal."""
+    if not tried.good:
+        _at_what_it_names(tried, plan, names)
+    if tried.problem is not None:
+        return
+    for sizes in (_divisible(names, given, plan.signature) for given in _sizes.pairs(names)):
+        if trial_at(plan, sizes, plan.signature.subject.root) is None:
+            tried.good.append(sizes)
+    _blame_for_refused(tried, plan)
+
+
+def _at_what_it_names(tried: Tried, plan: trial.Plan, names: _sizes.Names) -> None:
+    """What a function that has refused all sizes so far says of those that it takes: `a multiple of 32`."""
+    seen: set[int] = {size for sizes, _ in tried.refused for size in sizes.values()}
+    said = {int(text) for _, problem in tried.refused for text in _NUMBER.findall(problem.message)}
+    for number in sorted(said - seen)[:_MOST_NAMED]:
+        multiples = {name: number * (i + 1) for i, name in enumerate(names.varied)}
+        sizes = names.complete({**dict(names.fixed), **multiples})
+        _record(tried, sizes, trial_at(plan, sizes, plan.signature.subject.root))
 
 
 def _blame_for_refused(tried: Tried, plan: trial.Plan) -> None:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from typedfilter.check.inputs import layout as _layout
-from typedfilter.check.inputs.nodes import NO_AXES, ArrayNode, Node, RecordNode, children
+from typedfilter.check.inputs.nodes import NO_AXES, ArrayNode, Node, RecordNode, StubNode, children, walk
 from typedfilter.check.inputs.numbers import offered_by
 from typedfilter.check.inputs.signature import Letter, Signature
 from typedfilter.check.trials.excuses import Tried
@@ -45,6 +45,7 @@ def letters_of(tried: Tried) -> Iterator[Letter]:
     yield from _named_otherwise(tried)
     yield from _own_results(tried)
     yield from _whole_blocks(tried)
+    yield from _callables(tried)
     yield from less_of(tried)
 
 
@@ -301,6 +302,22 @@ def _whole_blocks(tried: Tried) -> Iterator[Letter]:
             fix = "refuse other sizes with a `raise`"
             block = f"{whole}*blocks_of_{name}"
             yield Letter(f"where {name} is a multiple of {whole}", fix, equal=((name, block),))
+
+
+def _callables(tried: Tried) -> Iterator[Letter]:
+    """Callables that return arrays with axes of which nobody says how long they are: as they take, likely."""
+    stubs = [n for p in tried.signature.parameters for n in walk(p.node) if isinstance(n, StubNode)]
+    unsaid = [n.label for n in stubs if any(_is_unsaid(node) for node in walk(n.result))]
+    if unsaid and tried.problem is not None and tried.problem.kind == "trace":
+        names = " and ".join(f"`{label}`" for label in unsaid)
+        text = f"where {names} returns axes as long as those that it takes"
+        yield Letter(text, "give the axes of both one name", alike=True)
+
+
+def _is_unsaid(node: Node) -> bool:
+    return isinstance(node, ArrayNode) and any(
+        dim.kind == "anonymous" or (dim.variadic and not dim.text) for dim in node.dims
+    )
 
 
 def supposed(tried: Tried, counts: Sequence[int]) -> Iterator[Letter]:

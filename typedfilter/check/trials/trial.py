@@ -208,8 +208,9 @@ def _arguments(
     signature: Signature, layout: Layout, leaves: Iterator[Any], bindings: Bindings, construct: bool = True
 ) -> dict[str, Any]:
     def stub(node: StubNode) -> Any:
-        return _stand_in(node, layout, bindings)
+        return _stand_in(node, layout, bindings, alike)
 
+    alike = signature.letter is not None and signature.letter.alike
     maker = Maker(
         layout.case,
         lambda leaf: next(leaves),
@@ -245,8 +246,11 @@ def _refuses(error: Exception, subject: Subject) -> bool:
     return users and problem_of(error, subject.root).refusal in REFUSALS
 
 
-def _stand_in(node: StubNode, layout: Layout, outer: Bindings) -> Callable[..., Any]:
-    """A callable that checks its arguments and returns what its annotation says."""
+def _stand_in(node: StubNode, layout: Layout, outer: Bindings, alike: bool = False) -> Callable[..., Any]:
+    """A callable that checks its arguments and returns what its annotation says.
+
+    Where `alike`, axes of the result that have no name are as long as those of the first array it is given.
+    """
 
     def stand_in(*args: Any, **kwargs: Any) -> Any:
         bindings = Bindings(arguments=outer.arguments) if node.own_names else outer.copy()
@@ -260,11 +264,15 @@ def _stand_in(node: StubNode, layout: Layout, outer: Bindings) -> Callable[..., 
             except MismatchError as error:
                 raise StubError(_stub_text(node, i, error)) from error
 
+        given = _first_shape((args, kwargs)) if alike else ()
+
         def place(leaf: Leaf) -> Any:
-            return _blank(leaf.shape({**outer.sizes, **bindings.sizes}), leaf.dtype)
+            shape = leaf.shape({**outer.sizes, **bindings.sizes})
+            unsaid = [i for i, axis in enumerate(leaf.axes[: len(given)]) if str(axis).startswith("_")]
+            return _blank([given[i] if i in unsaid else size for i, size in enumerate(shape)], leaf.dtype)
 
         def stub(inner: StubNode) -> Any:
-            return _stand_in(inner, layout, bindings)
+            return _stand_in(inner, layout, bindings, alike)
 
         axes = {name: shape for name, (_, shape) in (outer.ranks | bindings.ranks).items()}
         maker = Maker(layout.case, place, stub, True, layout.arguments, ranks=axes)
@@ -272,6 +280,11 @@ def _stand_in(node: StubNode, layout: Layout, outer: Bindings) -> Callable[..., 
 
     stand_in.__name__ = stand_in.__qualname__ = node.label if node.label.isidentifier() else "stand_in"
     return stand_in
+
+
+def _first_shape(arguments: Any) -> Sequence[Size]:
+    shapes = (leaf.shape for leaf in jax.tree.leaves(arguments) if isinstance(leaf, jax.Array))
+    return next(shapes, ())
 
 
 _NUMBERS: Mapping[Any, Any] = {int: jnp.integer, float: jnp.number, complex: jnp.number, bool: jnp.bool_}
