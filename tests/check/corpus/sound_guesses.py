@@ -455,3 +455,10 @@ def in_blocks(x: Float[Array, "n"]) -> Float[Array, "n"]:
     if x.shape[0] % _BLOCKS["size"]:
         raise ValueError(f"{x.shape[0]} is no multiple of {_BLOCKS['size']}")
     return x.reshape(-1, 24).reshape(-1)
+
+
+# checked: at (n=3, d=5)
+def in_one_order(
+    key: Key[Array, ""], x: Float[Array, "n d"], y: Float[Array, "n"]
+) -> tuple[Float[Array, "n d"], Float[Array, "n"]]:
+    return jax.random.permutation(key, x), jax.random.permutation(key, y)

@@ -212,7 +212,7 @@ def sums_an_axis(x: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 # proved: where `f` returns axes as long as those that it takes; for all sizes
-def in_steps(
+def row_by_row(
     f: Callable[[Float[Array, "_ d"]], Float[Array, "_ d"]], x: Float[Array, "n d"]
 ) -> Float[Array, "n d"]:
     return jax.lax.map(lambda row: f(row[None])[0], x) + f(x)

@@ -1,7 +1,5 @@
 """Mistakes beside which a forgiving reading would be wrong: keys used twice, names that only look alike."""
 
-from collections.abc import Callable
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -91,10 +89,3 @@ def rows(scales, table):
 # failed: one scale a row
 def refused_by_a_helper(u: Float[Array, "n k"]) -> Float[Array, "n k"]:
     return rows(jnp.ones(u.shape[1]), u)
-
-
-# failed: add got incompatible shapes
-def in_wrong_steps(
-    f: Callable[[Float[Array, "_ d"]], Float[Array, "_ d"]], x: Float[Array, "n d"]
-) -> Float[Array, "n d"]:
-    return f(x[1:]) + x

@@ -235,3 +235,19 @@ def more_in_a_tuple(parts: tuple[Float[Array, "m"], *tuple[Float[Array, "n"], ..
 # failed: the return value is not what is annotated
 def no_array_at_all(x: Float[Array, "n"]) -> Array:
     return [x]
+
+
+# failed: add got incompatible shapes
+def in_wrong_steps(
+    f: Callable[[Float[Array, "_ d"]], Float[Array, "_ d"]], x: Float[Array, "n d"]
+) -> Float[Array, "n d"]:
+    return f(x[1:]) + x
+
+
+def _scaled(x, *, factor):
+    return x * factor
+
+
+# failed: missing 1 required keyword-only argument: 'factor'
+def passes_on_something_else(x: Float[Array, "n"], **options) -> Float[Array, "n"]:
+    return _scaled(x)

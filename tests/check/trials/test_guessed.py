@@ -274,3 +274,20 @@ def test_a_verdict_that_stops_at_so_many_trials_says_so():
     (result,) = check_shapes(Many.__call__)
     assert (result.status, result.guessed) == ("checked", True)
     assert "no more cases were tried: with guesses 60 trials are the most" in result.message
+
+
+def scaled_by(x, *, factor):
+    return x * factor
+
+
+def passes_on(x: Float[Array, "n"], **options) -> Float[Array, "n"]:
+    return scaled_by(
+        x,
+        **options,
+    )
+
+
+def test_nobody_is_blamed_for_what_nobody_says_that_it_passes_on():
+    result = verdict(passes_on)
+    assert result.status == "skipped"
+    assert result.message == "nobody says what it is to pass on: in **options"

@@ -27,6 +27,7 @@ from typedfilter.check.trials.problem import Problem, is_users
 
 _DEEPEST = 2  # calls from one function of a module to another
 _CONSUMES = frozenset({"random_bits", "random_split", "random_unwrap", "random_gamma"})
+_PICKS = frozenset({"permutation", "choice"})
 _MAKES = frozenset({"PRNGKey"})
 _DRAWS = tuple(value for name, value in vars(jax.random).items() if callable(value) and name[0].islower())
 
@@ -213,7 +214,7 @@ def _repeated(jaxpr: Any, file: _Root) -> Iterator[list[_Use]]:
                 earlier = next((seen[key] for key in ((base, path), (base, "")) if key in seen), None)
                 if loop:
                     yield [_Use(frame, True) for frame in _frames(equation, file, inner=True)]
-                if earlier is not None:
+                if earlier is not None and not (_picks(earlier) and _picks(equation)):
                     yield [_Use(f) for one in (earlier, equation) for f in _frames(one, file)]
                 seen.setdefault((base, path), equation)
         for inner in _programs(equation):
@@ -222,10 +223,19 @@ def _repeated(jaxpr: Any, file: _Root) -> Iterator[list[_Use]]:
 
 def _is_of_arguments(equation: Any) -> bool:
     """Whether a step was made by the constructor of an argument, whose own verdict says what it does."""
-    traceback = getattr(equation.source_info, "traceback", None)
     made = trial.constructed
     place = (made.__code__.co_filename, made.__name__)
-    return any((one.file_name, _last(one)) == place for one in getattr(traceback, "frames", ()))
+    return any((one.file_name, _last(one)) == place for one in _all_frames(equation))
+
+
+def _picks(equation: Any) -> bool:
+    """Whether a step orders an array, or picks of it: with one key, the same rows of data and of labels."""
+    names = ((one.file_name, _last(one)) for one in _all_frames(equation))
+    return any(name in _PICKS and file == jax.random.permutation.__code__.co_filename for file, name in names)
+
+
+def _all_frames(equation: Any) -> Any:
+    return getattr(getattr(equation.source_info, "traceback", None), "frames", ())
 
 
 def _others(equation: Any) -> str:
@@ -291,8 +301,7 @@ def _frames(equation: Any, file: _Root, inner: bool = False) -> list[Frame]:
                 keys = [p for p, var in enumerate(step.invars) if _is_key(var)]
                 if any(_consumes(step, p) for p in keys):
                     return _frames(step, file)
-    traceback = getattr(equation.source_info, "traceback", None)
-    frames = [frame for frame in getattr(traceback, "frames", ()) if is_users(frame.file_name, file.name)]
+    frames = [frame for frame in _all_frames(equation) if is_users(frame.file_name, file.name)]
     # That of the function under test says more than that of a helper which it calls twice.
     frames = [frame for frame in frames if _last(frame) in file.functions][:1] or frames[:1]
     return [Frame(frame.file_name, int(frame.line_num), _last(frame)) for frame in frames]

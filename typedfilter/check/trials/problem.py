@@ -66,6 +66,8 @@ class Problem:
     needs: str = ""  # the module that could not be found
     mesh: bool = False  # it needs a mesh, or an axis of one
     span: Span | None = None  # the annotation of a local that does not hold
+    # a call on that line takes as many arguments as something has elements: `f(*args, **options)`
+    spreads: bool = False
 
     def is_like(self, other: Problem) -> bool:
         """Whether the two are the same mistake, seen at other sizes."""
@@ -104,6 +106,7 @@ def problem_of(error: BaseException, root: FunctionType) -> Problem:
         return _checked_inside(error, frame, root)
     raised_there = users[-1] if users and users[-1] is frames[-1] else None
     statement = None if raised_there is None else _statement_at(raised_there)
+    called = _statement_at(users[-1]) if users and isinstance(error, TypeError) else None
     unbound = UNBOUND_AXIS.search(str(error)) if isinstance(error, NameError) else None
     return Problem(
         "trace",
@@ -121,6 +124,7 @@ def problem_of(error: BaseException, root: FunctionType) -> Problem:
         lacking=_lacking(error),
         needs=(error.name or "another module") if isinstance(error, ModuleNotFoundError) else "",
         mesh=needs_mesh,
+        spreads=called is not None and _spreads(called),
     )
 
 

@@ -132,6 +132,10 @@ def _failed_or_skipped(every: list[Tried], tried: Tried) -> Verdict:
         reason = f"it is written for the inside of a mapped axis named `{problem.unbound}`"
         fix = f'check a function that maps it: filter_vmap(..., axis_name="{problem.unbound}")'
         return Verdict("skipped", every, tried, reason, fix)
+    unsaid = [note for note in tried.layout.notes if note.startswith("nothing in *")]
+    if problem.spreads and unsaid and "missing" in problem.message:
+        reason = f"nobody says what it is to pass on: {unsaid[0].removeprefix('nothing ')}"
+        return Verdict("skipped", every, tried, reason, "add @typedfilter.check.example with what it takes")
     if problem.lacking is not None and problem.lacking[0] in _filled_in(tried.signature):
         cls, name = problem.lacking
         reason = f"a {cls.__name__} was made of its annotated attributes, and `{name}` is not one of them"
