@@ -79,7 +79,8 @@ def _replaced(hint: Any, returned: bool) -> Any:
     called = get_origin(hint) is collections.abc.Callable
     new = tuple(_replaced(one, returned and not called) for one in arguments)
     if called and any(one is not old for one, old in zip(new, arguments, strict=True)):
-        return collections.abc.Callable[... if new[0] is ... else list(new[:-1]), new[-1]]
+        form: Any = collections.abc.Callable  # what stands in it is not known to type checkers
+        return form[... if new[0] is ... else list(new[:-1]), new[-1]]
     return rebuilt(hint, new)
 
 
