@@ -124,7 +124,8 @@ def run(
     try:
         found = _enumerated(workers, setup, targets, tuple(exclude), patience)
         files = [_File(number, one) for number, one in enumerate(found) if isinstance(one, Source)]
-        waiting = collections.deque(file for file in files if not _is_cached(file, cache))
+        new = [file for file in files if not _is_cached(file, cache)]
+        waiting = collections.deque(new)
         begun = [_Worker(setup) for _ in range(min(jobs, len(waiting)) - len(workers))]
         workers += begun
         for one in begun:
@@ -133,7 +134,7 @@ def run(
     finally:
         for one in workers:
             one.stop()
-    for file in files:
+    for file in new:
         if file.unreadable is None and not file.lost:
             cache.add(file.source, file.results, file.modules)
     return _report(found, files)

@@ -120,7 +120,8 @@ def _is_installed(file: str) -> bool:
 @functools.cache
 def _versions() -> tuple[str, ...]:
     # With what was installed: a package that one works on is installed again and again under one version.
+    # The record names the folder of the metadata, which says name and version: these take long to parse.
     found = {
-        f"{one.name} {one.version} {one.read_text('RECORD')}" for one in importlib.metadata.distributions()
+        one.read_text("RECORD") or f"{one.name} {one.version}" for one in importlib.metadata.distributions()
     }
     return sys.version, hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()
