@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Generator, Iterable, Iterator,
 from types import CodeType, FrameType, FunctionType
 from typing import Any, TypeAlias
 
+from typedfilter.check.inputs.unmade import is_unmade
 from typedfilter.check.trials.problem import is_users
 
 _DEEPEST = 6  # wrappers around a function
@@ -147,6 +148,8 @@ def _unwrapped(value: Any) -> FunctionType | None:
 
 
 def _inside(value: Any) -> Any:
+    if is_unmade(value):
+        return None
     try:
         own = vars(value) if hasattr(type(value), "__dict__") else {}
         return own.get("method") or getattr(value, "__wrapped__", None)  # Equinox keeps methods so
