@@ -114,6 +114,8 @@ def fields_in(fields: Kinds, value: Any) -> Kinds:
 def _is_another(kind: Kind, held: Any) -> bool:
     """Whether a value, or a part of it, is of another class than is said."""
     match kind:
+        case kinds.Record() if kind.keyed:  # of which Python asks no instance
+            return not isinstance(held, dict)
         case kinds.Class():
             return kind.refuses and not isinstance(held, kind.cls)
         case kinds.Scalar():

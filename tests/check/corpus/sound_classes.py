@@ -282,3 +282,17 @@ class Stretched:
     # proved: with instances as their constructors make them
     def apply(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
         return x / self.lengths
+
+
+class Options(typing.TypedDict):
+    gain: Float[Array, ""]
+
+
+class Configured(eqx.Module):
+    options: Options
+    shift: Float[Array, "n"]
+
+
+# proved: for all sizes
+def with_a_typed_dict_in_a_field(model: Configured, x: Float[Array, "n"]) -> Configured:
+    return Configured(model.options, model.shift + x)
