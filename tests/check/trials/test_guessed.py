@@ -291,3 +291,26 @@ def test_nobody_is_blamed_for_what_nobody_says_that_it_passes_on():
     result = verdict(passes_on)
     assert result.status == "skipped"
     assert result.message == "nobody says what it is to pass on: in **options"
+
+
+class Member:
+    def __init__(self, of: type) -> None:
+        self.of = of
+
+
+class Members(type):
+    def __instancecheck__(cls, value):
+        return isinstance(value, Member) and value.of is cls
+
+
+class Ending(metaclass=Members):
+    pass
+
+
+def ended(x: Float[Array, "n"], ending: Ending) -> Float[Array, "n"]:
+    return x if ending.of is Ending else x + 1
+
+
+def test_no_instance_is_made_of_a_class_that_says_itself_what_its_instances_are():
+    result = verdict(ended)
+    assert (result.status, result.message) == ("skipped", "`ending` is of type Ending and has no default")

@@ -5,6 +5,7 @@ Knows classes; knows nothing of nodes or values.
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import inspect
 import sys
@@ -42,7 +43,9 @@ def is_stateless(cls: type) -> bool:
     """Whether calling the class without arguments says all of its instances."""
     own = {name: inspect.getattr_static(cls, name) for name in ("__init__", "__new__")}
     plain = all(value is getattr(object, name) for name, value in own.items())
-    return plain and bool(cls.__flags__ & _HEAP_TYPE)
+    # A class that says itself what its instances are has others: members of somebody's enumeration.
+    usual = type(cls).__instancecheck__ in (type.__instancecheck__, abc.ABCMeta.__instancecheck__)
+    return plain and usual and bool(cls.__flags__ & _HEAP_TYPE)
 
 
 def constructor_of(cls: type) -> types.FunctionType | None:
