@@ -44,9 +44,9 @@ wrong_dimensions.py:69: failed one_is_special
   but not at: n=3
 """,
     "wrong_dimensions.py::assumes_the_whole": """
-wrong_dimensions.py:136: failed assumes_the_whole
+wrong_dimensions.py:131: failed assumes_the_whole
   the return value is not what is annotated: axis 0 is 1, not n
-    136 | def assumes_the_whole(x: Float[Array, "#n"], y: Float[Array, "n"]) -> Float[Array, "n"]:
+    131 | def assumes_the_whole(x: Float[Array, "#n"], y: Float[Array, "n"]) -> Float[Array, "n"]:
         |                                                                       ^^^^^^^^^^^^^^^^^
   expected: Float[Array, 'n']
   found: f32[1]
