@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import equinox as eqx
 import jax
@@ -314,3 +314,16 @@ def ended(x: Float[Array, "n"], ending: Ending) -> Float[Array, "n"]:
 def test_no_instance_is_made_of_a_class_that_says_itself_what_its_instances_are():
     result = verdict(ended)
     assert (result.status, result.message) == ("skipped", "`ending` is of type Ending and has no default")
+
+
+class Marked(Protocol):
+    """Any tree of parameters."""
+
+
+def of_any_tree(x: Float[Array, "n"], tree: Marked) -> Float[Array, "n"]:
+    return x * tree.first
+
+
+def test_a_protocol_that_declares_nothing_is_no_object_without_attributes():
+    result = verdict(of_any_tree)
+    assert (result.status, result.message) == ("skipped", "`tree` is a Marked, which declares nothing")

@@ -27,11 +27,13 @@ def protocol(cls: type, place: Place, build: Build) -> Node:
         build: makes the node of a type.
 
     Raises:
-        UnbuildableError: it is called and has attributes, too.
+        UnbuildableError: it declares nothing; or it is called and has attributes, too.
     """
     methods = classes.protocol_methods(cls)
     fields = _types.fields_of(kind_of(cls))
     call = methods.pop("__call__", None)
+    if call is None and not methods and not fields:  # a mark for trees of anything
+        raise place.missing(f"is a {cls.__name__}, which declares nothing", "...")
     if call is not None and not methods and not fields:
         return _method(place, call, 1, build)
     if call is not None:
