@@ -300,7 +300,7 @@ class Counting:
         object.__setattr__(self, "__wrapped__", fn)
 
     @property
-    def __class__(self) -> Any:
+    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]  # read only, as that of wrapt
         return type(self.__wrapped__)
 
     def __getattr__(self, name: str) -> Any:

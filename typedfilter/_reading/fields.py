@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 import jax
 import numpy as np
+from jax.core import Tracer
 from jax.tree_util import GetAttrKey, tree_flatten
 
 from typedfilter._reading import kinds
@@ -293,7 +294,7 @@ def _type_arguments(kind: Class) -> dict[Any, Any]:
 
 
 _WITHOUT_FIELDS = ("builtins", "typing", "types", "collections.abc")
-_PLAIN = (jax.Array, jax.core.Tracer, np.ndarray, np.dtype, enum.Enum)
+_PLAIN = (jax.Array, Tracer, np.ndarray, np.dtype, enum.Enum)
 
 
 def keys_of(cls: type) -> frozenset[str]:
