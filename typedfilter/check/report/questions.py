@@ -94,14 +94,28 @@ def _is_plain(node: ast.expr) -> bool:
 
 def questions_of(file: str) -> Mapping[int, list[Question]]:
     """The questions in a file, by line."""
-    return _questions(file, "".join(linecache.getlines(file)))
+    return _questions(_Text(file, linecache.getlines(file)))
 
 
-@functools.lru_cache(maxsize=64)
-def _questions(file: str, text: str) -> Mapping[int, list[Question]]:
+class _Text:
+    """The lines of a file as they were read once; whoever asks for each line that runs compares no texts."""
+
+    def __init__(self, file: str, lines: list[str]) -> None:
+        self.file = file
+        self.lines = lines
+
+    def __hash__(self) -> int:
+        return hash(self.file)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Text) and self.file == other.file and self.lines is other.lines
+
+
+@functools.lru_cache(maxsize=1024)  # all of the user's files that a function reaches, again for each function
+def _questions(text: _Text) -> Mapping[int, list[Question]]:
     found: dict[int, list[Question]] = {}
     try:
-        tree = ast.parse(text)
+        tree = ast.parse("".join(text.lines))
     except (SyntaxError, ValueError):
         return found
     for node in ast.walk(tree):
