@@ -70,6 +70,9 @@ _TWICE = re.compile(
 UNBOUND_AXIS = re.compile(r"unbound axis name:? (\S+?)[.:]?(?:\s|$)")
 """How an axis name is told of that no map around binds."""
 
+DIFFERENT_NODES = re.compile(r"different pytree metadata|custom node data", re.IGNORECASE)
+"""How JAX tells of two trees whose nodes hold other things beside their children."""
+
 _BLAMED = re.compile(r"depends on the values? of the arguments? (.+?)\.(?:\s|$)")
 _FORMATTED = re.compile(r"passed to \w*Tracer\.__format__|a (real )?number is required, not \w*Tracer$")
 _UNHASHABLE = re.compile(r"unhashable type: '\w*Tracer'")

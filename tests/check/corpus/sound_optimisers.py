@@ -1,12 +1,15 @@
 """Steps of training: the state of an optimiser, which says nothing of itself, is made by the optimiser."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PyTree
+
+from typedfilter import pytree_dataclass
 
 State = optax.OptState
 ADAMW = optax.chain(optax.clip(1.0), optax.adamw(1e-3))
@@ -73,3 +76,42 @@ def any_trees(params: optax.Params, x: Float[Array, "n"]) -> Float[Array, "n"]:
 # checked: for all sizes
 def by_a_schedule(x: Float[Array, "n"], count: Int[Array, ""], schedule: optax.Schedule) -> Float[Array, "n"]:
     return x * schedule(count)
+
+
+class Optimises(Protocol):
+    def init(self, params: Any) -> Any: ...
+    def update(self, updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]: ...
+
+
+class Active(eqx.Module):
+    weight: Float[Array, "n"]
+    activation: Callable[[Float[Array, "n"]], Float[Array, "n"]] = eqx.field(static=True)
+
+
+# checked: with optimiser optax.adam
+def by_a_protocol(model: Active, gradient: Active, optimiser: Optimises) -> Active:
+    updates, _ = optimiser.update(gradient, optimiser.init(model), model)
+    return optax.apply_updates(model, updates)
+
+
+@pytree_dataclass
+class Trained:
+    model: Layer
+    moments: Any
+
+
+# checked: with trained.moments as optax.adam begins, optimiser optax.adam
+def of_a_record(
+    trained: Trained, x: Float[Array, "n"], optimiser: optax.GradientTransformation
+) -> tuple[Trained, Float[Array, ""]]:
+    value, gradient = eqx.filter_value_and_grad(lambda model: model(x))(trained.model)
+    updates, moments = optimiser.update(gradient, trained.moments, trained.model)
+    return Trained(eqx.apply_updates(trained.model, updates), moments), value
+
+
+# checked: with beside as optax.adam begins
+def beside_an_optimiser(
+    params: Float[Array, "n"], beside: Any, by: optax.GradientTransformation
+) -> Float[Array, "n"]:
+    updates, _ = by.update(params, beside, params)
+    return params + updates

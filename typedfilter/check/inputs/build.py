@@ -69,7 +69,7 @@ def node(kind: Kind, place: Place) -> Node:
     members = _types.alternatives(kind)
     meant = members[0] if len(members) == 1 else kind
     try:
-        return _node(kind, place.without_guesses if guesses.has_others(meant) else place)
+        return _node(kind, place.without_guesses if guesses.is_made_whole(meant) else place)
     except UnbuildableError:
         guess = guesses.guess(meant, place, node)
         if guess is None:
@@ -93,9 +93,9 @@ def _node(kind: Kind, place: Place) -> Node:
         case kinds.Tree():
             return _tree(kind, place)
         case kinds.Scalar() if kind.hint in (float, complex):
-            return FloatNode(place.label, kind.hint)
+            return FloatNode(place.label, kind.hint, place.key)
         case kinds.Callable(_, parameters, Kind() as result):
-            return StubNode(place.label, parameters, node(result, place.at("()")))
+            return StubNode(place.label, parameters, node(result, place.at("()")), key=place.key)
         case _:
             return _container(kind, place) or instance(kind, place, node)
 

@@ -87,8 +87,9 @@ def _of_optimisers(kind: Kind, place: Place, build: Build) -> Node | None:
         return optimisers.optimiser(place)
     if optimisers.is_tree(kind):
         return optimisers.state(place, build) or array(place)
-    called = isinstance(kind, kinds.Tree) and "opt" in place.name
-    return optimisers.state(place, build) if called else None
+    unsaid = isinstance(kind, kinds.Tree) and "opt" in place.name
+    beside = isinstance(kind, kinds.Tree | kinds.Anything) and optimisers.beside_optimiser(place)
+    return optimisers.state(place, build) if unsaid or beside else None
 
 
 @functools.cache
@@ -197,6 +198,11 @@ def has_others(kind: Kind) -> bool:
     """Whether a class of another package has subclasses there: of which it is only the general case."""
     cls = kind.instance_class
     return cls is not None and classes.is_of_others(cls) and bool(concrete(cls))
+
+
+def is_made_whole(kind: Kind) -> bool:
+    """Whether a guess is a value of the type as it stands, rather than one made of guesses."""
+    return has_others(kind) or optimisers.is_optimiser(kind)
 
 
 def _needs(cls: type) -> int:

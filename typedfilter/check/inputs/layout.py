@@ -74,7 +74,7 @@ def layout_of(signature: Signature, case: Case) -> Layout:
 
     rest = signature.letter is not None and signature.letter.rest
     numbers = signature.numbers
-    first = Maker(case, _Unsized, lambda stub: None, size=size, numbers=numbers)
+    first = Maker(case, _Unsized, lambda stub: None, size=size, numbers=numbers, shared=signature.shared())
     arguments = make_arguments(signature, first)
     leaves: list[Leaf] = []
     results: list[Leaf] = []
@@ -89,6 +89,7 @@ def layout_of(signature: Signature, case: Case) -> Layout:
         node.result.make(Maker(case, results.append, lambda inner: None, arguments=arguments))
 
     maker = Maker(case, place, stub, arguments=arguments, used=used, size=size, rest=rest, numbers=numbers)
+    maker.shared = signature.shared()
     try:
         make_arguments(signature, maker)
     except Exception as error:  # whatever the braces of a dimension string raise

@@ -92,6 +92,8 @@ class Maker:
     size: Callable[[str], Any] = lambda name: 3  # the size that a name of a dimension stands for
     numbers: Sequence[float] = NUMBERS  # what floats are tried as, each another one
     rest: bool = False  # whether `...` means the same axes wherever it is written
+    # the number of a float, or what stands for a callable, in all instances of the class whose field it is
+    shared: dict[str, Any] | None = None
 
     def choose(self, point: Point) -> int:
         """The option of this case."""
@@ -334,12 +336,17 @@ class StubNode:
     # whether the names of its parameters are its own (a protocol's), not the signature's
     own_names: bool = False
     signature: inspect.Signature | None = None  # how it takes them; None: by position, without defaults
+    key: str = ""  # what two of them share that are one callable where instances hold the same
 
     def points(self) -> Iterator[Point]:
         yield from self.result.points()
 
     def make(self, maker: Maker) -> Any:
-        return maker.stub(self)
+        if maker.shared is None or not self.key:
+            return maker.stub(self)
+        if self.key not in maker.shared:
+            maker.shared[self.key] = maker.stub(self)
+        return maker.shared[self.key]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,11 +19,12 @@ import jax
 from typedfilter._reading import kinds
 from typedfilter._reading.kinds import Kind, kind_of
 from typedfilter._reading.plan import plan_of
-from typedfilter.check.inputs import literals, types
+from typedfilter.check.inputs import classes, literals, types
 from typedfilter.check.inputs.nodes import GivenNode, Maker, Node, Point
 from typedfilter.check.inputs.place import Place
 
 _STATE = re.compile(r"opt\w*_?state|state_?opt|^state$", re.IGNORECASE)
+_METHODS = {"init", "update"}
 _PARAMS = re.compile(r"param|model|weight|net|theta|module|policy", re.IGNORECASE)
 
 
@@ -51,9 +52,13 @@ def _inexact(leaf: Any) -> Any:
 
 
 def is_optimiser(kind: Kind) -> bool:
-    """Whether a type is `optax.GradientTransformation`, or what extends it."""
+    """Whether a type is `optax.GradientTransformation`, what extends it, or a protocol that it follows."""
     cls = kind.instance_class
-    return cls is not None and cls.__module__.startswith("optax.") and {"init", "update"} <= set(vars(cls))
+    if cls is None:
+        return False
+    if types.is_protocol(cls):
+        return classes.protocol_methods(cls).keys() == _METHODS and not types.fields_of(kind)
+    return cls.__module__.startswith("optax.") and vars(cls).keys() >= _METHODS
 
 
 def is_tree(kind: Kind) -> bool:
@@ -74,12 +79,19 @@ def optimiser(place: Place) -> Node | None:
 
 def state(place: Place, build: Callable[[Kind, Place], Node]) -> Node | None:
     """The state of that optimiser; None where there is none, or nothing that it could be the state of."""
-    known = _known(place) if _STATE.search(place.name) else []
+    known = _known(place) if _STATE.search(place.name) or beside_optimiser(place) else []
     beside = _parameters_beside(place) if known else None
     if beside is None:
         return None
     text, found = known[_round(place) % len(known)]
     return StateNode(place.label, build(*beside), found.init, text)
+
+
+def beside_optimiser(place: Place) -> bool:
+    """Whether the function is given an optimiser, too: what says nothing beside it is likely its state."""
+    assert place.guess is not None
+    functions = place.guess.functions[:1]
+    return any(is_optimiser(p.hint.kind) for function in functions for p in plan_of(function).params)
 
 
 def _round(place: Place) -> int:

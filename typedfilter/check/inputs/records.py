@@ -182,16 +182,16 @@ class _Instances:
 
     def _by_fields(self) -> Node:
         cls, defaults = self.cls, classes.defaults(self.cls)
+        init, whole = classes.init_fields(cls), dataclasses.is_dataclass(cls)
+        filled = whole and init is not None  # there is nothing in it but its fields, whosever it is
         made: list[tuple[str, Node]] = []
         for name in self.fields:
             try:
                 made.append((name, self.given[name] if name in self.given else self._field(name, defaults)))
             except UnbuildableError as problem:
-                if classes.is_of_others(cls):
+                if classes.is_of_others(cls) and not filled:
                     raise self._unsaid() from problem
                 made.append((name, UnmadeNode(problem)))
-        init = classes.init_fields(cls)
-        whole = dataclasses.is_dataclass(cls)
         return RecordNode(self.place.label, cls, tuple(made), init, complete=whole, tracked=True)
 
     def _field(self, name: str, defaults: Mapping[str, Any]) -> Node:

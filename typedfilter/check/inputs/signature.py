@@ -72,6 +72,7 @@ class Letter:
     tied: bool = False  # whether a name that an int of the signature has is its value
     # whether axes without a name of what a callable returns are those of what it takes
     alike: bool = False
+    same: bool = False  # whether instances of one class hold the same numbers and callables
 
     def and_(self, other: Letter) -> Letter:
         """What both take to hold."""
@@ -92,6 +93,7 @@ class Letter:
             own_results=self.own_results or other.own_results,
             tied=self.tied or other.tied,
             alike=self.alike or other.alike,
+            same=self.same or other.same,
             **both,
         )
 
@@ -127,6 +129,10 @@ class Signature:
     def numbers(self) -> tuple[float, ...]:
         """What floats are tried as."""
         return (self.letter.numbers if self.letter else ()) or NUMBERS
+
+    def shared(self) -> dict[str, Any] | None:
+        """Where to keep what instances of one class share beside arrays; None where they share nothing."""
+        return {} if self.letter is not None and self.letter.same else None
 
     @property
     def classes_apart(self) -> frozenset[type]:

@@ -78,12 +78,14 @@ class FloatNode:
 
     label: str
     kind: type
+    key: str = ""  # the field that it is, of whatever instance
 
     def points(self) -> Iterator[Point]:
         return iter(())
 
     def make(self, maker: Maker) -> Any:
-        number = maker.floats.setdefault(self.label, len(maker.floats))
+        label = self.label if maker.shared is None or not self.key else self.key
+        number = maker.floats.setdefault(label, len(maker.floats))
         value = self.kind(maker.numbers[number] if number < len(maker.numbers) else number)
         maker.notes.append(f"{self.label}={value}")
         return value

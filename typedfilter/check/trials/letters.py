@@ -11,10 +11,12 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from typedfilter._compat import DIFFERENT_NODES
 from typedfilter.check.inputs import layout as _layout
 from typedfilter.check.inputs.nodes import NO_AXES, ArrayNode, Node, RecordNode, StubNode, children, walk
 from typedfilter.check.inputs.numbers import offered_by
 from typedfilter.check.inputs.signature import Letter, Signature
+from typedfilter.check.inputs.values import FloatNode
 from typedfilter.check.trials.excuses import Tried
 from typedfilter.check.trials.less import less_of
 
@@ -36,6 +38,7 @@ def letters_of(tried: Tried) -> Iterator[Letter]:
     """Readings under which a function that failed in this case may be good, the likeliest first."""
     signature = tried.signature
     yield from spelled(tried)
+    yield from _same(tried)
     yield from _tied(tried)
     yield from _triangular(tried)
     yield from _flat_fields(signature)
@@ -64,6 +67,19 @@ def spelled(tried: Tried) -> Iterator[Letter]:
         if name not in equal and _COMPUTED.search(name):
             for text in _beside(name, _said(tried), free):
                 yield _equal({**equal, name: text})
+
+
+def _same(tried: Tried) -> Iterator[Letter]:
+    """Fields of two instances of one class that are no leaves: a model, and the gradient of it."""
+    if tried.problem is None or not DIFFERENT_NODES.search(tried.problem.message):
+        return
+    owners: dict[str, dict[str, None]] = {}
+    for node in (n for p in tried.signature.parameters for n in walk(p.node)):
+        if isinstance(node, FloatNode | StubNode) and node.key:
+            owners.setdefault(node.key, {})[node.label] = None
+    alike = [" and ".join(f"`{label}`" for label in labels) for labels in owners.values() if len(labels) > 1]
+    if alike:
+        yield Letter(f"where {', and '.join(alike)} are the same", "", same=True)
 
 
 def _tied(tried: Tried) -> Iterator[Letter]:
@@ -327,6 +343,7 @@ def supposed(tried: Tried, counts: Sequence[int]) -> Iterator[Letter]:
         tried: the case that failed.
         counts: numbers that were made up: of groups, of heads.
     """
+    yield from _same(tried)
     yield from _first_kinds(tried)
     yield from _triangular(tried)
     names, said = tried.layout.names, _said(tried)
