@@ -74,7 +74,7 @@ def layout_of(signature: Signature, case: Case) -> Layout:
 
     rest = signature.letter is not None and signature.letter.rest
     numbers = signature.numbers
-    first = Maker(case, _Unsized, lambda stub: None, size=size, numbers=numbers, shared=signature.shared())
+    first = Maker(case, _Unsized, lambda stub: None, size=size, numbers=numbers, shared=signature.shared)
     arguments = make_arguments(signature, first)
     leaves: list[Leaf] = []
     results: list[Leaf] = []
@@ -89,7 +89,7 @@ def layout_of(signature: Signature, case: Case) -> Layout:
         node.result.make(Maker(case, results.append, lambda inner: None, arguments=arguments))
 
     maker = Maker(case, place, stub, arguments=arguments, used=used, size=size, rest=rest, numbers=numbers)
-    maker.shared = signature.shared()
+    maker.shared = signature.shared
     try:
         make_arguments(signature, maker)
     except Exception as error:  # whatever the braces of a dimension string raise
@@ -101,8 +101,7 @@ def layout_of(signature: Signature, case: Case) -> Layout:
     for name, where in _origins(results).items():
         if not any(_is_bound_by(node, name) for node in stubs):
             origins.setdefault(name, where)
-    for name in sized:
-        origins.setdefault(name, f"`{name}`")
+    origins |= {name: f"`{name}`" for name in sized if name not in origins}
     names = _names(signature, leaves, arguments, origins)
     notes, made = tuple(dict.fromkeys(maker.notes)), tuple(dict.fromkeys(maker.made))
     return Layout(case, tuple(leaves), names, arguments, used, origins, notes, made, maker.noted)

@@ -130,6 +130,7 @@ class Signature:
         """What floats are tried as."""
         return (self.letter.numbers if self.letter else ()) or NUMBERS
 
+    @property
     def shared(self) -> dict[str, Any] | None:
         """Where to keep what instances of one class share beside arrays; None where they share nothing."""
         return {} if self.letter is not None and self.letter.same else None

@@ -218,7 +218,7 @@ def _arguments(
         construct,
         layout.arguments,
         numbers=signature.numbers,
-        shared=signature.shared(),
+        shared=signature.shared,
     )
     maker.size = lambda name: bindings.sizes.get(name, 2)
     return _layout.make_arguments(signature, maker)
