@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 
 # proved: where n_minus_1 = n-1
@@ -232,3 +232,27 @@ def descended(model: Scaled, gradient: Scaled) -> Scaled:
 # proved: for all sizes
 def apart_in_scale(model: Scaled, other: Scaled) -> Float[Array, "n"]:
     return model.w * other.w * round(1 / (model.scale - other.scale))  # of one scale it would divide by 0
+
+
+class Path(eqx.Module):
+    key: PRNGKeyArray
+    scale: Float[Array, ""]
+
+    # proved
+    def at(self, t: Float[Array, ""]) -> Float[Array, ""]:
+        return self.scale * t * jax.random.normal(self.key)
+
+    # proved: where the key `self.key` is meant to give the same numbers again: a random key is used twice
+    def between(self, s: Float[Array, ""], t: Float[Array, ""]) -> Float[Array, ""]:
+        return self.at(t) - self.at(s)
+
+    # proved: its sizes are fixed
+    def on_purpose(self, s: Float[Array, ""], t: Float[Array, ""]) -> Float[Array, ""]:
+        return self.at(t) - Path(jax.random.clone(self.key), self.scale).at(s)
+
+
+# checked: at (n=3, d=5)
+def picked_alike(
+    key: PRNGKeyArray, x: Float[Array, "n d"], y: Float[Array, "n"], p: Float[Array, "n"]
+) -> tuple[Float[Array, "3 d"], Float[Array, "3"]]:
+    return jax.random.choice(key, x, (3,), p=p), jax.random.choice(key, y, (3,), p=p)

@@ -57,6 +57,47 @@ def of_its_own(x: Float[Array, "n"]) -> Float[Array, "n"]:
     return jr.normal(key, x.shape) + jr.normal(key, x.shape)
 
 
+# failed: each time at line 62 of shuffled_twice
+def shuffled_twice(key: PRNGKeyArray, x: Float[Array, "n"]) -> tuple[Float[Array, "n"], Float[Array, "n"]]:
+    return jr.permutation(key, x), jr.permutation(key, x)
+
+
+# failed: each time at line 68 of shuffled_again
+def shuffled_again(key: PRNGKeyArray, x: Float[Array, "n d"]) -> Float[Array, "n d"]:
+    for _ in range(2):
+        x = jr.permutation(key, x)
+    return x
+
+
+# failed: each time at line 76 of picked_twice
+def picked_twice(
+    key: PRNGKeyArray, x: Float[Array, "n"], p: Float[Array, "n"]
+) -> tuple[Float[Array, "3"], Float[Array, "3"]]:
+    return jr.choice(key, x, (3,), p=p), jr.choice(key, x, (3,), p=p)
+
+
+# failed: a random key is used twice
+def shuffled_and_picked(
+    key: PRNGKeyArray, x: Float[Array, "n"], y: Float[Array, "n"]
+) -> tuple[Float[Array, "n"], Float[Array, "n"]]:
+    return jr.permutation(key, x), jr.choice(key, y, y.shape)
+
+
+# failed: at line 89 of the_second_twice and at line 90 of the_second_twice
+def the_second_twice(key: PRNGKeyArray, x: Float[Array, "n"], y: Float[Array, "n"]) -> Float[Array, "n"]:
+    x = jr.permutation(key, x)
+    once = jr.permutation(key, y)
+    return x + once + jr.permutation(key, y)
+
+
+class Seeded(eqx.Module):
+    key: PRNGKeyArray
+
+    # failed: a random key is used twice
+    def drawn_twice(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
+        return jr.normal(self.key, x.shape) + jr.uniform(self.key, x.shape)
+
+
 # failed: (n - 1,), (m,)
 def another_name(x: Float[Array, "n"], d: Float[Array, "m"]) -> Float[Array, "m"]:
     return x[1:] * d

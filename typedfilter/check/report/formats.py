@@ -94,7 +94,7 @@ def _command(result: Result) -> str:
         }
     properties["title"] = f"{result.function}: {result.status}"
     body = _text.plain(list(_text.result_lines(result))[1:]) if result.status == "failed" else result.message
-    if result.fix:
+    if result.fix and result.status != "failed":
         body += f"\nfix: {result.fix}"
     return _workflow_command("error" if result.status == "failed" else "notice", properties, body)
 

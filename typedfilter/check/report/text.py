@@ -126,8 +126,7 @@ def result_lines(result: Result) -> Iterator[Line]:
     head: Line = [(place, ""), (result.status, _STYLES[result.status]), (f" {result.function}", "bold")]
     if result.status != "failed":
         yield [*head, (f": {result.message}", "")]
-        if result.fix:
-            yield [("  fix: ", "dim"), (result.fix, "")]
+        yield from _fix_lines(result)
         return
     yield head
     for text in result.message.splitlines():
@@ -136,6 +135,12 @@ def result_lines(result: Result) -> Iterator[Line]:
     yield from _fact_lines(result)
     if result.frame is not None:
         yield from _frame_lines(result.frame)
+    yield from _fix_lines(result)
+
+
+def _fix_lines(result: Result) -> Iterator[Line]:
+    if result.fix:
+        yield [("  fix: ", "dim"), (result.fix, "")]
 
 
 def _signature_lines(result: Result) -> Iterator[Line]:

@@ -19,10 +19,9 @@ from typedfilter.check.inputs.place import Guess
 from typedfilter.check.inputs.signature import AS_WRITTEN, Letter, Signature, colliding, signature_of
 from typedfilter.check.inputs.unmade import UnbuildableError
 from typedfilter.check.report.results import Frame
-from typedfilter.check.trials import trial
 from typedfilter.check.trials.beyond import beyond
 from typedfilter.check.trials.held import held_instead
-from typedfilter.check.trials.keys import concern, reuse
+from typedfilter.check.trials.keys import with_keys
 from typedfilter.check.trials.letters import letters_of, spelled, supposed, unrelated
 from typedfilter.check.trials.meshes import Axes, How, Meshed, says_places
 from typedfilter.check.trials.problem import REFUSALS
@@ -39,7 +38,6 @@ _DEEPEST = 3  # readings that are needed together
 _MOST_CALLED = 2  # guesses at what constructors take, of a function that fails on filled fields
 _SAME = 3  # times that a guess fails in the same way
 _MOST_SUPPOSED = 8  # beside one guess
-_MOST_KEYED = 4  # cases that are asked for keys
 
 
 def verdict_on(subject: Subject, plan: Plan, keys: bool = True, axes: Axes = ()) -> Verdict:
@@ -60,7 +58,7 @@ def verdict_on(subject: Subject, plan: Plan, keys: bool = True, axes: Axes = ())
     verdict = _with_locals(verdict)
     if verdict.status in _GOOD:
         verdict = beyond(verdict)
-    return _with_keys(verdict) if keys and verdict.status in _GOOD else verdict
+    return with_keys(verdict) if keys and verdict.status in _GOOD else verdict
 
 
 def _where_shared(subject: Subject, plan: Plan, verdict: Verdict) -> Verdict:
@@ -123,18 +121,6 @@ def _with_locals(verdict: Verdict) -> Verdict:
         if tried.problem is None and tried.good:
             decisive = wrong_local(tried)
             if decisive is not None:
-                return Verdict("failed", verdict.tried, decisive)
-    return verdict
-
-
-def _with_keys(verdict: Verdict) -> Verdict:
-    """The verdict, unless the function uses a random key twice."""
-    for tried in verdict.tried[:_MOST_KEYED]:
-        if tried.problem is None and tried.good:
-            plan = trial.planned(tried.signature, tried.layout)
-            problem = reuse(plan, tried.good[0]) if concern(plan) else None
-            if problem is not None:
-                decisive = dataclasses.replace(tried, problem=problem, sizes=tried.good[0], good=[])
                 return Verdict("failed", verdict.tried, decisive)
     return verdict
 

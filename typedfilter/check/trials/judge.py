@@ -157,6 +157,7 @@ def _result(base: Result, verdict: Verdict, where: source.Function | None) -> Re
         message=problem.message,
         expected=problem.expected,
         found=problem.found,
+        fix=verdict.fix,
         dims=_dims_of(tried, said),
         sizes=named(tried.sizes),
         good_sizes=named(tried.good[0]) if tried.good else {},

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import re
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -23,13 +24,41 @@ from typedfilter.check.inputs.guesses import is_called_key
 from typedfilter.check.inputs.nodes import Leaf
 from typedfilter.check.report.results import Frame
 from typedfilter.check.trials import trial
+from typedfilter.check.trials.orders import frames_of, is_one_order
 from typedfilter.check.trials.problem import Problem, is_users
+from typedfilter.check.trials.verdict import Verdict
 
+_MOST_KEYED = 4  # cases that are asked for keys
+_FIX = "split the key, or say with jax.random.clone(key) that the same numbers are meant to come again"
 _DEEPEST = 2  # calls from one function of a module to another
 _CONSUMES = frozenset({"random_bits", "random_split", "random_unwrap", "random_gamma"})
-_PICKS = frozenset({"permutation", "choice"})
 _MAKES = frozenset({"PRNGKey"})
 _DRAWS = tuple(value for name, value in vars(jax.random).items() if callable(value) and name[0].islower())
+
+
+def with_keys(verdict: Verdict) -> Verdict:
+    """A good verdict, unless the function uses a random key twice."""
+    for tried in verdict.tried[:_MOST_KEYED]:
+        if tried.problem is None and tried.good:
+            plan = trial.planned(tried.signature, tried.layout)
+            problem = reuse(plan, tried.good[0]) if concern(plan) else None
+            if problem is not None and problem.kept:
+                return _kept(verdict, problem)
+            if problem is not None:
+                decisive = dataclasses.replace(tried, problem=problem, sizes=tried.good[0], good=[])
+                return Verdict("failed", verdict.tried, decisive, fix=_FIX)
+    return verdict
+
+
+def _kept(verdict: Verdict, problem: Problem) -> Verdict:
+    """The verdict, with what to write where the key of an instance is meant to be one seed."""
+    only = f"where the key `{problem.kept}` is meant to give the same numbers again: {problem.message}"
+    return dataclasses.replace(
+        verdict,
+        only="; ".join(filter(None, (verdict.only, only))),
+        fix="; ".join(dict.fromkeys(filter(None, (verdict.fix, _FIX)))),
+        by_letter=True,
+    )
 
 
 def concern(plan: trial.Plan) -> bool:
@@ -93,11 +122,14 @@ def _reuse(plan: trial.Plan, sizes: Mapping[str, int]) -> Problem | None:
     if error is not None and not reused:
         return None
     programs = _programs_of(plan, sizes)
-    uses = next((uses for program in programs for uses in _repeated(program, file)), []) if reused else []
+    labels = [leaf.label for leaf in plan.layout.leaves if not leaf.host]
+    found = [uses for program in programs if reused for uses in _repeated(program, file, labels) if uses]
+    # What an instance keeps may be meant to give the same numbers again: anything else comes first.
+    uses = min(found, key=lambda uses: _field(uses[-1].kept), default=[])
     # Releases of JAX don't look at a key that one step of a loop uses and hands on to the next.
     uses = uses or next((uses for program in programs for uses in _handed_on(program, file)), [])
     # Which of two keys a condition has chosen JAX does not ask: to it both are used then.
-    return Problem("keys", _text(uses), frame=uses[-1].frame) if uses else None
+    return Problem("keys", _text(uses), frame=uses[-1].frame, kept=_field(uses[-1].kept)) if uses else None
 
 
 def _asked(plan: trial.Plan, sizes: Mapping[str, int], how: Callable[..., Any]) -> Exception | None:
@@ -111,6 +143,11 @@ def _asked(plan: trial.Plan, sizes: Mapping[str, int], how: Callable[..., Any]) 
         except Exception as error:
             return error.with_traceback(None)
     return None
+
+
+def _field(label: str) -> str:
+    """The field of an instance that a key is of; empty for a key that the function is given for this call."""
+    return label if "." in label else ""
 
 
 def _text(uses: list[_Use]) -> str:
@@ -134,6 +171,7 @@ class _Use:
 
     frame: Frame
     loop: bool = False
+    kept: str = ""  # the argument that the key is of, where one line of what is called twice uses it
 
 
 class _Root:
@@ -196,10 +234,15 @@ def _root_of(jaxpr: Any, var: Any) -> tuple[int, str]:
     return id(var), ""
 
 
-def _repeated(jaxpr: Any, file: _Root) -> Iterator[list[_Use]]:
-    seen: dict[Any, Any] = {}
+def _repeated(jaxpr: Any, file: _Root, labels: Sequence[str]) -> Iterator[list[_Use]]:
+    """The places that use a key which is used already; `labels` say which arguments the inputs are."""
+    seen: dict[Any, list[Any]] = {}
     views: dict[int, tuple[int, str]] = {}
+    known = {id(var): label for var, label in zip(jaxpr.invars, labels, strict=False)}
     for equation in jaxpr.eqns:
+        inputs = [known.get(views.get(id(var), (id(var), ""))[0], "") for var in equation.invars]
+        if _is_of_arguments(equation):
+            known |= dict.fromkeys(map(id, equation.outvars), "".join(inputs[:1]))
         for position, var in enumerate(equation.invars):
             if not _is_key(var):
                 continue
@@ -211,31 +254,33 @@ def _repeated(jaxpr: Any, file: _Root) -> Iterator[list[_Use]]:
                     f"{path}/{equation.primitive}{equation.params}{_others(equation)}",
                 )
             elif _consumes(equation, position) and not _is_of_arguments(equation):
-                earlier = next((seen[key] for key in ((base, path), (base, "")) if key in seen), None)
                 if loop:
                     yield [_Use(frame, True) for frame in _frames(equation, file, inner=True)]
-                if earlier is not None and not (_picks(earlier) and _picks(equation)):
-                    yield [_Use(f) for one in (earlier, equation) for f in _frames(one, file)]
-                seen.setdefault((base, path), equation)
+                for one in itertools.chain(
+                    *(seen.get((base, part), ()) for part in dict.fromkeys((path, "")))
+                ):
+                    if is_one_order(jaxpr, one, equation):
+                        continue
+                    kept = known.get(base, "") if _are_of_one_method(one, equation, file) else ""
+                    yield [_Use(f, kept=kept) for step in (one, equation) for f in _frames(step, file)]
+                seen.setdefault((base, path), []).append(equation)
         for inner in _programs(equation):
-            yield from _repeated(inner, file)
+            yield from _repeated(inner, file, inputs[-len(inner.invars) :])
+
+
+def _are_of_one_method(one: Any, other: Any, file: _Root) -> bool:
+    """Whether two steps are the same line of what the function calls twice."""
+    places = [next(iter(_users(step, file)), None) for step in (one, other)]
+    lines = {(frame.file_name, frame.line_num) for frame in places if frame is not None}
+    inside = all(frame is not None and _last(frame) not in file.functions for frame in places)
+    return inside and len(lines) == 1
 
 
 def _is_of_arguments(equation: Any) -> bool:
     """Whether a step was made by the constructor of an argument, whose own verdict says what it does."""
     made = trial.constructed
     place = (made.__code__.co_filename, made.__name__)
-    return any((one.file_name, _last(one)) == place for one in _all_frames(equation))
-
-
-def _picks(equation: Any) -> bool:
-    """Whether a step orders an array, or picks of it: with one key, the same rows of data and of labels."""
-    names = ((one.file_name, _last(one)) for one in _all_frames(equation))
-    return any(name in _PICKS and file == jax.random.permutation.__code__.co_filename for file, name in names)
-
-
-def _all_frames(equation: Any) -> Any:
-    return getattr(getattr(equation.source_info, "traceback", None), "frames", ())
+    return any((one.file_name, _last(one)) == place for one in frames_of(equation))
 
 
 def _others(equation: Any) -> str:
@@ -301,10 +346,14 @@ def _frames(equation: Any, file: _Root, inner: bool = False) -> list[Frame]:
                 keys = [p for p, var in enumerate(step.invars) if _is_key(var)]
                 if any(_consumes(step, p) for p in keys):
                     return _frames(step, file)
-    frames = [frame for frame in _all_frames(equation) if is_users(frame.file_name, file.name)]
+    frames = _users(equation, file)
     # That of the function under test says more than that of a helper which it calls twice.
     frames = [frame for frame in frames if _last(frame) in file.functions][:1] or frames[:1]
     return [Frame(frame.file_name, int(frame.line_num), _last(frame)) for frame in frames]
+
+
+def _users(equation: Any, file: _Root) -> list[Any]:
+    return [frame for frame in frames_of(equation) if is_users(frame.file_name, file.name)]
 
 
 def _last(frame: Any) -> str:

@@ -64,6 +64,7 @@ class Problem:
     # the class whose instance lacks an attribute, and the name of that
     lacking: tuple[type, str] | None = None
     needs: str = ""  # the module that could not be found
+    kept: str = ""  # the field that keeps the random key which is used twice by one method
     mesh: bool = False  # it needs a mesh, or an axis of one
     span: Span | None = None  # the annotation of a local that does not hold
     # a call on that line takes as many arguments as something has elements: `f(*args, **options)`
