@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
 import re
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -256,9 +255,8 @@ def _repeated(jaxpr: Any, file: _Root, labels: Sequence[str]) -> Iterator[list[_
             elif _consumes(equation, position) and not _is_of_arguments(equation):
                 if loop:
                     yield [_Use(frame, True) for frame in _frames(equation, file, inner=True)]
-                for one in itertools.chain(
-                    *(seen.get((base, part), ()) for part in dict.fromkeys((path, "")))
-                ):
+                parts = dict.fromkeys((path, ""))
+                for one in (one for part in parts for one in seen.get((base, part), ())):
                     if is_one_order(jaxpr, one, equation):
                         continue
                     kept = known.get(base, "") if _are_of_one_method(one, equation, file) else ""
