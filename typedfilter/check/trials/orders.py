@@ -46,7 +46,7 @@ def _arrays(jaxpr: Any, step: Any) -> set[int]:
     for var in waiting:  # it grows on the way
         if id(var) in made and made[id(var)] is not step and id(var) not in flow:
             waiting += made[id(var)].invars
-        elif id(var) not in flow and getattr(var.aval, "ndim", 0) and not hasattr(var, "val"):
+        elif id(var) not in flow and _is_array(var):
             found.add(id(var))
     return found
 
@@ -58,6 +58,11 @@ def _after(jaxpr: Any, step: Any, counts: Callable[[Any], object]) -> set[int]:
         if counts(one) and _reads(one, flow):
             flow |= {id(out) for out in one.outvars}
     return flow
+
+
+def _is_array(var: Any) -> bool:
+    """Whether a variable has axes: a number, and what is no variable, picks nothing."""
+    return not hasattr(var, "val") and getattr(var.aval, "shape", ()) != ()
 
 
 def _reads(equation: Any, known: set[int]) -> bool:
