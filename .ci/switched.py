@@ -8,6 +8,13 @@ from collections.abc import Generator
 
 import jax
 import pytest
+from hypothesis import Phase, settings
+
+
+def pytest_configure() -> None:
+    """Let the examples of a law fail as they are: to find smaller ones takes minutes, for each that fails."""
+    settings.register_profile("switched", settings(), phases=[Phase.explicit, Phase.generate])
+    settings.load_profile("switched")
 
 
 @pytest.hookimpl(wrapper=True)

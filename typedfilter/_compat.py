@@ -80,9 +80,9 @@ _FORWARD = re.compile(r"can't apply forward-mode (autodiff|differentiation) \(jv
 
 
 def can_be_told(error: BaseException) -> bool:
-    """Whether an error, perhaps of the user's own, has a text."""
+    """Whether an error, perhaps of the user's own, has a text that can be written."""
     try:
-        str(error)
+        str(error).encode()
     except Exception:
         return False
     return True

@@ -44,6 +44,22 @@ def test_a_type_error_of_the_users_own_stays():
         filter_jit(fails)(1)
 
 
+class Mute(TypeError):
+    """A class of the user's own, which can't be told."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def test_of_a_type_error_of_a_class_of_the_users_own_nothing_is_asked():
+    def fails(x):
+        raise Mute
+
+    for transform in (filter_jit, filter_vmap, filter_checkpoint):
+        with pytest.raises(Mute):
+            transform(fails)(x=jnp.ones(3))
+
+
 def test_the_call_of_a_wrapper_alone_keeps_its_function():
     call = filter_jit(lambda x: x + 1).__call__
     gc.collect()

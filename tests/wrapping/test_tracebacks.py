@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import pdb
 import subprocess
@@ -290,3 +291,21 @@ def test_a_wrong_shape_takes_few_lines():
     error = raised_by(OURS["a wrong shape"])
     assert isinstance(error, ShapeError)
     assert len("".join(traceback.format_exception(error)).splitlines()) <= 15
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen(Exception):
+    """An error on which nothing can be set, by Python code."""
+
+    code: int
+
+
+class Refusing:
+    def __hash__(self) -> int:
+        raise Frozen(3)
+
+
+def test_an_error_that_lets_nothing_be_set_arrives_as_itself():
+    error = raised_by(lambda: filter_jit(lambda x, static: x)(X, Refusing()))
+    assert error == Frozen(3)  # JAX had no part in it: that sets attributes of errors, too
+    assert frames(error) == ["<lambda>", "__hash__"]

@@ -53,13 +53,17 @@ def outside(error: BaseException) -> None:
         if one is None or id(one) in seen or type(one).__name__ == "UnfilteredStackTrace":
             continue
         seen.add(id(one))
-        one.__traceback__ = _trimmed(one.__traceback__)
-        if one is error and one.__traceback__ is None:
-            one.__traceback__ = _line_behind_jax()
+        shown = _trimmed(_own(one, "__traceback__"))
+        BaseException.with_traceback(one, _line_behind_jax() if one is error and shown is None else shown)
+        waiting += (_own(one, "__cause__"), _own(one, "__context__"))
         if isinstance(one, TypedFilterError) and hasattr(one, "__notes__"):  # no frame of JAX's tells more
             one.__notes__ = [text for text in one.__notes__ if not says_frames_left_out(text)]
-        waiting += (one.__cause__, one.__context__)
         waiting += one.exceptions if isinstance(one, BaseExceptionGroup) else ()
+
+
+def _own(error: BaseException, name: str) -> Any:
+    """What Python itself has of an error, whose class may answer anything, or let nothing be set."""
+    return object.__getattribute__(error, name)
 
 
 def ends_at_caller(function: F) -> F:
@@ -93,14 +97,27 @@ def raise_as_it_is(error: BaseException) -> NoReturn:
 
     So that the exception of a callback keeps its own cause and context.
     """
-    if error.__traceback__ is None:
+    if _own(error, "__traceback__") is None:
         raise error from None
-    context, suppressed = error.__context__, error.__suppress_context__
+    before = {name: _own(error, name) for name in ("__context__", "__suppress_context__")}
     try:
         raise error
     finally:
-        for name, value in (("__context__", context), ("__suppress_context__", suppressed)):
-            object.__setattr__(error, name, value)  # its class may let nothing be set
+        for name, value in before.items():
+            object.__setattr__(error, name, value)
+
+
+def called_from(first: types.TracebackType) -> types.TracebackType | None:
+    """The links behind the first one, up to the last one whose frame the first one has called.
+
+    From there on an error was in another thread, inside a generator, or on its way before.
+    """
+    links = list(_links(first))
+    last = max(i for i, link in enumerate(links) if first.tb_frame in _stack(link.tb_frame))
+    kept: types.TracebackType | None = None
+    for link in reversed(links[1 : last + 1]):
+        kept = types.TracebackType(kept, link.tb_frame, link.tb_lasti, link.tb_lineno)
+    return kept
 
 
 def holding(call: Callable[..., Any], fn: Any) -> Callable[..., Any]:

@@ -11,17 +11,18 @@ import itertools
 import re
 import threading
 from collections.abc import Callable
+from types import TracebackType
 from typing import TypeVar
 
 from typedfilter._compat import HOST_REPORTS, can_be_told, equinox_error, text_of
-from typedfilter._wrapping.frames import raise_as_it_is
+from typedfilter._wrapping.frames import called_from, raise_as_it_is
 
 T = TypeVar("T")
 
 # A few only: an exception keeps the frames alive that it went through.
 _LIMIT = 16
 _NAME = "typedfilter_callback_"
-_kept: dict[int, BaseException] = {}
+_kept: dict[int, tuple[BaseException, TracebackType | None]] = {}
 _numbers = itertools.count()
 
 
@@ -54,7 +55,8 @@ def kept(run: Callable[[], T]) -> T:
     """What `run` returns; what it raises is kept until its caller asks for it.
 
     It runs below a function with a number in its name, which JAX's report shows: so that of several threads
-    each finds its own error, and one without a text is found as well.
+    each finds its own error, and one without a text is found as well. The report tells of what has called the
+    innermost frame of the traceback: of a generator nobody is known, so JAX gets the traceback up to there.
     """
     number = next(_numbers)
 
@@ -65,6 +67,8 @@ def kept(run: Callable[[], T]) -> T:
             _keep(number, error)
             if not can_be_told(error):  # where JAX asks for its text, the process ends
                 raise RuntimeError(f"{type(error).__name__}, whose text can't be told") from None
+            if error.__traceback__ is not None:
+                BaseException.with_traceback(error, called_from(error.__traceback__))
             raise
 
     numbered.__code__ = numbered.__code__.replace(co_name=f"{_NAME}{number}")
@@ -72,7 +76,7 @@ def kept(run: Callable[[], T]) -> T:
 
 
 def _keep(number: int, error: BaseException) -> None:
-    _kept[number] = error
+    _kept[number] = error, error.__traceback__
     for old in tuple(_kept)[:-_LIMIT]:
         _kept.pop(old, None)
 
@@ -85,7 +89,7 @@ def original(report: BaseException) -> BaseException | None:
     # Of several callbacks each called a program that called the next one: the last of them raised.
     numbers = re.findall(rf"\b{_NAME}(\d+)\b", text)
     for number in map(int, reversed(numbers)):
-        error = _kept.pop(number, None)
-        if error is not None:
-            return error
+        kept = _kept.pop(number, None)
+        if kept is not None:
+            return BaseException.with_traceback(*kept)  # of any class, which may let nothing be set
     return None if numbers else equinox_error(text)

@@ -48,7 +48,7 @@ def note(
     error: BaseException, plan: Plan, transform: str, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> None:
     """Write a note on an error that JAX raised about this call; on any other, and a second time, nothing."""
-    if isinstance(error, TypeError) and kwargs:
+    if type(error) is TypeError and kwargs:  # Python's own refusal is of no other class
         note_slip(error, kwargs, [param.name for param in plan.params])
     if not _is_jaxs(error) or any(str(one).startswith(_START) for one in getattr(error, "__notes__", ())):
         return
