@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Callable
-from typing import Literal, NamedTuple, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
@@ -462,3 +462,48 @@ def in_one_order(
     key: Key[Array, ""], x: Float[Array, "n d"], y: Float[Array, "n"]
 ) -> tuple[Float[Array, "n d"], Float[Array, "n"]]:
     return jax.random.permutation(key, x), jax.random.permutation(key, y)
+
+
+class Term(eqx.Module):
+    @abc.abstractmethod
+    def at(self, t: Float[Array, ""]) -> Float[Array, "n"]: ...
+
+
+class Drift(Term):
+    rate: Float[Array, "n"]
+
+    # proved
+    def at(self, t: Float[Array, ""]) -> Float[Array, "n"]:
+        return self.rate * t
+
+
+Terms = TypeVar("Terms", bound=tuple[Term, ...])
+
+
+class Sum(eqx.Module, Generic[Terms]):
+    terms: Terms
+
+    def __init__(self, *terms: Term) -> None:
+        self.terms = terms
+
+    # checked: with self.terms[0] a Drift, self.terms[1] a Drift
+    def at(self, t: Float[Array, ""]) -> Float[Array, "n"]:
+        return sum(term.at(t) for term in self.terms)
+
+
+# checked: with total.terms[0] a Drift, total.terms[1] a Drift
+def of_two_terms(total: Sum[tuple[Term, Term]], t: Float[Array, ""]) -> Float[Array, "n"]:
+    first, _ = total.terms
+    return first.at(t)
+
+
+class Stack:
+    # proved
+    def __init__(self, scale: float, *rows: Float[Array, "n"], shift: float = 2.0) -> None:
+        self.rows, self.scale, self.shift = rows, scale, shift
+
+
+# proved: with stack.scale=0.5, stack.shift=2.0
+def of_two_rows(stack: Stack) -> Float[Array, "n"]:
+    first, second = stack.rows
+    return first * stack.scale + second * stack.shift

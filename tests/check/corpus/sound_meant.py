@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Complex, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Complex, Float, Num, PRNGKeyArray
 
 
 # proved: where n_minus_1 = n-1
@@ -256,3 +256,8 @@ def picked_alike(
     key: PRNGKeyArray, x: Float[Array, "n d"], y: Float[Array, "n"], p: Float[Array, "n"]
 ) -> tuple[Float[Array, "3 d"], Float[Array, "3"]]:
     return jax.random.choice(key, x, (3,), p=p), jax.random.choice(key, y, (3,), p=p)
+
+
+# proved: where arrays are of floats; for all sizes
+def is_small(x: Num[Array, "n"]) -> Bool[Array, ""]:
+    return (abs(x) < jnp.finfo(x.dtype).eps).all()

@@ -176,3 +176,14 @@ def a_protocol_with_methods(d: Distribution, key: Key[Array, ""]) -> Float[Array
 # failed: 'Distribution' object has no attribute 'mode'
 def what_a_protocol_lacks(d: Distribution, key: Key[Array, ""]) -> Float[Array, "n"]:
     return d.mode(key)  # type: ignore[attr-defined, no-any-return]
+
+
+class Rows:
+    # proved
+    def __init__(self, *rows: Float[Array, "n"]) -> None:
+        self.rows = rows
+
+
+# failed: 2 axes, not 1
+def a_column(rows: Rows) -> Float[Array, "n"]:
+    return rows.rows[0][:, None]

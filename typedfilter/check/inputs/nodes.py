@@ -278,6 +278,7 @@ class RecordNode:
     call: tuple[str, ...] | None  # which of them the constructor takes by name; None does not call it
     complete: bool = True  # whether the fields are all that an instance has
     tracked: bool = False  # whether they are attributes, so that it can be told which are read
+    spread: str = ""  # the parameter that is `*args`
 
     def points(self) -> Iterator[Point]:
         for _, node in self.fields:
@@ -295,7 +296,12 @@ class RecordNode:
         return instance
 
     def _constructed(self, made: Mapping[str, Any]) -> Any:
-        return self.cls(**{name: made[name] for name in self.call or () if name in made})
+        named = {name: made[name] for name in self.call or () if name in made}
+        if not self.spread:
+            return self.cls(**named)
+        names = list(named)
+        before = [named.pop(name) for name in names[: names.index(self.spread)]]
+        return self.cls(*before, *named.pop(self.spread), **named)
 
     def _filled(self, made: Mapping[str, Any]) -> Any:
         try:

@@ -17,6 +17,7 @@ import numpy as np
 
 from typedfilter._reading import kinds
 from typedfilter._reading.kinds import Kind, kind_of
+from typedfilter._reading.plan import Param
 from typedfilter._reading.text import show
 from typedfilter.check.inputs import classes, examples
 from typedfilter.check.inputs import types as _types
@@ -168,17 +169,29 @@ class _Instances:
         cls, place = self.cls, self.place
         inner = dataclasses.replace(place, owner=cls.__name__, inside=(*place.inside, cls))
         made: dict[str, Node] = {}
+        spread = ""
         for param in plan_as_meant(init).params[1:]:
+            at = inner.at(f".{param.name}", name=param.name, key=f"{cls.__qualname__}.{param.name}")
             if param.name in self.given:
                 made[param.name] = self.given[param.name]
             elif param.kind not in _VARIADIC:
-                at = inner.at(f".{param.name}", name=param.name, key=f"{cls.__qualname__}.{param.name}")
                 made[param.name] = or_default(
                     self.build, at, param.hint.kind, param.default, place.leaves_out
                 )
+            elif param.kind is _VARIADIC[0] and param.hint.annotated:
+                spread = param.name
+                made[spread] = self.build(self._several(param), at)
         if not self.given.keys() <= made.keys():
             raise UnbuildableError("the example names fields", "name parameters of the constructor")
-        return RecordNode(place.label, cls, tuple(made.items()), tuple(made))
+        return RecordNode(place.label, cls, tuple(made.items()), tuple(made), spread=spread)
+
+    def _several(self, param: Param) -> Kind:
+        """What `*args` are: the field of that name may say how many, as in `MultiTerm[tuple[A, B]]`."""
+        field = self.fields.get(param.name)
+        if isinstance(field, kinds.Tuple):
+            return field
+        one: Any = param.hint.type
+        return kind_of(tuple[one, ...])
 
     def _by_fields(self) -> Node:
         cls, defaults = self.cls, classes.defaults(self.cls)

@@ -24,6 +24,7 @@ _OTHER_NUMBERS = ((0.5, 8.0, 64.0, 512.0), (512.0, 64.0, 8.0, 0.5))
 def less_of(tried: Tried) -> Iterator[Letter]:
     """Readings that leave something of the signature out, the likeliest first."""
     yield from _no_none(tried)
+    yield from _floats(tried)
     yield from _no_scalar(tried)
     yield from _first_members(tried)
     yield from _larger(tried)
@@ -44,6 +45,19 @@ def _no_none(tried: Tried) -> Iterator[Letter]:
         if option is not None and kind == "None" and "." in label and not label.startswith("self."):
             fix = "say so in the type of the field, or refuse None with a `raise`"
             yield Letter(f"where `{label}` is not None", fix, without=((point.key, option),))
+
+
+def _floats(tried: Tried) -> Iterator[Letter]:
+    """Annotations that take more than floats (`Num`, `Shaped`, `Inexact`), of a function that raises for them."""
+    problem, chosen = tried.problem, tried.layout.used.get("dtype", 0)
+    if problem is None or problem.kind != "trace" or not chosen:
+        return
+    option = next(p for p in _layout.points_of(tried.signature) if p.key == "dtype").options
+    if option[0] == "dtype float32":
+        fix = "write Float for it, or refuse other dtypes with a `raise`"
+        yield Letter(
+            "where arrays are of floats", fix, without=tuple(("dtype", i) for i in range(1, len(option)))
+        )
 
 
 def _first_members(tried: Tried) -> Iterator[Letter]:
