@@ -48,7 +48,7 @@ def _no_none(tried: Tried) -> Iterator[Letter]:
 
 
 def _floats(tried: Tried) -> Iterator[Letter]:
-    """Annotations that take more than floats (`Num`, `Shaped`, `Inexact`), of a function that takes no others."""
+    """Annotations of more than floats (`Num`, `Shaped`, `Inexact`), where a function takes no others."""
     problem, chosen = tried.problem, tried.layout.used.get("dtype", 0)
     if problem is None or problem.kind != "trace" or not chosen:
         return
