@@ -547,3 +547,29 @@ def test_a_proof_says_which_names_it_takes_for_one_where_instances_bind_them_apa
     filter_eval_shape(fn, WIDE, other(3))
     with pytest.raises(ShapeError, match=said):
         filter_eval_shape(fn, WIDE, other(4))
+
+
+def turned(layer: Layer) -> Layer:
+    return Layer(layer.weight.T)
+
+
+def grown(layer: Layer) -> Layer:
+    return Layer(jnp.concatenate([layer.weight, layer.weight]))
+
+
+@pytest.mark.parametrize(("fn", "by_letter"), [(turned, True), (grown, False)], ids=["turned", "grown"])
+def test_a_returned_instance_has_sizes_of_its_own_in_both(fn: Callable[..., Any], by_letter: bool):
+    (result,) = check_shapes(fn)
+    assert (result.status, result.by_letter) == ("proved", by_letter)
+    assert result.message.startswith("with sizes of its own in the instance that it returns")
+    filter_eval_shape(fn, WIDE)
+
+
+def test_a_returned_instance_lacks_no_axis_in_either():
+    def flat(layer: Layer) -> Layer:
+        return Layer(layer.weight.reshape(-1))
+
+    (result,) = check_shapes(flat)
+    assert result.status == "failed"
+    with pytest.raises(ShapeError):
+        filter_eval_shape(flat, WIDE)

@@ -70,6 +70,10 @@ class Cache(eqx.Module):
     def extended(self, x: Float[Array, "d"]) -> "Cache":
         return Cache(jnp.concatenate([self.k, x[None]]))
 
+    # proved: in the instance that it returns, whose axes are in another order
+    def turned(self) -> "Cache":
+        return Cache(self.k.T)
+
 
 class Normalized(eqx.Module):
     w: Float[Array, "n d"]

@@ -108,14 +108,6 @@ def another_size(x: Float[Array, "n"], d: Float[Array, "n_minus_1"]) -> Float[Ar
     return x[2:] * d
 
 
-class Cache(eqx.Module):
-    k: Float[Array, "t d"]
-
-    # failed: f32[d,t]
-    def turned(self) -> "Cache":
-        return Cache(self.k.T)
-
-
 # failed: f32[3]
 def of_numpy(x: Float[np.ndarray, "n m"]) -> Float[np.ndarray, "m"]:
     return x.sum(1)

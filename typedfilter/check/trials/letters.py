@@ -29,6 +29,7 @@ _COMPUTED = re.compile(r"tril|triu|flat|packed|prev|next|total|prod|sum|padded|m
 _TRIANGLE = re.compile(r"tril|triu|triang", re.IGNORECASE)
 _LARGEST_BLOCK = 1024
 _MOST_FACTORS = 3
+_ORDER = "return them in their order, or put `# typedfilter: ignore` on its `def` where another one is meant"
 _SOLVED = re.compile(r"equation", re.IGNORECASE)  # what libraries say that solve for sizes
 _NO_AXIS = re.compile(r"IndexError|ValueError: axis -?\d+ is out of bounds")
 _WHOLE_BLOCKS = re.compile(r"reshape|divi|split|rearrange|multiple|even", re.IGNORECASE)
@@ -288,12 +289,17 @@ def _has_rest(node: Node) -> bool:
 
 
 def _own_results(tried: Tried) -> Iterator[Letter]:
+    """Sizes of its own in a returned instance: while a program runs, it has them whatever its axes are."""
     problem = tried.problem
     field = (
         problem is not None and problem.kind == "return" and "." in problem.message.partition(" of the")[0]
     )
-    if problem is not None and field and not _is_permuted(problem.expected, problem.found):
-        said = "with sizes of its own in the instance that it returns"
+    if problem is None or not field:
+        return
+    said = "with sizes of its own in the instance that it returns"
+    if _is_permuted(problem.expected, problem.found):
+        yield Letter(f"{said}, whose axes are in another order", _ORDER, own_results=True)
+    else:
         yield Letter(said, "", own_results=True)
 
 
