@@ -265,3 +265,37 @@ def picked_alike(
 # proved: where arrays are of floats; for all sizes
 def is_small(x: Num[Array, "n"]) -> Bool[Array, ""]:
     return (abs(x) < jnp.finfo(x.dtype).eps).all()
+
+
+# proved: where n is a multiple of 2
+def of_pairs(x: Float[Array, "n"]) -> Float[Array, "n//2"]:
+    return x.reshape(-1, 2).sum(1)
+
+
+# proved: where n is a multiple of 2
+def halves(x: Float[Array, "n"]) -> Float[Array, "n"]:
+    first, second = jnp.split(x, 2)
+    return jnp.concatenate([second, first])
+
+
+# proved: where d is a multiple of 2
+def rotated(x: Float[Array, "t d"]) -> Float[Array, "t d"]:
+    half = x.shape[-1] // 2
+    first, second = x[:, :half], x[:, half:]
+    return jnp.concatenate([-second, first], axis=-1) * jnp.repeat(jnp.arange(half), 2)
+
+
+# proved: where n is a multiple of m
+def grouped(x: Float[Array, "n"], y: Float[Array, "m"]) -> Float[Array, "n"]:
+    return (x.reshape(y.shape[0], -1) * y[:, None]).reshape(-1)
+
+
+# proved: where h is a multiple of g
+def of_fewer_heads(q: Float[Array, "t h d"], k: Float[Array, "t g d"]) -> Float[Array, "t h d"]:
+    return q * jnp.repeat(k, q.shape[1] // k.shape[1], axis=1)
+
+
+# proved: where h is a multiple of 4, and where w is a multiple of 4
+def pooled(x: Float[Array, "b h w"]) -> Float[Array, "b h//4 w//4"]:
+    b, h, w = x.shape
+    return x.reshape(b, h // 4, 4, w // 4, 4).mean((2, 4))

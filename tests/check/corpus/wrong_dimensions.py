@@ -60,11 +60,6 @@ def flattened(x: Float[Array, "n m"]) -> Float[Array, "n+m"]:
     return x.reshape(-1)
 
 
-# failed: n=3
-def odd_sizes_forgotten(x: Float[Array, "n"]) -> Float[Array, "n//2 2"]:
-    return x.reshape(x.shape[0] // 2, 2)
-
-
 # failed: n=1
 def one_is_special(x: Float[Array, "n"]) -> Float[Array, "n"]:
     if x.shape[0] == 1:
@@ -194,3 +189,13 @@ def joined_halves(x: Float[Array, "2N"]) -> Float[Array, "2N"]:
 # failed: `{shape[0]}` can't be evaluated where shape is None: 'NoneType' object is not subscriptable
 def resized(x: Float[Array, "n"], shape: tuple[int] | None = None) -> Float[Array, "{shape[0]}"]:
     return x if shape is None else jnp.zeros(shape)
+
+
+# failed: (size 35)
+def of_one_size(x: Float[Array, "n"]) -> Float[Array, "m"]:
+    return x.reshape(7, 5)[0]  # JAX takes a symbol for any size here: which are good is seen at numbers
+
+
+# failed: does not evenly divide 3
+def half_of_it(x: Float[Array, "n"]) -> Float[Array, "n"]:
+    return x.reshape(-1, 2).sum(1)

@@ -95,6 +95,9 @@ def concrete(names: Names, extra: Iterable[int] = ()) -> Iterator[dict[str, int]
     primes = list(itertools.islice(_odd_sizes(), count))
     evens = [2 * (count - i) + 2 for i in range(count)]  # falling, where the odd ones rise
     sets: list[Sequence[int]] = [primes, evens, [1] * count, [4] * count]
+    least = [_repaired(dict(zip(chosen, values, strict=True)) | dict(names.fixed), names) for values in sets]
+    if least[0] is not None and all(one in (None, least[0]) for one in least):  # all were moved up to one
+        sets.insert(1, [2 * least[0][name] + 1 for name in chosen])
     for value in extra:
         # The others get sizes of their own, so that a constant stands out.
         sets.extend([value if i == j else primes[j] + 1 for j in range(count)] for i in range(count))

@@ -250,7 +250,8 @@ def _sets(names: _sizes.Names, signature: Signature, thorough: bool) -> Iterator
 
 def _confirming(names: _sizes.Names, signature: Signature, thorough: bool) -> Iterator[Mapping[str, int]]:
     """Odd sizes, ones, and equal ones if thorough: enough for what is proved, whatever code asks of sizes."""
-    odd, _, *others = [*itertools.islice(_sizes.concrete(names), 4), {}, {}][:4]
+    odd, even, *others = [*itertools.islice(_sizes.concrete(names), 4), {}, {}][:4]
+    others = [sizes for sizes in others if sizes] or [even]
     kept = [odd, *others] if thorough else [odd, *others[:1]]
     return (_divisible(names, sizes, signature) for sizes in kept if sizes)
 

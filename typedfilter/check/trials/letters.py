@@ -7,16 +7,15 @@ good when it is read so is not called wrong: the verdict says how it was read, a
 from __future__ import annotations
 
 import itertools
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from typedfilter._compat import DIFFERENT_NODES
 from typedfilter.check.inputs import layout as _layout
 from typedfilter.check.inputs.nodes import NO_AXES, ArrayNode, Node, RecordNode, StubNode, children, walk
-from typedfilter.check.inputs.numbers import offered_by
 from typedfilter.check.inputs.signature import Letter, Signature
 from typedfilter.check.inputs.values import FloatNode
+from typedfilter.check.trials.blocks import SPLITS, whole_blocks
 from typedfilter.check.trials.excuses import Tried
 from typedfilter.check.trials.less import less_of
 
@@ -27,12 +26,10 @@ _SPELLED = re.compile(
 _TIMES = re.compile(r"^(?P<times>two|twice|double|half)_?(?P<base>.+)$")
 _COMPUTED = re.compile(r"tril|triu|flat|packed|prev|next|total|prod|sum|padded|minus|plus", re.IGNORECASE)
 _TRIANGLE = re.compile(r"tril|triu|triang", re.IGNORECASE)
-_LARGEST_BLOCK = 1024
 _MOST_FACTORS = 3
 _ORDER = "return them in their order, or put `# typedfilter: ignore` on its `def` where another one is meant"
 _SOLVED = re.compile(r"equation", re.IGNORECASE)  # what libraries say that solve for sizes
 _NO_AXIS = re.compile(r"IndexError|ValueError: axis -?\d+ is out of bounds")
-_WHOLE_BLOCKS = re.compile(r"reshape|divi|split|rearrange|multiple|even", re.IGNORECASE)
 
 
 def letters_of(tried: Tried) -> Iterator[Letter]:
@@ -48,7 +45,7 @@ def letters_of(tried: Tried) -> Iterator[Letter]:
     yield from _some_axes(tried)
     yield from _named_otherwise(tried)
     yield from _own_results(tried)
-    yield from _whole_blocks(tried)
+    yield from whole_blocks(tried)
     yield from _callables(tried)
     yield from less_of(tried)
 
@@ -312,20 +309,6 @@ def _is_permuted(expected: str, found: str) -> bool:
     return bool(moved) or len(names) != len(axes)
 
 
-def _whole_blocks(tried: Tried) -> Iterator[Letter]:
-    """Sizes that come in blocks, of as many as an argument says: `size: Literal[32, 64]`."""
-    problem = tried.problem
-    counts = sorted({count for count in offered_by(tried.signature) if count > 1})
-    if problem is None or problem.kind != "trace" or not counts or not tried.good:
-        return
-    whole = math.lcm(*counts)
-    for name in reversed(tried.layout.names.varied) if _WHOLE_BLOCKS.search(problem.message) else ():
-        if whole <= _LARGEST_BLOCK and all(good[name] % counts[0] == 0 for good in tried.good):
-            fix = "refuse other sizes with a `raise`"
-            block = f"{whole}*blocks_of_{name}"
-            yield Letter(f"where {name} is a multiple of {whole}", fix, equal=((name, block),))
-
-
 def _callables(tried: Tried) -> Iterator[Letter]:
     """Callables that return arrays with axes of which nobody says how long they are: as they take, likely."""
     stubs = [n for p in tried.signature.parameters for n in walk(p.node) if isinstance(n, StubNode)]
@@ -361,7 +344,7 @@ def supposed(tried: Tried, counts: Sequence[int]) -> Iterator[Letter]:
     for name, block in dict.fromkeys(_facing(said)):
         if block.startswith("blocks_of_") and name in names.varied and block not in known.get(name, ""):
             yield _equal({name: block})
-    if tried.problem is None or tried.problem.kind != "trace" or not _WHOLE_BLOCKS.search(said):
+    if tried.problem is None or tried.problem.kind != "trace" or not SPLITS.search(said):
         return
     for count in counts:
         for name in (name for name in reversed(names.varied) if not name.startswith("blocks_of_")):
