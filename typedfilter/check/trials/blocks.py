@@ -51,6 +51,10 @@ def _of_offered(tried: Tried, said: str) -> Iterator[Letter]:
             yield Letter(text, fix, equal=((name, block),))
 
 
+def _sizes_in(shape: str) -> Counter[str]:
+    return Counter(found[0] for found in re.finditer(r"-?\d+", shape))
+
+
 def _divided(said: str, sizes: Mapping[str, int]) -> Iterator[tuple[str, str]]:
     """Names that an error tells to be divided, each with a number or with the name that divides it."""
     called = {str(size): name for name, size in sizes.items()}
@@ -58,7 +62,7 @@ def _divided(said: str, sizes: Mapping[str, int]) -> Iterator[tuple[str, str]]:
     for found in _CHUNKS.finditer(said):
         yield called.get(found[1], ""), called.get(found[2], found[2])
     for found in _RESHAPED.finditer(said):
-        before, after = (Counter(re.findall(r"-?\d+", shape)) for shape in found.groups())
+        before, after = (_sizes_in(found[1]), _sizes_in(found[2]))
         parts = [called.get(size, size) for size in (after - before).elements() if size not in ("1", "-1")]
         for size in before - after:
             if len(before - after) == 1 < len(parts):
