@@ -576,6 +576,19 @@ def test_a_model_that_is_exported_is_the_first_argument_of_the_program():
     assert same(export(filter_jit(Annotated(X)))(S).call(Annotated(X + 1), X), Annotated(X + 1)(X))
 
 
+PLAIN_TREES = {"dict": {"x": X, "y": {"z": X}}, "list": [X, (X, None)], "none": None}
+
+
+@pytest.mark.parametrize("kind", PLAIN_TREES)
+def test_plain_containers_of_arrays_alone_are_exported_as_they_are(kind):
+    tree = PLAIN_TREES[kind]
+    f = filter_jit(lambda tree, x: jax.tree.map(lambda leaf: leaf * x, tree))
+    exported = deserialize(export(f)(tree, X).serialize())
+    assert exported.in_tree == f.lower(tree, X).in_tree == jax.tree.structure(((tree, X), {}))
+    for one, other in zip(jax.tree.leaves(exported.call(tree, X)), jax.tree.leaves(f(tree, X)), strict=True):
+        assert_allclose(one, other)
+
+
 def test_export_accepts_symbolic_shapes():
     (n,) = jax.export.symbolic_shape("n")
     exported = export(filter_jit(lambda x: x * 2))(jax.ShapeDtypeStruct((n,), jnp.float32))

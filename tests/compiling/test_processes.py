@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +72,90 @@ for _ in range(5):
     big = scaled(big @ big, {"by": 0.001, "name": "nobody waits for it"})[0]
 """
 PROGRAMS = {"forked": FORKED, "spawned": SPAWNED, "ended": ENDED}
+
+
+CACHED = """
+import sys
+from collections import Counter
+from functools import partial
+from typing import Annotated, Any
+from jax import Array
+from jax.sharding import AxisType, PartitionSpec as P
+from functions import *
+
+for name, value in (
+    ("jax_compilation_cache_dir", sys.argv[1]),
+    ("jax_persistent_cache_min_compile_time_secs", 0),
+    ("jax_persistent_cache_min_entry_size_bytes", -1),
+):
+    jax.config.update(name, value)
+events = Counter()
+jax.monitoring.register_event_listener(lambda event, **facts: events.update([event.rpartition("/")[2]]))
+set_mesh = getattr(jax, "set_mesh", None) or jax.sharding.use_mesh
+
+@tf.pytree_dataclass
+class Net:
+    w: Array
+    act: Any = jnp.tanh
+    name: tf.Static[str] = "net"
+
+    def __call__(self, x):
+        return self.act(x @ self.w)
+
+    @tf.filter_jit
+    def apply(self, x):
+        return self(x) * 1.5
+
+def placed(x: Annotated[Array, P("d")]) -> Annotated[Array, P("d")]:
+    return x * 3
+
+def power(x, n: tf.Static[int] = 2, *, text: tf.Static[str] = "q"):
+    return x**n + len(text)
+
+def given(x: tf.Donate[Array]):
+    return x + 1
+
+x, net = np.arange(16.0, dtype="float32").reshape(8, 2), Net(np.ones((2, 2), "float32"))
+jit, rows = tf.filter_jit, P("d")
+with set_mesh(jax.make_mesh((len(jax.devices()),), ("d",), axis_types=(AxisType.Auto,))):
+    jit(lambda x: x + 2)(x)
+    jit(lambda m, x: m(x))(net, x)
+    jit(net)(x)
+    net.apply(x)
+    jit(power)(x)
+    jit(power)(x, 3, text="abc")
+    jit(partial(power, n=5))(x)
+    jit(given)(jax.device_put(x))
+    jit(tf.filter_grad(lambda m, x: m(x).sum()))(net, x)
+    jit(tf.filter_vmap(net))(x)
+    jit(placed)(x)
+    jit(lambda t: t["x"] * 2, in_shardings=rows, out_shardings=rows)({"x": x, "n": 1})
+    jit(tf.filter_shard_map(placed))(x)
+    tf.filter_shard_map(placed)(x)
+    jit(lambda m, x: tf.filter_scan(lambda c, _: (m(c), None), x, None, length=3)[0])(net, x)
+    jit(tf.filter_grad(lambda m, x: tf.filter_checkpoint(lambda m, x: m(x))(m, x).sum()))(net, x)
+    jit(lambda **k: k["a"] - k["b"])(b=x, a=x)
+    jit(lambda x: (x * 7, "n", jnp.tanh))(x)
+    jit(lambda m, x: m(x) - 1).lower(net, x).compile()(net, x)
+    jit(tf.filter_hessian(lambda x: (x**3).sum()))(x[0])
+tf.filter_pmap(lambda x: x * 11)(x[: len(jax.devices())])
+print(events["cache_hits"], events["cache_misses"])
+"""
+
+
+def test_programs_are_found_in_a_persistent_cache_by_other_processes(tmp_path: Path):
+    (tmp_path / "functions.py").write_text(FUNCTIONS)
+    (tmp_path / "program.py").write_text(CACHED)
+    found = []
+    for seed in ("1", "2"):  # of the hashes of strings
+        command = [sys.executable, "program.py", str(tmp_path / "cache")]
+        env = os.environ | {"PYTHONHASHSEED": seed}
+        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        found.append(list(map(int, done.stdout.split())))
+    (_, compiled), (hits, misses) = found
+    assert compiled >= 20
+    assert (hits >= compiled, misses) == (True, 0)
 
 
 @pytest.mark.parametrize("kind", PROGRAMS)

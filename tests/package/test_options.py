@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import pytest
-from jax.sharding import SingleDeviceSharding
+from jax.sharding import AxisType, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 import typedfilter
 from typedfilter import (
@@ -28,6 +28,7 @@ from typedfilter import (
     filter_make_jaxpr,
     filter_pmap,
     filter_pure_callback,
+    filter_shard_map,
     filter_value_and_grad,
     filter_vmap,
 )
@@ -255,6 +256,23 @@ def test_spmd_axis_name_and_axis_env_reach_jax():
     jaxpr, struct, _ = filter_make_jaxpr(lambda x: jax.lax.psum(x, "i"), axis_env=[("i", 4)])(X)
     assert "psum" in str(jaxpr)
     assert struct.shape == (3,)
+
+
+@pytest.mark.parametrize("places", [{}, {"spmd_axis_name": "data"}], ids=["without", "with"])
+def test_a_map_around_blocks_leaves_the_batch_split_where_it_has_the_name_of_its_axis(places):
+    mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
+    specs: dict[str, Any] = {"mesh": mesh, "in_specs": PartitionSpec("model")}
+    specs["out_specs"] = PartitionSpec("model")
+    both = NamedSharding(mesh, PartitionSpec("data", "model"))
+    x = jax.device_put(jnp.arange(32.0).reshape(8, 4), both)
+    ours = filter_jit(filter_vmap(filter_shard_map(lambda x: x + x, **specs), **places))
+    theirs = jax.jit(jax.vmap(jax.shard_map(lambda x: x + x, **specs), **places))
+    out, expected = ours(x), theirs(x)
+    assert jnp.array_equal(out, 2 * x)
+    assert out.sharding.is_equivalent_to(expected.sharding, 2)
+    assert out.sharding.is_equivalent_to(both, 2) == bool(places)
+    gathers = [f.lower(x).compile().as_text().count("all-gather(") for f in (ours, theirs)]
+    assert gathers[0] == gathers[1]
 
 
 def test_a_callback_is_called_from_the_device_that_is_given():

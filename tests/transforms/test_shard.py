@@ -70,6 +70,15 @@ def test_a_partition_spec_is_of_the_ambient_mesh(mesh, spec, make):
         assert is_split(filter_shard(x, spec))
 
 
+def test_a_tree_is_moved_as_one(monkeypatch):
+    calls = []
+    real = jax.device_put
+    monkeypatch.setattr(jax, "device_put", lambda *args, **kwargs: calls.append(1) or real(*args, **kwargs))
+    tree = filter_shard({"name": "n", "arrays": [numbers() for _ in range(50)]}, DEVICES[3])
+    assert len(calls) == 1
+    assert {array.devices().pop() for array in tree["arrays"]} == {DEVICES[3]}
+
+
 def test_whatever_is_no_array_stays_as_it_is():
     tree: dict[str, Any] = {"x": numbers(), "n": 1, "f": jnp.tanh, "none": None, "words": np.array(["a"])}
     moved = filter_shard(tree, DEVICES[1])

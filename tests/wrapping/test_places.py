@@ -77,6 +77,34 @@ def test_a_program_names_the_users_function():
     assert "located" not in shown
 
 
+class Scaling:
+    @filter_jit
+    def __call__(self, x):
+        return x * 2
+
+    @filter_jit
+    def apply(self, x):
+        return x * 2
+
+
+@typedfilter.pytree_dataclass
+class Model:
+    scale: jax.Array
+
+    def __call__(self, x):
+        return self.scale * x
+
+
+def test_a_program_of_a_callable_has_the_name_of_its_class():
+    lowered = {
+        "Model": filter_jit(Model(X)).lower(X),
+        "Scaling": Scaling().__call__.lower(X),
+        "apply": Scaling().apply.lower(X),
+    }
+    for name, program in lowered.items():
+        assert program.as_text().startswith(f"module @jit_{name} ")
+
+
 def test_jax_explains_a_cache_miss_by_the_line_that_calls(caplog):
     fn = filter_jit(typed)
     before = jax.config.jax_explain_cache_misses

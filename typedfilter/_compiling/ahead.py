@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -27,6 +27,7 @@ from typedfilter._placing.moving import is_staging
 from typedfilter._values.keys import exact_key, static_problem
 from typedfilter._values.leaves import is_array_or_struct
 from typedfilter._values.text import brief
+from typedfilter._values.trees import own_classes
 from typedfilter._wrapping.frames import raise_as_it_is
 from typedfilter.errors import StaticArgumentError
 
@@ -65,8 +66,7 @@ class Ahead:
     def classes(self) -> frozenset[type]:
         """Of the models that are packed: all classes but those of plain containers."""
         packed = [value for value in (*self.args, *self.kwargs.values()) if type(value) is Packed]
-        found = {cls for value in packed for cls in _node_classes(value.rest().treedef)}
-        return frozenset(found - _PLAIN)
+        return frozenset({cls for value in packed for cls in own_classes(value.rest().treedef)})
 
     @contextlib.contextmanager
     def explained(self) -> Generator[None]:
@@ -255,18 +255,6 @@ def _said(leaf: Any) -> str:
 
 def _is_other(old: Any, new: Any) -> bool:
     return static_problem(new) is None and exact_key(old) != exact_key(new)
-
-
-_PLAIN = {tuple, list, dict, type(None)}
-
-
-def _node_classes(treedef: Any) -> Iterator[type]:
-    """The classes of the nodes of a tree."""
-    data = treedef.node_data()
-    if data is not None:
-        yield data[0]
-    for child in treedef.children():
-        yield from _node_classes(child)
 
 
 def _paths(packed: Packed) -> list[tuple[str, Any]]:

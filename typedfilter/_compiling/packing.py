@@ -23,7 +23,7 @@ from typedfilter._values.keys import exact_key, is_self_exact, stays_equal
 from typedfilter._values.leaves import leaf_is_array_type
 from typedfilter._values.memory import InternTable
 from typedfilter._values.split import Rest, getter
-from typedfilter._values.trees import Treedef
+from typedfilter._values.trees import Treedef, own_classes
 
 IsArrayType = Callable[[type], bool | None]
 
@@ -73,6 +73,13 @@ class Packed:
     def rest(self) -> Rest:
         rest: Rest = self.token.get().rest()
         return rest
+
+    def plain_tree(self) -> Any:
+        """The tree where it is one of plain containers and arrays alone, else `None`."""
+        part = self.token.get()
+        if part is None or part.statics or own_classes(part.treedef):
+            return None
+        return unpack(self)
 
 
 def _flatten_with_keys(packed: Packed) -> tuple[list[tuple[Any, Any]], Token]:

@@ -254,6 +254,8 @@ _OF_ARGUMENTS = ("args_info", "in_avals", "input_formats", "input_shardings")
 def _listed(tree: Any, classes: frozenset[type] = frozenset()) -> Any:
     """A tree with the arrays of what is packed as a list: so they can be pickled, and are found by number.
 
+    Of plain containers in which nothing is static, the containers stay.
+
     Args:
         tree: the tree.
         classes: those of models that are packed as arguments. Where one is a result, it holds nothing but
@@ -268,6 +270,9 @@ def _listed(tree: Any, classes: frozenset[type] = frozenset()) -> Any:
             return _listed(node.tree, classes)
         if type(node) in classes:
             return jax.tree_util.tree_leaves(node)
+        plain = node.plain_tree() if type(node) is Packed else None
+        if plain is not None:
+            return plain
         return list(node.arrays) if is_packed(node) else node
 
     return jax.tree_util.tree_map(listed, tree, is_leaf=is_packed)

@@ -12,11 +12,11 @@ from typing import Any
 
 import jax
 import jax.core
-from jax.experimental.layout import Format, with_layout_constraint
+from jax.experimental.layout import Format, Layout, with_layout_constraint
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from typedfilter._compat import spec_entries
-from typedfilter._placing.places import for_jax, spread_places
+from typedfilter._compat import memory_space, spec_entries
+from typedfilter._placing.places import for_jax, is_free, spread_places
 from typedfilter._placing.specs import Problem, fit_problem
 from typedfilter._values.leaves import is_passed
 
@@ -62,6 +62,9 @@ def place_leaves(tree: Any, targets: Sequence[Any], refuse: Refuse, *, even: boo
                 raise refuse(jax.tree_util.keystr(found[i][0]), problem) from None
 
     refuse_misfits(even)
+    for i in at:
+        if _is_open(targets[i]):
+            raise refuse(jax.tree_util.keystr(found[i][0]), _OPEN_LAYOUT)
     if not at:
         return tree
     try:
@@ -86,6 +89,20 @@ def _moved(arrays: list[Any], targets: list[Any]) -> list[Any]:
     return constrained
 
 
+_OPEN_LAYOUT = Problem(
+    problem="is to have a layout that the compiler chooses, which it does for whole arguments of filter_jit",
+    expected="a Layout",
+    actual="Layout.AUTO",
+    fix="name one; or give one Format for all of an argument, or annotate it as arrays alone: PyTree[Array]",
+)
+
+
+def _is_open(target: Any) -> bool:
+    """Whether a place leaves the layout of an array to the compiler: no program can ask for that."""
+    layout = target.layout if isinstance(target, Format) else None
+    return layout is not None and not isinstance(layout, Layout)
+
+
 def _is_unreduced(array: Any) -> bool:
     """Whether devices hold parts of the sums that an array is: only a program can move that."""
     spec = getattr(getattr(array, "sharding", None), "spec", None)
@@ -105,7 +122,11 @@ def _constrain(array: Any, target: Any) -> Any:
         array = _split(array, target)
     elif not _is_in_other_memory(array, target):
         array = jax.lax.with_sharding_constraint(array, target)
-    return jax.device_put(array, target) if _is_in_other_memory(array, target) else array
+    if not _is_in_other_memory(array, target):
+        return array
+    # To `jax.device_put`, a dimension that is left open is an axis of this name, which no mesh has.
+    space = memory_space(target.memory_kind) if is_free(target) else None
+    return jax.device_put(array, target if space is None else space)
 
 
 def _split(array: Any, target: Any) -> Any:
@@ -146,7 +167,7 @@ def _only(kind: Any, kinds: dict[Any, Any], target: Any, array: Any) -> Any:
     A dimension that is unconstrained stays as it is: of `Explicit` axes, as the type of the array says.
     """
     spec = target.spec if isinstance(target, NamedSharding) else target
-    free = any(entry is PartitionSpec.UNCONSTRAINED for entry in spec_entries(spec))
+    free = is_free(spec)
     if set(kinds.values()) == {kind} and not (free and kind is AxisType.Explicit):
         return target
     found = spec_entries(jax.typeof(array).sharding.spec) if free else ()

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
+from typedfilter._compat import spec_entries
 from typedfilter._placing.specs import Problem
 from typedfilter._reading.markers import PLACES
 from typedfilter._reading.text import sharding_text, spec_text
@@ -23,6 +24,13 @@ from typedfilter._values.text import brief, structure_text
 def for_jax(target: Any) -> Any:
     """A place as `jax.jit` and constraints take it."""
     return SingleDeviceSharding(target) if isinstance(target, jax.Device) else target
+
+
+def is_free(target: Any) -> bool:
+    """Whether a place leaves a dimension to the compiler."""
+    target = getattr(target, "sharding", target)
+    spec = target.spec if isinstance(target, NamedSharding) else target
+    return isinstance(spec, PartitionSpec) and PartitionSpec.UNCONSTRAINED in spec_entries(spec)
 
 
 def devices_of(target: Any) -> tuple[Any, ...] | None:

@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding
 
-from typedfilter._compat import spec_entries
 from typedfilter._placing.places import (
     NoPrefixError,
     for_jax,
     has_rules,
+    is_free,
     is_place,
     no_place,
     places_text,
@@ -141,7 +141,7 @@ class Said:
         if self.places is None or self.fields or has_rules(self.places):
             return False
         leaves = jax.tree_util.tree_leaves(self.places, is_leaf=is_place)
-        return not any(map(_is_free, leaves))
+        return not any(map(is_free, leaves))
 
     @property
     def is_for_parts(self) -> bool:
@@ -153,13 +153,6 @@ def by_annotation(hint: Hint) -> Said:
     """What an annotation says, and the fields of what is annotated."""
     fields = hint.sharding is not None and has_places(hint.kind)
     return Said(hint.sharding, fields=fields, written=hint.annotation)
-
-
-def _is_free(place: Any) -> bool:
-    """Whether a place leaves a dimension to the compiler."""
-    place = getattr(place, "sharding", place)
-    spec = place.spec if isinstance(place, NamedSharding) else place
-    return isinstance(spec, PartitionSpec) and PartitionSpec.UNCONSTRAINED in spec_entries(spec)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,6 +24,16 @@ def flatten(tree: Any, is_leaf: IsLeaf = None) -> tuple[list[Any], Any]:
     return jax.tree.flatten(tree, is_leaf=is_leaf)
 
 
+_PLAIN = {tuple, list, dict, type(None)}
+
+
+def own_classes(treedef: Treedef) -> set[type]:
+    """The classes of the nodes of a tree, but those of plain containers."""
+    data = treedef.node_data()
+    own: set[type] = set() if data is None or data[0] in _PLAIN else {data[0]}
+    return own.union(*map(own_classes, treedef.children()))
+
+
 def same_structure(one: Treedef, two: Treedef) -> bool:
     """Whether two trees are made of the same classes, in the same way.
 

@@ -258,13 +258,19 @@ def place_of(fn: Any) -> tuple[str, int] | None:
     return None if code is None else (code.co_filename, code.co_firstlineno)
 
 
+def _short(function: str) -> str:
+    """The name of a function without where it was defined; of a class's `__call__`, that of the class."""
+    owner = function.removesuffix(".__call__")
+    return owner.rpartition(".")[2].strip("<>") or "function"
+
+
 def located(traced: Callable[..., Any], place: tuple[str, int] | None, function: str) -> Callable[..., Any]:
     """`traced` as a function that, to JAX, has the name and the place of the user's.
 
     JAX names the place of what it traces in errors, in its explanations of cache misses and in profiles.
     """
     run = lambda *args, **kwargs: traced(*args, **kwargs)  # noqa: E731, PLW0108 (of one line, which is moved)
-    name = function.rpartition(".")[2].strip("<>") or "function"  # without where it was defined
+    name = _short(function)
     if place is not None:
         filename, line = place
         code = run.__code__
