@@ -73,7 +73,12 @@ def test_a_partition_spec_is_of_the_ambient_mesh(mesh, spec, make):
 def test_a_tree_is_moved_as_one(monkeypatch):
     calls = []
     real = jax.device_put
-    monkeypatch.setattr(jax, "device_put", lambda *args, **kwargs: calls.append(1) or real(*args, **kwargs))
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        calls.append(args)
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(jax, "device_put", counted)
     tree = filter_shard({"name": "n", "arrays": [numbers() for _ in range(50)]}, DEVICES[3])
     assert len(calls) == 1
     assert {array.devices().pop() for array in tree["arrays"]} == {DEVICES[3]}

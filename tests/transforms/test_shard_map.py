@@ -359,6 +359,43 @@ def test_an_array_that_is_whole_on_an_explicit_mesh_is_split_before_the_call():
     )
 
 
+@pytest.mark.skipif(jax.__version_info__ < (0, 8), reason="fails in JAX's own partitioner")
+def test_along_an_explicit_axis_beside_others_an_array_is_named_where_jax_minds():
+    mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=(AxisType.Explicit, AxisType.Auto))
+
+    def double(x):
+        return x * 2
+
+    double.__qualname__ = "double"
+    split, whole = (
+        filter_shard_map(double, in_specs=spec, out_specs=spec, axis_names={"data"})
+        for spec in (P("data"), P())
+    )
+    with set_mesh(mesh):
+        rows = filter_shard(X, P("data"))
+        assert_allclose(split(rows), 2 * X)
+        assert_allclose(whole(X), 2 * X)
+        if jax.__version_info__ < (0, 12):
+            assert_allclose(split(X), 2 * X)
+            assert_allclose(whole(rows), 2 * X)
+            return
+        texts = []
+        for call, array in ((split, X), (whole, rows)):
+            with pytest.raises(ShapeError) as caught:
+                call(array)
+            texts += str(caught.value).splitlines()
+    assert texts == [
+        "double(): argument `x` is whole, and on a mesh whose axes are Explicit JAX splits nothing by itself",
+        "  expected: an array split by PartitionSpec('data')",
+        "  found: f32[16,8], whole",
+        "  fix: split it before the call: filter_shard(array, PartitionSpec('data'))",
+        "double(): argument `x` is split otherwise in its type than PartitionSpec() says",
+        "  expected: PartitionSpec()",
+        "  found: f32[16,8] split by PartitionSpec('data', None)",
+        "  fix: move it before the call: filter_shard",
+    ]
+
+
 def test_for_a_mesh_that_is_passed_the_place_to_split_to_names_it():
     f = filter_shard_map(lambda x: x * 2, mesh=EXPLICIT, in_specs=P("data"), out_specs=P("data"))
     if jax.__version_info__ >= (0, 8):

@@ -198,8 +198,15 @@ class Blocks:
 
     def by_rule(self, leaf: Any) -> PartitionSpec:
         """The spec of an array of which nothing is said."""
-        explicit = set(self.mesh.axis_types) == {AxisType.Explicit}
-        sharding = getattr(jax.typeof(leaf), "sharding", None) if explicit and is_passed(leaf) else None
+        return self._typed(leaf) if self._is_explicit else PartitionSpec()
+
+    @property
+    def _is_explicit(self) -> bool:
+        return set(self.mesh.axis_types) == {AxisType.Explicit}
+
+    def _typed(self, leaf: Any) -> PartitionSpec:
+        """How an array is split along the axes that are mapped, as its type says."""
+        sharding = getattr(jax.typeof(leaf), "sharding", None) if is_passed(leaf) else None
         if not isinstance(sharding, NamedSharding):
             return PartitionSpec()
         entries = [self._kept(entry) for entry in spec_entries(sharding.spec)]
@@ -232,9 +239,10 @@ class Blocks:
 
     def _typed_problem(self, leaf: Any, spec: PartitionSpec) -> Problem | None:
         """Why an array that says in its type how it is split can't be taken apart otherwise."""
-        own = self.by_rule(leaf)
-        explicit = set(self.mesh.axis_types) == {AxisType.Explicit}
-        if not explicit or _normal(own) == _normal(spec):
+        own = self._typed(leaf)
+        # Of a mesh of both kinds of axes, some releases of JAX mind, others don't.
+        minds = self._is_explicit or not self.splits_whole
+        if not minds or _normal(own) == _normal(spec):
             return None
         if not _normal(own):
             return None if self.splits_whole else self._whole_problem(leaf, spec)
@@ -242,7 +250,8 @@ class Blocks:
             problem=f"is split otherwise in its type than {spec_text(spec)} says",
             expected=spec_text(spec),
             actual=f"{array_text(leaf.dtype, leaf.shape)} split by {spec_text(own)}",
-            fix="move it before the call: filter_shard; or leave its spec open",
+            fix="move it before the call: filter_shard"
+            + ("; or leave its spec open" if self._is_explicit else ""),
         )
 
     def _whole_problem(self, leaf: Any, spec: PartitionSpec) -> Problem:
