@@ -57,10 +57,11 @@ def concrete_mesh() -> Any:
     return getattr(probe.sharding, "mesh", None)
 
 
-def memory_space(kind: str) -> Any:
+def memory_space(kind: str | None) -> Any:
     """What moves an array to a kind of memory, split as it is; `None` where JAX has no such."""
     spaces = getattr(getattr(jax, "memory", None), "Space", None)
-    return None if spaces is None else {"device": spaces.Device, "pinned_host": spaces.Host}.get(kind)
+    known = {} if spaces is None else {"device": spaces.Device, "pinned_host": spaces.Host}
+    return known.get(kind)
 
 
 # From the first word on, where an error of the user's own may speak of the same.

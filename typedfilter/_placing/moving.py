@@ -125,7 +125,7 @@ def _constrain(array: Any, target: Any) -> Any:
     if not _is_in_other_memory(array, target):
         return array
     # To `jax.device_put`, a dimension that is left open is an axis of this name, which no mesh has.
-    space = memory_space(target.memory_kind) if is_free(target) else None
+    space = memory_space(getattr(target, "memory_kind", None)) if is_free(target) else None
     return jax.device_put(array, target if space is None else space)
 
 
