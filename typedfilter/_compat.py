@@ -60,7 +60,9 @@ def concrete_mesh() -> Any:
 def memory_space(kind: str | None) -> Any:
     """What moves an array to a kind of memory, split as it is; `None` where JAX has no such."""
     spaces = getattr(getattr(jax, "memory", None), "Space", None)
-    known = {} if spaces is None else {"device": spaces.Device, "pinned_host": spaces.Host}
+    known: dict[str | None, Any] = (
+        {} if spaces is None else {"device": spaces.Device, "pinned_host": spaces.Host}
+    )
     return known.get(kind)
 
 
