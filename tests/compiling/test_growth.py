@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -50,6 +51,11 @@ class Registered:
     held: Any = None
 
 
+class Module(eqx.Module):
+    weight: Any
+    held: Any = eqx.field(static=True)
+
+
 class Refused(Exception):
     pass
 
@@ -58,10 +64,10 @@ def refuse(x: Any) -> Any:
     raise Refused
 
 
-def attempt(call: Callable[[], Any]) -> None:
+def attempt(call: Callable[[], Any], refused: type[Exception] = Refused) -> None:
     try:
         call()
-    except Refused:
+    except refused:
         pass
 
 
@@ -131,6 +137,16 @@ KINDS = {
         lambda: calling(tf.filter_jit(of_model), lambda: (Model(X, "a"),)),
         lambda: calling(theirs(of_model), lambda: (Registered(X, "a"),)),
     ),
+    "a module of Equinox made anew": Kind(
+        lambda: calling(tf.filter_jit(of_model), lambda: (Module(X, "a"),)),
+        lambda: calling(theirs(of_model), lambda: (Module(X, "a"),)),
+    ),
+    "an argument that is refused": Kind(
+        lambda: functools.partial(attempt, calling(tf.filter_jit(with_static), lambda: (X, {1})), TypeError),
+        lambda: functools.partial(
+            attempt, calling(theirs(with_static, static_argnums=1), lambda: (X, {1})), ValueError
+        ),
+    ),
     "donated, from call to call": Kind(
         lambda: donated(tf.filter_jit(lambda x: x + 1, donate="all")),
         lambda: donated(theirs(lambda x: x + 1, donate_argnums=0)),
@@ -182,7 +198,10 @@ KINDS = {
 
 @dataclasses.dataclass(frozen=True)
 class Left:
-    """What steps leave: objects of Python's, what the caller dropped, and that once the wrapper is gone."""
+    """What steps leave: objects of Python's, what the caller dropped, and that once the wrapper is gone.
+
+    The last is counted after `del` of the step and what it holds, and `gc`.
+    """
 
     objects: int
     dropped: int
@@ -224,16 +243,17 @@ def test_calls_leave_no_more_behind_than_those_of_jax(name: str):
 
 def table() -> str:
     """As Markdown: what is left of each kind of calls, ours and JAX's side by side."""
-    lines = [
-        "| | calls | objects a call | of `jax.jit` | dropped, alive | of `jax.jit` |",
-        "|---|--:|--:|--:|--:|--:|",
-    ]
+    names = ["", "calls"]
+    for counted in ("objects a call", "dropped, alive", "alive after `del`"):
+        names += [counted, "of `jax.jit`"]
+    lines = [f"| {' | '.join(names)} |".replace("|  |", "| |"), "|---|" + "--:|" * (len(names) - 1)]
     for name, kind in KINDS.items():
         count = 100 if kind.compiles else 100_000
         both = [left_by(make, count) for make in (kind.ours, kind.theirs)]
         cells = [
             *(f"{left.objects / count:.1f}" for left in both),
             *(str(left.dropped) for left in both),
+            *(str(left.after) for left in both),
         ]
         lines.append(f"| {name} | {count:,} | {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -1,14 +1,17 @@
 """Faults at every point where code of the user runs: the exception is theirs, and the next call is right.
 
-A table: each hook of the user times each class of exceptions times each transform, at the first and at the
-third time that the hook is entered. After each fault the function is called with the same arguments again.
+A table: each hook of the user times each class of exceptions times each transform, at the first, the second
+and the last time that the hook is entered, in a call of a new function and in one of a function that has run.
+After each fault the function is called with the same arguments again.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Generator
+import itertools
+import warnings
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import jax
@@ -18,6 +21,7 @@ import pytest
 
 import typedfilter as tf
 from typedfilter._shapes.switch import Mode, check_mode
+from typedfilter._values.context import is_compiling
 
 X = jnp.arange(1.0, 4.0)
 
@@ -30,20 +34,33 @@ class OwnInterrupt(BaseException):
     """One that `except Exception` does not see."""
 
 
-EXCEPTIONS = (OwnError, ValueError, TypeError, MemoryError, KeyboardInterrupt, OwnInterrupt)
+class Silent(Exception):
+    """One without a text of its own."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+EXCEPTIONS: tuple[type[BaseException], ...] = (
+    *(OwnError, ValueError, TypeError, AttributeError, LookupError, AssertionError, RuntimeError, OSError),
+    *(MemoryError, RecursionError, StopIteration, KeyboardInterrupt, SystemExit, GeneratorExit),
+    *(OwnInterrupt, Silent),
+)
+FEW = (OwnError, OwnInterrupt)  # at all times but the first of a new function
 HOOKS = ("flatten", "unflatten", "hash", "eq", "body")
-TIMES = (1, 3)
 
 
 @dataclasses.dataclass
 class Fault:
-    """What is to be raised where, and when; nothing while `left` is 0."""
+    """What is to be raised where, and when; nothing while `left` is 0. How often each hook was entered."""
 
     hook: str = ""
     error: BaseException | None = None
     left: int = 0
+    entered: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def at(self, hook: str) -> None:
+        self.entered[hook] = self.entered.get(hook, 0) + 1
         if hook == self.hook and self.left:
             self.left -= 1
             if not self.left and self.error is not None:
@@ -97,9 +114,17 @@ def unflatten(_: None, children: Any) -> Node:
 jax.tree_util.register_pytree_node(Node, flatten, unflatten)
 
 
-def loss(node: Node, x: Any) -> Any:
-    FAULT.at("body")
-    return (node.w * x).sum() if node.label.name == "sum" else (node.w * x).max()
+Body = Callable[[Node, Any], Any]
+
+
+def new() -> Body:
+    """A function that nobody has transformed yet."""
+
+    def loss(node: Node, x: Any) -> Any:
+        FAULT.at("body")
+        return (node.w * x).sum() if node.label.name == "sum" else (node.w * x).max()
+
+    return loss
 
 
 def model() -> Node:
@@ -114,62 +139,173 @@ def other(node: Node, x: Any) -> Any:
     return x.sum()
 
 
-def step(node: Node, x: Any) -> tuple[Node, Any]:
-    return node, loss(node, x)
+def scanned(loss: Body) -> Body:
+    return lambda node, x: tf.filter_scan(lambda node, x: (node, loss(node, x)), node, jnp.stack([x, x]))[1]
 
 
-TRANSFORMS: dict[str, Callable[[], Callable[[Node, Any], Any]]] = {
-    "filter_jit": lambda: tf.filter_jit(loss),
-    "filter_jit donating": lambda: tf.filter_jit(lambda node, x: (loss(node, x), node.w + 1), donate="all"),
-    "filter_grad": lambda: tf.filter_grad(loss),
-    "filter_value_and_grad": lambda: tf.filter_value_and_grad(loss),
-    "filter_jit of filter_grad": lambda: tf.filter_jit(tf.filter_grad(loss)),
-    "filter_vmap": lambda: tf.filter_vmap(loss, in_axes=(None, 0)),
-    "filter_jacrev": lambda: tf.filter_jacrev(loss),
-    "filter_jvp": lambda: lambda node, x: tf.filter_jvp(lambda x: loss(node, x), (x,), (x,)),
-    "filter_vjp": lambda: lambda node, x: tf.filter_vjp(loss, node, x)[0],
-    "filter_checkpoint": lambda: tf.filter_checkpoint(loss),
-    "filter_eval_shape": lambda: lambda node, x: (tf.filter_eval_shape(loss, node, x), x)[1],
-    "filter_make_jaxpr": lambda: lambda node, x: (tf.filter_make_jaxpr(loss)(node, x), x)[1],
-    "filter_cond": lambda: lambda node, x: tf.filter_cond(jnp.array(True), loss, other, node, x),
-    "filter_scan": lambda: lambda node, x: tf.filter_scan(step, node, jnp.stack([x, x]))[1],
+def donating(loss: Body) -> Body:
+    return tf.filter_jit(lambda node, x: (loss(node, x), node.w + 1), donate="all")
+
+
+def looping(loss: Body) -> Body:
+    def once(node: Node, state: Any) -> Any:
+        return tf.filter_while_loop(
+            lambda state: state[0] < 2, lambda state: (state[0] + 1, state[1], loss(*state[1])), state
+        )
+
+    return lambda node, x: once(node, (0, (node, x), jnp.float32(0)))[2]
+
+
+def ruled_forward(loss: Body) -> Body:
+    ruled = tf.filter_custom_jvp(lambda node, x: loss(node, x))
+
+    @ruled.def_jvp
+    def rule(primals: Any, tangents: Any) -> Any:
+        FAULT.at("rule")
+        (node, x), tangent = primals, tangents[1]
+        return loss(node, x), (node.w * tangent).sum()
+
+    return lambda node, x: tf.filter_grad(lambda x: ruled(node, x))(x)
+
+
+def ruled_backward(loss: Body) -> Body:
+    ruled = tf.filter_custom_vjp(lambda x, node: loss(node, x))
+
+    @ruled.def_fwd
+    def forward(perturbed: Any, x: Any, node: Node) -> Any:
+        FAULT.at("rule")
+        return loss(node, x), node.w
+
+    @ruled.def_bwd
+    def backward(residuals: Any, cotangent: Any, perturbed: Any, x: Any, node: Node) -> Any:
+        FAULT.at("backward")
+        return residuals * cotangent
+
+    return tf.filter_jit(lambda node, x: tf.filter_grad(lambda x: ruled(x, node))(x))
+
+
+def hosted(loss: Body) -> Body:
+    def callback(node: Node, x: Any) -> Any:
+        FAULT.at("callback")
+        return np.float32(loss(node, x))
+
+    struct = jax.ShapeDtypeStruct((), jnp.float32)
+    return lambda node, x: tf.filter_pure_callback(callback, node, x, result_shape_dtypes=struct)
+
+
+TRANSFORMS: dict[str, Callable[[Body], Body]] = {
+    "filter_jit": tf.filter_jit,
+    "filter_jit donating": donating,
+    "filter_grad": tf.filter_grad,
+    "filter_value_and_grad": tf.filter_value_and_grad,
+    "filter_jit of filter_grad": lambda loss: tf.filter_jit(tf.filter_grad(loss)),
+    "filter_vmap": lambda loss: tf.filter_vmap(loss, in_axes=(None, 0)),
+    "filter_jit of filter_vmap": lambda loss: tf.filter_jit(tf.filter_vmap(loss, in_axes=(None, 0))),
+    "filter_pmap": lambda loss: tf.filter_pmap(loss, in_axes=(None, 0)),
+    "filter_jacrev": tf.filter_jacrev,
+    "filter_jacfwd": tf.filter_jacfwd,
+    "filter_hessian": lambda loss: lambda node, x: tf.filter_hessian(lambda x: loss(node, x))(x),
+    "filter_jvp": lambda loss: lambda node, x: tf.filter_jvp(lambda x: loss(node, x), (x,), (x,)),
+    "filter_vjp": lambda loss: lambda node, x: tf.filter_vjp(loss, node, x)[0],
+    "filter_linearize": lambda loss: lambda node, x: tf.filter_linearize(lambda x: loss(node, x), x)[1](x),
+    "filter_checkpoint": tf.filter_checkpoint,
+    "filter_closure_convert": lambda loss: lambda node, x: tf.filter_closure_convert(loss, node, x)(node, x),
+    "filter_eval_shape": lambda loss: lambda node, x: (tf.filter_eval_shape(loss, node, x), x)[1],
+    "filter_make_jaxpr": lambda loss: lambda node, x: (tf.filter_make_jaxpr(loss)(node, x), x)[1],
+    "filter_cond": lambda loss: lambda node, x: tf.filter_cond(jnp.array(True), loss, other, node, x),
+    "filter_switch": lambda loss: lambda node, x: tf.filter_switch(jnp.int32(1), [other, loss], node, x),
+    "filter_scan": scanned,
+    "filter_while_loop": looping,
+    "filter_fori_loop": lambda loss: (
+        lambda node, x: tf.filter_fori_loop(0, 2, lambda i, total: total + loss(node, x), jnp.float32(0))
+    ),
+    "filter_map": lambda loss: lambda node, x: tf.filter_map(lambda x: loss(node, x), jnp.stack([x, x])),
+    "filter_associative_scan": lambda loss: (
+        lambda node, x: tf.filter_associative_scan(lambda a, b: a + b + 0 * loss(node, x), x)
+    ),
+    "filter_custom_jvp": ruled_forward,
+    "filter_custom_vjp": ruled_backward,
+    "filter_pure_callback": hosted,
+    "filter_jit of filter_pure_callback": lambda loss: tf.filter_jit(hosted(loss)),
+    "compiled ahead": lambda loss: (
+        lambda node, x: tf.filter_jit(loss, donate="all").lower(node, x).compile()(node, x)
+    ),
 }
+OWN_HOOKS = {
+    "filter_custom_jvp": ("rule",),
+    "filter_custom_vjp": ("rule", "backward"),
+    "filter_pure_callback": ("callback",),
+    "filter_jit of filter_pure_callback": ("callback",),
+}
+MAPPED = ("filter_vmap", "filter_jit of filter_vmap", "filter_pmap")
+DONATING = ("filter_jit donating", "compiled ahead")
+# What is an answer where somebody asks: whether something is hashable, or whether a call would fit. Of a
+# recursion the answer is to look in another way.
+ANSWERS = {"compiled ahead": Exception}
+CASES = [(name, hook) for name in TRANSFORMS for hook in (*HOOKS, *OWN_HOOKS.get(name, ()))]
 
 
 def arguments(name: str) -> tuple[Node, Any]:
     node = model()
-    if "donating" in name:
+    if name in DONATING:
         node.w = jnp.copy(node.w)
         return node, jnp.copy(X)
-    return node, jnp.stack([X, X]) if name == "filter_vmap" else X
+    return node, jnp.stack([X, X]) if name in MAPPED else X
+
+
+def made(name: str, warm: bool) -> Body:
+    """A function that was transformed, and has run if it is warm."""
+    call = TRANSFORMS[name](new())
+    if warm:
+        call(*arguments(name))
+    return call
+
+
+def faults(name: str, hook: str) -> Iterator[tuple[bool, type[BaseException], int]]:
+    """Whether the function has run before, what is raised, and when the hook is entered for which time."""
+    for warm in (False, True):
+        call, args = made(name, warm), arguments(name)
+        FAULT.entered.clear()
+        call(*args)
+        count = FAULT.entered.get(hook, 0)
+        for time in sorted({1, 2, count}):
+            if 1 <= time <= count:
+                kinds = EXCEPTIONS if time == 1 and not warm else FEW
+                yield from itertools.product([warm], kinds, [time])
 
 
 @pytest.mark.filterwarnings("ignore:Some donated buffers were not usable")
-@pytest.mark.parametrize("hook", HOOKS)
-@pytest.mark.parametrize("name", TRANSFORMS)
+@pytest.mark.parametrize(("name", "hook"), CASES)
 def test_after_a_fault_the_next_call_is_right_and_the_exception_was_the_users_own(name: str, hook: str):
-    expected = leaves(TRANSFORMS[name]()(*arguments(name)))
-    for kind in EXCEPTIONS:
-        for time in TIMES:
-            call, args = TRANSFORMS[name](), arguments(name)
-            error = kind("of the user's own")
-            with injected(hook, error, time):
-                try:
-                    call(*args)
-                    raised: BaseException | None = None
-                except BaseException as caught:
-                    raised = caught
-                entered = FAULT.left == 0
-            if raised is not None:
-                assert entered, (kind, time, raised)
-                assert_users_own(raised, error)
-                assert not any(is_deleted(leaf) for leaf in jax.tree.leaves(args))
-            elif entered:  # whoever asks whether something is hashable, or fits, is answered by these
-                assert kind in (TypeError, ValueError), (kind, time)
-            assert check_mode() is Mode.RAISE
-            again = leaves(call(*(args if raised is not None else arguments(name))))
-            for one, right in zip(again, expected, strict=True):
-                np.testing.assert_allclose(one, right, rtol=1e-6)
+    expected = leaves(made(name, False)(*arguments(name)))
+    filters = list(warnings.filters)
+    for warm, kind, time in faults(name, hook):
+        call, args = made(name, warm), arguments(name)
+        error = kind("of the user's own")
+        raised = raised_by(call, args, hook, error, time)
+        if raised is None:
+            assert issubclass(kind, ANSWERS.get(name, (TypeError, ValueError, RecursionError))), (kind, time)
+        else:
+            assert_users_own(raised, error)
+            assert not any(is_deleted(leaf) for leaf in jax.tree.leaves(args))
+        assert check_mode() is Mode.RAISE
+        assert not is_compiling()
+        assert list(warnings.filters) == filters
+        again = leaves(call(*(args if raised is not None else arguments(name))))
+        for one, right in zip(again, expected, strict=True):
+            np.testing.assert_allclose(one, right, rtol=1e-6)
+
+
+def raised_by(call: Body, args: Any, hook: str, error: BaseException, time: int) -> BaseException | None:
+    """What arrives at who calls, where a hook raises an error when it is entered for the so-manieth time."""
+    with injected(hook, error, time):
+        try:
+            jax.block_until_ready(leaves(call(*args)))
+            raised: BaseException | None = None
+        except BaseException as caught:
+            raised = caught
+        assert FAULT.left == 0, ("the hook was not entered so often", raised)
+    return raised
 
 
 def is_deleted(leaf: Any) -> bool:

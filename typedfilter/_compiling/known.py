@@ -90,7 +90,7 @@ def call_key(taken: Taken) -> Hashable | None:
     if any(_may_change(value) for rest in rests for value in rest.others):
         return None
     try:
-        static = tuple((rest.treedef, *rest.taken_at, exact_key(tuple(rest.others))) for rest in rests)
+        static = tuple([(rest.treedef, *rest.taken_at, exact_key(tuple(rest.others))) for rest in rests])
         key = static, taken.names, check_mode(), is_placing()
         hash(key)
     except TypeError:

@@ -40,7 +40,7 @@ class Piece:
             key = (
                 rest.treedef,
                 tuple(rest.taken_at),
-                tuple(map(exact_key, rest.others)),
+                tuple([exact_key(value) for value in rest.others]),
                 self.dicts,
                 self.axes,
             )
@@ -116,7 +116,7 @@ def exact_keys_of_dicts(tree: Any) -> tuple[Hashable, ...]:
     def look(node: Any) -> bool:
         if isinstance(node, dict):
             plain = all(type(key) is str for key in node)
-            keys.append(None if plain else frozenset(map(exact_key, node)))
+            keys.append(None if plain else frozenset([exact_key(key) for key in node]))
         return False
 
     tree_leaves(tree, is_leaf=look)

@@ -121,7 +121,7 @@ def _key(
     if any(map(_may_change, (leaf for f in functions for leaf in f.bound.rest.others))):
         return None
     context = check_mode(), is_placing()
-    key = trace, context, tuple(f.key for f in functions), tuple(piece.key for piece in given)
+    key = trace, context, tuple([f.key for f in functions]), tuple([p.key for p in given])
     try:
         whole = *key, exact_key(options)
         hash(whole)

@@ -92,11 +92,15 @@ def report(error: TypedFilterError, fn: Callable[..., Any], place: object, *, mi
     told = _told.of(inner)
     if place in told:
         return
-    told.add(place)
     filename, line, names = _definition_of(inner)
     # By the registry of a module Python tells, by default, what it has told already of a line there.
     registry = names.setdefault("__warningregistry__", {})
-    warnings.warn_explicit(str(error), CheckWarning, filename, line, registry=registry)
+    told.add(place)
+    try:
+        warnings.warn_explicit(str(error), CheckWarning, filename, line, registry=registry)
+    except BaseException:  # where warnings are errors, it is one each time
+        told.discard(place)
+        raise
 
 
 def _definition_of(made: Any) -> tuple[str, int, dict[str, Any]]:

@@ -86,7 +86,7 @@ def exact_dict_keys(tree: Any, dicts: Dicts | None) -> tuple[Hashable, ...]:
     nodes = dicts.take(found)
     if _PLAIN_KEYS.issuperset(map(type, itertools.chain.from_iterable(nodes))):
         return ()
-    return tuple([frozenset(map(exact_key, node)) for node in nodes])
+    return tuple([frozenset([exact_key(key) for key in node]) for node in nodes])
 
 
 _PLAIN_KEYS = frozenset((str,))

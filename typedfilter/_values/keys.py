@@ -26,6 +26,7 @@ import jax
 import jax.core
 import numpy as np
 
+from typedfilter._compat import text_of
 from typedfilter._values.leaves import leaf_is_array_type
 from typedfilter._values.memory import ByClass, InternTable
 
@@ -70,7 +71,8 @@ def exact_key(value: object) -> Hashable:
 
     Types count at every depth, floats by their bits, dataclasses by the fields they compare, containers by
     their elements in the order of iteration (which a program can see, of a `frozenset` too). Of any other
-    object its exact type and its own `__eq__` decide.
+    object its exact type and its own `__eq__` decide. Not to be called by `map` nor in a generator, which
+    take a `StopIteration` of a user's `__hash__` for their own.
 
     Raises:
         TypeError: the value, or something inside it, is unhashable.
@@ -337,17 +339,17 @@ def static_problem(value: object) -> str | None:
     except TypeError as error:
         return _unhashable(value, error)
     except Exception as error:
-        return f"has a __hash__ that raised {type(error).__name__}: {error}"
+        return f"has a __hash__ that raised {type(error).__name__}: {text_of(error)}"
     try:
         same = operator.eq(value, value)
     except Exception as error:
-        return f"has an __eq__ that raised {type(error).__name__}: {error}"
+        return f"has an __eq__ that raised {type(error).__name__}: {text_of(error)}"
     if isinstance(same, (jax.Array, np.ndarray)):
         return "has an __eq__ that returned an array"
     try:
         bool(same)
     except Exception as error:
-        return f"has an __eq__ whose result raised {type(error).__name__}: {error}"
+        return f"has an __eq__ whose result raised {type(error).__name__}: {text_of(error)}"
     return None
 
 
@@ -356,7 +358,7 @@ def _unhashable(value: object, error: TypeError) -> str:
         return f"is unhashable: {type(value).__name__}"
     culprit = _first_unhashable(value)
     if culprit is None:
-        return f"has a __hash__ that raised TypeError: {error}"
+        return f"has a __hash__ that raised TypeError: {text_of(error)}"
     if isinstance(culprit, (jax.Array, np.ndarray)):
         return f"is unhashable: {type(value).__name__} with an array inside"
     return f"is unhashable: {type(value).__name__} with a {type(culprit).__name__} inside"

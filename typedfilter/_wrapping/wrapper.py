@@ -158,7 +158,7 @@ def _frozen_key(values: Any) -> Any:
     """The exact key of options that may be pytrees; a fresh object where they have none (arrays, say)."""
     leaves, treedef = jax.tree_util.tree_flatten(values, is_leaf=lambda leaf: leaf is None)
     try:
-        key = treedef, tuple(map(exact_key, leaves))
+        key = treedef, tuple([exact_key(leaf) for leaf in leaves])
         hash(key)
     except TypeError:
         return object()
