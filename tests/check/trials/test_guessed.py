@@ -334,3 +334,24 @@ def test_the_demo_is_judged_whole():
     report = _run.run(["typedfilter.demo.model", "typedfilter.demo.training"])
     assert [result.message for result in report.results if result.status == "skipped"] == []
     assert {result.function for result in report.results} >= {"init_state", "train_step"}
+
+
+class _Blocks(eqx.Module):
+    u: Float[Array, "m k"]
+    v: Float[Array, "n k"]
+
+    def __init__(self, size: int, u: Float[Array, "n k"], v: Float[Array, "n k"]):
+        if size != 17:
+            raise ValueError("17 only")
+        self.u, self.v = u, v
+
+
+def test_nobody_is_blamed_for_fields_that_a_constructor_refuses():
+    def diagonal(blocks: _Blocks) -> Float[Array, "n"]:
+        return (blocks.u * blocks.v).sum(axis=1)
+
+    (result,) = check_shapes(diagonal)
+    assert result.status == "skipped"
+    assert result.message == (
+        "with instances as their constructors make them it refuses all that was tried: ValueError: 17 only"
+    )

@@ -32,6 +32,7 @@ from typedfilter.check.trials.verdict import MOST_TRIALS, Verdict, needs_mesh, t
 from typedfilter.check.trials.watched import wrong_local
 
 _GOOD = ("proved", "checked")
+_CONSTRUCTED = "with instances as their constructors make them"
 _ROUNDS = 6
 _MOST_LETTERS = 20
 _DEEPEST = 3  # readings that are needed together
@@ -178,28 +179,39 @@ def _related(verdict: Verdict) -> Verdict:
 
 
 def _as_guessed(subject: Subject, plan: Plan, examples: list[dict[str, Any]]) -> Verdict | None:
-    """A good verdict on instances whose constructors take what nobody says: fields are annotated at will."""
+    """The verdict on instances whose constructors take what nobody says: fields are annotated at will.
+
+    None where it fails so, too: what a constructor refuses is no instance that a function could be blamed for.
+    """
+    refused: Verdict | None = None
     for guess in itertools.islice(_guesses(subject, plan), _MOST_CALLED):
         called = dataclasses.replace(guess, called=True)
-        verdict = _as_constructed(subject, plan, examples, called)
-        if verdict is not None:
-            return dataclasses.replace(verdict, status="checked", guessed=True)
-    return None
+        verdict = _constructed(subject, plan, examples, called)
+        if verdict is not None and verdict.status in _GOOD:
+            return dataclasses.replace(verdict, status="checked", guessed=True, only=_CONSTRUCTED)
+        if verdict is not None and verdict.status == "skipped" and any(one.refused for one in verdict.tried):
+            refused = refused or dataclasses.replace(verdict, reason=f"{_CONSTRUCTED} {verdict.reason}")
+    return refused
 
 
 def _as_constructed(
     subject: Subject, plan: Plan, examples: list[dict[str, Any]], guess: Guess
 ) -> Verdict | None:
     """A good verdict on instances as their constructors make them; None where there is none."""
+    made = _constructed(subject, plan, examples, guess)
+    return dataclasses.replace(made, only=_CONSTRUCTED) if made is not None and made.status in _GOOD else None
+
+
+def _constructed(
+    subject: Subject, plan: Plan, examples: list[dict[str, Any]], guess: Guess
+) -> Verdict | None:
+    """The verdict on instances as their constructors make them; None where they can't."""
     if not _has_constructor(subject, plan):
         return None
     try:
-        made = verdict_of([signature_of(subject, plan, e, guess=guess) for e in examples])
+        return verdict_of([signature_of(subject, plan, e, guess=guess) for e in examples])
     except UnbuildableError:
         return None
-    if made.status not in _GOOD:
-        return None
-    return dataclasses.replace(made, only="with instances as their constructors make them")
 
 
 def _came_further(second: Verdict, first: Verdict) -> bool:
