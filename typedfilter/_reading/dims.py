@@ -171,11 +171,17 @@ def interpolate(text: str, arguments: Mapping[str, Any]) -> str:
     """Fill in the `{...}` of an expression, as jaxtyping does: from the arguments of the call.
 
     Raises:
-        Exception: whatever evaluating the braces raises.
+        ValueError: evaluating the braces raises: of `{shape[0]}` perhaps, since `shape` is None.
     """
     if "{" not in text:
         return text
-    return str(eval(f"f{text!r}", dict(arguments)))
+    try:
+        return str(eval(f"f{text!r}", dict(arguments)))
+    except Exception as error:
+        none = [name for name, value in arguments.items() if value is None and name in text]
+        given = ", ".join(f"{name} is None" for name in none)
+        where = f" where {given}" if given else ""
+        raise ValueError(f"`{text}` can't be evaluated{where}: {error}") from error
 
 
 @functools.lru_cache(maxsize=1024)
@@ -255,11 +261,8 @@ def _match_each(
 def _expected_size(dim: Dim, axis: int, bindings: Bindings) -> Size:
     try:
         text = interpolate(dim.text, bindings.arguments)
-    except Exception as error:  # whatever the braces raise: of `{shape[0]}` perhaps that `shape` is None
-        none = [name for name, value in bindings.arguments.items() if value is None and name in dim.text]
-        given = ", ".join(f"{name} is None" for name in none)
-        where = f" where {given}" if given else ""
-        raise DisagreementError(f"axis {axis}: `{dim.text}` can't be evaluated{where}: {error}") from error
+    except ValueError as error:
+        raise DisagreementError(f"axis {axis}: {error}") from error
     try:
         return evaluate(text, bindings.sizes)
     except NameError as error:

@@ -473,3 +473,16 @@ def test_only_the_constructor_that_fails_is_blamed_for_it():
     found = {result.function.rpartition(".")[2]: result for result in check_shapes(Failing)}
     assert (found["__init__"].status, found["apply"].status) == ("failed", "skipped")
     assert found["apply"].message.startswith("its arguments can't be made: AttributeError: ")
+
+
+def test_a_dimension_of_an_argument_that_is_none_says_whose_it_is():
+    def resized(x: Float[Array, "{shape[0]} n"], shape: tuple[int, int] | None = None) -> Float[Array, "n"]:
+        return x.sum(axis=0)
+
+    (result,) = check_shapes(resized)
+    assert (result.status, result.message, result.fix) == (
+        "skipped",
+        "a dimension has no value: `{shape[0]}` can't be evaluated where shape is None: "
+        "'NoneType' object is not subscriptable",
+        "use names of arguments in {...}, which are there whatever the caller leaves out",
+    )

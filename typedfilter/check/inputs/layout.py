@@ -35,6 +35,9 @@ _PRODUCT = 256  # beyond this many combinations, only those that differ in one o
 _MOST = 72
 
 
+_BRACES = "use names of arguments in {...}, which are there whatever the caller leaves out"
+
+
 @dataclasses.dataclass(frozen=True)
 class Layout:
     """The arrays of one case."""
@@ -92,10 +95,8 @@ def layout_of(signature: Signature, case: Case) -> Layout:
     maker.shared = signature.shared
     try:
         make_arguments(signature, maker)
-    except Exception as error:  # whatever the braces of a dimension string raise
-        raise UnbuildableError(
-            f"a dimension can't be evaluated: {error}", "use names of arguments in {...}"
-        ) from error
+    except Exception as error:  # of the braces of a dimension string
+        raise UnbuildableError(f"a dimension has no value: {error}", _BRACES) from error
     origins = _origins(leaves)
     _check_spelling(leaves)
     for name, where in _origins(results).items():
