@@ -181,7 +181,7 @@ def _related(verdict: Verdict) -> Verdict:
 def _as_guessed(subject: Subject, plan: Plan, examples: list[dict[str, Any]]) -> Verdict | None:
     """The verdict on instances whose constructors take what nobody says: fields are annotated at will.
 
-    None where it fails so, too: what a constructor refuses is no instance that a function could be blamed for.
+    None where it fails so, too: nobody is to blame for instances that a constructor refuses.
     """
     refused: Verdict | None = None
     for guess in itertools.islice(_guesses(subject, plan), _MOST_CALLED):
