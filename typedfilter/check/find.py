@@ -102,7 +102,7 @@ class Source:
             self._own.update(
                 (name, module)
                 for name, module in sys.modules.items()
-                if name not in modules and self._is_own(name, module)
+                if name not in modules and self._own.get(name) is not module and self._is_own(name, module)
             )
             for name in self._own:
                 if name in modules:

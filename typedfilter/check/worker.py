@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 import os
 import signal
 import sys
@@ -22,6 +23,8 @@ from typedfilter.check import find
 from typedfilter.check.report.results import Unreadable
 from typedfilter.check.run import examples_from, judged
 from typedfilter.check.trials.meshes import Axes
+
+_TRACES = 20_000  # objects, which a few traces make
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,6 +108,9 @@ def begin(setup: Setup) -> Ready:
     sys.stdout = sys.stderr
     # What JAX's own frames are is asked for each exception, and trials raise thousands.
     jax.config.update("jax_traceback_filtering", "off")
+    # Each trace leaves cycles behind, and what is imported is as many objects as thousands of traces make.
+    gc.freeze()
+    gc.set_threshold(_TRACES, *gc.get_threshold()[1:])
     try:
         examples_from(setup.examples)
     except Exception as error:  # whatever the user's module does

@@ -86,11 +86,12 @@ class Asked:
 @functools.lru_cache(maxsize=8)
 def _asking(root: FunctionType) -> tuple[CodeType, ...]:
     """The code that a function may reach in which something is asked."""
-    return tuple(
-        code
-        for code in reached_from(root)
-        if any(line in questions_of(code.co_filename) for _, _, line in code.co_lines())
-    )
+    return tuple(filter(_asks, reached_from(root)))
+
+
+def _asks(code: CodeType) -> bool:
+    questions = questions_of(code.co_filename)
+    return any(line in questions for _, _, line in code.co_lines())
 
 
 def _is_symbolic(value: Any) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Generator, Iterable, Iterator,
 from types import CodeType, FrameType, FunctionType
 from typing import Any, TypeAlias
 
+from typedfilter._values.code import is_installed
 from typedfilter.check.inputs.unmade import is_unmade
 from typedfilter.check.trials.problem import is_users
 
@@ -85,49 +86,101 @@ def _traced(codes: frozenset[int], tell: Tell) -> Generator[None]:
 def reached_from(root: FunctionType) -> list[CodeType]:
     """The code of a function, and the user's code of the names mentioned there, or of Python's own."""
     file = root.__code__.co_filename
-    known = dict(_named(tuple(sys.modules), file))
-    for name, code in _codes_in(
-        (*root.__globals__.items(), *zip(root.__code__.co_freevars, _cells(root), strict=True))
-    ):
+    owner = file if is_installed(file) else ""
+    modules = tuple(one for one in list(sys.modules.values()) if _is_of_users(one, owner))
+    known = _named(modules, tuple(len(vars(one)) for one in modules), owner)
+    cells: Iterable[tuple[str, Any]] = zip(root.__code__.co_freevars, _cells(root), strict=True)
+    if not any(vars(one) is root.__globals__ for one in modules):
+        cells = (*root.__globals__.items(), *cells)
+    own: dict[str, list[CodeType]] = {}
+    for name, code in _codes_in(cells):
         if is_users(code.co_filename, file):
-            known[name] = (*known.get(name, ()), code)
+            own.setdefault(name, []).append(code)
     found: dict[int, CodeType] = {}
     waiting = [root.__code__, *known.get("", ())]
     for code in waiting:  # it grows on the way
         if id(code) not in found:
             found[id(code)] = code
-            mentioned = (*code.co_names, *code.co_freevars)
-            waiting += [one for name in mentioned for one in known.get(name, ())]
+            for name in (*code.co_names, *code.co_freevars):
+                waiting += (*known.get(name, ()), *own.get(name, ()))
             waiting += [one for one in code.co_consts if isinstance(one, CodeType)]
     return list(found.values())
 
 
+def _is_of_users(module: Any, owner: str) -> bool:
+    if not isinstance(getattr(module, "__dict__", None), dict) or type(module).__hash__ is None:
+        return False  # nothing that `import` has made
+    return is_users(getattr(module, "__file__", None) or "<", owner)
+
+
 @functools.lru_cache(maxsize=4)
-def _named(modules: tuple[str, ...], file: str) -> Mapping[str, tuple[CodeType, ...]]:
-    """The code in all modules of the user's, by name; that of `__call__` and the like by the empty one."""
+def _named(
+    modules: tuple[types.ModuleType, ...], lengths: tuple[int, ...], owner: str
+) -> Mapping[str, tuple[CodeType, ...]]:
+    """The code in all modules of the user's, by name; that of `__call__` and the like by the empty one.
+
+    Args:
+        modules: of the user's.
+        lengths: how many names each has: what has more by now is looked at again.
+        owner: the file under test where that is an installed one, which is the user's then.
+    """
     found: dict[str, dict[int, CodeType]] = {}
-    for module in (sys.modules.get(name) for name in modules):
-        if is_users(getattr(module, "__file__", None) or "<", file):
-            for name, code in _codes_in(vars(module).items()):
-                if is_users(code.co_filename, file):
-                    found.setdefault("" if name.startswith("__") else name, {})[id(code)] = code
+    for module, length in zip(modules, lengths, strict=True):
+        for name, code in _codes_of_module(module, length):
+            if is_users(code.co_filename, owner):
+                found.setdefault("" if name.startswith("__") else name, {})[id(code)] = code
     return {name: tuple(codes.values()) for name, codes in found.items()}
 
 
-def _codes_in(
-    items: Iterable[tuple[str, Any]], inside: tuple[type, ...] = ()
-) -> Iterator[tuple[str, CodeType]]:
+@functools.lru_cache(maxsize=512)  # a module that a function imports while it runs makes not all others new
+def _codes_of_module(module: types.ModuleType, length: int) -> tuple[tuple[str, CodeType], ...]:
+    return tuple(_codes_in(vars(module).items()))
+
+
+def _codes_in(items: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, CodeType]]:
     """The code of functions, and of the methods of classes, by the name that they have there."""
+    waiting: list[type] = []
     for name, value in list(items):
         if isinstance(value, type):
-            if value not in inside:
-                yield from _codes_in(vars(value).items(), (*inside, value))
-            continue
-        function = _unwrapped(value)
-        if function is not None:
-            yield name, function.__code__
-            if function.__code__.co_name != name:
-                yield function.__code__.co_name, function.__code__
+            waiting.append(value)
+        else:
+            yield from _code_of(name, value)
+    seen: set[int] = set()
+    for cls in waiting:  # it grows on the way
+        if id(cls) not in seen:
+            seen.add(id(cls))
+            codes, inner = _codes_of_class(_Same(cls))
+            yield from codes
+            waiting += inner
+
+
+class _Same:
+    """A class that is equal to itself alone, whatever its metaclass says."""
+
+    def __init__(self, cls: type) -> None:
+        self.cls = cls
+
+    def __hash__(self) -> int:
+        return id(self.cls)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.cls is other.cls
+
+
+@functools.lru_cache(maxsize=2048)  # modules import each other's classes, and Python's
+def _codes_of_class(same: _Same) -> tuple[tuple[tuple[str, CodeType], ...], tuple[type, ...]]:
+    """The code of the methods of a class, and the classes in it."""
+    items = list(vars(same.cls).items())
+    codes = (pair for name, value in items if not isinstance(value, type) for pair in _code_of(name, value))
+    return tuple(codes), tuple(value for _, value in items if isinstance(value, type))
+
+
+def _code_of(name: str, value: Any) -> Iterator[tuple[str, CodeType]]:
+    function = _unwrapped(value)
+    if function is not None:
+        yield name, function.__code__
+        if function.__code__.co_name != name:
+            yield function.__code__.co_name, function.__code__
 
 
 def _unwrapped(value: Any) -> FunctionType | None:

@@ -237,25 +237,22 @@ def _spreads(statement: ast.stmt) -> bool:
     )
 
 
-@functools.lru_cache(maxsize=64)
-def _parsed(text: str) -> ast.Module | None:
+@functools.lru_cache(maxsize=256)  # files in which something raised: of a package, most of them
+def _statements(text: str) -> tuple[ast.stmt, ...]:
     try:
-        return ast.parse(text)
+        tree = ast.parse(text)
     except SyntaxError:
-        return None
+        return ()
+    return tuple(node for node in ast.walk(tree) if isinstance(node, ast.stmt))
 
 
 def _statement_at(frame: traceback.FrameSummary) -> ast.stmt | None:
     """The innermost statement at the place of a frame: of `if n: raise ...` the `raise`, if that raised."""
-    tree = _parsed("".join(linecache.getlines(frame.filename)))
-    if tree is None or frame.lineno is None:
+    if frame.lineno is None:
         return None
     place = (frame.lineno, frame.colno or 0)
-    covering = [
-        node
-        for node in ast.walk(tree)
-        if isinstance(node, ast.stmt) and (node.lineno, node.col_offset) <= place < _end(node)
-    ]
+    statements = _statements("".join(linecache.getlines(frame.filename)))
+    covering = [node for node in statements if (node.lineno, node.col_offset) <= place < _end(node)]
     return max(covering, key=lambda node: (node.lineno, node.col_offset), default=None)
 
 
