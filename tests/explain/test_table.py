@@ -606,3 +606,23 @@ def test_the_call_path_is_split_where_arrays_and_other_leaves_are_mixed():
     reason = f"`model` may mix arrays with other leaves: {fix}"
     assert explain(fn, jnp.zeros(2), [jnp.zeros(2), "a"]).path == ("split", reason)
     assert str(explain(fn, jnp.zeros(2), [jnp.zeros(2), "a"])).count(f"call path: split ({reason})") == 1
+
+
+class Checked:
+    """A node whose constructor takes nothing but arrays."""
+
+    def __init__(self, w):
+        if not isinstance(w, jax.Array):
+            raise TypeError("no array")
+        self.w = w
+
+
+jax.tree_util.register_pytree_node(Checked, lambda node: ((node.w,), None), lambda _, w: Checked(*w))
+
+
+@pytest.mark.parametrize("around", [lambda f: f, lambda f: filter_jit(filter_vmap(f))], ids=["jit", "vmap"])
+def test_a_class_that_takes_arrays_only_is_explained(around):
+    f = around(filter_jit(lambda tree, n: tree["node"].w * n))
+    explained = explain(f, {"node": Checked(jnp.ones((2, 3))), "name": "a"}, jnp.ones(2))
+    (row,) = [leaf for leaf in explained.leaves if "node" in leaf.path]
+    assert row.effects == (("traced",) if len(row.effects) == 1 else ("traced", "axis 0", "traced"))

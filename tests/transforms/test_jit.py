@@ -859,6 +859,26 @@ def test_all_but_the_first_of_a_method_spares_its_instance():
     assert deleted(scale, state) == [False, True]
 
 
+@pytest.mark.skipif(not hasattr(jax, "new_ref"), reason="JAX has no references yet")
+@pytest.mark.parametrize("nested", [False, True])
+def test_beside_a_reference_the_option_gives_no_array_away(nested):
+    # JAX gives the memory of `x` to the reference, which is in its own.
+    def add(state, x):
+        ref = state["ref"] if nested else state
+        ref[...] = ref[...] + x
+        return ref[...].sum()
+
+    f = filter_jit(add, donate="all")
+    ref, x = jax.new_ref(jnp.arange(3.0)), jnp.ones(3)
+    state = {"ref": ref, "name": "n"} if nested else ref
+    assert f(state, x) == 6
+    assert f.lower(state, x).compile()(state, x) == 9
+    assert jnp.array_equal(ref[...], jnp.arange(3.0) + 2)
+    assert not x.is_deleted()
+    filter_jit(lambda x: x + 1, donate="all")(x)
+    assert x.is_deleted()
+
+
 @pytest.mark.parametrize("donate", ["all", "all-except-first", "none"])
 def test_the_arrays_of_a_module_that_is_called_are_donated_by_option(donate):
     traces = []

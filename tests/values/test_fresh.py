@@ -33,11 +33,14 @@ from typedfilter import (
     filter_map,
     filter_pmap,
     filter_scan,
+    filter_shard_map,
     filter_vjp,
     filter_vmap,
 )
 
 X = jnp.arange(3.0)
+P = jax.sharding.PartitionSpec
+MESH = jax.make_mesh((2,), ("d",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:2])
 
 
 @dataclasses.dataclass
@@ -58,6 +61,8 @@ CHANGED = {
     "bytearray": (lambda: bytearray(b"a"), lambda value: value.append(1)),
     "array": (lambda: array.array("i", [1]), lambda value: value.append(2)),
     "Counter": (lambda: collections.Counter("aab"), lambda value: value.update("b")),
+    "UserDict": (lambda: collections.UserDict(a=[1]), lambda value: value["a"].append(2)),
+    "UserList": (lambda: collections.UserList([[1]]), lambda value: value[0].append(2)),
     "deque": (lambda: collections.deque([1], maxlen=2), lambda value: value.append(2)),
     "deque of lists": (lambda: collections.deque([[1]]), lambda value: value[0].append(2)),
     "strings": (lambda: np.array(["a", "b"]), lambda value: value.__setitem__(0, "c")),
@@ -204,6 +209,7 @@ AS_IT_IS = {
     "filter_linearize": lambda f: filter_linearize(f, X),
     "filter_custom_jvp": lambda f: with_rule(f)(X),
     "filter_custom_vjp": lambda f: with_reverse_rule(f)(X),
+    "filter_shard_map": lambda f: filter_shard_map(f, mesh=MESH, in_specs=P(), out_specs=P())(X),
     "filter_scan": lambda f: filter_scan(lambda carry, x: (carry, f(x)), X, X),
     "filter_map": lambda f: filter_map(f, X),
     "filter_cond": lambda f: filter_cond(True, f, f, X),
@@ -216,6 +222,20 @@ AS_IT_IS = {
 def test_what_would_run_after_the_trace_is_refused_by_every_transform(by, what):
     with pytest.raises(StaticArgumentError, match="which runs when the arrays that it was given are gone"):
         AS_IT_IS[by](what)
+
+
+@pytest.mark.filterwarnings("ignore:Python iterable type:DeprecationWarning")
+def test_an_iterator_is_refused_where_each_call_of_what_is_converted_would_return_it():
+    def f(x):
+        return x, {"a": iter([1])}
+
+    f.__qualname__ = "f"
+    with pytest.raises(StaticArgumentError) as raised:
+        filter_closure_convert(f, X)
+    kind = "an iterator (list_iterator)"
+    assert str(raised.value).splitlines()[0] == (
+        f"f(): the return value is {kind}, which can be used once, and a program returns it at every call"
+    )
 
 
 @pytest.mark.filterwarnings("ignore:Python iterable type:DeprecationWarning")

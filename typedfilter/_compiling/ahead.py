@@ -59,7 +59,8 @@ class Ahead:
         pattern, positional, keyword = engine.prepare((*bound_args, *args), bound_kwargs | kwargs)
         tokens = [value for value in (*positional, *keyword.values()) if type(value) is Token]
         contents = tuple([token.get() for token in tokens])
-        jit, mesh = engine.jit(pattern), engine.options.mesh or concrete_mesh()
+        donate = engine.may_donate((*bound_args, *args), bound_kwargs | kwargs)
+        jit, mesh = engine.jit(pattern, donate=donate), engine.options.mesh or concrete_mesh()
         return cls(engine, bound, jit, pattern, positional, keyword, engine.kept, contents, mesh)
 
     @property

@@ -18,7 +18,7 @@ from typedfilter._reading.plan import Param, Plan
 from typedfilter._reading.roles import Role
 from typedfilter._reading.whole import says_arrays_only
 from typedfilter._reading.within import is_structure
-from typedfilter._values.leaves import stands_for_array, struct_of
+from typedfilter._values.leaves import is_passed, stands_for_array, struct_of
 from typedfilter._values.trees import flatten
 from typedfilter._wrapping.call import take_arrays
 from typedfilter._wrapping.effects import Act, Effect, Effects, Given, Reason, Result, reasons_of
@@ -122,7 +122,9 @@ class Traces(Effects):
             )
         ]
         traced = [yes for mask in masks for yes in mask]
-        return effects, call.map(lambda i, leaf: struct_of(leaf) if traced[i] else leaf)
+        return effects, call.map(
+            lambda i, leaf: struct_of(leaf) if traced[i] and not is_passed(leaf) else leaf
+        )
 
     def default(self, param: Param, value: Any, innermost: bool) -> list[Effect]:
         # Around other transforms, it is their function that fills defaults in: while it is traced.

@@ -9,6 +9,7 @@ as long as that function does.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import operator
@@ -55,6 +56,7 @@ from typedfilter._reading.hidden import MAPPING
 from typedfilter._reading.plan import Argument, Binding, Param, Plan
 from typedfilter._reading.roles import Role
 from typedfilter._shapes.switch import checking, report
+from typedfilter._values.leaves import holds_ref
 from typedfilter._values.memory import weakly
 from typedfilter._wrapping.blame import static_array
 from typedfilter._wrapping.call import OMITTED, bound_to
@@ -101,7 +103,7 @@ class Engine:
         self.kept = Kept()
         self.caution = Caution()
         self.table: dict[Any, Callable[..., Any]] = {}
-        self.jits: dict[tuple[Pattern, bool], Any] = {}
+        self.jits: dict[tuple[Pattern, bool, bool], Any] = {}
 
     def _packing(self) -> Callable[[Results, Any], Any]:
         """What becomes of a result on its way to JAX."""
@@ -217,7 +219,7 @@ class Engine:
         if len(self.table) >= _MAX_TABLE:
             self.table.clear()
         pattern = self.pattern(args, kwargs)
-        call = self.converting(pattern, self.jit(pattern))
+        call = self.converting(pattern, self.jit(pattern, donate=self.may_donate(args, kwargs)))
         if self.options.quiet:
             call = Quietly(call, self.caution)
         self.table[key] = call
@@ -243,17 +245,28 @@ class Engine:
         program = self.program(key, args, kwargs)  # held until its result is unpacked
         return unpack_result(program(*args, **kwargs))
 
-    def jit(self, pattern: Pattern, told: bool = True) -> Any:
-        """The `jax.jit` object for a pattern, which is told the places that are known before a call."""
-        found = self.jits.get((pattern, told))
+    def may_donate(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Whether the option may give arrays away: beside a `jax.Ref`, JAX gives one memory away twice."""
+        return self.options.donate == "none" or not holds_ref((args, kwargs))
+
+    def jit(self, pattern: Pattern, told: bool = True, donate: bool = True) -> Any:
+        """The `jax.jit` object for a pattern.
+
+        Args:
+            pattern: how the arguments travel.
+            told: whether it is told the places that are known before a call.
+            donate: whether more is donated than what is annotated.
+        """
+        key = pattern, told, donate
+        found = self.jits.get(key)
         if found is None:
             if len(self.jits) >= _MAX_TABLE:  # ahead of time: that fills no table
                 self.jits.clear()
             # Each a body of its own: JAX takes f(0, x) and f(x, 0) for one call if `f` is one function.
-            found = self.jits.setdefault((pattern, told), self._new_jit(pattern, told))
+            found = self.jits.setdefault(key, self._new_jit(*key))
         return found
 
-    def _new_jit(self, pattern: Pattern, told: bool) -> Any:
+    def _new_jit(self, pattern: Pattern, told: bool, donate: bool) -> Any:
         places = self._for_jit(pattern) if told and self.placement.says_something else ForJit()
         names = pattern.names if places.inputs is not None else ()
         traced = self._body.traced(places, names)
@@ -262,7 +275,8 @@ class Engine:
         # f(1, x=2) of f(x, /, **kwargs); or a call that does not fit, for Python to refuse.
         if None in takers or any(name in by_place for name in pattern.names):
             traced.__signature__ = callables.ANYTHING  # type: ignore[attr-defined]  # not to look for it
-        donates = self.donates.of_call(pattern.places, takers)
+        donated = self.donates if donate else dataclasses.replace(self.donates, option="none")
+        donates = donated.of_call(pattern.places, takers)
         options = self.jit_options(pattern.by_position() if names else pattern, places, donates)
         jitted = jax.jit(traced, **options)
         return ByPosition(jitted, names) if names else jitted

@@ -128,6 +128,8 @@ _COPIES: dict[type, Callable[[Any], Any]] = {
     collections.Counter: collections.Counter,
     collections.deque: lambda value: collections.deque(map(fresh, value), value.maxlen),
     types.SimpleNamespace: _namespace,
+    collections.UserDict: lambda value: collections.UserDict(_items(value.data)),
+    collections.UserList: lambda value: collections.UserList(map(fresh, value.data)),
     np.ndarray: np.ndarray.copy,  # of strings, say: any other is an array to JAX
     **dict.fromkeys((random.Random, np.random.Generator, np.random.RandomState), copy.deepcopy),
     **dict.fromkeys((io.StringIO, io.BytesIO), copy.copy),

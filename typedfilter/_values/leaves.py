@@ -146,6 +146,11 @@ def is_array_or_ref(element: Any) -> bool:
     return is_array(element) or isinstance(element, _REF)
 
 
+def holds_ref(tree: Any) -> bool:
+    """Whether there is a `jax.Ref` in a tree."""
+    return any(isinstance(leaf, _REF) for leaf in jax.tree_util.tree_leaves(tree))
+
+
 def is_array_like(element: Any) -> bool:
     """Whether `element` is an array (`is_array`), a Python number, or an object with `__jax_array__`."""
     return (

@@ -9,6 +9,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import enum
+import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, TypeVar
 
@@ -103,9 +104,18 @@ class Given(Call):
         return Given(tuple(rest[:count]), dict(zip(self.kwargs, rest[count:], strict=True)))
 
     def map(self, change: Callable[[int, Any], Any]) -> Given:
-        """With each leaf changed; `change` also gets how many leaves are before it."""
+        """With each leaf changed; `change` also gets how many leaves are before it.
+
+        As it is, where a class in it does not take what stands for its arrays.
+        """
         leaves, treedef = flatten(self.values)
-        return self.with_values(treedef.unflatten([change(i, leaf) for i, leaf in enumerate(leaves)]))
+        changed = [change(i, leaf) for i, leaf in enumerate(leaves)]
+        if all(map(operator.is_, leaves, changed)):
+            return self
+        try:
+            return self.with_values(treedef.unflatten(changed))
+        except Exception:  # of somebody's constructor, which looks at its fields
+            return self
 
 
 def answered(call: Given, ask: Callable[[Given], T]) -> T:

@@ -21,7 +21,7 @@ from typedfilter._reading.plan import Plan, plan_of
 from typedfilter._reading.text import WrittenSignature
 from typedfilter._shapes.check import checked
 from typedfilter._shapes.switch import check_mode
-from typedfilter._values.fresh import fresh, refuse_late
+from typedfilter._values.fresh import fresh, refuse_late, refuse_used_up
 from typedfilter._values.leaves import stands_for_array
 from typedfilter._values.template import Template
 from typedfilter._wrapping.blame import naming_deleted
@@ -139,6 +139,8 @@ def filter_closure_convert(fn: Callable[..., Any], /, *args: Any, **kwargs: Any)
         lambda body: jax.make_jaxpr(body, return_shape=True)(arguments.arrays),
     )
     refuse_late(result.rest.others, plan.function)
+    for leaf in result.rest.others:  # at each call it is that of this trace
+        refuse_used_up(leaf, plan.function)
     out = Template(result.join(), [i in result.rest.taken_at for i in range(result.rest.treedef.num_leaves)])
     interface = Interface(plan, names, templates, (_example(args), _example(kwargs)), out)
     return ClosureConverted(closed.jaxpr, [_itself(const) for const in closed.consts], interface)

@@ -24,6 +24,7 @@ from typedfilter._placing.moving import is_staging
 from typedfilter._reading.plan import Plan
 from typedfilter._shapes.check import checked
 from typedfilter._shapes.switch import checking
+from typedfilter._values.fresh import refuse_late
 from typedfilter._values.leaves import as_array, is_passed
 from typedfilter._values.split import Rest, split_where
 from typedfilter._wrapping.call import take_arrays
@@ -114,6 +115,7 @@ class _Call:
             out = self._body(self.own.join(own), arrays)
             specs = self.blocks.of_result(out)
             found, self.out = split_where(out, is_passed)
+            refuse_late(self.out.others, self.blocks.plan.function)
             self.out_specs = [specs[i] for i in self.out.taken_at]
             if check_vma:
                 self.blocks.check_replicated(out, specs)
