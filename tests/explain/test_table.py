@@ -624,5 +624,5 @@ jax.tree_util.register_pytree_node(Checked, lambda node: ((node.w,), None), lamb
 def test_a_class_that_takes_arrays_only_is_explained(around):
     f = around(filter_jit(lambda tree, n: tree["node"].w * n))
     explained = explain(f, {"node": Checked(jnp.ones((2, 3))), "name": "a"}, jnp.ones(2))
-    (row,) = [leaf for leaf in explained.leaves if "node" in leaf.path]
+    (row,) = [leaf for leaf in explained.leaves or () if "node" in leaf.path]
     assert row.effects == (("traced",) if len(row.effects) == 1 else ("traced", "axis 0", "traced"))
