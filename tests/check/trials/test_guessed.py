@@ -355,3 +355,93 @@ def test_nobody_is_blamed_for_fields_that_a_constructor_refuses():
     assert result.message == (
         "with instances as their constructors make them it refuses all that was tried: ValueError: 17 only"
     )
+
+
+def test_a_result_that_is_wrong_is_not_right_for_numbers_that_are_all_the_same():
+    class Layer(eqx.Module):
+        weight: Array
+
+        def __init__(self, into: int, out: int):
+            self.weight = jnp.ones((out, into))
+
+    def forgotten(layer: Layer, x: Float[Array, "b into"]) -> Float[Array, "b into"]:
+        return x @ layer.weight.T
+
+    (result,) = check_shapes(forgotten)
+    assert result.status == "skipped"
+
+
+class _Settings(NamedTuple):
+    width: int = 32
+    heads: int = 4
+
+
+class _Net(eqx.Module):
+    norm: eqx.nn.LayerNorm
+    weight: Array
+
+    def __init__(self, settings: _Settings):
+        self.norm = eqx.nn.LayerNorm(settings.width)
+        self.weight = jnp.ones((settings.width * settings.heads, settings.width))
+
+    def __call__(self, x: Float[Array, "t d"]) -> Float[Array, "t d"]:
+        return x + jax.vmap(self.norm)(x)
+
+    def turned(self, x: Float[Array, "t d"]) -> Float[Array, "t d"]:
+        return jax.vmap(self.norm)(x).T
+
+    def spread(self, x: Float[Array, "t e"]) -> Float[Array, "t d"]:
+        return x @ self.weight
+
+
+@pytest.mark.parametrize(
+    ("fn", "said"),
+    [
+        (_Net.__call__, "where d = 32, as `self.settings.width` is; for all sizes"),
+        (
+            _Net.spread,
+            "where e = 128, as `self.settings.width` times `self.settings.heads` is; for all sizes",
+        ),
+    ],
+    ids=["one", "a product"],
+)
+def test_the_sizes_of_a_model_may_be_those_of_its_settings(fn, said):
+    (result,) = check_shapes(fn)
+    assert result.status == "proved"
+    assert not result.by_letter
+    assert result.message.startswith(said)
+
+
+def test_a_model_of_settings_that_turns_its_axes_is_wrong():
+    (result,) = check_shapes(_Net.turned)
+    assert result.status == "failed"
+
+
+_FLAX = """
+from __future__ import annotations
+from flax import nnx
+import jax
+from jaxtyping import Array, Float
+
+class Net(nnx.Module):
+    def __init__(self, into: int, out: int, *, rngs: nnx.Rngs):
+        self.linear = nnx.Linear(into, out, rngs=rngs)
+        self.dropout = nnx.Dropout(rate=0.5, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "b into"]) -> Float[Array, "b out"]:
+        return self.dropout(self.linear(x))
+
+def noisy(rngs: nnx.Rngs, x: Float[Array, "n"]) -> Float[Array, "n"]:
+    return x + jax.random.normal(rngs.noise(), x.shape)
+"""
+
+
+def test_the_streams_of_keys_of_a_model_of_flax_are_made_anew_for_each_trial(tmp_path, monkeypatch):
+    pytest.importorskip("flax.nnx")
+    (tmp_path / "net_of_flax.py").write_text(_FLAX)
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("net_of_flax")
+    results = [*check_shapes(module.Net.__call__), *check_shapes(module.noisy)]
+    assert [result.status for result in results] == ["checked", "proved"]
+    assert "self.rngs of seed 0" in results[0].message
+    assert results[1].message == "for all sizes; with rngs of seed 0"

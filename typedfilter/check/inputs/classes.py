@@ -68,6 +68,11 @@ def is_of_others(cls: type) -> bool:
     return file is not None and is_installed(file)
 
 
+def is_streams(cls: type) -> bool:
+    """Whether this is `flax.nnx.Rngs`, which models are made with: streams of keys, by names of any kind."""
+    return cls.__name__ == "Rngs" and cls.__module__.startswith("flax.nnx")
+
+
 def is_laid_out_by_others(cls: type) -> bool:
     """Whether a constructor of an installed package makes what an instance is, so that none can be filled."""
     made = (base for base in cls.__mro__[:-1] if "__init__" in vars(base) and is_of_others(base))

@@ -27,6 +27,7 @@ from typedfilter.check.inputs.nodes import Node, RecordNode, SequenceNode, Unmad
 from typedfilter.check.inputs.place import EXAMPLE, Place, scope_of
 from typedfilter.check.inputs.protocols import protocol
 from typedfilter.check.inputs.unmade import UnbuildableError
+from typedfilter.check.inputs.values import FreshNode
 
 _EMPTY = inspect.Parameter.empty
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -41,6 +42,8 @@ def instance(kind: Kind, place: Place, build: Build) -> Node:
     """
     cls = _class_of(kind, place)
     place = dataclasses.replace(place, scope=scope_of(place.label) if place.label in place.apart else "")
+    if classes.is_streams(cls):
+        return FreshNode(functools.partial(cls, 0), f"{place.label} of seed 0")
     if _types.is_protocol(cls):
         return protocol(cls, place, build)
     return _Instances(cls, kind, place, build).node()

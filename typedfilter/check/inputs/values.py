@@ -73,6 +73,21 @@ class ExampleNode:
 
 
 @dataclasses.dataclass(frozen=True)
+class FreshNode:
+    """A value that changes while it is used, so that each trial makes its own: a stream of random keys."""
+
+    factory: Callable[[], Any]
+    note: str
+
+    def points(self) -> Iterator[Point]:
+        return iter(())
+
+    def make(self, maker: Maker) -> Any:
+        maker.notes.append(self.note)
+        return self.factory() if maker.construct else None
+
+
+@dataclasses.dataclass(frozen=True)
 class FloatNode:
     """A number. It can decide a shape (`int((high - low) * 10)`): each is larger than the last."""
 

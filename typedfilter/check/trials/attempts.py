@@ -20,6 +20,7 @@ from typedfilter.check.inputs.signature import AS_WRITTEN, Letter, Signature, co
 from typedfilter.check.inputs.unmade import UnbuildableError
 from typedfilter.check.report.results import Frame
 from typedfilter.check.trials.beyond import beyond
+from typedfilter.check.trials.excuses import shows_nothing
 from typedfilter.check.trials.held import held_instead
 from typedfilter.check.trials.keys import with_keys
 from typedfilter.check.trials.letters import letters_of, spelled, supposed, unrelated
@@ -280,7 +281,7 @@ def _guessed(subject: Subject, plan: Plan, examples: list[dict[str, Any]]) -> Ve
     """A good verdict with values that nobody said; None where no guess leads to one."""
     seen: set[tuple[Any, ...]] = set()
     problems: list[tuple[str, Frame | None]] = []
-    spent = 0
+    spent, wrong = 0, False
     for guess in _guesses(subject, plan):
         if spent >= MOST_TRIALS:
             return None
@@ -298,10 +299,11 @@ def _guessed(subject: Subject, plan: Plan, examples: list[dict[str, Any]]) -> Ve
             continue
         verdict = _supposed(signatures, verdict)
         spent += trials_of(verdict.tried)
-        if verdict.status in _GOOD:
+        if verdict.status in _GOOD and not (wrong and shows_nothing(verdict.tried)):
             return dataclasses.replace(verdict, status="checked", guessed=True)
         problem = verdict.decisive.problem if verdict.decisive else None
         if problem is not None:
+            wrong = wrong or problem.kind == "return"
             problems.append((problem.message, problem.frame))
             if problems.count(problems[-1]) >= _SAME:
                 return None  # whatever is guessed makes no difference

@@ -41,6 +41,25 @@ def is_excused(tried: Tried, every: Sequence[Tried]) -> bool:
     return any(point.soft in tried.problem.plainly for point in _soft_choices(tried).values())
 
 
+def shows_nothing(every: Sequence[Tried]) -> bool:
+    """Whether sizes that were made up are all the same, so that a wrong result would not show."""
+    return all(map(_is_of_one_number, every)) or any(map(_is_square, every))
+
+
+def _is_of_one_number(tried: Tried) -> bool:
+    return len(tried.layout.made) == 1 and sum(map(_is_number, tried.layout.notes)) > 1
+
+
+def _is_square(tried: Tried) -> bool:
+    """Whether several axes of one array that was made up are taken to be one size."""
+    axes = [(name.rpartition("_")[0], other) for name, other in tried.equal if name.startswith("_")]
+    return len(set(axes)) < len(axes)
+
+
+def _is_number(note: str) -> bool:
+    return note.rpartition("=")[2].isdigit()
+
+
 def has_better(tried: Tried, every: Sequence[Tried]) -> bool:
     """Whether a case that differs from this one in soft choices only is good."""
     return any(

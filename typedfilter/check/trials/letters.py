@@ -12,7 +12,16 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from typedfilter._compat import DIFFERENT_NODES
 from typedfilter.check.inputs import layout as _layout
-from typedfilter.check.inputs.nodes import NO_AXES, ArrayNode, Node, RecordNode, StubNode, children, walk
+from typedfilter.check.inputs.nodes import (
+    NO_AXES,
+    ArrayNode,
+    GivenNode,
+    Node,
+    RecordNode,
+    StubNode,
+    children,
+    walk,
+)
 from typedfilter.check.inputs.signature import Letter, Signature
 from typedfilter.check.inputs.values import FloatNode
 from typedfilter.check.trials.blocks import SPLITS, whole_blocks
@@ -44,6 +53,7 @@ def letters_of(tried: Tried) -> Iterator[Letter]:
     yield from _rest(signature)
     yield from _some_axes(tried)
     yield from _named_otherwise(tried)
+    yield from _of_settings(tried)
     yield from _own_results(tried)
     yield from whole_blocks(tried)
     yield from _callables(tried)
@@ -176,6 +186,21 @@ def _named_otherwise(tried: Tried) -> Iterator[Letter]:
         if name not in known and other not in known.values():
             text = f"where {name} = {other} of `{owner}`"
             yield Letter(text, "give both the same name", equal=((name, other),))
+
+
+def _of_settings(tried: Tried) -> Iterator[Letter]:
+    """Sizes of a model that is made with the numbers of some settings, which no annotation relates."""
+    nodes = (node for p in tried.signature.parameters for node in walk(p.node))
+    given = {node.label: node.value for node in nodes if isinstance(node, GivenNode) and "." in node.label}
+    counts = {label: value for label, value in given.items() if type(value) is int and value > 1}
+    owners = {str(value): f"as `{label}` is" for label, value in counts.items()}
+    for (one, first), (other, second) in itertools.combinations(counts.items(), 2):
+        owners.setdefault(str(first * second), f"as `{one}` times `{other}` is")
+    sizes = {str(size): name for name, size in tried.sizes.items()}
+    for one, number in dict.fromkeys(_facing(_said(tried))):
+        name = _name_in(one, sizes)
+        if name in tried.layout.names.varied and number in owners:
+            yield Letter(f"where {name} = {number}, {owners[number]}", "", equal=((name, number),))
 
 
 def _products(tried: Tried, known: Mapping[str, str]) -> Iterator[Letter]:
