@@ -137,6 +137,11 @@ def axis_unbound(error: BaseException) -> str | None:
     return None if found is None else found.group(1)
 
 
+def says_stuck(error: BaseException) -> bool:
+    """Whether JAX takes a call for one that it is in the middle of: so it does, too, after an interrupt."""
+    return isinstance(error, RecursionError) and text_of(error).startswith("Recursively calling <weakref")
+
+
 def says_unsorted(error: BaseException) -> bool:
     """Whether a dictionary has keys that can't be compared, so that it is no pytree."""
     return isinstance(error, ValueError) and "sorting pytree dictionary keys" in str(error)

@@ -6,13 +6,14 @@ engine for what it knows, and for its other ways to call; knows nothing of how t
 
 from __future__ import annotations
 
+import contextvars
 import functools
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 import jax
 
-from typedfilter._compat import says_needs_devices
+from typedfilter._compat import says_needs_devices, says_stuck
 from typedfilter._compiling.modes import Models
 from typedfilter._compiling.options import JitOptions
 from typedfilter._placing.bodies import gets_blocks, placement_is_off
@@ -20,8 +21,9 @@ from typedfilter._placing.faults import placement_error, sliced
 from typedfilter._placing.shardings import Placement
 from typedfilter._reading.plan import Plan
 from typedfilter._shapes.switch import checking, raises, report
+from typedfilter._values.context import is_compiling, setting
 from typedfilter._wrapping import blame as _diagnose
-from typedfilter._wrapping.frames import hidden, raise_as_it_is
+from typedfilter._wrapping.frames import hidden, raise_as_it_is, reached_user
 from typedfilter._wrapping.notes import note
 from typedfilter.errors import TypedFilterError
 
@@ -46,6 +48,8 @@ class Engine(Protocol):
 
     def unplaced(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any: ...
 
+    def clear_cache(self) -> None: ...
+
 
 E = TypeVar("E", bound=Engine)
 
@@ -59,6 +63,8 @@ def explain(
         return lambda: engine.call(*args, **kwargs)
     if isinstance(error, TypedFilterError):  # it names what is wrong
         return None
+    if says_stuck(error) and not (reached_user(error) or is_compiling() or _anew.get()):
+        return lambda: _call_anew(engine, args, kwargs)
     if engine.placement.says_something:
         if _needs_no_devices(error) or _gets_blocks(engine, error, args, kwargs):
             return lambda: engine.unplaced(args, kwargs)
@@ -73,6 +79,20 @@ def explain(
         return functools.partial(loose.call, *args, **kwargs)
     note(error, engine.plan, "filter_jit", args, kwargs)
     return None
+
+
+_anew: contextvars.ContextVar[bool] = contextvars.ContextVar("typedfilter_anew", default=False)
+
+
+def _call_anew(engine: Engine, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A call of a function that JAX knows nothing of yet.
+
+    An interrupt that hits JAX where it takes note of what it is about to trace leaves that note for good, and
+    each call after that is one that has called itself. What it knows of this function hangs on its body.
+    """
+    engine.clear_cache()
+    with setting(_anew, True):
+        return engine.call(*args, **kwargs)
 
 
 def fitting(engine: E, args: tuple[Any, ...], kwargs: dict[str, Any]) -> E:

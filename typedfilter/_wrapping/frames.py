@@ -92,6 +92,11 @@ def raised_in_jax(error: BaseException) -> bool:
     return bool(links) and _kind(links[-1].tb_frame) is Kind.JAX
 
 
+def reached_user(error: BaseException) -> bool:
+    """Whether an error that is on its way has come out of a function of the user's."""
+    return any(_kind(link.tb_frame) is Kind.USERS for link in _links(_own(error, "__traceback__")))
+
+
 def raise_as_it_is(error: BaseException) -> NoReturn:
     """Raise an error in the place of what is handled: a new one alone, one that was raised before as it was.
 
