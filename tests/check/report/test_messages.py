@@ -33,9 +33,9 @@ wrong_dimensions.py:14: failed wrong_order
   for example at: b=3, n=5, m=7
 """,
     "wrong_dimensions.py::one_is_special": """
-wrong_dimensions.py:69: failed one_is_special
+wrong_dimensions.py:64: failed one_is_special
   the return value is not what is annotated: 0 axes, not 1
-     69 | def one_is_special(x: Float[Array, "n"]) -> Float[Array, "n"]:
+     64 | def one_is_special(x: Float[Array, "n"]) -> Float[Array, "n"]:
         |                                             ^^^^^^^^^^^^^^^^^
   expected: Float[Array, 'n']
   found: f32[]
@@ -44,9 +44,9 @@ wrong_dimensions.py:69: failed one_is_special
   but not at: n=3
 """,
     "wrong_dimensions.py::assumes_the_whole": """
-wrong_dimensions.py:131: failed assumes_the_whole
+wrong_dimensions.py:126: failed assumes_the_whole
   the return value is not what is annotated: axis 0 is 1, not n
-    131 | def assumes_the_whole(x: Float[Array, "#n"], y: Float[Array, "n"]) -> Float[Array, "n"]:
+    126 | def assumes_the_whole(x: Float[Array, "#n"], y: Float[Array, "n"]) -> Float[Array, "n"]:
         |                                                                       ^^^^^^^^^^^^^^^^^
   expected: Float[Array, 'n']
   found: f32[1]
@@ -160,3 +160,18 @@ def test_the_whole_text_of_a_verdict(target, monkeypatch):
     monkeypatch.chdir(CORPUS)
     (result,) = _run.run([target])
     assert _text.plain(_text.result_lines(result)) == TEXTS[target].strip("\n")
+
+
+def test_the_summary_counts_what_is_good_only_as_it_is_meant(tmp_path):
+    file = tmp_path / "meant.py"
+    file.write_text(
+        "from jaxtyping import Array, Float\n"
+        'def pairs(x: Float[Array, "n"]) -> Float[Array, "n//2"]:\n'
+        "    return x.reshape(-1, 2).sum(1)\n"
+        'def whole(x: Float[Array, "n"]) -> Float[Array, "n"]:\n'
+        "    return x\n"
+    )
+    report = _run.run([str(file)])
+    *_, meant, counts = _text.plain(_text.lines(report.results, report.unreadable)).splitlines()
+    assert meant == "1 of the good ones only as it is meant: --strict takes that for a failure"
+    assert counts == "2 proved in 1 file"

@@ -210,4 +210,8 @@ def _summary(results: Sequence[Result], unreadable: Sequence[Unreadable]) -> Ite
         ok = exit_status(results, unreadable) == 0
         if count(results, "skipped"):
             yield [(f"{share(results):.0%} of {len(results)} functions judged", "")]
+        meant = sum(result.by_letter and result.status in ("proved", "checked") for result in results)
+        if meant:
+            they = "it is" if meant == 1 else "they are"
+            yield [(f"{meant} of the good ones only as {they} meant: --strict takes that for a failure", "")]
         yield [(", ".join(parts) + where, "bold" if ok else "bold red")]
