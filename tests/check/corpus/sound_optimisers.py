@@ -115,3 +115,28 @@ def beside_an_optimiser(
 ) -> Float[Array, "n"]:
     updates, _ = by.update(params, beside, params)
     return params + updates
+
+
+class Training(NamedTuple):
+    params: dict[str, Float[Array, "i o"]]
+    opt: optax.OptState
+    tx: optax.GradientTransformation
+    rest: Any = None
+
+
+# checked: with training.opt as optax.adam begins, training.tx optax.adam
+def of_its_own_optimiser(training: Training, x: Float[Array, "b i"], y: Float[Array, "b o"]) -> Training:
+    grads = jax.grad(lambda p: jnp.mean((x @ p["a"] - y) ** 2))(training.params)
+    updates, opt = training.tx.update(grads, training.opt, training.params)
+    return training._replace(params=optax.apply_updates(training.params, updates), opt=opt)
+
+
+class Learner(eqx.Module):
+    model: Layer
+    memory: Any
+    by: optax.GradientTransformation = eqx.field(static=True)
+
+    # checked: with self.memory as optax.adam begins, self.by optax.adam
+    def learned(self, x: Float[Array, "n"]) -> "Learner":
+        updates, memory = self.by.update(eqx.filter_grad(lambda m: m(x))(self.model), self.memory)
+        return Learner(eqx.apply_updates(self.model, updates), memory, self.by)

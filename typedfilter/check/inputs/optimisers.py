@@ -23,7 +23,7 @@ from typedfilter.check.inputs import classes, literals, types
 from typedfilter.check.inputs.nodes import GivenNode, Maker, Node, Point
 from typedfilter.check.inputs.place import Place
 
-_STATE = re.compile(r"opt\w*_?state|state_?opt|^state$", re.IGNORECASE)
+_STATE = re.compile(r"opt\w*_?state|state_?opt|^state$|^opt$", re.IGNORECASE)
 _METHODS = {"init", "update"}
 _PARAMS = re.compile(r"param|model|weight|net|theta|module|policy", re.IGNORECASE)
 
@@ -88,10 +88,11 @@ def state(place: Place, build: Callable[[Kind, Place], Node]) -> Node | None:
 
 
 def beside_optimiser(place: Place) -> bool:
-    """Whether the function is given an optimiser, too: what says nothing beside it is likely its state."""
+    """Whether the call or the instance has an optimiser, too: what says nothing is likely its state."""
     assert place.guess is not None
-    functions = place.guess.functions[:1]
-    return any(is_optimiser(p.hint.kind) for function in functions for p in plan_of(function).params)
+    given = [p.hint.kind for function in place.guess.functions[:1] for p in plan_of(function).params]
+    fields = types.fields_of(kind_of(place.inside[-1])).values() if place.owner else ()
+    return any(map(is_optimiser, (*given, *fields)))
 
 
 def _round(place: Place) -> int:
