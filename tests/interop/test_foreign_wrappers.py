@@ -229,6 +229,16 @@ def test_an_option_that_names_what_is_not_passed_by_name_is_refused():
             call()
 
 
+@pytest.mark.parametrize("around", [jax.vmap, lambda f: jax.jit(jax.vmap(f))], ids=["vmap", "jit"])
+def test_below_a_map_of_jaxs_an_argument_that_is_passed_by_name_has_its_own_axis(around):
+    def total(*, a: Annotated[Float[Array, "n"], VmapAxis[1]], b: Float[Array, ""]):
+        return a.sum() * b
+
+    pair = jnp.stack([X, X + 1])
+    out = around(filter_vmap(total))(a=pair, b=jnp.stack([W, W]))
+    assert_allclose(out, pair.sum(1) * W)
+
+
 # ----------------------------------------------------------- annotations are those of a callable itself
 
 
