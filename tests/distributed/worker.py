@@ -21,9 +21,11 @@ from typedfilter import (
     NoDiff,
     ShapeError,
     Static,
+    filter_grad,
     filter_jit,
     filter_pmap,
     filter_shard,
+    filter_shard_map,
     filter_value_and_grad,
     pytree_dataclass,
 )
@@ -87,10 +89,23 @@ def main(rank: int, port: str) -> None:
     on_my_devices = filter_pmap(lambda x: jax.lax.psum(x, "i"), axis_name="i")(np.arange(2.0) + rank)
     mistakes = []
     with set_mesh(mesh):
+        by_option = filter_jit(lambda x: x.sum(), in_shardings=PartitionSpec("data"))
+        over_blocks = filter_shard_map(
+            lambda x: jax.lax.psum(x.sum(), "data"),
+            in_specs=PartitionSpec("data"),
+            out_specs=PartitionSpec(),
+        )
         for total in (
-            filter_jit(lambda x: x.sum(), in_shardings=PartitionSpec("data")),
+            by_option,
+            by_option.lower(x).compile(),
             filter_jit(rows_sum),
+            filter_jit(rows_sum).lower(x).compile(),
+            filter_jit(filter_grad(rows_sum)),
+            filter_jit(filter_shard_map(rows_sum, out_specs=PartitionSpec(), check_vma=False)),
+            over_blocks,
+            filter_jit(over_blocks),
         ):
+            total(x)  # what is one array of both processes is taken
             try:
                 total(np.ones((4, 3), np.float32) * (rank + 1))
             except ShapeError as error:

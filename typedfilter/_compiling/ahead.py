@@ -132,18 +132,20 @@ class Ahead:
         engine = self.engine
         positional, keyword = engine.converters(self.pattern)
         converters = {**dict(positional), **dict(keyword)}
-        program = self._program(stage, converters)
+        program = engine.guarded(self._program(stage, converters))
         names = self.jit.names if isinstance(self.jit, ByPosition) else None
         before = _by_place(self.args, self.kwargs)
         signature, by_type = engine.entered
         known = quick_call(signature, by_type, self.pattern.by_place, converters, before, names)
+        if jax.process_count() > 1:  # each call is looked at
+            known = None
 
         def first(key: Any, /, *args: Any, **kwargs: Any) -> Any:
             positional, keyword = self.dynamic(args, kwargs, whole=True)
             if known is not None:
                 known.learn(call, args, kwargs)
             table[key] = program
-            return stage(*positional, **keyword)
+            return engine.guarded(lambda *_, **__: stage(*positional, **keyword))(*args, **kwargs)
 
         def explain(error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             better: BaseException | None = self._other(args, kwargs)

@@ -50,7 +50,7 @@ from typedfilter._compiling.results import (
 from typedfilter._compiling.tokens import Kept, static_token
 from typedfilter._compiling.traced import Body
 from typedfilter._compiling.traces import History
-from typedfilter._placing.shardings import ForJit, Placement
+from typedfilter._placing.shardings import ForJit, Placement, Shardings
 from typedfilter._reading import callables
 from typedfilter._reading.hidden import MAPPING
 from typedfilter._reading.plan import Argument, Binding, Param, Plan
@@ -230,9 +230,23 @@ class Engine:
         call: Callable[..., Any] = jitted
         if Mode.KEYED in pattern.modes or Mode.PACKED in pattern.modes:
             call = functools.partial(converting, call, *self.converters(pattern))
-        if jax.process_count() > 1:  # fields may say a place, too
-            call = NumpyGuard(call, self.placement)
-        return call
+        return self.guarded(call, self.placement)
+
+    def guarded(self, call: Callable[..., Any], placement: Placement | None = None) -> Callable[..., Any]:
+        """`call`, which of several processes takes no NumPy array of each for one of all.
+
+        Args:
+            call: of a program,
+            placement: whose places have to fit arguments and mesh; `None` where that was looked at.
+        """
+        if jax.process_count() == 1:
+            return call
+        inside = [self.placement]
+        inside += [] if self.placement.annotated else [Placement(self.plan, True, self.bound)]
+        specs = [link.specs for link in self._links if isinstance(link, Transform)]
+        said = [Shardings.of(one, None) for one in specs if one is not None]
+        inside += [Placement(self.plan, False, self.bound, one) for one in said]
+        return NumpyGuard(call, placement, inside)  # fields may say a place, too
 
     def unplaced(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A call of which `jax.jit` is told no places: on no devices, or those of an abstract mesh."""

@@ -1,20 +1,20 @@
 """What stands between a call and `jax.jit` where that would do harm, or can't be called in this way.
 
-Where places of single leaves are a matter of the body, a NumPy array of each of several processes would lose
-its rows in silence; with places, `jax.jit` takes no arguments by name; and what does not travel as it is has
-to be converted.
+Where places are a matter of the body, and where a program was compiled ahead of time, a NumPy array of each
+of several processes would lose its rows in silence; with places, `jax.jit` takes no arguments by name; and
+what does not travel as it is has to be converted.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
-from typedfilter._placing.faults import numpy_error
+from typedfilter._placing.faults import numpy_error, shared_out
 from typedfilter._placing.meshes import under
 from typedfilter._placing.shardings import Placement
 from typedfilter._reading.plan import Plan
@@ -24,17 +24,28 @@ Converter = Callable[[Any], Any]
 
 
 class NumpyGuard:
-    """Refuses NumPy arrays that the body of a program would split over several processes."""
+    """Refuses NumPy arrays that a program would split over several processes.
 
-    __slots__ = ("_call", "_placement")
+    Args:
+        call: of the program.
+        placement: what has to fit the arguments; `None` where that was looked at.
+        inside: where the function, and what is around it, says that arrays are to be.
+    """
 
-    def __init__(self, call: Callable[..., Any], placement: Placement) -> None:
+    __slots__ = ("_call", "_inside", "_placement")
+
+    def __init__(
+        self, call: Callable[..., Any], placement: Placement | None, inside: Sequence[Placement]
+    ) -> None:
         self._call = call
         self._placement = placement
+        self._inside = inside
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         if any(isinstance(leaf, np.ndarray) for leaf in jax.tree_util.tree_leaves((args, kwargs))):
-            error = numpy_error(self._placement, args, kwargs)
+            error = None if self._placement is None else numpy_error(self._placement, args, kwargs)
+            for placement in self._inside:
+                error = error or shared_out(placement, args, kwargs)
             if error is not None:
                 raise error
         return self._call(*args, **kwargs)

@@ -14,7 +14,7 @@ import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from typedfilter._compat import SET_MESH, spec_entries, varying_axes
-from typedfilter._placing.places import is_place, places_text
+from typedfilter._placing.places import is_place, numpy_problem, places_text
 from typedfilter._placing.shardings import Said, by_annotation
 from typedfilter._placing.specs import Problem, axes_of, spec_fit_problem, spec_problem
 from typedfilter._reading.fields import has_places, leaf_marks
@@ -233,6 +233,8 @@ class Blocks:
         if left:
             raise _left_to_compiler(self.plan, name, spec, left[0], self.mapped)
         problem = spec_fit_problem(spec, self.mesh.shape, _Sized.of(leaf)) or self._typed_problem(leaf, spec)
+        if problem is None and jax.process_count() > 1:
+            problem = numpy_problem(spec, leaf)
         if problem is not None:
             raise problem.error(ShapeError, self.plan.function, name)
         return spec

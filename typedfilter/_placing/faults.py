@@ -12,7 +12,6 @@ from typing import Any
 
 import jax
 import jax.core
-import numpy as np
 from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
 
 from typedfilter._compat import (
@@ -26,6 +25,7 @@ from typedfilter._placing.places import (
     devices_of,
     devices_text,
     for_jax,
+    numpy_problem,
     places_text,
 )
 from typedfilter._placing.shardings import Placement, Said
@@ -108,29 +108,17 @@ def numpy_error(
     placement: Placement, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> TypedFilterError | None:
     """The error for the first NumPy array that each of several processes would have to share out."""
-    found = _misfit(placement, args, kwargs)
-    if found is not None:
-        return found
+    return _misfit(placement, args, kwargs) or shared_out(placement, args, kwargs)
+
+
+def shared_out(placement: Placement, args: Sequence[Any], kwargs: Mapping[str, Any]) -> ShapeError | None:
+    """The same, of places that need not fit: they may be about what a transform gives to the function."""
     for name, value, said in _values(placement, args, kwargs):
         for path, leaf, target in _leaves(value, said):
-            if isinstance(leaf, np.ndarray) and _is_split(target):
-                return ShapeError(
-                    "is a NumPy array of this process alone, and is to be split over the devices of several",
-                    function=placement.plan.function,
-                    parameter=name + path,
-                    expected=f"one jax.Array of all processes, for {places_text(target)}",
-                    actual=f"a NumPy array {array_text(leaf.dtype, leaf.shape)} in each process",
-                    fix="make it of the parts: jax.make_array_from_process_local_data(sharding, array)",
-                )
+            problem = numpy_problem(target, leaf)
+            if problem is not None:
+                return problem.error(ShapeError, placement.plan.function, name + path)
     return None
-
-
-def _is_split(target: Any) -> bool:
-    target = getattr(target, "sharding", target)
-    spec = target.spec if isinstance(target, NamedSharding) else target
-    if isinstance(spec, PartitionSpec):
-        return spec != PartitionSpec(*[None] * len(spec))
-    return target is not None
 
 
 def _concrete(leaf: Any) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
 from typedfilter._compat import spec_entries
@@ -18,7 +19,7 @@ from typedfilter._reading.markers import PLACES
 from typedfilter._reading.text import sharding_text, spec_text
 from typedfilter._reading.within import Each, Maybe
 from typedfilter._values.leaves import is_array_or_struct, is_passed
-from typedfilter._values.text import brief, structure_text
+from typedfilter._values.text import array_text, brief, structure_text
 
 
 def for_jax(target: Any) -> Any:
@@ -31,6 +32,26 @@ def is_free(target: Any) -> bool:
     target = getattr(target, "sharding", target)
     spec = target.spec if isinstance(target, NamedSharding) else target
     return isinstance(spec, PartitionSpec) and PartitionSpec.UNCONSTRAINED in spec_entries(spec)
+
+
+def numpy_problem(target: Any, array: Any) -> Problem | None:
+    """Why each of several processes can't be asked for an array: it has a part, and would give it for all."""
+    if not isinstance(array, np.ndarray) or not _is_split(target):
+        return None
+    return Problem(
+        problem="is a NumPy array of this process alone, and is to be split over the devices of several",
+        expected=f"one jax.Array of all processes, for {places_text(target)}",
+        actual=f"a NumPy array {array_text(array.dtype, array.shape)} in each process",
+        fix="make it of the parts: jax.make_array_from_process_local_data(sharding, array)",
+    )
+
+
+def _is_split(target: Any) -> bool:
+    target = getattr(target, "sharding", target)
+    spec = target.spec if isinstance(target, NamedSharding) else target
+    if isinstance(spec, PartitionSpec):
+        return spec != PartitionSpec(*[None] * len(spec))
+    return target is not None
 
 
 def devices_of(target: Any) -> tuple[Any, ...] | None:

@@ -46,6 +46,10 @@ class ShardMap(Transform):
     axis_names: frozenset[str] = frozenset()
     check_vma: bool = True
 
+    @property
+    def specs(self) -> Any:
+        return None if self.in_specs == BY_ANNOTATION else self.in_specs
+
     def check_plan(self, plan: Plan) -> None:
         check_blocks(plan, self.in_specs, self.out_specs, self.axis_names)
 
