@@ -321,6 +321,11 @@ def test_errors_name_the_argument_and_the_axis():
         assert text(filter_shard_map(differs), X).endswith(
             "the return value['loss'] differs along 'data': psum or pmean it, or put 'data' in its spec"
         )
+        flat = filter_shard_map(lambda x: {"a": x.sum(), "n": 1}, in_specs=P("data"), out_specs=P("data"))
+        for run in (flat, filter_jit(flat)):
+            assert text(run, X).endswith(
+                "the return value['a'] has 0 dimensions, but PartitionSpec('data') is for 1 or more"
+            )
         inside = filter_shard_map(lambda x: filter_jit(rows)(x), in_specs=P("data"), out_specs=P("data"))
         assert text(inside, X).endswith("argument `x` is to be split along 'data', and 'data' is manual here")
     assert text(lambda: filter_shard_map(model_axis, axis_names={"data"})).endswith(

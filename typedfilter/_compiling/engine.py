@@ -50,6 +50,7 @@ from typedfilter._compiling.results import (
 from typedfilter._compiling.tokens import Kept, static_token
 from typedfilter._compiling.traced import Body
 from typedfilter._compiling.traces import History
+from typedfilter._placing.blocks import SaysSpecs
 from typedfilter._placing.shardings import ForJit, Placement, Shardings
 from typedfilter._reading import callables
 from typedfilter._reading.hidden import MAPPING
@@ -243,7 +244,7 @@ class Engine:
             return call
         inside = [self.placement]
         inside += [] if self.placement.annotated else [Placement(self.plan, True, self.bound)]
-        specs = [link.specs for link in self._links if isinstance(link, Transform)]
+        specs = [link.specs for link in self._links if isinstance(link, SaysSpecs)]
         said = [Shardings.of(one, None) for one in specs if one is not None]
         inside += [Placement(self.plan, False, self.bound, one) for one in said]
         return NumpyGuard(call, placement, inside)  # fields may say a place, too

@@ -115,6 +115,15 @@ def _left_to_compiler(
     )
 
 
+class SaysSpecs:
+    """A transform whose options may say how arguments are split, in the place of annotations."""
+
+    @property
+    def specs(self) -> Any:
+        """What they say; `None` where it is the annotations."""
+        raise NotImplementedError
+
+
 @dataclasses.dataclass(frozen=True)
 class Blocks:
     """How the arguments and the result of one function are taken apart, on one mesh."""
@@ -286,6 +295,17 @@ class Blocks:
             open_parts = is_structure(hint.sharding) or has_places(hint.kind)
             return None if open_parts else PartitionSpec() if hint.sharding is None else hint.sharding
         return self.outputs if isinstance(self.outputs, PartitionSpec) else None
+
+    def check_ranks(self, out: Any, specs: Sequence[Any]) -> None:
+        """Refuse a result with fewer dimensions than its spec is for.
+
+        Raises:
+            ShapeError: it has; the first such array is named.
+        """
+        for (path, leaf), spec in zip(jax.tree_util.tree_leaves_with_path(out), specs, strict=True):
+            problem = spec_fit_problem(spec, None, leaf) if is_passed(leaf) else None
+            if problem is not None:
+                raise problem.error(ShapeError, self.plan.function, "return" + jax.tree_util.keystr(path))
 
     def check_replicated(self, out: Any, specs: Sequence[Any]) -> None:
         """Refuse a result that differs between devices that are to agree on it.

@@ -68,11 +68,6 @@ class Transform(abc.ABC):
     def build(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
         """What a call of `wrapper` runs."""
 
-    @property
-    def specs(self) -> Any:
-        """How arguments are split over devices, where an option says so in the place of annotations."""
-        return None
-
     def entry(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
         """What `build` makes, with errors that name arguments and end at the line of the caller."""
         beside = None if wrapper.lent else wrapper.__wrapped__

@@ -18,7 +18,7 @@ from typing_extensions import Unpack
 from typedfilter._compat import says_unlike_in_specs
 from typedfilter._declarations import Check, Kept, Mixed, P, R, SameDecorator, ShardMapKeywords
 from typedfilter._mapping.blocks import MapsBlocks
-from typedfilter._placing.blocks import BY_ANNOTATION, Blocks, check_blocks
+from typedfilter._placing.blocks import BY_ANNOTATION, Blocks, SaysSpecs, check_blocks
 from typedfilter._placing.bodies import as_blocks
 from typedfilter._placing.moving import is_staging
 from typedfilter._reading.plan import Plan
@@ -35,7 +35,7 @@ from typedfilter.errors import AnnotationError, ShapeError
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class ShardMap(Transform):
+class ShardMap(SaysSpecs, Transform):
     """The options of `filter_shard_map`."""
 
     name: ClassVar[str] = "filter_shard_map"
@@ -118,6 +118,7 @@ class _Call:
         def one_block(own: Sequence[Any], arrays: Sequence[Any]) -> list[Any]:
             out = self._body(self.own.join(own), arrays)
             specs = self.blocks.of_result(out)
+            self.blocks.check_ranks(out, specs)
             found, self.out = split_where(out, is_passed)
             refuse_late(self.out.others, self.blocks.plan.function)
             self.out_specs = [specs[i] for i in self.out.taken_at]
