@@ -280,3 +280,39 @@ def tf_text(error: Exception) -> str:
         return str(error)
     except Exception:
         return "an error that can't be shown"
+
+
+class EqIsArray:
+    """As tensors of other libraries are, and columns: hashable, and compared element by element."""
+
+    def __eq__(self, other: object) -> Any:
+        return jnp.ones(3) == 1
+
+    __hash__ = object.__hash__
+
+
+class EqRaises:
+    def __eq__(self, other: object) -> bool:
+        raise TypeError("nobody compares these")
+
+    __hash__ = object.__hash__
+
+
+@pytest.mark.parametrize("odd", [EqIsArray, EqRaises])
+@pytest.mark.parametrize(
+    "around", [lambda value: value, lambda value: [X, value]], ids=["alone", "in a tree"]
+)
+def test_an_error_of_the_body_arrives_as_itself_whatever_was_passed(odd: Any, around: Any):
+    class Called:
+        def __call__(self, x: Any, odd: Any) -> Any:
+            raise ValueError("of the body")
+
+        method = __call__
+
+    def body(x: Any, odd: Any) -> Any:
+        raise ValueError("of the body")
+
+    for fn in (body, lambda x, odd: body(x, odd), Called(), Called().method):
+        with pytest.raises(ValueError, match=r"^of the body") as caught:
+            tf.filter_jit(fn)(X, around(odd()))
+        assert type(caught.value) is ValueError

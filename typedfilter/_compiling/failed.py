@@ -23,7 +23,7 @@ from typedfilter._reading.plan import Plan
 from typedfilter._shapes.switch import checking, raises, report
 from typedfilter._values.context import is_compiling, setting
 from typedfilter._wrapping import blame as _diagnose
-from typedfilter._wrapping.frames import hidden, raise_as_it_is, reached_user
+from typedfilter._wrapping.frames import hidden, place_of, raise_as_it_is, reached_user
 from typedfilter._wrapping.notes import note
 from typedfilter.errors import TypedFilterError
 
@@ -109,7 +109,7 @@ def better_error(
     better = placement_error(engine.placement, error, args, kwargs)
     if better is not None:
         return better
-    return _diagnose.better_error(engine.plan, error, args, kwargs)
+    return _diagnose.better_error(engine.plan, error, args, kwargs, place_of(engine.root()))
 
 
 def _loosely(

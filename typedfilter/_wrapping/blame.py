@@ -25,7 +25,7 @@ from typedfilter._values.leaves import is_array, is_array_like, is_struct
 from typedfilter._values.text import array_annotation, array_text, brief, model_cure
 from typedfilter._wrapping import host_errors as _raised
 from typedfilter._wrapping.call import OMITTED
-from typedfilter._wrapping.frames import hidden, outside
+from typedfilter._wrapping.frames import hidden, outside, raised_at
 from typedfilter._wrapping.gone import crashes_with_gone, gone_error
 from typedfilter._wrapping.notes import note
 from typedfilter.errors import DonationError, ShapeError, StaticArgumentError, TypedFilterError
@@ -36,11 +36,16 @@ Finder = Callable[[Plan, str, Hint, Any], TypedFilterError | None]
 
 
 def better_error(
-    plan: Plan, error: Exception, args: Sequence[Any], kwargs: Mapping[str, Any]
+    plan: Plan,
+    error: Exception,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    place: tuple[str, int] | None = None,
 ) -> BaseException | None:
     """An error that says which argument is to blame for `error`; `None` where none is.
 
-    For JAX's report of what a callback on the host raised, the exception of that callback.
+    For JAX's report of what a callback on the host raised, the exception of that callback. An argument that
+    has reached the body, which is written at `place`, was none that can't be passed.
     """
     original = _raised.original(error)
     if original is not None:
@@ -51,7 +56,7 @@ def better_error(
         return donation_error(plan, args, kwargs)
     if tells_of_donated_twice(error):
         return _twice_error(plan, args, kwargs)
-    if says_unsorted(error):  # no argument can be taken apart to look for more
+    if says_unsorted(error) or raised_at(error, place):  # no argument can be taken apart, or none is to blame
         return None
     return _first_fault((_static_fault, _leaf_fault, _traced_fault), plan, args, kwargs)
 

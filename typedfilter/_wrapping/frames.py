@@ -97,6 +97,12 @@ def reached_user(error: BaseException) -> bool:
     return any(_kind(link.tb_frame) is Kind.USERS for link in _links(_own(error, "__traceback__")))
 
 
+def raised_at(error: BaseException, place: tuple[str, int] | None) -> bool:
+    """Whether an error that is on its way has come out of the function that is written at this place."""
+    codes = (link.tb_frame.f_code for link in _links(_own(error, "__traceback__")))
+    return any((code.co_filename, code.co_firstlineno) == place for code in codes)
+
+
 def raise_as_it_is(error: BaseException) -> NoReturn:
     """Raise an error in the place of what is handled: a new one alone, one that was raised before as it was.
 
