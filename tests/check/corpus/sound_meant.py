@@ -299,3 +299,25 @@ def of_fewer_heads(q: Float[Array, "t h d"], k: Float[Array, "t g d"]) -> Float[
 def pooled(x: Float[Array, "b h w"]) -> Float[Array, "b h//4 w//4"]:
     b, h, w = x.shape
     return x.reshape(b, h // 4, 4, w // 4, 4).mean((2, 4))
+
+
+class Many(eqx.Module):
+    w: Float[Array, "*e o i"]
+
+    # proved: where *e of `self` has 0 axes
+    def __call__(self, x: Float[Array, "i"]) -> Float[Array, "o"]:
+        return self.w @ x
+
+
+class Twice(eqx.Module):
+    first: Many
+    second: Many
+
+    # proved: where *e of `self.first` has 0 axes, and where *e of `self.second` has 0 axes
+    def __call__(self, x: Float[Array, "i"]) -> Float[Array, "o"]:
+        return self.second(jnp.tanh(self.first(x)))
+
+
+# proved: where x is a multiple of 2
+def of_a_spectrum(spectrum: Complex[Array, "y x//2+1"]) -> Float[Array, "y x"]:
+    return jnp.fft.irfftn(spectrum)

@@ -149,11 +149,12 @@ def _to_the_letter(subject: Subject, plan: Plan, examples: list[dict[str, Any]])
     apart = frozenset(label for signature in signatures for label in colliding(signature))
     if apart:
         # Two instances of one class need not have the same sizes: perhaps that was all that was wrong.
-        second = verdict_of([signature_of(subject, plan, example, apart) for example in examples])
+        others = [signature_of(subject, plan, example, apart) for example in examples]
+        second = verdict_of(others)
         if second.status in _GOOD:
             return second
         if second.status == "failed" and _came_further(second, verdict):
-            verdict = second
+            verdict, signatures = second, others
     return (
         _as_constructed(subject, plan, examples, Guess(0, constructor=True))
         or _as_meant(signatures, verdict)

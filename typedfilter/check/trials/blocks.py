@@ -20,6 +20,7 @@ _LARGEST = 1024
 _FIX = "write the product in the annotations, or refuse other sizes with a `raise`"
 SPLITS = re.compile(r"reshape|divi|split|rearrange|multiple|even", re.IGNORECASE)
 _DIVIDED = re.compile(r"\b(?:floordiv|mod)\((\w+), (\w+)\)")
+_HALF = re.compile(r"(\w+)\s*//\s*(\d+)")  # who writes it in an annotation means what it divides
 _RESHAPED = re.compile(r"reshape array of shape \(([\d, ]*)\).* into shape \(([-\d, ]*)\)")
 _CHUNKS = re.compile(r"divide axis of length (\d+) in chunks of (\d+)")
 
@@ -27,11 +28,15 @@ _CHUNKS = re.compile(r"divide axis of length (\d+) in chunks of (\d+)")
 def whole_blocks(tried: Tried) -> Iterator[Letter]:
     """Sizes in whole blocks, of a function that raises for others; the likeliest first."""
     problem, names = tried.problem, tried.layout.names
-    if problem is None or problem.kind != "trace":
+    if problem is None:
         return
-    yield from _of_offered(tried, problem.message)
+    raised = problem.kind == "trace"
+    if raised:
+        yield from _of_offered(tried, problem.message)
     known = dict(names.equal)
-    for name, block in dict.fromkeys(_divided(problem.message, tried.sizes)):
+    halves = [(found[1], found[2]) for text in names.expressions for found in _HALF.finditer(text)]
+    told = _divided(problem.message, tried.sizes) if raised else ()
+    for name, block in dict.fromkeys([*told, *halves]):
         counts = 1 < int(block) <= _LARGEST if block.isdigit() else block != name
         if name in names.varied and name not in known and counts:
             text = f"where {name} is a multiple of {block}"

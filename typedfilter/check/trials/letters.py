@@ -22,6 +22,7 @@ from typedfilter.check.inputs.nodes import (
     children,
     walk,
 )
+from typedfilter.check.inputs.place import scope_of
 from typedfilter.check.inputs.signature import Letter, Signature
 from typedfilter.check.inputs.values import FloatNode
 from typedfilter.check.trials.blocks import SPLITS, whole_blocks
@@ -163,12 +164,14 @@ def _flat_fields(signature: Signature) -> Iterator[Letter]:
     for parameter in signature.parameters:
         for name, owner in _variadic(parameter.node, ""):
             (inside if owner else outside).add(name)
-            owners.setdefault(name, owner.partition(".")[0])
+            owners.setdefault(name, owner)
     for name in sorted(inside - outside):
-        axes = f"*{name}" if name else "..."
-        said = f"where {axes if name else '`...`'} of `{owners[name]}` has 0 axes"
+        written = name.removeprefix(f"{scope_of(owners[name])}_")  # names of an instance of its own have one
+        owner = owners[name].partition(".")[0] if written == name else owners[name]
+        axes = f"*{written}" if name else "..."
+        said = f"where {axes if name else '`...`'} of `{owner}` has 0 axes"
         fix = f"give the arguments the axes {axes} too, or keep the fields those of one example"
-        yield Letter(said, fix, options=((axes, 1),))
+        yield Letter(said, fix, options=((f"*{name}" if name else "...", 1),))
 
 
 def _variadic(node: Node, owner: str) -> Iterator[tuple[str, str]]:
