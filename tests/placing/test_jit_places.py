@@ -197,6 +197,28 @@ def test_abstract_results_say_where_they_will_be():
     assert (tree["x"].sharding, tree["n"]) == (ROWS, 2)
 
 
+def rows_by_rule(leaf):
+    return P("data") if leaf.ndim == 2 else P()
+
+
+@pytest.mark.parametrize("given", [X, jax.ShapeDtypeStruct(X.shape, X.dtype)], ids=["arrays", "structs"])
+def test_compiled_programs_say_by_name_where_their_arguments_are(given):
+    def step(layer: Layer, x: Rows, unused: Array):
+        return layer.weight * 2, layer.activation, x, layer.bias
+
+    bias = given[0] if isinstance(given, jax.Array) else jax.ShapeDtypeStruct((4,), given.dtype)
+    layer = Layer(given, bias)
+    columns, whole = NamedSharding(AUTO, P(None, "model")), NamedSharding(AUTO, P())
+    ruled = filter_jit(lambda tree: (tree["x"] * 2, tree["b"]), in_shardings=rows_by_rule)
+    with set_mesh(AUTO):
+        program = filter_jit(step).lower(layer, given, given).compile()
+        by_rule = ruled.lower({"x": given, "b": bias, "name": "n"}).compile()
+    (parts, rows, _), _ = program.input_shardings
+    assert (parts[0], rows) == (columns, ROWS)
+    (tree,), _ = by_rule.input_shardings
+    assert set(tree) == {ROWS, whole}
+
+
 def test_no_constraint_is_left_in_the_program_for_jit_to_trace():
     f = filter_jit(lambda x: x * 2, in_shardings=ROWS, out_shardings=ROWS)
     assert "sharding_constraint" not in str(f.trace(X).jaxpr)

@@ -69,6 +69,11 @@ class Ahead:
         packed = [value for value in (*self.args, *self.kwargs.values()) if type(value) is Packed]
         return frozenset({cls for value in packed for cls in own_classes(value.rest().treedef)})
 
+    @property
+    def opened(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments as they were given, what is bound among them."""
+        return tuple(map(opened, self.args)), {name: opened(value) for name, value in self.kwargs.items()}
+
     @contextlib.contextmanager
     def explained(self) -> Generator[None]:
         """With our errors about arguments, and without JAX's warning about donated buffers if so wanted."""
@@ -77,12 +82,7 @@ class Ahead:
             try:
                 yield
             except Exception as error:  # under the mesh: without it, that would be what is wrong
-                failed.explain(
-                    self.engine,
-                    error,
-                    tuple(map(opened, self.args)),
-                    {k: opened(v) for k, v in self.kwargs.items()},
-                )
+                failed.explain(self.engine, error, *self.opened)
                 raise
 
     def dynamic(

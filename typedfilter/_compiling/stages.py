@@ -21,7 +21,7 @@ from typedfilter._compiling.failed import fitting
 from typedfilter._compiling.options import JitOptions
 from typedfilter._compiling.packing import Packed
 from typedfilter._compiling.results import OpenResult, PackedResult, unpack_result
-from typedfilter._placing.abstract import with_shardings
+from typedfilter._placing.abstract import with_names, with_shardings
 from typedfilter._reading.plan import Plan, plan_of, refuse_lost_markers
 from typedfilter._values.memory import Attached
 from typedfilter._wrapping.frames import ends_at_caller
@@ -291,8 +291,12 @@ def _of_jax(base: type) -> Callable[[type[S]], type[S]]:
 
 
 def _attribute(name: str, stage: Any) -> Any:
-    shown = _shown(name, getattr(stage._stage, name), stage._ahead.classes)
-    return with_shardings(stage._ahead.engine.placement, shown) if name == "out_info" else shown
+    ahead = stage._ahead
+    shown = _shown(name, getattr(stage._stage, name), ahead.classes)
+    if name == "input_shardings":
+        infos = _attribute("args_info", stage)
+        return with_names(ahead.engine.placement, ahead.opened, infos, shown, ahead.mesh)
+    return with_shardings(ahead.engine.placement, shown) if name == "out_info" else shown
 
 
 @_of_jax(jax.stages.Traced)

@@ -6,12 +6,13 @@ trace in shapes but on Explicit axes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec, Sharding
 
-from typedfilter._compat import concrete_mesh
+from typedfilter._compat import concrete_mesh, spec_entries
 from typedfilter._placing.bodies import targets_of_result
 from typedfilter._placing.shardings import Placement
 
@@ -25,6 +26,45 @@ def with_shardings(placement: Placement, result: Any) -> Any:
     mesh = concrete_mesh() if placement.mesh is None else placement.mesh
     sharded = [_sharded(leaf, target, mesh) for leaf, target in zip(leaves, targets, strict=True)]
     return jax.tree_util.tree_unflatten(treedef, sharded)
+
+
+def with_names(
+    placement: Placement, call: tuple[Sequence[Any], Mapping[str, Any]], infos: Any, shardings: Any, mesh: Any
+) -> Any:
+    """The shardings of the arguments of a program, as their places say them where that is the same.
+
+    What a field or a rule says, the compiler tells by numbers of devices alone.
+
+    Args:
+        placement: of the function.
+        call: the arguments that it was compiled for.
+        infos: what has the dimensions of each array, in the structure of `shardings`.
+        shardings: as JAX says them.
+        mesh: the ambient one at that time.
+    """
+    args, kwargs = call
+    said = placement.of_arguments(len(args), tuple(kwargs))
+    arguments = zip(placement.plan.arguments(args, kwargs), said, strict=True)
+    targets = [t for (name, _, value), one in arguments for t in one.of_leaves(placement.plan, name, value)]
+    specs = dict.fromkeys(target for target in targets if isinstance(target, PartitionSpec))
+    known = [target for target in targets if isinstance(target, NamedSharding)]
+    known += [] if mesh is None else [NamedSharding(mesh, spec) for spec in specs]
+    leaves, treedef = jax.tree_util.tree_flatten(shardings, is_leaf=lambda node: node is None)
+    shapes = jax.tree_util.tree_leaves(infos)
+    if len(leaves) != len(shapes):
+        return shardings
+    named = [_named(leaf, len(info.shape), known) for leaf, info in zip(leaves, shapes, strict=True)]
+    return jax.tree_util.tree_unflatten(treedef, named)
+
+
+def _named(sharding: Any, ndim: int, known: Sequence[NamedSharding]) -> Any:
+    if isinstance(sharding, NamedSharding) or not isinstance(sharding, Sharding):
+        return sharding
+    return next((one for one in known if _fits(one, ndim) and one.is_equivalent_to(sharding, ndim)), sharding)
+
+
+def _fits(place: NamedSharding, ndim: int) -> bool:
+    return len(spec_entries(place.spec)) <= ndim
 
 
 def is_elsewhere(leaf: Any, place: Any) -> bool:
