@@ -67,12 +67,24 @@ def kept(run: Callable[[], T]) -> T:
             _keep(number, error)
             if not can_be_told(error):  # where JAX asks for its text, the process ends
                 raise RuntimeError(f"{type(error).__name__}, whose text can't be told") from None
+            if not _can_be_set(error):  # a context manager of JAX's would raise what refuses that
+                raise RuntimeError(f"{type(error).__name__}, which lets nothing be set") from None
             if error.__traceback__ is not None:
                 BaseException.with_traceback(error, called_from(error.__traceback__))
             raise
 
     numbered.__code__ = numbered.__code__.replace(co_name=f"{_NAME}{number}")
     return numbered()
+
+
+def _can_be_set(error: BaseException) -> bool:
+    """Whether its traceback can be, as Python's context managers do from 3.12 on with what passes them."""
+    traceback = error.__traceback__
+    try:
+        error.__traceback__ = traceback
+    except Exception:  # of a frozen dataclass, say
+        return False
+    return True
 
 
 def _keep(number: int, error: BaseException) -> None:
