@@ -105,10 +105,13 @@ def test_a_package_that_ends_the_process_where_it_is_looked_for_is_told(folder, 
 
 @pytest.mark.parametrize("jobs", ["0", "1", "3"])
 def test_the_report_is_the_same_in_any_number_of_processes(folder, capsys, jobs):
-    for name in "dbca":
-        write(folder, f"{name}.py", GOOD.replace("good", name) + GOOD.replace('"n"]:', '"n 1"]:'))
+    for number, name in enumerate("dbca"):
+        noted = f"with open('order', 'a') as file:\n    file.write('{name}')\n#{'-' * number}\n"
+        write(folder, f"{name}.py", noted + GOOD.replace("good", name) + GOOD.replace('"n"]:', '"n 1"]:'))
     status, report = found(capsys, "--jobs", jobs, ".")
     assert status == 1
+    if jobs == "1":  # the longest first: no process is left alone with it in the end
+        assert (folder / "order").read_text() == "acbd"
     assert [(one["file"], one["function"], one["status"]) for one in report["results"]] == [
         (f"{name}.py", function, how)
         for name in "abcd"

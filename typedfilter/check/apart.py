@@ -125,7 +125,7 @@ def run(
         found = _enumerated(workers, setup, targets, tuple(exclude), patience)
         files = [_File(number, one) for number, one in enumerate(found) if isinstance(one, Source)]
         new = [file for file in files if not _is_cached(file, cache)]
-        waiting = collections.deque(new)
+        waiting = collections.deque(sorted(new, key=_length, reverse=True))
         begun = [_Worker(setup) for _ in range(min(jobs, len(waiting)) - len(workers))]
         workers += begun
         for one in begun:
@@ -138,6 +138,14 @@ def run(
         if file.unreadable is None and not file.lost:
             cache.add(file.source, file.results, file.modules)
     return _report(found, files)
+
+
+def _length(file: _File) -> int:
+    """How long a file is: the longest are the first, so that no process is left alone with one in the end."""
+    try:
+        return 0 if file.source.path is None else file.source.path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _expect_ready(one: _Worker, patience: float) -> None:

@@ -13,7 +13,6 @@ import pytest
 from jaxtyping import Array, Float
 
 from typedfilter.check import check_shapes
-from typedfilter.check import run as _run
 
 # Traits of operators as packages have them: an abstract base that says no shape, constructors that a person
 # wrote, whose annotations are not those of the fields, a field that anything goes in, functions by class.
@@ -328,12 +327,6 @@ def of_any_tree(x: Float[Array, "n"], tree: Marked) -> Float[Array, "n"]:
 def test_a_protocol_that_declares_nothing_is_no_object_without_attributes():
     result = verdict(of_any_tree)
     assert (result.status, result.message) == ("skipped", "`tree` is a Marked, which declares nothing")
-
-
-def test_the_demo_is_judged_whole():
-    report = _run.run(["typedfilter.demo.model", "typedfilter.demo.training"])
-    assert [result.message for result in report.results if result.status == "skipped"] == []
-    assert {result.function for result in report.results} >= {"init_state", "train_step"}
 
 
 class _Blocks(eqx.Module):

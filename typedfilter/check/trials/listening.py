@@ -10,7 +10,7 @@ import contextlib
 import functools
 import sys
 import types
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Hashable, Iterable, Iterator, Mapping
 from types import CodeType, FrameType, FunctionType
 from typing import Any, TypeAlias
 
@@ -87,7 +87,8 @@ def reached_from(root: FunctionType) -> list[CodeType]:
     """The code of a function, and the user's code of the names mentioned there, or of Python's own."""
     file = root.__code__.co_filename
     owner = file if is_installed(file) else ""
-    modules = tuple(one for one in list(sys.modules.values()) if _is_of_users(one, owner))
+    every: list[Any] = list(sys.modules.values())  # what can't be hashed no `import` has made
+    modules = tuple(one for one in every if isinstance(one, Hashable) and _is_of_users(one, owner))
     known = _named(modules, tuple(len(vars(one)) for one in modules), owner)
     cells: Iterable[tuple[str, Any]] = zip(root.__code__.co_freevars, _cells(root), strict=True)
     if not any(vars(one) is root.__globals__ for one in modules):
@@ -107,10 +108,10 @@ def reached_from(root: FunctionType) -> list[CodeType]:
     return list(found.values())
 
 
+@functools.lru_cache(maxsize=8192)  # JAX alone has more than a thousand modules
 def _is_of_users(module: Any, owner: str) -> bool:
-    if not isinstance(getattr(module, "__dict__", None), dict) or type(module).__hash__ is None:
-        return False  # nothing that `import` has made
-    return is_users(getattr(module, "__file__", None) or "<", owner)
+    named = isinstance(getattr(module, "__dict__", None), dict)
+    return named and is_users(getattr(module, "__file__", None) or "<", owner)
 
 
 @functools.lru_cache(maxsize=4)
