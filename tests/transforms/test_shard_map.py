@@ -423,3 +423,55 @@ def test_the_arrays_of_a_callable_are_inputs():
     with set_mesh(DATA):
         assert_allclose(filter_shard_map(Scale(jnp.float32(3)))(X), 3 * X, **close)
         assert_allclose(filter_jit(filter_shard_map(Scale(jnp.float32(3))))(X), 3 * X, **close)
+
+
+def test_a_mesh_of_its_own_is_enough_for_annotations_under_filter_jit_as_well():
+    traces = []
+
+    @filter_shard_map(mesh=DATA)
+    def doubled(x: Rows, n: Static[int] = 2) -> Rows:
+        traces.append(x.shape)
+        return x * n
+
+    class Doubling:
+        times = 2
+
+        @filter_shard_map(mesh=DATA)
+        def __call__(self, x: Rows) -> Rows:
+            return x * self.times
+
+    jitted = filter_jit(doubled)
+    for run in (doubled, jitted, jitted, filter_jit(Doubling().__call__), filter_jit(lambda x: doubled(x))):
+        out = run(X)
+        assert_allclose(out, 2 * X, **close)
+        assert out.sharding.is_equivalent_to(NamedSharding(DATA, P("data")), 2)
+    assert traces == [(2, 8)] * 3
+    compiled = jitted.lower(X).compile()
+    assert_allclose(compiled(X), 2 * X, **close)
+    with set_mesh(DATA):
+        assert_allclose(filter_jit(doubled)(X), 2 * X, **close)
+
+
+def test_what_is_no_mesh_and_axes_of_results_that_it_lacks_are_refused():
+    def f(x):
+        return x
+
+    f.__qualname__ = "f"
+    with pytest.raises(AnnotationError) as caught:
+        filter_shard_map(f, mesh="data", in_specs=P("data"), out_specs=P("data"))
+    assert str(caught.value).splitlines() == [
+        "f(): is given mesh='data', which is no mesh of devices",
+        "  expected: a jax.sharding.Mesh",
+        "  found: str",
+        "  fix: make one: jax.make_mesh(...)",
+    ]
+    for fn, specs in (
+        (lambda x: x, P("rows")),
+        (lambda x: (x,), (P("rows"),)),
+        (lambda x: x, lambda leaf: P("rows")),
+    ):
+        mapped = filter_shard_map(fn, mesh=DATA, in_specs=P("data"), out_specs=specs)
+        for run in (mapped, filter_jit(mapped)):
+            assert text(run, X).endswith(
+                "the return value is to be split along 'rows', which is no axis of the mesh"
+            )

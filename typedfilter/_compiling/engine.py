@@ -387,5 +387,7 @@ def _looking(engine: Callable[[], Engine | None]) -> Callable[[Any], None] | Non
 
 
 def _places_in_annotations(root: Callable[..., Any], links: tuple[Link, ...], plan: Plan) -> bool:
-    outside = all(isinstance(link, Bind) or link.places_outside for link in links)
+    # What is about a mesh of its own is said to nobody else: `jax.jit` needs none for it.
+    apart = any(isinstance(link, SaysSpecs) and link.has_mesh for link in links)
+    outside = not apart and all(isinstance(link, Bind) or link.places_outside for link in links)
     return outside and Placement.of(root, plan).annotated

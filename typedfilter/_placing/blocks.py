@@ -123,6 +123,11 @@ class SaysSpecs:
         """What they say; `None` where it is the annotations."""
         raise NotImplementedError
 
+    @property
+    def has_mesh(self) -> bool:
+        """Whether they are about a mesh of its own, and not the ambient one."""
+        raise NotImplementedError
+
 
 @dataclasses.dataclass(frozen=True)
 class Blocks:
@@ -203,7 +208,7 @@ class Blocks:
         """The spec of each leaf of a result."""
         option = None if self.outputs == BY_ANNOTATION else self.outputs
         found = self.of_value("return", out, option, self.plan.returns, "out_specs")
-        return [PartitionSpec() if spec is None else spec for spec in found]
+        return [PartitionSpec() if spec is None else self.on_mesh("return", spec) for spec in found]
 
     def by_rule(self, leaf: Any) -> PartitionSpec:
         """The spec of an array of which nothing is said."""
@@ -235,17 +240,26 @@ class Blocks:
         """
         if not isinstance(spec, PartitionSpec):
             raise self._refuse("")(name, Problem(f"is given {brief(spec)}, which is no PartitionSpec"))
+        self.on_mesh(name, spec)
+        problem = spec_fit_problem(spec, self.mesh.shape, _Sized.of(leaf)) or self._typed_problem(leaf, spec)
+        if problem is None and jax.process_count() > 1:
+            problem = numpy_problem(spec, leaf)
+        if problem is not None:
+            raise problem.error(ShapeError, self.plan.function, name)
+        return spec
+
+    def on_mesh(self, name: str, spec: PartitionSpec) -> PartitionSpec:
+        """`spec`, where it is about axes that are mapped.
+
+        Raises:
+            AnnotationError: it names an axis that the mesh lacks, or that is not mapped.
+        """
         problem = spec_problem(spec, self.mesh)
         if problem is not None:
             raise problem.error(AnnotationError, self.plan.function, name)
         left = sorted(set(axes_of(spec)) - self.mapped)
         if left:
             raise _left_to_compiler(self.plan, name, spec, left[0], self.mapped)
-        problem = spec_fit_problem(spec, self.mesh.shape, _Sized.of(leaf)) or self._typed_problem(leaf, spec)
-        if problem is None and jax.process_count() > 1:
-            problem = numpy_problem(spec, leaf)
-        if problem is not None:
-            raise problem.error(ShapeError, self.plan.function, name)
         return spec
 
     def _typed_problem(self, leaf: Any, spec: PartitionSpec) -> Problem | None:
@@ -293,8 +307,10 @@ class Blocks:
             if hint.sharding is None and hint.role is not Role.ARRAYS:
                 return None
             open_parts = is_structure(hint.sharding) or has_places(hint.kind)
-            return None if open_parts else PartitionSpec() if hint.sharding is None else hint.sharding
-        return self.outputs if isinstance(self.outputs, PartitionSpec) else None
+            spec = None if open_parts else PartitionSpec() if hint.sharding is None else hint.sharding
+        else:
+            spec = self.outputs if isinstance(self.outputs, PartitionSpec) else None
+        return spec if spec is None else self.on_mesh("return", spec)
 
     def check_ranks(self, out: Any, specs: Sequence[Any]) -> None:
         """Refuse a result with fewer dimensions than its spec is for.

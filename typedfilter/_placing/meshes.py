@@ -16,13 +16,13 @@ from typedfilter.errors import AnnotationError
 _set_mesh: Any = getattr(jax, "set_mesh", None) or getattr(jax.sharding, "use_mesh", None)
 
 
-def check_mesh(plan: Plan, mesh: Any) -> None:
-    """Refuse what is no mesh of devices.
+def check_mesh(plan: Plan, mesh: Any, kinds: type | tuple[type, ...] = Mesh) -> None:
+    """Refuse what is no mesh of devices, or of one of other kinds.
 
     Raises:
         AnnotationError: when the decorator runs.
     """
-    if mesh is not None and not isinstance(mesh, Mesh):
+    if mesh is not None and not isinstance(mesh, kinds):
         raise AnnotationError(
             f"is given mesh={mesh!r}, which is no mesh of devices",
             function=plan.function,

@@ -20,6 +20,7 @@ from typedfilter._declarations import Check, Kept, Mixed, P, R, SameDecorator, S
 from typedfilter._mapping.blocks import MapsBlocks
 from typedfilter._placing.blocks import BY_ANNOTATION, Blocks, SaysSpecs, check_blocks
 from typedfilter._placing.bodies import as_blocks
+from typedfilter._placing.meshes import check_mesh
 from typedfilter._placing.moving import is_staging
 from typedfilter._reading.plan import Plan
 from typedfilter._shapes.check import checked
@@ -50,7 +51,12 @@ class ShardMap(SaysSpecs, Transform):
     def specs(self) -> Any:
         return None if self.in_specs == BY_ANNOTATION else self.in_specs
 
+    @property
+    def has_mesh(self) -> bool:
+        return self.mesh is not None
+
     def check_plan(self, plan: Plan) -> None:
+        check_mesh(plan, self.mesh, (Mesh, AbstractMesh))
         check_blocks(plan, self.in_specs, self.out_specs, self.axis_names)
 
     def plan(self, inner: Plan) -> Plan:
