@@ -1,7 +1,7 @@
 """Functions that are right as they are meant, and not to the letter: the verdict says how they were read."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple
 
 import equinox as eqx
@@ -321,3 +321,20 @@ class Twice(eqx.Module):
 # proved: where x is a multiple of 2
 def of_a_spectrum(spectrum: Complex[Array, "y x//2+1"]) -> Float[Array, "y x"]:
     return jnp.fft.irfftn(spectrum)
+
+
+def as_array(values: Iterable[float] | None) -> Array | None:
+    return None if values is None else jnp.asarray(tuple(values))
+
+
+def refuse_other_lengths(*arrays: Array) -> None:
+    if arrays and any(array.shape[0] != arrays[0].shape[0] for array in arrays):
+        raise ValueError("lists must have the same length.")
+
+
+# proved: for all sizes
+def of_like_lists(
+    x: Float[Array, "n"], low: Iterable[float] | None = None, high: Iterable[float] | None = None
+) -> Float[Array, "n"]:
+    refuse_other_lengths(*(array for array in map(as_array, (low, high)) if array is not None))
+    return x

@@ -9,11 +9,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import jax
 import jax.numpy as jnp
 import pytest
+import typing_extensions
 from jaxtyping import Array, Float, Int, PyTree
 
 import typedfilter
@@ -486,3 +487,20 @@ def test_a_dimension_of_an_argument_that_is_none_says_whose_it_is():
         "'NoneType' object is not subscriptable"
     )
     assert result.fix == "use names of arguments in {...}, which are there whatever the caller leaves out"
+
+
+@typing_extensions.overload
+def _either_way(
+    w: Float[Array, "o i"], x: Float[Array, "i"], turned: Literal[False]
+) -> Float[Array, "o"]: ...
+@typing_extensions.overload
+def _either_way(w: Float[Array, "i o"], x: Float[Array, "i"], turned: Literal[True]) -> Float[Array, "o"]: ...
+def _either_way(w: Float[Array, "a b"], x: Float[Array, "c"], turned: bool) -> Float[Array, "d"]:
+    return x @ w if turned else w @ x
+
+
+def test_nobody_is_blamed_for_what_overloads_say_instead_of_the_function():
+    (result,) = check_shapes(_either_way)
+    assert result.status == "skipped"
+    said = "its overloads say which arguments go together, and its own annotations do not: TypeError: dot"
+    assert result.message.startswith(said)

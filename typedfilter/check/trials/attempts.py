@@ -21,7 +21,7 @@ from typedfilter.check.inputs.unmade import UnbuildableError
 from typedfilter.check.report.results import Frame
 from typedfilter.check.trials.beyond import beyond
 from typedfilter.check.trials.excuses import shows_nothing
-from typedfilter.check.trials.held import held_instead
+from typedfilter.check.trials.held import APART, OVERLOADED, held_instead, is_overloaded
 from typedfilter.check.trials.keys import with_keys
 from typedfilter.check.trials.letters import letters_of, spelled, supposed, unrelated
 from typedfilter.check.trials.meshes import Axes, How, Meshed, says_places
@@ -168,6 +168,8 @@ def _related(verdict: Verdict) -> Verdict:
     problem = verdict.decisive.problem if verdict.decisive is not None else None
     if verdict.decisive is None or problem is None or problem.kind != "trace":
         return verdict
+    if is_overloaded(verdict.decisive):
+        return Verdict("skipped", verdict.tried, verdict.decisive, f"{OVERLOADED}: {problem.message}", APART)
     held = next(held_instead(verdict.decisive), None)
     if held is not None:
         reason, fix = (

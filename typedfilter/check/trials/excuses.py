@@ -16,7 +16,7 @@ from typedfilter.check.inputs.layout import Layout
 from typedfilter.check.inputs.nodes import Point
 from typedfilter.check.inputs.signature import Signature
 from typedfilter.check.trials.asked import Asked
-from typedfilter.check.trials.problem import Problem
+from typedfilter.check.trials.problem import REFUSALS, Problem
 
 
 def is_soft(tried: Tried) -> bool:
@@ -28,7 +28,11 @@ def may_be_excused(tried: Tried) -> bool:
     """Whether the failure of a case can be due to a soft choice of it; what the other cases do decides."""
     problem = tried.problem
     soft = _soft_choices(tried)
-    return problem is not None and bool(soft) and (problem.refusal == "structure" or _trees_explain(tried))
+    if problem is None or not soft:
+        return False
+    lengths = any(point.soft == "length" and tried.layout.used[key] for key, point in soft.items())
+    refused = lengths and problem.refusal in REFUSALS  # lists of other lengths than each other's, perhaps
+    return problem.refusal == "structure" or refused or _trees_explain(tried)
 
 
 def is_excused(tried: Tried, every: Sequence[Tried]) -> bool:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import typing_extensions
+
 from typedfilter.check.inputs import layout
 from typedfilter.check.inputs.nodes import GivenNode, walk
 from typedfilter.check.trials.excuses import Tried
@@ -28,3 +30,12 @@ def held_instead(tried: Tried) -> Iterator[str]:
         for node in walk(parameter.node):
             if isinstance(node, GivenNode) and node.is_field_default and type(node.value) is lacking[0]:
                 yield f"`{node.label}` its default"
+
+
+OVERLOADED = "its overloads say which arguments go together, and its own annotations do not"
+APART = "say it in the annotations of the function itself, or check a function for each overload"
+
+
+def is_overloaded(tried: Tried) -> bool:
+    """Whether a function has overloads, whose annotations callers see instead of its own."""
+    return bool(typing_extensions.get_overloads(tried.signature.subject.root))
