@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import html.parser
 import json
 import subprocess
@@ -312,3 +313,40 @@ def test_commands_send_nothing_start_nothing_and_write_what_was_asked_for_alone(
     events: list[str] = eval(seen)
     assert [event for event in events if "page.html" not in event and "/dev/null" not in event] == []
     assert len(events) >= 1  # that of the page: what is watched is seen
+
+
+TALKING = """
+import multiprocessing, os, sys
+folders, seen = [], []
+def watch(event, args):
+    if event == "os.mkdir":
+        folders.append((os.path.abspath(args[0]), args[1]))
+    elif event in ("socket.connect", "socket.bind"):
+        seen.append(args[1])
+    elif event.startswith(("socket.getaddrinfo", "socket.gethostby", "socket.sendto", "urllib")):
+        seen.append(event)
+import typedfilter.cli
+if __name__ == "__main__":
+    sys.addaudithook(watch)
+    try:
+        typedfilter.cli.main(["check", "--jobs", "2", "good.py", "good_two.py"])
+    except SystemExit:
+        pass
+    print("SEEN", (folders, seen))
+"""
+
+
+def test_processes_of_check_talk_through_files_that_nobody_else_can_guess_or_read(tmp_path: Path):
+    for name in ("good.py", "good_two.py"):
+        (tmp_path / name).write_text(GOOD)
+    program = tmp_path / "talking.py"
+    program.write_text(TALKING)
+    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "2 proved" in done.stdout
+    (said,) = [line.removeprefix("SEEN ") for line in done.stdout.splitlines() if line.startswith("SEEN")]
+    folders, seen = ast.literal_eval(said)
+    assert seen  # whatever talks, through a file in a new folder of its own
+    private = [Path(folder) for folder, mode in folders if mode == 0o700]
+    assert {Path(address).parent for address in seen} <= set(private)
+    assert {folder for folder, mode in folders if mode != 0o700} == {str(tmp_path / ".typedfilter_cache")}
