@@ -148,13 +148,13 @@ def test_more_static_values_than_are_kept_in_many_threads(monkeypatch: pytest.Mo
 
     def work(number: int) -> None:
         try:
-            for i in range(12):
+            for i in range(4):
                 value = 0.5 + number * 100 + i
                 np.testing.assert_allclose(scaled(X, value), X * value)
         except BaseException as error:
             errors.append(error)
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(16)]
     for thread in threads:
         thread.start()
     for thread in threads:
