@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from typedfilter.check import apart
+from typedfilter.check.cache import Cache
+from typedfilter.check.find import sources_of
 from typedfilter.check.scripts import tree_of
 from typedfilter.cli import main
 
@@ -232,6 +234,22 @@ def test_what_has_not_changed_is_not_judged_again(project, capsys):
     assert run_counted(project, capsys) == (["proved", "proved"], 2)
     assert run_counted(project, capsys) == (["proved", "proved"], 0)
     assert run_counted(project, capsys, "--no-cache") == (["proved", "proved"], 2)
+
+
+def test_what_was_judged_before_a_run_is_broken_off_is_not_judged_again(folder):
+    write(folder, "long.py", GOOD + "#" * 100)  # the first
+    write(folder, "short.py", GOOD)
+    setup = apart.setup_of((), (), True, ())
+    cache = Cache(folder / "cache")
+
+    def break_off(fraction: float, name: str) -> None:
+        if fraction:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        apart.run(["."], (), setup, break_off, jobs=1, patience=60.0, cache=cache)
+    known = [(one.target, cache.get(one)) for one in sources_of(["."])]
+    assert [(target, len(found[0])) for target, found in known if found] == [("long.py", 1)]
 
 
 def test_what_a_changed_file_is_imported_by_is_judged_again(project, capsys):

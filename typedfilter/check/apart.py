@@ -130,13 +130,10 @@ def run(
         workers += begun
         for one in begun:
             _expect_ready(one, patience)
-        _judge(workers, waiting, len(files), patience, advance)
+        _judge(workers, waiting, len(files), patience, advance, cache)
     finally:
         for one in workers:
             one.stop()
-    for file in new:
-        if file.unreadable is None and not file.lost:
-            cache.add(file.source, file.results, file.modules)
     return _report(found, files)
 
 
@@ -201,7 +198,12 @@ def _is_cached(file: _File, cache: Cache) -> bool:
 
 
 def _judge(
-    workers: list[_Worker], waiting: collections.deque[_File], count: int, patience: float, advance: Advance
+    workers: list[_Worker],
+    waiting: collections.deque[_File],
+    count: int,
+    patience: float,
+    advance: Advance,
+    cache: Cache,
 ) -> None:
     while True:
         for one in workers:
@@ -216,12 +218,12 @@ def _judge(
         ready = wait([one.connection for one in busy], max(0.0, min(_LOOK, left)))
         for one in busy:
             if one.connection in ready or time.monotonic() - one.heard > patience or one.is_full:
-                _hear(one, waiting, patience)
+                _hear(one, waiting, patience, cache)
                 done = count - len(waiting) - sum(other.file is not None for other in workers)
                 advance(done / count, "" if one.file is None else one.file.source.target)
 
 
-def _hear(one: _Worker, waiting: collections.deque[_File], patience: float) -> None:
+def _hear(one: _Worker, waiting: collections.deque[_File], patience: float, cache: Cache) -> None:
     """One answer of a busy worker."""
     file = one.file
     assert file is not None
@@ -235,6 +237,8 @@ def _hear(one: _Worker, waiting: collections.deque[_File], patience: float) -> N
         case worker.Done(unreadable, modules):
             file.unreadable, file.modules = unreadable, modules
             one.file = None
+            if unreadable is None and not file.lost:  # at once: a run that is broken off goes on there
+                cache.add(file.source, file.results, modules)
         case _:
             _lose(file, one.begun, str(answer))
             if one.begun is not None:
