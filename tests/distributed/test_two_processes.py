@@ -29,21 +29,21 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def reports() -> Iterator[list[dict[str, Any]]]:
+def reports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[dict[str, Any]]]:
     """What both processes have in the end."""
-    port = str(free_port())
+    port, folder = str(free_port()), str(tmp_path_factory.mktemp("checkpoints"))
     root = str(Path(str(typedfilter.__file__)).parent.parent)
     env = os.environ | {
         "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")]),
         "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
     }
     with ThreadPoolExecutor(2) as pool:
-        workers = [pool.submit(run_one, rank, port, env) for rank in range(2)]
+        workers = [pool.submit(run_one, rank, port, folder, env) for rank in range(2)]
         yield [worker.result() for worker in workers]
 
 
-def run_one(rank: int, port: str, env: dict[str, str]) -> dict[str, Any]:
-    command = [sys.executable, str(WORKER), str(rank), port]
+def run_one(rank: int, port: str, folder: str, env: dict[str, str]) -> dict[str, Any]:
+    command = [sys.executable, str(WORKER), str(rank), port, folder]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     report: dict[str, Any] = json.loads(
@@ -101,3 +101,20 @@ def test_a_map_over_devices_is_about_those_of_its_process(reports):
 def test_a_numpy_array_of_each_process_is_refused_and_nothing_of_it_is_lost(reports):
     fix = "make it of the parts: jax.make_array_from_process_local_data(sharding, array)"
     assert [report["mistakes"] for report in reports] == [[["x", fix]] * 8] * 2
+
+
+def test_arrays_that_are_in_part_elsewhere_are_compared_shown_named_and_restored_without_being_fetched(
+    reports,
+):
+    for rank, report in enumerate(reports):
+        found = report["beside"]
+        assert found.pop("restored") in (True, None)
+        assert found == {
+            "equal": [True, False],
+            "static": ["half", "half", "data"],
+            "shown": [True, True],
+            "ahead": "data",
+            "error": "whole(): argument `x` is f32[16,3], but Float[Array, '4 n'] needs 4 on axis 0",
+            "donated": "x",
+            "mine": 3.0 + 3 * rank,
+        }
