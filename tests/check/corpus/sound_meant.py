@@ -338,3 +338,25 @@ def of_like_lists(
 ) -> Float[Array, "n"]:
     refuse_other_lengths(*(array for array in map(as_array, (low, high)) if array is not None))
     return x
+
+
+class Dynamics(NamedTuple):
+    start: Float[Array, "s"]
+    step: (
+        Callable[[Float[Array, "s"]], Float[Array, "s"]]
+        | Callable[[Float[Array, "s"], Float[Array, "u"]], Float[Array, "s"]]
+    )
+
+
+# proved: where `Dynamics.step` is the first of two without `inputs`, and else the second
+def driven(
+    dynamics: Dynamics, times: Float[Array, "t"], inputs: Float[Array, "t u"] | None = None
+) -> Float[Array, "t s"]:
+    step = dynamics.step if inputs is not None else lambda s, _: dynamics.step(s)
+    given = times if inputs is None else inputs
+
+    def turn(state, one):
+        state = step(state, one)
+        return state, state
+
+    return jax.lax.scan(turn, dynamics.start, given)[1]

@@ -62,6 +62,7 @@ class Letter:
     options: tuple[tuple[str, int], ...] = ()  # the chosen option of points, by key
     without: tuple[tuple[str, int], ...] = ()  # options of points that are not meant, by key
     together: tuple[str, ...] = ()  # keys of points that are chosen alike
+    crossed: tuple[str, ...] = ()  # those of them of which the second option goes with the first of others
     # options that do not count in that: the None of an optional, by key
     absent: tuple[tuple[str, int], ...] = ()
     least: tuple[tuple[str, int], ...] = ()  # the smallest size that a name is meant for
@@ -81,13 +82,14 @@ class Letter:
         both = {
             field.name: getattr(self, field.name) + getattr(other, field.name)
             for field in dataclasses.fields(self)
-            if field.type.startswith("tuple") and field.name not in ("together", "numbers")
+            if field.type.startswith("tuple") and field.name not in ("together", "crossed", "numbers")
         }
         return dataclasses.replace(
             other,
             text=", and ".join(filter(None, (self.text, other.text))),
             fix="; ".join(dict.fromkeys(filter(None, (self.fix, other.fix)))),
             together=other.together or self.together,
+            crossed=other.crossed if other.together else self.crossed,
             numbers=other.numbers or self.numbers,
             rest=self.rest or other.rest,
             own_results=self.own_results or other.own_results,
@@ -104,7 +106,9 @@ class Letter:
 
     def allows(self, case: Case) -> bool:
         """Whether a case is one of those that are meant."""
-        alike = {case.get(key, 0) for key in self.together if (key, case.get(key, 0)) not in self.absent}
+        chosen = {key: case.get(key, 0) for key in self.together}
+        chosen = {key: option for key, option in chosen.items() if (key, option) not in self.absent}
+        alike = {1 - option if key in self.crossed else option for key, option in chosen.items()}
         meant = all(case.get(key, 0) == option for key, option in self.options)
         return len(alike) <= 1 and meant and not any(case.get(key, 0) == out for key, out in self.without)
 

@@ -28,6 +28,7 @@ from typedfilter.check.inputs.values import FloatNode
 from typedfilter.check.trials.blocks import SPLITS, whole_blocks
 from typedfilter.check.trials.excuses import Tried
 from typedfilter.check.trials.less import less_of
+from typedfilter.check.trials.unions import together
 
 _NUMBERS = {"one": 1, "two": 2, "three": 3}
 _SPELLED = re.compile(
@@ -50,7 +51,7 @@ def letters_of(tried: Tried) -> Iterator[Letter]:
     yield from _tied(tried)
     yield from _triangular(tried)
     yield from _flat_fields(signature)
-    yield from _together(signature)
+    yield from together(signature)
     yield from _rest(signature)
     yield from _some_axes(tried)
     yield from _named_otherwise(tried)
@@ -262,34 +263,6 @@ def _names(node: Node, owner: str) -> Iterator[tuple[str, str]]:
         yield from ((dim.text, owner) for dim in node.dims if dim.kind == "named" and not dim.variadic)
     for child in children(node):
         yield from _names(child, node.label if isinstance(node, RecordNode) else owner)
-
-
-def _together(signature: Signature) -> Iterator[Letter]:
-    """Unions of which the same member is meant everywhere, and optionals that are all there or none."""
-    groups: dict[tuple[str, ...], list[str]] = {}
-    absent: list[tuple[str, int]] = []
-    for point in _layout.points_of(signature):
-        kinds = tuple(option.partition(": ")[2] for option in point.options)
-        if not point.key.startswith("choice of ") or point.soft or not all(kinds):
-            continue
-        members = kinds
-        if kinds[-1] == "None":
-            absent.append((point.key, len(kinds) - 1))
-            members = kinds[:-1]
-        groups.setdefault(kinds, []).append(point.key)
-        count = "optional" if len(members) == 1 else f"{len(members)} members"
-        groups.setdefault((count,), []).append(point.key)
-    for kinds, keys in groups.items():
-        if len(keys) > 1:
-            yield _alike(kinds, tuple(keys), () if "None" in kinds else tuple(absent))
-
-
-def _alike(kinds: tuple[str, ...], keys: tuple[str, ...], absent: tuple[tuple[str, int], ...]) -> Letter:
-    names = " and ".join(f"`{key.removeprefix('choice of ')}`" for key in keys)
-    optional = kinds[-1] in ("optional", "None")
-    said = "are given together or not at all" if optional else "are of one kind"
-    fix = "say it with a TypeVar or with overloads, or refuse the other combinations with a `raise`"
-    return Letter(f"where {names} {said}", fix, together=keys, absent=() if optional else absent)
 
 
 def _rest(signature: Signature) -> Iterator[Letter]:
