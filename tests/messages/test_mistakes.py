@@ -311,6 +311,8 @@ UNFOLLOWED = {
     "pass out_shardings, or split all arguments over one mesh": "not the oldest JAX: test_jit_shardings",
     "make it of the parts: jax.make_array_from_process_local_data(sharding, array)": "tests/distributed",
     "make it an Explicit axis: jax.make_mesh(..., axis_types=...)": "newer JAX: test_jit_places",
+    "name one; or give one Format for all of an argument, or annotate it as arrays alone: "
+    "PyTree[Array]": "layouts, not of the oldest JAX: test_jit_places",
     "write Annotated[T, PartitionSpec('x')]": "the class in the place of a value: test_annotation_errors",
     "; filter_pure_callback in the place of jax.pure_callback lets that exception "
     "arrive as it was raised": "a process ends otherwise: loops.md, without a fix",
