@@ -360,3 +360,10 @@ def driven(
         return state, state
 
     return jax.lax.scan(turn, dynamics.start, given)[1]
+
+
+# checked: where levels is a multiple of 2
+def mirrored(x: Float[Array, "n"], levels: Float[Array, "levels"]) -> Float[Array, "levels"]:
+    half = len(range(levels.shape[0])) // 2
+    counts = jnp.bincount(x.astype(int), length=half) + levels[half:]
+    return jnp.concatenate([-counts[::-1], counts])

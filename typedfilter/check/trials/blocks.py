@@ -36,11 +36,18 @@ def whole_blocks(tried: Tried) -> Iterator[Letter]:
     known = dict(names.equal)
     halves = [(found[1], found[2]) for text in names.expressions for found in _HALF.finditer(text)]
     told = _divided(problem.message, tried.sizes) if raised else ()
-    for name, block in dict.fromkeys([*told, *halves]):
+    evens = [(name, "2") for name in names.varied if raised and _is_good_if_even(tried, name)]
+    for name, block in dict.fromkeys([*told, *halves, *evens]):
         counts = 1 < int(block) <= _LARGEST if block.isdigit() else block != name
         if name in names.varied and name not in known and counts:
             text = f"where {name} is a multiple of {block}"
             yield Letter(text, _FIX, equal=((name, f"{block}*blocks_of_{name}"),))
+
+
+def _is_good_if_even(tried: Tried, name: str) -> bool:
+    """Whether a function was good at even sizes alone, and failed at an odd one."""
+    good = [sizes[name] for sizes in tried.good]
+    return bool(good) and all(size % 2 == 0 for size in good) and tried.sizes.get(name, 0) % 2 == 1
 
 
 def _of_offered(tried: Tried, said: str) -> Iterator[Letter]:
