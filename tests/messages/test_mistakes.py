@@ -243,7 +243,7 @@ ELSEWHERE = {
     "typedfilter/_compiling/tokens.py: value": "a limit that is made small: test_call_errors",
     "typedfilter/_differentiating/rules.py: __call__": "a function that is gone: test_derivative_errors",
     "typedfilter/_placing/bodies.py: targets_of_result": "refused before, where the result is placed",
-    "typedfilter/_placing/faults.py: numpy_error": "several processes: tests/distributed",
+    "typedfilter/_placing/faults.py: shared_out": "several processes: tests/distributed",
     "typedfilter/_placing/faults.py: _two_meshes": "the oldest JAX takes two meshes: test_jit_shardings",
 }
 """Sites that no program here can reach, each by file and function, and where they are tested."""
