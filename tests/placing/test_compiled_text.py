@@ -191,19 +191,6 @@ def told(compiled: Any) -> Counter[str]:
     return Counter(first or second for first, second in _TELLING.findall(compiled.as_text()))
 
 
-@pytest.fixture(scope="module")
-def compiled() -> list[str]:
-    """What has been compiled so far. Nobody can take a single listener of JAX's off again."""
-    heard: list[str] = []
-
-    def listen(event: str, seconds: float, **facts: Any) -> None:
-        if event == "/jax/core/compile/backend_compile_duration":
-            heard.append(event)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    return heard
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_a_placed_program_is_what_jax_is_told_by_hand_and_is_compiled_once(name: str, compiled: list[str]):
     ours, theirs, args, same, expected = CASES[name]

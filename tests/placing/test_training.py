@@ -64,19 +64,6 @@ def assert_same(ours: Any, theirs: Any) -> None:
         assert jax.typeof(one) == jax.typeof(other)
 
 
-@pytest.fixture(scope="module")
-def compiled() -> list[str]:
-    """What has been compiled so far. Nobody can take a single listener of JAX's off again."""
-    heard: list[str] = []
-
-    def listen(event: str, seconds: float, **facts: Any) -> None:
-        if event == "/jax/core/compile/backend_compile_duration":
-            heard.append(event)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    return heard
-
-
 def compilations(compiled: list[str], step: Callable[[Any], Any], state: Any) -> tuple[list[int], Any]:
     """How much each of three steps compiles, and the state behind them."""
     counts = []

@@ -7,6 +7,7 @@ transforms do that compile.
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import functools
 from collections.abc import Callable
@@ -159,9 +160,9 @@ class Stages:
 
     __slots__ = ()
 
+    @abc.abstractmethod
     def _prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Ahead:
         """A call with these arguments, which is not run."""
-        raise NotImplementedError
 
     @ends_at_caller
     def lower(self, /, *args: Any, **kwargs: Any) -> Lowered:

@@ -6,6 +6,7 @@ says. Knows places and plans; maps nothing itself.
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -115,18 +116,18 @@ def _left_to_compiler(
     )
 
 
-class SaysSpecs:
+class SaysSpecs(abc.ABC):
     """A transform whose options may say how arguments are split, in the place of annotations."""
 
     @property
+    @abc.abstractmethod
     def specs(self) -> Any:
         """What they say; `None` where it is the annotations."""
-        raise NotImplementedError
 
     @property
+    @abc.abstractmethod
     def has_mesh(self) -> bool:
         """Whether they are about a mesh of its own, and not the ambient one."""
-        raise NotImplementedError
 
 
 @dataclasses.dataclass(frozen=True)
