@@ -89,13 +89,13 @@ def again(made: Any, *args: Any) -> Callable[[], Any]:
 
 
 WALKS: dict[str, tuple[Callable[[], Callable[[], Any]], int, int]] = {
-    "decorate, filter_jit": (lambda: jitted, 6, 31),
-    "first call": (lambda: first(jitted(), X, Y, 0.1), 7, 25),
+    "decorate, filter_jit": (lambda: jitted, 6, 30),
+    "first call": (lambda: first(jitted(), X, Y, 0.1), 7, 22),
     "second call": (lambda: again(jitted(), X, Y, 0.1), 1, 0),
     "a wrong shape": (lambda: first(jitted(), X, X, 0.1), 8, 36),
-    "decorate, filter_grad": (lambda: gradient, 7, 24),
+    "decorate, filter_grad": (lambda: gradient, 6, 15),
     "each call of a gradient": (lambda: again(gradient(), Y, Y), 6, 25),
-    "decorate, filter_vmap": (lambda: mapped, 7, 28),
+    "decorate, filter_vmap": (lambda: mapped, 6, 16),
     "each call of a map": (lambda: again(mapped(), X, X), 5, 18),
 }
 

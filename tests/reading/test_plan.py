@@ -475,7 +475,7 @@ def test_parameters_marked_diff_are_found_in_order():
     def loss(a: Array, b: Diff[Array], *c: Diff[Array], d: Diff[Array], e: NoDiff[Array]) -> Array:
         return a
 
-    assert [param.name for param in plan_of(loss).diff_params()] == ["b", "c", "d"]
+    assert [param.name for param in plan_of(loss).diff_params] == ["b", "c", "d"]
 
 
 def test_a_plan_gains_and_loses_a_first_parameter():

@@ -53,8 +53,7 @@ class Site:
         Names that are not defined yet are a part of the key: with them, the plan is another one.
         """
         engines = _engines.of(self.root)
-        hints = (self.plan.returns, *(param.hint for param in self.plan.params))
-        key = *self._key, tuple([name for hint in hints for name in hint.unresolved])
+        key = *self._key, tuple([name for hint in self.plan.hints for name in hint.unresolved])
         found = engines.get(key)
         if found is None:
             found = engines.setdefault(key, self.lone_engine())

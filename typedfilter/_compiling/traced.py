@@ -25,7 +25,8 @@ from typedfilter._placing.bodies import placed_by_jit
 from typedfilter._placing.shardings import ForJit, Placement
 from typedfilter._reading import callables
 from typedfilter._reading.plan import Plan
-from typedfilter._shapes.check import checked
+from typedfilter._reading.received import Called
+from typedfilter._shapes.check import checked_body
 from typedfilter._shapes.switch import checking
 from typedfilter._values.context import compiling
 from typedfilter._wrapping.call import OMITTED
@@ -101,7 +102,7 @@ class Body:
 def _stack(root: Any, links: tuple[Link, ...], bound: int, plan: Plan) -> Callable[..., Any]:
     """The function with its checks, or the other transforms around it; then what is bound comes first."""
     if not links:
-        return checked(root, plan)
+        return checked_body(Called.of(root, plan, eager=False))
     if not bound:
         return rewind(root, links, (), lent=True)
     return lambda values, *args, **kwargs: rewind(root, links, values, lent=True)(*args, **kwargs)

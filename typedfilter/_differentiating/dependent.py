@@ -29,7 +29,7 @@ def can_have_tangents(plan: Plan, args: Sequence[Any], *, numbers: bool = True) 
         args: the positional arguments.
         numbers: whether Python numbers can, if no annotation says otherwise.
     """
-    marked = plan.diff_params()
+    marked = plan.diff_params
     mask: list[bool] = []
     for _, param, value in plan.arguments(args, {}):
         leaves = jax.tree_util.tree_leaves(value)
@@ -44,7 +44,7 @@ def refuse_unplaced(plan: Plan, args: Sequence[Any], kwargs: Mapping[str, Any], 
     Raises:
         AnnotationError: a parameter so marked is passed by name, or none of them is passed by position.
     """
-    marked = plan.diff_params()
+    marked = plan.diff_params
     if not marked:
         return
     params = [param for _, param, _ in plan.arguments(args, kwargs)]

@@ -41,7 +41,7 @@ class Differentiates(Effects):
         self.result = result  # type: ignore[misc]  # of the class, unless it is said here
 
     def parameter(self, param: Param) -> Effect:
-        marked, hint = self.plan.diff_params(), param.hint
+        marked, hint = self.plan.diff_params, param.hint
         if hint.diff is False:
             return self.effect(Act.CONSTANT, Reason.of(hint))
         if param not in self.targets.params:

@@ -170,7 +170,7 @@ class Operands:
         self, plan: Plan, bound: tuple[Any, ...], args: Sequence[Any], kwargs: Mapping[str, Any], takes: int
     ) -> None:
         self.plan = plan
-        self.marked = plan.diff_params()
+        self.marked = plan.diff_params
         self.takes = takes  # so many arguments have a derivative
         self.kinds: list[Kind] = []
         places = iter(range(len(args)))

@@ -77,7 +77,7 @@ class Targets:
         self.plan = plan
         self.transform = transform
         self.integers = integers  # whether arrays of integers are taken as well: their gradient is JAX's zero
-        marked = plan.diff_params()
+        marked = plan.diff_params
         self.params: tuple[Param, ...] = marked or plan.params[:1]
         self.several = len(marked) > 1
         self._groups: dict[tuple[int, tuple[str, ...]], list[Group]] = {}

@@ -7,7 +7,6 @@ a prefix pytree of `int`, `None` and callables `leaf -> int | None`.
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -52,7 +51,7 @@ def check_axes(plan: Plan, option: str, axes: Any, transform: str) -> None:
                 actual=brief(leaf),
                 fix=f"pass {option}=0 to {transform}, or an entry for each argument: {option}=(0, None)",
             )
-    if option == "in_axes":
+    if option == "in_axes" and axes is not BY_RULE:
         _per_argument(plan, axes).check()
 
 
@@ -85,16 +84,6 @@ def _has_axis(spec: Any) -> bool:
 def axis_option(plan: Plan, in_axes: Any, param: Param) -> Any:
     """What `in_axes` says of a parameter; `BY_RULE` where it says nothing."""
     return _per_argument(plan, in_axes).of(param)
-
-
-def mapped_signature(plan: Plan) -> inspect.Signature:
-    """What a mapped function shows: of what has one more axis outside, no annotation says that."""
-    kept = {param.name for param in plan.params if param.hint.role is Role.STATIC}
-    parameters = [
-        param if param.name in kept else param.replace(annotation=inspect.Parameter.empty)
-        for param in plan.signature.parameters.values()
-    ]
-    return plan.signature.replace(parameters=parameters, return_annotation=inspect.Signature.empty)
 
 
 @dataclasses.dataclass(slots=True)

@@ -18,7 +18,6 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from typedfilter._placing.moving import is_staging, place_leaves
 from typedfilter._placing.shardings import ForJit, Placement, Said
 from typedfilter._placing.specs import Problem, fit_problem, mesh_problem
-from typedfilter._reading.hints import Hint
 from typedfilter._reading.plan import Plan
 from typedfilter._reading.within import every_place
 from typedfilter._values.context import is_compiling, setting
@@ -49,17 +48,12 @@ _blocks: contextvars.ContextVar[tuple[int, ...]] = contextvars.ContextVar("typed
 
 def as_blocks(plan: Plan) -> AbstractContextManager[None]:
     """Inside, the places of this plan are honoured already: its function is given one block of each array."""
-    return setting(_blocks, tuple(map(id, _placing_hints(plan))))
+    return setting(_blocks, tuple(map(id, plan.placing)))
 
 
 def gets_blocks(plan: Plan) -> bool:
     """Whether the places of a plan are honoured by the map over blocks around it."""
-    return any(id(hint) in _blocks.get() for hint in _placing_hints(plan))
-
-
-def _placing_hints(plan: Plan) -> list[Hint]:
-    hints = (plan.returns, *(param.hint for param in plan.params))
-    return [hint for hint in hints if hint.sharding is not None]
+    return any(id(hint) in _blocks.get() for hint in plan.placing)
 
 
 def placed(fn: Callable[..., Any], plan: Plan, body: Callable[..., Any]) -> Callable[..., Any]:

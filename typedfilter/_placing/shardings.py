@@ -181,8 +181,7 @@ class Placement:
     @classmethod
     def of(cls, fn: Any, plan: Plan, bound: int = 0, options: Shardings | None = None) -> Placement:
         """The placement of a function, by its plan and the options."""
-        marked = any(hint.sharding is not None for hint in (plan.returns, *(p.hint for p in plan.params)))
-        return cls(plan, marked and not is_wrapped(fn), bound, options)
+        return cls(plan, bool(plan.placing) and not is_wrapped(fn), bound, options)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "says_something", self.annotated or self.options is not None)

@@ -96,7 +96,7 @@ def check_grad(plan: Plan, *, has_aux: bool, name: str, scalar: bool = True, int
             actual=safe_repr(has_aux, 40),
             fix="pass one of these; which argument is differentiated, Diff[...] in an annotation says",
         )
-    if not plan.diff_params() and not integers:
+    if not plan.diff_params and not integers:
         _check_first(plan, name)
     if plan.returns.annotated:
         _check_return(plan, has_aux, name, scalar)

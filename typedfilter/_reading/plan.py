@@ -101,7 +101,7 @@ def _of_function(fn: Any, final: bool, owner: type | None = None) -> Plan:
         return _resolved(name, callables.ANYTHING, Scope(), has_signature=False).as_written
     scope = Scope.of_function(fn, owner, before.kept if before is not None else None)
     plan = dataclasses.replace(_resolved(name, signature, scope), binding=_binding(fn))
-    if final and not any(hint.opaque for hint in _hints(plan)):  # else it is refused, until it is mended
+    if final and not any(hint.opaque for hint in plan.hints):  # else it is refused, until it is mended
         plan = dataclasses.replace(plan, complete=True, kept={})
     _remember(cache, fn, plan)
     return plan
@@ -143,9 +143,9 @@ def _resolved(
         params.append(Param(param.name, param.kind, hint, param.default))
     with named(name, "return"):
         returns = _returned(signature.return_annotation, scope)
-    complete = not any(hint.unresolved for hint in (returns, *(param.hint for param in params)))
-    kept = {} if complete else dict(scope.used)
     plan = Plan(name, tuple(params), returns, signature, has_signature)
+    complete = not any(hint.unresolved for hint in plan.hints)
+    kept = {} if complete else dict(scope.used)
     return dataclasses.replace(plan, complete=complete, kept=kept)
 
 
@@ -154,10 +154,6 @@ def _refuse_marked_default(param: Parameter) -> None:
     if is_annotated(param.default) and any(isinstance(item, Marker) for item in inside(param.default)):
         shown = show(param.default)
         raise AnnotationError(f"has {shown} as its default", fix=f"write `{param.name}: {shown}`")
-
-
-def _hints(plan: Plan) -> tuple[Hint, ...]:
-    return plan.returns, *(param.hint for param in plan.params)
 
 
 def _returned(annotation: Any, scope: Scope) -> Hint:
@@ -260,6 +256,16 @@ class Plan:
     """What others have made of the plan once, by keys of theirs: it lives as long as the plan does."""
 
     @functools.cached_property
+    def hints(self) -> tuple[Hint, ...]:
+        """What is said of the result, then of each parameter."""
+        return self.returns, *(param.hint for param in self.params)
+
+    @functools.cached_property
+    def placing(self) -> tuple[Hint, ...]:
+        """Those of `hints` that say where arrays are to be."""
+        return tuple(hint for hint in self.hints if hint.sharding is not None)
+
+    @functools.cached_property
     def positionals(self) -> tuple[Param, ...]:
         """The parameters that can be passed by position, `*args` not among them."""
         return tuple(param for param in self.params if param.kind in POSITIONAL)
@@ -293,6 +299,7 @@ class Plan:
             if param.variadic or param.hint.role is Role.STATIC or param.hint.is_open
         )
 
+    @functools.cached_property
     def diff_params(self) -> tuple[Param, ...]:
         """The parameters that are marked `Diff`, in order."""
         return tuple(param for param in self.params if param.hint.diff is True)

@@ -6,13 +6,14 @@ Read once for each function, in one go: the run-time check has only to walk valu
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from typedfilter._reading import kinds
+from typedfilter._reading.checkers import is_unchecked, own_body
 from typedfilter._reading.dims import names_in
 from typedfilter._reading.fields import dims_of, has_models, is_computed
 from typedfilter._reading.hints import UNANNOTATED, Hint
@@ -70,14 +71,25 @@ class Expected:
     formatted: bool  # a dimension is named by a value of the call: "{n}"
     tied: frozenset[str]  # names that a result has, and of the arguments at most the fields of an instance
 
+    @property
+    def useful(self) -> bool:
+        """Whether there is anything to check."""
+        return self.refuses or any(arg.useful for arg in self.arguments.values())
+
     @classmethod
     def of(cls, plan: Plan, eager: bool) -> Expected:
-        """What a function with this plan may receive and return.
+        """What a function with this plan may receive and return: read once, kept as long as the plan.
 
         Args:
             plan: of the function.
             eager: a scalar array may stand for a number although nothing is traced.
         """
+        key = cls, eager
+        found: Expected | None = plan.notes.get(key)
+        return plan.notes.setdefault(key, cls._read(plan, eager)) if found is None else found
+
+    @classmethod
+    def _read(cls, plan: Plan, eager: bool) -> Expected:
         arguments = {param.name: _received(param, eager) for param in plan.params}
         returns = plan.returns.kind
         taken = [dim for arg in arguments.values() for dim in dims_of(arg.kind)]
@@ -87,6 +99,22 @@ class Expected:
         tied = _names_of(returns) - {dim.text for dim in taken}
         refuses, models = returns.refuses, has_models(returns)
         return cls(arguments, returns, returned, refuses, models, sure, formatted, tied)
+
+
+class Called(NamedTuple):
+    """The function that a transform calls, without what others check of it."""
+
+    fn: Callable[..., Any]
+    plan: Plan
+    eager: bool
+    expected: Expected | None  # what it may receive; `None` where nothing is to be checked, or is already
+
+    @classmethod
+    def of(cls, fn: Callable[..., Any], plan: Plan, eager: bool) -> Called:
+        """The one of `fn`, whose plan this is; `eager` as for `Expected`."""
+        fn = own_body(fn, plan)
+        expected = Expected.of(plan, eager) if is_unchecked(fn) else None
+        return cls(fn, plan, eager, expected if expected is not None and expected.useful else None)
 
 
 def _names_of(kind: Kind) -> frozenset[str]:

@@ -54,10 +54,15 @@ def hands_on(fn: Any) -> bool:
     # Of beartype's the code tells: `functools.wraps` copies the attributes to whatever is around it.
     by_name = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
     return (
-        fn.__globals__ is jaxtyping.jaxtyped.__globals__
+        made_by_jaxtyped(fn)
         or code in _codes_of_managers()
         or any(name.startswith("__beartype_") for name in by_name)
     )
+
+
+def made_by_jaxtyped(fn: types.FunctionType) -> bool:
+    """Whether `jaxtyping.jaxtyped` made a function: it shares the globals of the one that makes it."""
+    return fn.__globals__ is jaxtyping.jaxtyped.__globals__
 
 
 def unwrapped(fn: Any) -> Any:

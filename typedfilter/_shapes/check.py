@@ -25,10 +25,9 @@ from typedfilter._reading.fields import leaf_marks
 from typedfilter._reading.hints import UNANNOTATED, Hint
 from typedfilter._reading.kinds import Kind
 from typedfilter._reading.plan import Plan, plan_of
-from typedfilter._reading.received import RECEIVER, Expected, Received
-from typedfilter._reading.wrappers import hands_on, is_method
+from typedfilter._reading.received import RECEIVER, Called, Expected, Received
+from typedfilter._reading.wrappers import is_method
 from typedfilter._shapes.bindings import RunTime
-from typedfilter._shapes.checkers import own_body
 from typedfilter._shapes.passed import Known, Look, Memory, Place, Places, looks_at, most
 from typedfilter._shapes.standing import is_raw
 from typedfilter._shapes.switch import Mode, check_mode, report
@@ -63,46 +62,16 @@ def checked(fn: Callable[..., Any], plan: Plan, *, eager: bool = False) -> Calla
         ShapeError: an argument or the return does not fit its annotation.
         AnnotationError: an annotation computes with a dimension name that no argument binds.
     """
-    fn = own_body(fn, plan)
-    if isinstance(fn, _Checked) or not _is_body(fn):
-        return fn
-    reading = _Reading.of(plan, eager)
-    return _Checked(fn, plan, eager, reading) if reading.useful else fn
+    return checked_body(Called.of(fn, plan, eager))
+
+
+def checked_body(body: Called) -> Callable[..., Any]:
+    """As `checked`, of a body that was found before."""
+    return body.fn if body.expected is None else _Checked(body, _Reading.of(body, body.expected))
 
 
 def _checked_again(fn: Callable[..., Any], eager: bool) -> Callable[..., Any]:
     return checked(fn, plan_of(fn), eager=eager)
-
-
-def _is_body(fn: Any) -> bool:
-    """Whether nobody checks yet what `fn` is annotated with.
-
-    False where, on the way through partials, methods and wrappers that hand on, there is one of ours, or
-    what `jaxtyped` has made.
-    """
-    seen: set[int] = set()
-    while id(fn) not in seen:
-        seen.add(id(fn))
-        if hasattr(type(fn), "__typedfilter_plan__") or getattr(fn, "__no_type_check__", False):
-            return False
-        if isinstance(fn, functools.partial):
-            fn = fn.func
-        elif isinstance(fn, types.FunctionType):
-            # The wrappers that jaxtyped makes are defined where it is defined itself, and share its globals.
-            if fn.__globals__ is jaxtyping.jaxtyped.__globals__:
-                return False
-            if not hands_on(fn):
-                return True
-            fn = getattr(fn, "__wrapped__", None)
-        elif isinstance(fn, type):
-            return True
-        elif is_method(fn):
-            fn = fn.__func__
-        elif hands_on(fn):  # `functools.cache`, which can't hold what is traced
-            return False
-        else:  # an instance: what is called is its class's method
-            fn = inspect.getattr_static(type(fn), "__call__", None)
-    return True
 
 
 def _canonical_for(arg: Received | None, value: Any) -> Any:
@@ -137,8 +106,7 @@ def _place(arg: Received) -> Place:
 class _Reading:
     """What of a plan a check needs, and the calls that have passed it."""
 
-    def __init__(self, plan: Plan, eager: bool) -> None:
-        expected = Expected.of(plan, eager)
+    def __init__(self, plan: Plan, eager: bool, expected: Expected) -> None:
         arguments = expected.arguments
         by_kind: dict[Any, list[Received]] = {}
         for param in plan.params:
@@ -152,7 +120,6 @@ class _Reading:
         self.canonical = any(arg.canonical for arg in arguments.values())
         self.computed = any(arg.computed for arg in arguments.values())
         self.expected = expected
-        self.useful = expected.refuses or any(arg.useful for arg in arguments.values())
         self.models = any(arg.models for arg in arguments.values())
         places = Places(
             tuple(map(_place, self.positional)),
@@ -163,11 +130,11 @@ class _Reading:
         self.memory = Memory(places, expected.returns, used=eager)  # a compiled body runs while it is traced
 
     @classmethod
-    def of(cls, plan: Plan, eager: bool) -> _Reading:
+    def of(cls, body: Called, expected: Expected) -> _Reading:
         """The one of this plan, which has it as long as it lives."""
-        key = cls, eager
-        found: _Reading | None = plan.notes.get(key)
-        return plan.notes.setdefault(key, cls(plan, eager)) if found is None else found
+        key, notes = (cls, body.eager), body.plan.notes
+        found: _Reading | None = notes.get(key)
+        return notes.setdefault(key, cls(body.plan, body.eager, expected)) if found is None else found
 
     def rows(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[tuple[Received, Path, Any]]:
         """Each argument of a call, with its name. What does not bind is the function's to report."""
@@ -200,12 +167,12 @@ class _Reading:
 class _Checked:
     """The callable that `checked` returns. Two of the same function are equal, so that JAX traces once."""
 
-    def __init__(self, fn: Callable[..., Any], plan: Plan, eager: bool, reading: _Reading) -> None:
-        functools.update_wrapper(self, fn, updated=())
-        self._fn = fn
-        self._receiver: Any = _receiver_of(fn)
-        self._plan = plan
-        self._eager = eager
+    __no_type_check__ = True  # once is enough
+
+    def __init__(self, body: Called, reading: _Reading) -> None:
+        functools.update_wrapper(self, body.fn, updated=())
+        self._fn, self._plan, self._eager, _ = body
+        self._receiver: Any = _receiver_of(body.fn)
         self._reading = reading
         self._expected = reading.expected
 

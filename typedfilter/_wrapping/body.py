@@ -11,9 +11,10 @@ from typing import Any
 
 from typedfilter._declarations import Check
 from typedfilter._placing.bodies import placed
+from typedfilter._reading.checkers import own_body
 from typedfilter._reading.plan import Plan
-from typedfilter._shapes.check import checked
-from typedfilter._shapes.checkers import own_body
+from typedfilter._reading.received import Called
+from typedfilter._shapes.check import checked_body
 from typedfilter._shapes.switch import checking
 from typedfilter._wrapping.wrapper import Wrapper
 
@@ -25,8 +26,10 @@ def body_of(wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
 
 def body_for(fn: Callable[..., Any], plan: Plan, *, check: Check) -> Callable[..., Any]:
     """`fn` with the checks of its plan, or without any, and with the shardings that its plan asks for."""
-    body = checked(fn, plan, eager=True) if check else own_body(fn, plan)
-    return placed(fn, plan, body if check is True else otherwise_checked(body, check))
+    places = plan.placing
+    body = checked_body(Called.of(fn, plan, eager=True)) if check else own_body(fn, plan)
+    body = body if check is True else otherwise_checked(body, check)
+    return placed(fn, plan, body) if places else body
 
 
 def otherwise_checked(fn: Callable[..., Any], check: Check) -> Callable[..., Any]:

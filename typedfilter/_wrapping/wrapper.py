@@ -19,13 +19,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import jax
 
 from typedfilter._declarations import Check
-from typedfilter._reading.callables import globals_of, inside_partials, name_of, told
+from typedfilter._reading.callables import globals_of, inside_partials, name_of
 from typedfilter._reading.hidden import refuse_hidden
-from typedfilter._reading.hints import Hint
-from typedfilter._reading.kinds import ANYTHING
+from typedfilter._reading.outside import Holds, plan_outside, signature_outside
 from typedfilter._reading.plan import Plan, plan_of
-from typedfilter._reading.text import WrittenSignature
-from typedfilter._reading.wrappers import is_wrapper
 from typedfilter._shapes.switch import checking, raises, refuse_check, report
 from typedfilter._values.keys import exact_key
 from typedfilter._values.trees import flatten
@@ -52,6 +49,7 @@ class Transform(abc.ABC):
     places_outside: ClassVar[bool] = False
     """Whether the places in annotations are about what the transformed callable takes, not its body."""
     reads: ClassVar[frozenset[str]] = frozenset()  # the markers by which it does what it does
+    holds: ClassVar[Holds] = Holds.ARGUMENTS  # which annotations are true of the transformed callable as well
     check: Check = dataclasses.field(default=True, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -94,16 +92,6 @@ class Transform(abc.ABC):
                     raise
                 self.check_plan(plan.marked_only)
                 report(error, fn, self.name)
-
-    def plan(self, inner: Plan) -> Plan:
-        """The plan of the transformed callable: the same parameters; what it returns is not known."""
-        return dataclasses.replace(inner, returns=Hint(Any, ANYTHING, why="the result of a transform"))
-
-    def signature(self, plan: Plan) -> inspect.Signature:
-        """What the transformed callable shows: that of the function, less what no longer holds."""
-        if self.plan(plan).returns is plan.returns:
-            return plan.signature
-        return plan.signature.replace(return_annotation=inspect.Signature.empty)
 
     @ends_at_caller
     def wrap(self, fn: Callable[..., Any], *, lent: bool = False) -> Wrapper:
@@ -196,7 +184,7 @@ class Wrapper(metaclass=Quiet):
         transform.accept(self.__wrapped__, plan)
         if not lent:
             refuse_hidden(self.__wrapped__, transform.name, transform.reads)
-        vars(self)["__signature__"] = _shown_signature(self, plan)
+        vars(self)["__signature__"] = signature_outside(self.__wrapped__, plan, transform.holds)
         self.__call__ = transform.entry(self, plan) if plan.complete else _late(self)  # type: ignore[method-assign]  # a slot
         if type(self.__call__) is types.FunctionType:  # help shows both, where they differ
             self.__call__.__dict__["__signature__"] = self.__dict__["__signature__"]
@@ -206,7 +194,7 @@ class Wrapper(metaclass=Quiet):
 
     def __typedfilter_plan__(self) -> Plan:
         """The plan of this callable, for whatever transform comes next."""
-        return self.transform.plan(plan_of(self.__wrapped__))
+        return plan_outside(plan_of(self.__wrapped__), self.transform.holds)
 
     def __get__(self, obj: Any, owner: type | None = None) -> Any:
         if self._binds is staticmethod or (obj is None and self._binds is not classmethod):
@@ -227,7 +215,7 @@ class Wrapper(metaclass=Quiet):
         if name == "__globals__":  # jaxtyping evaluates strings in it
             return globals_of(fn)
         if name == "__signature__" and callable(fn):
-            return _shown_signature(self, plan_of(fn))
+            return signature_outside(fn, plan_of(fn), self.transform.holds)
         notes = {} if name.startswith("__") else _notes_on(fn)
         if name in notes:
             return notes[name]
@@ -318,18 +306,9 @@ def _late_call(wrapper: Wrapper, /, *args: Any, **kwargs: Any) -> Any:
     plan = plan_of(wrapper.__wrapped__, final=True)
     wrapper.transform.accept(wrapper.__wrapped__, plan)
     call = wrapper.transform.entry(wrapper, plan)
-    vars(wrapper)["__signature__"] = _shown_signature(wrapper, plan)
+    vars(wrapper)["__signature__"] = signature_outside(wrapper.__wrapped__, plan, wrapper.transform.holds)
     wrapper.__call__ = call  # type: ignore[method-assign]  # a slot
     return call(*args, **kwargs)
-
-
-def _shown_signature(wrapper: Wrapper, plan: Plan) -> inspect.Signature:
-    fn = wrapper.__wrapped__
-    if isinstance(fn, Wrapper | BoundWrapper):  # shows less than its plan knows: outside of it, less holds
-        plan = dataclasses.replace(plan, signature=fn.__signature__)
-    elif is_wrapper(fn):  # for people, what is inside; calls go by the wrapper's own parameters
-        plan = dataclasses.replace(plan, signature=told(fn) or plan.signature)
-    return WrittenSignature.of(wrapper.transform.signature(plan))
 
 
 def _rewrap(cls: type[Wrapper], fn: Any, transform: Transform, binds: type | None) -> Wrapper:

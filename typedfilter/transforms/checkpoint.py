@@ -17,6 +17,7 @@ from typing_extensions import Unpack
 
 from typedfilter._compiling.known import call_key
 from typedfilter._declarations import Check, CheckpointKeywords, Kept, Mixed, P, R, SameDecorator
+from typedfilter._reading.outside import Holds
 from typedfilter._reading.plan import Plan
 from typedfilter._values.fresh import fresh_rest, refuse_used_up
 from typedfilter._values.leaves import is_passed
@@ -37,6 +38,7 @@ class Checkpoint(Transform):
     """The options of `filter_checkpoint`."""
 
     name: ClassVar[str] = "filter_checkpoint"
+    holds: ClassVar[Holds] = Holds.ALL
     prevent_cse: bool = True
     policy: Callable[..., bool] | None = None
 
@@ -50,9 +52,6 @@ class Checkpoint(Transform):
                 actual=brief(self.policy),
                 fix="pass an attribute of jax.checkpoint_policies: jax.checkpoint_policies.dots_saveable",
             )
-
-    def plan(self, inner: Plan) -> Plan:
-        return inner
 
     def effects(self, fn: Callable[..., Any], plan: Plan) -> Effects:
         return PassesOn(self.name, plan)

@@ -18,6 +18,7 @@ from typedfilter._differentiating.outcome import Outcome
 from typedfilter._differentiating.rules import Function, Kind, Operands, Rules
 from typedfilter._differentiating.tangents import RETURNED, Beside
 from typedfilter._reading.hidden import DIFFERENTIATION
+from typedfilter._reading.outside import Holds
 from typedfilter._reading.plan import Plan, plan_of
 from typedfilter._values.carried import Carried, concrete, is_zero
 from typedfilter._values.leaves import is_inexact_array, is_number
@@ -33,14 +34,12 @@ class CustomJvp(Transform):
 
     name: ClassVar[str] = "filter_custom_jvp"
     reads: ClassVar[frozenset[str]] = DIFFERENTIATION
+    holds: ClassVar[Holds] = Holds.ALL
     rules: Rules = dataclasses.field(default_factory=lambda: Rules(("def_jvp",)))
 
     @property
     def options(self) -> dict[str, Any]:
         return {name: value for name, value in super().options.items() if name != "rules"}
-
-    def plan(self, inner: Plan) -> Plan:
-        return inner
 
     def wrap(self, fn: Callable[..., Any], *, lent: bool = False) -> Wrapper:
         return CustomJvpWrapper(fn, self, lent)

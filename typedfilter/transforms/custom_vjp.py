@@ -19,6 +19,7 @@ from typedfilter._differentiating.rules import Function, Kind, Operands, Rules, 
 from typedfilter._differentiating.tangents import RETURNED, Beside
 from typedfilter._reading.conflicts import check_grad
 from typedfilter._reading.hidden import DIFFERENTIATION
+from typedfilter._reading.outside import Holds
 from typedfilter._reading.plan import Plan, plan_of
 from typedfilter._values.carried import Carried, concrete, is_zero
 from typedfilter._values.pairs import pair_of
@@ -36,6 +37,7 @@ class CustomVjp(Transform):
 
     name: ClassVar[str] = "filter_custom_vjp"
     reads: ClassVar[frozenset[str]] = DIFFERENTIATION
+    holds: ClassVar[Holds] = Holds.ALL
     rules: Rules = dataclasses.field(default_factory=lambda: Rules(("def_fwd", "def_bwd")))
 
     @property
@@ -43,7 +45,7 @@ class CustomVjp(Transform):
         return {name: value for name, value in super().options.items() if name != "rules"}
 
     def check_plan(self, plan: Plan) -> None:
-        for param in plan.diff_params():
+        for param in plan.diff_params:
             if param is not plan.params[0]:
                 raise AnnotationError(
                     f"is marked Diff, but {self.name} has a derivative for the first argument only",
@@ -52,9 +54,6 @@ class CustomVjp(Transform):
                     fix="make it the first parameter; pack several into one tuple",
                 )
         check_grad(plan, has_aux=False, name=self.name, scalar=False)
-
-    def plan(self, inner: Plan) -> Plan:
-        return inner
 
     def wrap(self, fn: Callable[..., Any], *, lent: bool = False) -> Wrapper:
         return CustomVjpWrapper(fn, self, lent)

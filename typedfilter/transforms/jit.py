@@ -39,6 +39,7 @@ from typedfilter._declarations import (
 from typedfilter._placing.meshes import check_mesh
 from typedfilter._placing.shardings import Shardings, check_shardings
 from typedfilter._reading.conflicts import check_jit
+from typedfilter._reading.outside import Holds
 from typedfilter._reading.plan import Plan
 from typedfilter._values.text import among
 from typedfilter._wrapping.effects import Effects
@@ -55,6 +56,7 @@ class Jit(Compiling):
 
     name: ClassVar[str] = "filter_jit"
     reads: ClassVar[frozenset[str]] = frozenset({"Donate", "Traced", "PartitionSpec"})
+    holds: ClassVar[Holds] = Holds.ALL
     donate: Donation = "none"
     inline: bool = False
     keep_unused: bool = False
@@ -78,9 +80,6 @@ class Jit(Compiling):
         _check_max_traces(plan, self.max_traces)
         _check_places(plan, self)
         check_jit(plan, self.donate)
-
-    def plan(self, inner: Plan) -> Plan:
-        return inner
 
     def effects(self, fn: Callable[..., Any], plan: Plan) -> Effects:
         return Traces(self.name, plan, self.donated(fn), *self.places)

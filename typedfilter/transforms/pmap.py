@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Hashable, Sequence
-from inspect import Signature
 from typing import Any, ClassVar, overload
 
 import jax
@@ -27,7 +26,6 @@ from typedfilter._mapping.axes import (
     check_axes,
     check_size,
     map_arguments,
-    mapped_signature,
 )
 from typedfilter._mapping.devices import (
     axis_spec,
@@ -41,6 +39,7 @@ from typedfilter._mapping.effects import Maps
 from typedfilter._mapping.results import split_outputs
 from typedfilter._reading.conflicts import check_jit, check_vmap
 from typedfilter._reading.hidden import MAPPING
+from typedfilter._reading.outside import Holds
 from typedfilter._reading.plan import Param, Plan
 from typedfilter._wrapping.body import body_of
 from typedfilter._wrapping.effects import Effect, Effects, Given, Result
@@ -56,6 +55,7 @@ class Pmap(Compiling):
 
     name: ClassVar[str] = "filter_pmap"
     reads: ClassVar[frozenset[str]] = MAPPING | {"Donate", "Traced"}
+    holds: ClassVar[Holds] = Holds.STATIC
     in_axes: Any = BY_RULE
     out_axes: Any = BY_RULE
     axis_name: Hashable = None
@@ -82,9 +82,6 @@ class Pmap(Compiling):
     def inside(self) -> tuple[Transform, ...]:
         axes = self.in_axes, self.out_axes, self.axis_name, self.axis_size
         return (OnDevices(*axes, self.devices, self.backend, check=self.check),)
-
-    def signature(self, plan: Plan) -> Signature:
-        return mapped_signature(plan)
 
     def build(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
         run = Compiling.build(self, wrapper, plan)

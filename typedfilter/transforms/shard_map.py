@@ -22,6 +22,7 @@ from typedfilter._placing.blocks import BY_ANNOTATION, Blocks, SaysSpecs, check_
 from typedfilter._placing.bodies import as_blocks
 from typedfilter._placing.meshes import check_mesh
 from typedfilter._placing.moving import is_staging
+from typedfilter._reading.outside import Holds
 from typedfilter._reading.plan import Plan
 from typedfilter._shapes.check import checked
 from typedfilter._shapes.switch import checking
@@ -40,6 +41,7 @@ class ShardMap(SaysSpecs, Transform):
     """The options of `filter_shard_map`."""
 
     name: ClassVar[str] = "filter_shard_map"
+    holds: ClassVar[Holds] = Holds.ALL
     places_outside: ClassVar[bool] = True
     mesh: Any = None
     in_specs: Any = BY_ANNOTATION
@@ -58,9 +60,6 @@ class ShardMap(SaysSpecs, Transform):
     def check_plan(self, plan: Plan) -> None:
         check_mesh(plan, self.mesh, (Mesh, AbstractMesh))
         check_blocks(plan, self.in_specs, self.out_specs, self.axis_names)
-
-    def plan(self, inner: Plan) -> Plan:
-        return inner
 
     def effects(self, fn: Callable[..., Any], plan: Plan) -> Effects:
         return MapsBlocks(self.name, plan, self.in_specs, self.out_specs)

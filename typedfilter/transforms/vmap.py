@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Hashable
-from inspect import Signature, signature
+from inspect import signature
 from typing import Any, ClassVar, overload
 
 import jax
@@ -21,13 +21,13 @@ from typedfilter._mapping.axes import (
     check_axes,
     check_size,
     map_arguments,
-    mapped_signature,
 )
 from typedfilter._mapping.effects import Maps
 from typedfilter._mapping.known import KnownCalls
 from typedfilter._mapping.results import asks_for_no_axis, is_batched, split_outputs
 from typedfilter._reading.conflicts import check_vmap
 from typedfilter._reading.hidden import MAPPING
+from typedfilter._reading.outside import Holds
 from typedfilter._reading.plan import Plan
 from typedfilter._values.split import Parcel
 from typedfilter._wrapping.body import body_of
@@ -43,6 +43,7 @@ class Vmap(Transform):
 
     name: ClassVar[str] = "filter_vmap"
     reads: ClassVar[frozenset[str]] = MAPPING
+    holds: ClassVar[Holds] = Holds.STATIC
     in_axes: Any = BY_RULE
     out_axes: Any = BY_RULE
     axis_name: Hashable = None
@@ -56,14 +57,11 @@ class Vmap(Transform):
         if not asks_for_no_axis(plan, self.out_axes):
             check_vmap(plan, in_axes=self.in_axes != BY_RULE, axis_size=self.axis_size)
 
-    def signature(self, plan: Plan) -> Signature:
-        return mapped_signature(plan)
-
     def effects(self, fn: Callable[..., Any], plan: Plan) -> Effects:
         return Maps(self.name, plan, self.in_axes, self.out_axes, self.axis_name, self.axis_size)
 
     def build(self, wrapper: Wrapper, plan: Plan) -> Callable[..., Any]:
-        body, place = body_of(wrapper, plan), place_of(wrapper.__wrapped__)
+        place, body = place_of(wrapper.__wrapped__), body_of(wrapper, plan)
         once = 1 if asks_for_no_axis(plan, self.out_axes) else None  # with nothing to map over, it runs once
 
         def one_example(arrays: list[Any], parcel: Parcel) -> tuple[list[Any], list[Any]]:

@@ -15,8 +15,8 @@ from typing import Any
 
 import jax
 
+from typedfilter._reading.checkers import is_checker
 from typedfilter._reading.plan import plan_of
-from typedfilter._shapes.checkers import is_checker
 from typedfilter._wrapping.effects import Result
 from typedfilter._wrapping.wrapper import BoundWrapper, Wrapper
 from typedfilter.check.inputs.unmade import Unmade

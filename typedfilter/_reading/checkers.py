@@ -13,12 +13,10 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-import jaxtyping
-
 from typedfilter._reading.plan import Plan
+from typedfilter._reading.rewriting import spare_traced
 from typedfilter._reading.roles import Role
-from typedfilter._reading.wrappers import is_method
-from typedfilter._shapes.rewriting import spare_traced
+from typedfilter._reading.wrappers import hands_on, is_method, made_by_jaxtyped
 
 
 def own_body(fn: Callable[..., Any], plan: Plan) -> Callable[..., Any]:
@@ -52,6 +50,34 @@ def is_checker(fn: Any) -> bool:
     """Whether `fn` is what `jaxtyped` or `beartype` has put around a function."""
     if not isinstance(fn, types.FunctionType) or not hasattr(fn, "__wrapped__"):
         return False
-    # The wrappers that jaxtyped makes are defined where it is defined itself, and share its globals.
-    jaxtyped = fn.__globals__ is jaxtyping.jaxtyped.__globals__
-    return jaxtyped or getattr(fn, "__beartype_wrapper", False) is True
+    return made_by_jaxtyped(fn) or getattr(fn, "__beartype_wrapper", False) is True
+
+
+def is_unchecked(fn: Any) -> bool:
+    """Whether nobody checks yet what `fn` is annotated with.
+
+    False where, on the way through partials, methods and wrappers that hand on, there is one of ours, or
+    what `jaxtyped` has made.
+    """
+    seen: set[int] = set()
+    while id(fn) not in seen:
+        seen.add(id(fn))
+        if hasattr(type(fn), "__typedfilter_plan__") or getattr(fn, "__no_type_check__", False):
+            return False
+        if isinstance(fn, functools.partial):
+            fn = fn.func
+        elif isinstance(fn, types.FunctionType):
+            if made_by_jaxtyped(fn):
+                return False
+            if not hands_on(fn):
+                return True
+            fn = getattr(fn, "__wrapped__", None)
+        elif isinstance(fn, type):
+            return True
+        elif is_method(fn):
+            fn = fn.__func__
+        elif hands_on(fn):  # `functools.cache`, which can't hold what is traced
+            return False
+        else:  # an instance: what is called is its class's method
+            fn = inspect.getattr_static(type(fn), "__call__", None)
+    return True
