@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import jax
@@ -18,11 +18,11 @@ from jax.tree_util import tree_flatten
 from typedfilter._compiling.remembered import can_change, remember, seen
 from typedfilter._compiling.tokens import Content, Kept, Token, strong, weaken
 from typedfilter._reading.fields import leaf_marks
-from typedfilter._values.dictionaries import Dicts, exact_dict_keys
-from typedfilter._values.keys import exact_key, is_self_exact, stays_equal
+from typedfilter._values.keys import stays_equal
+from typedfilter._values.layouts import Layout
 from typedfilter._values.leaves import leaf_is_array_type
 from typedfilter._values.memory import InternTable
-from typedfilter._values.split import Rest, getter
+from typedfilter._values.split import Rest
 from typedfilter._values.trees import Treedef, own_classes
 
 IsArrayType = Callable[[type], bool | None]
@@ -38,7 +38,9 @@ class StaticPart(Content):
 
     __slots__ = ("layout", "statics", "stays_equal", "treedef")
 
-    def __init__(self, layout: _Layout, treedef: Treedef, statics: tuple[Any, ...], dicts: Hashable) -> None:
+    def __init__(
+        self, layout: Layout[StaticPart], treedef: Treedef, statics: tuple[Any, ...], dicts: Hashable
+    ) -> None:
         super().__init__(None)
         self.layout = layout  # which lives as long as a part of it does
         self.treedef = treedef
@@ -49,7 +51,8 @@ class StaticPart(Content):
     @property
     def is_current(self) -> bool:
         """Whether nobody has changed an object in it since its key was made."""
-        return self.stays_equal or self.layout.keyed(map(strong, self.statics)) == self.key[0]
+        then: tuple[Any, ...] = self.key[0]
+        return self.layout.keyed(map(strong, self.statics)) == then
 
     def rest(self) -> Rest:
         return Rest(
@@ -104,74 +107,13 @@ def unpack(value: Any) -> Any:
     return value.rest().join(value.arrays) if type(value) is Packed else value
 
 
-class _Layout:
-    """Where the arrays of one structure are, and the live static parts of it."""
-
-    __slots__ = (
-        "__weakref__",
-        "by_types",
-        "dicts",
-        "exact",
-        "inexact",
-        "key",
-        "names",
-        "others_at",
-        "parts",
-        "take",
-        "take_others",
-        "taken_at",
-    )
-
-    def __init__(self, tree: Any, key: tuple[Treedef, tuple[type | None, ...]]) -> None:
-        self.key = key
-        self.taken_at = [i for i, kind in enumerate(key[1]) if kind is None]
-        self.others_at = [i for i, kind in enumerate(key[1]) if kind is not None]
-        self.take = getter(self.taken_at)
-        self.take_others = getter(self.others_at)
-        self.inexact = [not is_self_exact(kind) for kind in key[1] if kind is not None]
-        self.exact = not any(self.inexact)
-        self.dicts = Dicts.of(tree)
-        paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
-        self.names = [jax.tree_util.keystr(paths[i]).removeprefix(".") for i in self.taken_at]
-        self.parts: InternTable[StaticPart] = InternTable()
-        self.by_types: list[_ByTypes] = []
-
-    def keyed(self, statics: Iterable[Any]) -> tuple[Any, ...]:
-        """What tells these static leaves from others."""
-        return tuple(
-            [exact_key(v) if inexact else v for v, inexact in zip(statics, self.inexact, strict=True)]
-        )
-
-    def pack(self, kept: Kept, tree: Any, leaves: list[Any], treedef: Treedef) -> Packed:
-        key = self.part_key(tree, leaves)
-        part = self.known_part(key)
-        if part is None:
-            make = functools.partial(StaticPart, self, treedef, self.take_others(leaves), key[1])
-            part = self.parts.get_or_add(key, make)
-        kept.keep(part)
-        return Packed(self.take(leaves), part.token, part)
-
-    def pack_again(self, kept: Kept, tree: Any, leaves: list[Any]) -> Packed | None:
-        """As `pack`, where the static part is known already."""
-        part = self.known_part(self.part_key(tree, leaves))
-        if part is None:
-            return None
-        kept.keep(part)
-        return Packed(self.take(leaves), part.token, part)
-
-    def known_part(self, key: tuple[Hashable, Hashable]) -> StaticPart | None:
-        """The live static part with this key, if there is one and nobody has changed it."""
-        part = self.parts.get(key)
-        if part is None or part.is_current:
-            return part
-        part.key = object()  # nobody finds it any more
-        return None
-
-    def part_key(self, tree: Any, leaves: list[Any]) -> tuple[Hashable, Hashable]:
-        """What tells the static part of a tree of this structure from others."""
-        statics = self.take_others(leaves)
-        keyed = statics if self.exact else self.keyed(statics)
-        return keyed, exact_dict_keys(tree, self.dicts)
+def _packed(layout: Layout[StaticPart], kept: Kept, tree: Any, leaves: list[Any], treedef: Treedef) -> Packed:
+    arrays, key, part = layout.apart(tree, leaves)
+    if part is None:
+        make = functools.partial(StaticPart, layout, treedef, layout.take_others(leaves), key[1])
+        part = layout.parts.get_or_add(key, make)
+    kept.keep(part)
+    return Packed(arrays, part.token, part)
 
 
 class _ByTypes:
@@ -180,7 +122,7 @@ class _ByTypes:
     __slots__ = ("__weakref__", "is_frozen", "key", "layout")
 
     def __init__(
-        self, key: tuple[Treedef, tuple[type, ...], IsArrayType], layout: _Layout, tree: Any
+        self, key: tuple[Treedef, tuple[type, ...], IsArrayType], layout: Layout[StaticPart], tree: Any
     ) -> None:
         self.key = key
         self.layout = weakref.ref(layout)
@@ -189,7 +131,7 @@ class _ByTypes:
 
 
 # Entries of the second live as long as their layout, layouts as long as a static part of them.
-_layouts: InternTable[_Layout] = InternTable()
+_layouts: InternTable[Layout[StaticPart]] = InternTable()
 _by_types: InternTable[_ByTypes] = InternTable()
 
 
@@ -207,7 +149,8 @@ def pack(kept: Kept, tree: Any, is_array_type: IsArrayType = leaf_is_array_type)
     if is_array_type is leaf_is_array_type:
         return _pack(kept, tree, is_array_type)[0]
     leaves, treedef = tree_flatten(tree)
-    return _layout(tree, treedef, tuple(map(type, leaves)), is_array_type).pack(kept, tree, leaves, treedef)
+    layout = _layout(tree, treedef, tuple(map(type, leaves)), is_array_type)
+    return _packed(layout, kept, tree, leaves, treedef)
 
 
 def _pack(kept: Kept, tree: Any, is_array_type: IsArrayType) -> tuple[Packed, _ByTypes]:
@@ -219,7 +162,7 @@ def _pack(kept: Kept, tree: Any, is_array_type: IsArrayType) -> tuple[Packed, _B
         layout = _layout(tree, *key)
         entry = _by_types.get_or_add(key, functools.partial(_ByTypes, key, layout, tree))
         layout.by_types.append(entry)
-    return layout.pack(kept, tree, leaves, treedef), entry
+    return _packed(layout, kept, tree, leaves, treedef), entry
 
 
 class Packer:
@@ -287,17 +230,22 @@ class Packer:
         # Of a class that was a leaf's there are leaves only: what is below one has another class.
         if tuple(map(type, leaves)) != types:
             return None
-        packed = layout.pack_again(self._kept, tree, leaves)
-        return None if packed is None else (packed, entry.is_frozen)
+        arrays, _, part = layout.apart(tree, leaves)
+        if part is None:
+            return None
+        self._kept.keep(part)
+        return Packed(arrays, part.token, part), entry.is_frozen
 
 
-def _layout(tree: Any, treedef: Treedef, types: tuple[type, ...], is_array_type: IsArrayType) -> _Layout:
+def _layout(
+    tree: Any, treedef: Treedef, types: tuple[type, ...], is_array_type: IsArrayType
+) -> Layout[StaticPart]:
     marks = leaf_marks(tree)
     kinds = tuple(
         kind if mark.static or (is_array_type(kind) is False and not mark.traced) else None
         for kind, mark in zip(types, marks, strict=True)
     )
-    return _layouts.get_or_add((treedef, kinds), functools.partial(_Layout, tree, (treedef, kinds)))
+    return _layouts.get_or_add((treedef, kinds), functools.partial(Layout, tree, (treedef, kinds)))
 
 
 def taken_leaves(tree: Any, is_array_type: IsArrayType = leaf_is_array_type) -> list[bool]:

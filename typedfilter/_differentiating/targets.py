@@ -45,13 +45,10 @@ class Group:
 class Selected:
     """The arguments of one call, with those that are differentiated taken out."""
 
+    arrays: list[Any]  # what was taken
     taken: Taken
     groups: Sequence[Group]
     several: bool
-
-    @property
-    def arrays(self) -> list[Any]:
-        return self.taken.arrays
 
     def put(self, arrays: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
         """The arguments, with `arrays` in the place of what was taken out."""
@@ -96,7 +93,7 @@ class Targets:
         taken = call.take(self.plan, self._differentiable, only)
         if not taken.arrays and fits(self.plan, args, kwargs):  # what does not is the function's to report
             self._refuse_leaves(call, taken, only)
-        return Selected(taken, groups, self.several)
+        return Selected(taken.arrays, taken, groups, self.several)
 
     def _differentiable(self, argument: Argument, leaves: list[Any]) -> Sequence[bool]:
         tree, param = argument.value, argument.param

@@ -162,6 +162,8 @@ def argument_axes(plan: Plan, in_axes: Any, call: Call, *, example: bool = False
 
 def _specs(plan: Plan, in_axes: Any, call: Call) -> list[Any]:
     """What the option says of each argument."""
+    if in_axes is BY_RULE:
+        return [BY_RULE] * len(call.values)
     return _per_argument(plan, in_axes).of_call(len(call.args), tuple(call.kwargs))
 
 

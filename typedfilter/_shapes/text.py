@@ -26,12 +26,11 @@ from typedfilter._reading.text import show
 from typedfilter._shapes.bindings import RunTime, Seen, again
 from typedfilter._shapes.standing import Standing
 from typedfilter._shapes.walk import Failure, Missing, Path
-from typedfilter._values.text import annotation_of, count_text, describe, meant, structure_text
+from typedfilter._values.text import annotation_of, count_text, describe, evidence, meant, structure_text
 from typedfilter.errors import AnnotationError, ShapeError
 
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _EXOTIC = re.compile(r"float[48]_|u?int[24]$|bool_")  # allowed too; not worth a place in a message
-_REPR_LIMIT = 60
 _MAX_CHOICES = 20
 _CONVERT = {
     "Float": "float32",
@@ -72,10 +71,10 @@ def explain(failure: Failure, binder: RunTime, function: str, written: Any) -> S
         function: the user's function.
         written: the annotation of the parameter (or of the return) as the user wrote it.
     """
-    found = "nothing" if failure.value is Missing else describe(failure.value)
     whole = len(failure.path) == 1 and not isinstance(failure.kind, kinds.Tree)
     shown = show(written if whole else failure.kind.hint)
     need = _need(failure, binder, shown)
+    found = "nothing" if failure.value is Missing else describe(failure.value)
     parameter, *steps = failure.path
     place = ""
     if parameter == "return":
@@ -87,7 +86,7 @@ def explain(failure: Failure, binder: RunTime, function: str, written: Any) -> S
         function=function,
         parameter=parameter,
         expected=need.expected,
-        actual=_evidence(failure.value, found),
+        actual=evidence(failure.value, found),
         fix=need.fix,
     )
 
@@ -228,12 +227,12 @@ def _rank_need(dims: tuple[Dim, ...], value: Any, name: str, shown: str) -> _Nee
     least = len(dims) - variadic
     if value.ndim == least or (variadic and value.ndim > least):
         return None
-    needs = "needs a scalar" if not dims else f"needs {'at least ' * variadic}{count_text(least, 'axis')}"
-    what = f"an array with {'at least ' * variadic}{count_text(least, 'axis')}" if dims else "a scalar"
-    fix = f"{_verb(name)} {what}"
+    fix = f"{_verb(name)} {'an array with ' if dims else ''}"
+    what = f"{'at least ' * variadic}{count_text(least, 'axis')}" if dims else "a scalar"
+    fix += what
     if abs(value.ndim - least) == 1:
         fix += "; under filter_vmap, annotate one example, without the mapped axis"
-    return _Need(needs, shown, fix)
+    return _Need(f"needs {what}", shown, fix)
 
 
 def _axis_need(dims: tuple[Dim, ...], failure: Failure, binder: RunTime, shown: str) -> _Need:
@@ -368,13 +367,6 @@ def _aligned(dims: tuple[Dim, ...], shape: tuple[int, ...]) -> list[tuple[Dim, i
         rows.append((dim, axis, tuple(shape[axis : axis + width])))
         axis += width
     return rows
-
-
-def _evidence(value: Any, found: str) -> str:
-    if not isinstance(value, str | bytes | int | float | complex | np.generic):
-        return found
-    text = repr(value)
-    return text if len(text) <= _REPR_LIMIT else f"{text[:_REPR_LIMIT]}..."
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import operator
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 from jax.tree_util import tree_flatten
@@ -69,6 +69,10 @@ def split_leaves(leaves: list[Any], treedef: Treedef, mask: Sequence[bool]) -> t
     return [leaves[i] for i in taken_at], Rest(treedef, taken_at, others_at, [leaves[i] for i in others_at])
 
 
+Piece: TypeAlias = tuple[list[Any], Treedef, Sequence[bool]]
+"""An argument that is flattened, and which of its leaves are to be taken."""
+
+
 class Whole:
     """An argument of which nothing is taken."""
 
@@ -124,6 +128,20 @@ class Taken:
             end = at + len(rest.taken_at)
             yield rest, arrays[at:end]
             at = end
+
+
+def taken(pieces: Iterable[Piece | Whole], count: int, names: tuple[str, ...]) -> Taken:
+    """The arguments of a call, of which `count` by position, with what is chosen taken out."""
+    arrays: list[Any] = []
+    rests: list[Rest | Whole] = []
+    for piece in pieces:
+        if isinstance(piece, Whole):
+            rests.append(piece)
+        else:
+            found, rest = split_leaves(*piece)
+            arrays += found
+            rests.append(rest)
+    return Taken(arrays, rests, count, names)
 
 
 def _mask(rest: Rest) -> list[bool]:

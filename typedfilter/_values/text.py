@@ -12,6 +12,8 @@ import numpy as np
 
 from typedfilter._values.leaves import is_array
 
+_EVIDENCE_LIMIT = 60
+
 
 def brief(value: object) -> str:
     """A value in a few words, for messages."""
@@ -109,6 +111,14 @@ def _short(dtype: Any) -> str:
 
 def _shape_suffix(shape: Sequence[Any]) -> str:
     return f"[{','.join(map(str, shape))}]"
+
+
+def evidence(value: Any, described: str) -> str:
+    """A plain value itself; of any other, how it is described."""
+    if not isinstance(value, str | bytes | int | float | complex | np.generic):
+        return described
+    text = repr(value)
+    return text if len(text) <= _EVIDENCE_LIMIT else f"{text[:_EVIDENCE_LIMIT]}..."
 
 
 def count_text(count: int, noun: str) -> str:

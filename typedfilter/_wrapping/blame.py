@@ -106,6 +106,8 @@ def refuse_gone(plan: Plan, args: Sequence[Any], kwargs: Mapping[str, Any], besi
 
 def explain_deleted(plan: Plan, error: Exception, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
     """Raise an error that names the argument, if JAX's is about an array that was deleted."""
+    if isinstance(error, TypedFilterError):  # it names what is wrong
+        return
     if isinstance(error, RuntimeError | ValueError) and tells_of_deleted(error):
         better = donation_error(plan, args, kwargs)
         if better is not None:

@@ -18,7 +18,7 @@ from typedfilter._reading.fields import leaf_marks
 from typedfilter._reading.plan import Argument, Binding, Param, Plan
 from typedfilter._reading.roles import Role
 from typedfilter._values.leaves import is_array_like, is_passed
-from typedfilter._values.split import Rest, Taken, Whole, split_leaves, split_where
+from typedfilter._values.split import Piece, Rest, Taken, Whole, split_where, taken
 
 Predicate = Callable[[Any], bool]
 Choose = Callable[[Argument, list[Any]], Sequence[bool]]
@@ -65,17 +65,14 @@ class Call:
             choose: says of each leaf of an argument whether it is taken.
             only: the arguments to look at, by their number; others stay as they are.
         """
-        arrays: list[Any] = []
-        rests: list[Rest | Whole] = []
+        pieces: list[Piece | Whole] = []
         for index, argument in enumerate(_arguments(plan, self.args, self.kwargs)):
             if only is not None and index not in only:
-                rests.append(Whole(argument.value))
+                pieces.append(Whole(argument.value))
                 continue
             leaves, treedef = tree_flatten(argument.value)
-            taken, rest = split_leaves(leaves, treedef, choose(argument, leaves))
-            rests.append(rest)
-            arrays += taken
-        return Taken(arrays, rests, len(self.args), tuple(self.kwargs))
+            pieces.append((leaves, treedef, choose(argument, leaves)))
+        return taken(pieces, len(self.args), tuple(self.kwargs))
 
     def filled(self, plan: Plan) -> Call:
         """One form for all calls that are the same to a plain function: in their places, with defaults.
