@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Complex, Float, Num, PRNGKeyArray
+from jaxtyping import Array, Bool, Complex, Float, Num, PRNGKeyArray, PyTree
 
 
 # proved: where n_minus_1 = n-1
@@ -367,3 +367,15 @@ def mirrored(x: Float[Array, "n"], levels: Float[Array, "levels"]) -> Float[Arra
     half = len(range(levels.shape[0])) // 2
     counts = jnp.bincount(x.astype(int), length=half) + levels[half:]
     return jnp.concatenate([-counts[::-1], counts])
+
+
+# proved: where `params` and `grads` are trees of one structure and shape
+def stepped(
+    params: PyTree[Float[Array, "..."]], grads: PyTree[Float[Array, "..."]]
+) -> PyTree[Float[Array, "..."]]:
+    return jax.tree.map(lambda p, g: p - 0.1 * g, params, grads)
+
+
+# proved: where `params` and `grads` are trees of one structure; for all sizes
+def of_like_leaves(params: PyTree[Float[Array, "n"]], grads: PyTree[Float[Array, "n"]]) -> Float[Array, "n"]:
+    return sum(jax.tree.leaves(jax.tree.map(jnp.multiply, params, grads)))

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Float, Key, PRNGKeyArray
+from jaxtyping import Array, Float, Key, PRNGKeyArray, PyTree
 
 
 # failed: at line 13 of drawn_twice and at line 14 of drawn_twice
@@ -122,3 +122,15 @@ def rows(scales, table):
 # failed: one scale a row
 def refused_by_a_helper(u: Float[Array, "n k"]) -> Float[Array, "n k"]:
     return rows(jnp.ones(u.shape[1]), u)
+
+
+# failed: dot_general
+def contracted(
+    params: PyTree[Float[Array, "..."]], grads: PyTree[Float[Array, "..."]]
+) -> PyTree[Float[Array, "..."]]:
+    return jax.tree.map(lambda p, g: p @ g, params, grads)
+
+
+# failed: f32[n,1]
+def of_wider_leaves(params: PyTree[Float[Array, "n"]], grads: PyTree[Float[Array, "n"]]) -> Float[Array, "n"]:
+    return sum(jax.tree.leaves(jax.tree.map(jnp.multiply, params, grads)))[:, None]

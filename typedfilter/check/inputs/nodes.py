@@ -175,7 +175,7 @@ class ArrayNode:
             if dim.text in maker.ranks:
                 return list(maker.ranks[dim.text])
             rank = _RANKS[maker.choose(self._rank_point(dim))]
-            rest = "_rest" if maker.rest else self._anonymous(axis)
+            rest = f"_rest{self.number}" if maker.rest else self._anonymous(axis)
             stem = _dims.leaf_name(dim, self.number) if dim.text else rest
             whole: list[Axis] = [f"{stem}_{i}" for i in range(rank)]
             return (whole, [1] * rank, [])[narrow]

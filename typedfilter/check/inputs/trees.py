@@ -13,6 +13,8 @@ import jax
 
 from typedfilter.check.inputs.nodes import Maker, Node, Point
 
+STRUCTURE = "structure"  # what the choice of one is called: `structure T`, `structure of params`
+
 # A leaf of each structure is the number under which its node is made.
 _STRUCTURES: tuple[Any, ...] = ((0, 1), 0, {"a": 0, "b": [1, 2]})
 _STRUCTURE_NAMES = ("a pair", "a single leaf", "a dictionary of three leaves")
@@ -44,7 +46,7 @@ class TreeNode:
     def _point(self, piece: str) -> Point:
         key = f"of {self.key} around" if piece == "..." else piece
         names = tuple(f"`{self.label}` {name}" for name in _STRUCTURE_NAMES)
-        return Point(f"structure {key}", names, soft="structure")
+        return Point(f"{STRUCTURE} {key}", names, soft=STRUCTURE)
 
     def skeleton(self, maker: Maker) -> Any:
         """The tree of this case with a number for each leaf."""

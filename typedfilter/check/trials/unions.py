@@ -1,4 +1,4 @@
-"""Readings under which unions and optionals of a signature go together, as overloads would say it.
+"""Readings under which unions, optionals and trees of a signature go together, as overloads would say it.
 
 Knows the choices of a signature; knows nothing of how readings are tried.
 """
@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from typedfilter.check.inputs import layout as _layout
+from typedfilter.check.inputs.nodes import ArrayNode, walk
 from typedfilter.check.inputs.signature import Letter, Signature
+from typedfilter.check.inputs.trees import STRUCTURE
 
+_ONE_STRUCTURE = 'name the structure, as in PyTree[..., "T"]'
 _TOGETHER = "say it with a TypeVar or with overloads, or refuse the other combinations with a `raise`"
 
 
@@ -32,6 +35,7 @@ def together(signature: Signature) -> Iterator[Letter]:
         if len(keys) > 1:
             yield _alike(kinds, tuple(keys), () if "None" in kinds else tuple(absent))
     yield from _with_optionals(groups.get(("2 members",), []), groups.get(("optional",), []))
+    yield from _trees(signature)
 
 
 def _with_optionals(pairs: Sequence[str], optional: Sequence[str]) -> Iterator[Letter]:
@@ -42,6 +46,24 @@ def _with_optionals(pairs: Sequence[str], optional: Sequence[str]) -> Iterator[L
     are = "is" if len(pairs) == 1 else "are"
     said = f"where {names} {are} the first of two without {left}, and else the second"
     yield Letter(said, _TOGETHER, together=(*pairs, *optional), crossed=tuple(optional))
+
+
+def _trees(signature: Signature) -> Iterator[Letter]:
+    """Trees of which nobody names the structure: a model, and its gradient."""
+    unnamed = f"{STRUCTURE} of "
+    keys = [p.key for p in _layout.points_of(signature) if p.soft == STRUCTURE and p.key.startswith(unnamed)]
+    if len(keys) > 1:
+        names = " and ".join(f"`{key.removeprefix(unnamed)}`" for key in keys)
+        rest = _are_leaves_open(signature)
+        said = f"where {names} are trees of one structure" + (" and shape" if rest else "")
+        yield Letter(said, _ONE_STRUCTURE, together=tuple(keys), rest=rest)
+
+
+def _are_leaves_open(signature: Signature) -> bool:
+    """Whether `...` stands in leaves of trees, and nowhere else: the name of a structure ties it there."""
+    arrays = [n for p in signature.parameters for n in walk(p.node) if isinstance(n, ArrayNode)]
+    numbers = [array.number for array in arrays if any(dim.variadic and not dim.text for dim in array.dims)]
+    return bool(numbers) and all(numbers)
 
 
 def _named(keys: Sequence[str]) -> str:
