@@ -379,3 +379,38 @@ def stepped(
 # proved: where `params` and `grads` are trees of one structure; for all sizes
 def of_like_leaves(params: PyTree[Float[Array, "n"]], grads: PyTree[Float[Array, "n"]]) -> Float[Array, "n"]:
     return sum(jax.tree.leaves(jax.tree.map(jnp.multiply, params, grads)))
+
+
+class Properties(NamedTuple):
+    trainable: bool = True
+
+
+class Settings(NamedTuple):
+    mean: Float[Array, "s"] | Properties
+    cov: Float[Array, "s s"] | Properties
+    shift: Float[Array, "s"] | None
+
+
+class Moments(NamedTuple):
+    mean: Float[Array, "s"]
+    cov: Float[Array, "s s"]
+
+
+# proved: where no field of `settings` is a Properties; for all sizes
+def with_the_fields_of(settings: Settings) -> Moments:
+    return Moments(settings.mean, settings.cov)
+
+
+# proved: where `settings.shift` is not None
+def shift_of(settings: Settings) -> Float[Array, "s"]:
+    return settings.shift
+
+
+class Pair(NamedTuple):
+    left: Float[Array, "s"] | None
+    right: Float[Array, "s"] | None
+
+
+# proved: where `pair.left` is not None; for all sizes
+def left_of(pair: Pair) -> Float[Array, "s"]:
+    return pair.left

@@ -1,5 +1,7 @@
 """Mistakes beside which a forgiving reading would be wrong: keys used twice, names that only look alike."""
 
+from typing import NamedTuple
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -8,13 +10,13 @@ import numpy as np
 from jaxtyping import Array, Float, Key, PRNGKeyArray, PyTree
 
 
-# failed: at line 13 of drawn_twice and at line 14 of drawn_twice
+# failed: at line 15 of drawn_twice and at line 16 of drawn_twice
 def drawn_twice(key: Key[Array, ""], x: Float[Array, "n"]) -> Float[Array, "n"]:
     noise = jax.random.normal(key, x.shape)
     return noise + jax.random.uniform(key, x.shape)
 
 
-# failed: used in each step of a loop, at line 20 of step
+# failed: used in each step of a loop, at line 22 of step
 def drawn_in_a_scan(key: PRNGKeyArray, x: Float[Array, "n"]) -> Float[Array, "n"]:
     def step(carry, _):
         return carry + jr.normal(key, carry.shape), None
@@ -38,14 +40,14 @@ def noise_like(key, x):
     return jr.normal(key, x.shape)
 
 
-# failed: each time at line 44 of through_a_helper
+# failed: each time at line 46 of through_a_helper
 def through_a_helper(key: PRNGKeyArray, x: Float[Array, "n"]) -> Float[Array, "n"]:
     for _ in range(3):
         x = x + noise_like(key, x)
     return x
 
 
-# failed: at line 50 of after_its_split and at line 51 of after_its_split
+# failed: at line 52 of after_its_split and at line 53 of after_its_split
 def after_its_split(key: PRNGKeyArray, x: Float[Array, "n"]) -> Float[Array, "n"]:
     (own,) = jr.split(key, 1)
     return noise_like(key, x) + noise_like(own, x)
@@ -57,19 +59,19 @@ def of_its_own(x: Float[Array, "n"]) -> Float[Array, "n"]:
     return jr.normal(key, x.shape) + jr.normal(key, x.shape)
 
 
-# failed: each time at line 62 of shuffled_twice
+# failed: each time at line 64 of shuffled_twice
 def shuffled_twice(key: PRNGKeyArray, x: Float[Array, "n"]) -> tuple[Float[Array, "n"], Float[Array, "n"]]:
     return jr.permutation(key, x), jr.permutation(key, x)
 
 
-# failed: each time at line 68 of shuffled_again
+# failed: each time at line 70 of shuffled_again
 def shuffled_again(key: PRNGKeyArray, x: Float[Array, "n d"]) -> Float[Array, "n d"]:
     for _ in range(2):
         x = jr.permutation(key, x)
     return x
 
 
-# failed: each time at line 76 of picked_twice
+# failed: each time at line 78 of picked_twice
 def picked_twice(
     key: PRNGKeyArray, x: Float[Array, "n"], p: Float[Array, "n"]
 ) -> tuple[Float[Array, "3"], Float[Array, "3"]]:
@@ -83,7 +85,7 @@ def shuffled_and_picked(
     return jr.permutation(key, x), jr.choice(key, y, y.shape)
 
 
-# failed: at line 89 of the_second_twice and at line 90 of the_second_twice
+# failed: at line 91 of the_second_twice and at line 92 of the_second_twice
 def the_second_twice(key: PRNGKeyArray, x: Float[Array, "n"], y: Float[Array, "n"]) -> Float[Array, "n"]:
     x = jr.permutation(key, x)
     once = jr.permutation(key, y)
@@ -134,3 +136,27 @@ def contracted(
 # failed: f32[n,1]
 def of_wider_leaves(params: PyTree[Float[Array, "n"]], grads: PyTree[Float[Array, "n"]]) -> Float[Array, "n"]:
     return sum(jax.tree.leaves(jax.tree.map(jnp.multiply, params, grads)))[:, None]
+
+
+class Properties(NamedTuple):
+    trainable: bool = True
+
+
+class Settings(NamedTuple):
+    mean: Float[Array, "s"] | Properties
+    cov: Float[Array, "s s"] | Properties
+
+
+class Moments(NamedTuple):
+    mean: Float[Array, "s"]
+    cov: Float[Array, "s s"]
+
+
+# failed: 2 axes, not 1
+def with_another_field(settings: Settings) -> Moments:
+    return Moments(settings.cov, settings.cov)
+
+
+# failed: Properties(bool False)
+def of_what_it_takes(mean: Float[Array, "s"] | Properties) -> Float[Array, "s"]:
+    return mean

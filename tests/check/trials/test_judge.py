@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -306,6 +307,36 @@ def test_a_function_that_never_ends_is_skipped(monkeypatch):
         "skipped",
         "it takes more than 0.3 seconds to trace",
         "put `# typedfilter: ignore` on its `def`",
+    )
+
+
+def test_time_that_others_take_from_the_process_is_not_counted(monkeypatch):
+    monkeypatch.setattr(_patience, "SECONDS", 0.05)
+    monkeypatch.setattr(_patience, "_IN_THE_END", 10_000)
+    monkeypatch.setattr(time, "process_time", lambda: 0.0)
+
+    def fn(x: Float[Array, "n"]) -> Float[Array, "n"]:
+        end = time.monotonic() + 0.2
+        while time.monotonic() < end:
+            pass
+        return x
+
+    assert verdict(fn).status == "proved"
+
+
+def test_nobody_is_blamed_where_what_may_be_meant_takes_too_long(monkeypatch):
+    monkeypatch.setattr(_patience, "SECONDS", 0.3)
+
+    def fn(x: Float[Array, "n"], y: Float[Array, "n_minus_1"]) -> Float[Array, "n"]:
+        z = x[1:] + y
+        while z.shape[0] > 0:
+            pass
+        return x
+
+    result = verdict(fn)
+    assert (result.status, result.message) == (
+        "skipped",
+        "where n_minus_1 = n-1, it takes more than 0.3 seconds to trace",
     )
 
 

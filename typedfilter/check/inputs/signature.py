@@ -102,7 +102,8 @@ class Letter:
     @property
     def fields(self) -> frozenset[str]:
         """The fields, as `Class.field`, of which it says what they are: nobody need have read them."""
-        return frozenset(key.partition(" of ")[2] for key, _ in (*self.options, *self.without))
+        keys = [*self.together, *(key for key, _ in (*self.options, *self.without))]
+        return frozenset(key.partition(" of ")[2] for key in keys)
 
     def allows(self, case: Case) -> bool:
         """Whether a case is one of those that are meant."""

@@ -12,15 +12,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from typedfilter._compat import ABSTRACT_MESHES
-from typedfilter._reading.kinds import Class, kind_of
 from typedfilter._reading.plan import Plan
-from typedfilter.check.inputs import classes, layout, types
+from typedfilter.check.inputs import classes, layout
 from typedfilter.check.inputs.place import Guess
 from typedfilter.check.inputs.signature import AS_WRITTEN, Letter, Signature, colliding, signature_of
 from typedfilter.check.inputs.unmade import UnbuildableError
 from typedfilter.check.report.results import Frame
 from typedfilter.check.trials.beyond import beyond
 from typedfilter.check.trials.excuses import shows_nothing
+from typedfilter.check.trials.guessing import guesses_for, has_constructor
 from typedfilter.check.trials.held import APART, OVERLOADED, held_instead, is_overloaded
 from typedfilter.check.trials.keys import with_keys
 from typedfilter.check.trials.letters import letters_of, spelled, supposed, unrelated
@@ -34,7 +34,6 @@ from typedfilter.check.trials.watched import wrong_local
 
 _GOOD = ("proved", "checked")
 _CONSTRUCTED = "with instances as their constructors make them"
-_ROUNDS = 6
 _MOST_LETTERS = 20
 _DEEPEST = 3  # readings that are needed together
 _MOST_CALLED = 2  # guesses at what constructors take, of a function that fails on filled fields
@@ -166,18 +165,17 @@ def _to_the_letter(subject: Subject, plan: Plan, examples: list[dict[str, Any]])
 def _related(verdict: Verdict) -> Verdict:
     """The verdict, unless all that is wrong is that nobody says how a size of an instance is related."""
     problem = verdict.decisive.problem if verdict.decisive is not None else None
-    if verdict.decisive is None or problem is None or problem.kind != "trace":
+    if verdict.decisive is None or problem is None or problem.kind not in ("trace", "return"):
         return verdict
-    if is_overloaded(verdict.decisive):
+    raised = problem.kind == "trace"
+    if raised and is_overloaded(verdict.decisive):
         return Verdict("skipped", verdict.tried, verdict.decisive, f"{OVERLOADED}: {problem.message}", APART)
     held = next(held_instead(verdict.decisive), None)
     if held is not None:
-        reason, fix = (
-            f"with {held} it raises {problem.message}",
-            "add @typedfilter.check.example with what it takes",
-        )
+        reason = f"with {held} {'it raises ' if raised else ''}{problem.message}"
+        fix = "add @typedfilter.check.example with what it takes"
         return Verdict("skipped", verdict.tried, verdict.decisive, reason, fix)
-    reason = unrelated(verdict.decisive)
+    reason = unrelated(verdict.decisive) if raised else ""
     fix = "give what is equal one name, or refuse other sizes with a `raise`"
     return Verdict("skipped", verdict.tried, verdict.decisive, reason, fix) if reason else verdict
 
@@ -188,7 +186,7 @@ def _as_guessed(subject: Subject, plan: Plan, examples: list[dict[str, Any]]) ->
     None where it fails so, too: nobody is to blame for instances that a constructor refuses.
     """
     refused: Verdict | None = None
-    for guess in itertools.islice(_guesses(subject, plan), _MOST_CALLED):
+    for guess in itertools.islice(guesses_for(subject, plan), _MOST_CALLED):
         called = dataclasses.replace(guess, called=True)
         verdict = _constructed(subject, plan, examples, called)
         if verdict is not None and verdict.status in _GOOD:
@@ -210,7 +208,7 @@ def _constructed(
     subject: Subject, plan: Plan, examples: list[dict[str, Any]], guess: Guess
 ) -> Verdict | None:
     """The verdict on instances as their constructors make them; None where they can't."""
-    if not _has_constructor(subject, plan):
+    if not has_constructor(subject, plan):
         return None
     try:
         return verdict_of([signature_of(subject, plan, e, guess=guess) for e in examples])
@@ -225,7 +223,11 @@ def _came_further(second: Verdict, first: Verdict) -> bool:
 
 
 def _as_meant(signatures: list[Signature], verdict: Verdict, known: Letter = AS_WRITTEN) -> Verdict | None:
-    """A good verdict under a reading that is not the letter's, or under several; None where there is none."""
+    """A good verdict under a reading that is not the letter's, or under several; None where there is none.
+
+    Where a reading takes too long it may be the one that is meant, so that nobody is blamed.
+    """
+    late: Verdict | None = None
     waiting: list[tuple[Letter, Verdict, int]] = [(known, verdict, 0)]
     for number, (letter, before, depth) in enumerate(_readings(waiting)):
         if number >= _MOST_LETTERS:
@@ -237,9 +239,16 @@ def _as_meant(signatures: list[Signature], verdict: Verdict, known: Letter = AS_
         if meant.status in _GOOD:
             fix = letter.fix or meant.fix
             return dataclasses.replace(meant, only=letter.text, fix=fix, by_letter=bool(letter.fix))
+        if late is None and _is_late(meant):
+            late = dataclasses.replace(meant, reason=f"{letter.text}, {meant.reason}")
         if meant.status == "failed" and depth < _DEEPEST and _is_another(meant, before):
             waiting.append((letter, meant, depth))
-    return None
+    return late
+
+
+def _is_late(verdict: Verdict) -> bool:
+    problem = verdict.decisive.problem if verdict.decisive is not None else None
+    return problem is not None and problem.kind == "time"
 
 
 def _spelled_out(signatures: list[Signature], verdict: Verdict) -> Verdict | None:
@@ -285,7 +294,7 @@ def _guessed(subject: Subject, plan: Plan, examples: list[dict[str, Any]]) -> Ve
     seen: set[tuple[Any, ...]] = set()
     problems: list[tuple[str, Frame | None]] = []
     spent, wrong = 0, False
-    for guess in _guesses(subject, plan):
+    for guess in guesses_for(subject, plan):
         if spent >= MOST_TRIALS:
             return None
         try:
@@ -360,39 +369,3 @@ def _beside_guesses(
         if deeper is not None:
             return deeper
     return None
-
-
-def _guesses(subject: Subject, plan: Plan) -> Iterator[Guess]:
-    fields = types.fields_of(kind_of(subject.cls))  # of nothing, where there is no class
-    said = [*(p.hint.kind for p in plan.params), plan.returns.kind, *fields.values()]
-    names = frozenset(
-        word
-        for kind in said
-        for array in types.arrays_in(kind)
-        for dim in array.dims
-        for word in dim.text.replace("{", " ").replace("}", " ").split()
-    )
-    functions = (subject.root, *_methods(subject.cls))
-    offered = tuple(_offered(plan.params))
-    for number in range(_ROUNDS + 2 * len(offered)):
-        yield Guess(number, names, offered, functions)
-    if _has_constructor(subject, plan):
-        for number in range(3):
-            yield Guess(number, names, offered, functions, fields=True)
-
-
-def _methods(cls: type | None) -> Iterator[Any]:
-    for value in vars(cls).values() if cls is not None else ():
-        if callable(value) and hasattr(value, "__code__"):
-            yield value
-
-
-def _offered(params: Any) -> list[int]:
-    defaults = [p.default for p in params if type(p.default) is int and p.default > 1]
-    return list(dict.fromkeys(defaults))[:2]
-
-
-def _has_constructor(subject: Subject, plan: Plan) -> bool:
-    """Whether an argument is of a class that somebody wrote a constructor for."""
-    said = [kind_of(subject.cls), *(p.hint.kind for p in plan.params)]
-    return any(isinstance(k, Class) and classes.written_constructor_of(k.cls) is not None for k in said)

@@ -36,14 +36,16 @@ class MismatchError(Exception):
         expected: the annotation of that place.
         found: what is there.
         why: what exactly disagrees, where the two do not say so themselves.
+        cls: the class of what is there; None where that says nothing.
     """
 
-    def __init__(self, path: str, expected: str, found: str, why: str = "") -> None:
+    def __init__(self, path: str, expected: str, found: str, why: str = "", cls: type | None = None) -> None:
         super().__init__(f"{path or 'the value'}: expected {expected}, found {found}")
         self.path = path
         self.expected = expected
         self.found = found
         self.why = why
+        self.cls = cls
 
 
 class StubError(TypeError):
@@ -82,9 +84,8 @@ def check(value: Any, kind: Kind, bindings: Bindings, path: str = "", leaf: str 
     failure = Symbols.of(bindings, leaf).attempt(kind, value, (path,))
     if failure is not None:
         found = "nothing" if failure.value is Missing else describe(failure.value)
-        raise MismatchError(
-            "".join(failure.path).replace('"', "'"), show(failure.kind.hint), found, failure.why
-        )
+        path, cls = "".join(failure.path).replace('"', "'"), type(failure.value)
+        raise MismatchError(path, show(failure.kind.hint), found, failure.why, cls)
 
 
 @dataclasses.dataclass

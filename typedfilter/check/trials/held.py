@@ -11,25 +11,71 @@ from collections.abc import Iterator
 import typing_extensions
 
 from typedfilter.check.inputs import layout
-from typedfilter.check.inputs.nodes import GivenNode, walk
+from typedfilter.check.inputs.nodes import GivenNode, Point, walk
+from typedfilter.check.inputs.signature import Letter
 from typedfilter.check.trials.excuses import Tried
+
+_NO_NONE = "say so in the type of the field, or refuse None with a `raise`"
+_APART = "give those who hold something else a class of their own, or refuse them with a `raise`"
 
 
 def held_instead(tried: Tried) -> Iterator[str]:
-    """The fields that hold an instance which lacks an attribute that is asked for, and of what type it is."""
-    lacking = tried.problem.lacking if tried.problem is not None else None
-    if lacking is None:
-        return
-    name = "None" if lacking[0] is type(None) else lacking[0].__name__
-    for point in layout.points_of(tried.signature):
-        option = tried.layout.used.get(point.key)
-        label, _, member = point.options[min(option or 0, len(point.options) - 1)].partition(": ")
-        if option is not None and member == name and "." in label and not label.startswith("self."):
-            yield f"`{label}` {'None' if name == 'None' else f'of type {name}'}"
+    """The fields that hold an instance of which more is asked than it is, and of what type it is."""
+    cls = _met(tried)
+    name = _name(cls)
+    for point, option in _members(tried, name):
+        if tried.layout.used.get(point.key) == option:
+            yield f"`{_label(point, option)}` {'None' if name == 'None' else f'of type {name}'}"
     for parameter in tried.signature.parameters:
         for node in walk(parameter.node):
-            if isinstance(node, GivenNode) and node.is_field_default and type(node.value) is lacking[0]:
+            if isinstance(node, GivenNode) and node.is_field_default and type(node.value) is cls:
                 yield f"`{node.label}` its default"
+
+
+def held_otherwise(tried: Tried) -> Iterator[Letter]:
+    """That these fields hold another of their types, and if need be all fields beside them."""
+    if tried.problem is not None and "None" in tried.problem.message:
+        name, fix = "None", _NO_NONE
+    else:
+        name, fix = _name(_met(tried)), _APART
+    what = name if name == "None" else f"a {name}"
+    every = list(_members(tried, name))
+    here = [(point, option) for point, option in every if tried.layout.used.get(point.key) == option]
+    if here:
+        labels = dict.fromkeys(f"`{_label(point, option)}`" for point, option in here)
+        yield Letter(f"where {' and '.join(labels)} is not {what}", fix, without=_keys(here))
+    if len(every) > len(here) > 0 and name != "None":
+        owners = dict.fromkeys(f"`{_label(*one).partition('.')[0]}`" for one in every)
+        yield Letter(f"where no field of {' and '.join(owners)} is {what}", fix, without=_keys(every))
+
+
+def _keys(members: list[tuple[Point, int]]) -> tuple[tuple[str, int], ...]:
+    return tuple((point.key, option) for point, option in members)
+
+
+def _label(point: Point, option: int) -> str:
+    return point.options[option].partition(": ")[0]
+
+
+def _met(tried: Tried) -> type | None:
+    """The class of what lacks an attribute that is asked for, or of what a result is not to hold."""
+    problem = tried.problem
+    if problem is None:
+        return None
+    return problem.lacking[0] if problem.lacking is not None else problem.instead
+
+
+def _name(cls: type | None) -> str:
+    return "" if cls is None else "None" if cls is type(None) else cls.__name__
+
+
+def _members(tried: Tried, name: str) -> Iterator[tuple[Point, int]]:
+    """The choices of fields, not of `self`, that have a member of this name, and which it is."""
+    for point in layout.points_of(tried.signature):
+        for option, text in enumerate(point.options):
+            label, _, member = text.partition(": ")
+            if name and member == name and "." in label and not label.startswith("self."):
+                yield point, option
 
 
 OVERLOADED = "its overloads say which arguments go together, and its own annotations do not"

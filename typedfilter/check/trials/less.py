@@ -1,4 +1,4 @@
-"""Readings under which a function takes less than its annotations say: no None, no size of 1, no scalar.
+"""Readings under which a function takes less than its annotations say: no size of 1, no scalar.
 
 A function that is good so is not called wrong: the verdict says what it takes, and what to write. A result
 of another shape is no such thing: it is a mistake at whatever sizes it shows.
@@ -23,28 +23,11 @@ _OTHER_NUMBERS = ((0.5, 8.0, 64.0, 512.0), (512.0, 64.0, 8.0, 0.5))
 
 def less_of(tried: Tried) -> Iterator[Letter]:
     """Readings that leave something of the signature out, the likeliest first."""
-    yield from _no_none(tried)
     yield from _floats(tried)
     yield from _no_scalar(tried)
     yield from _first_members(tried)
     yield from _larger(tried)
     yield from _other_numbers(tried.signature)
-
-
-def _no_none(tried: Tried) -> Iterator[Letter]:
-    """Fields of arguments that may be None, of which the function wants those only where they are not.
-
-    A parameter that may be None is for the caller to leave out, and a field of `self` for the class to mind:
-    who can't do without has a mistake.
-    """
-    if tried.problem is None or "None" not in tried.problem.message:
-        return
-    for point in _layout.points_of(tried.signature):
-        option = tried.layout.used.get(point.key)
-        label, _, kind = point.options[min(option or 0, len(point.options) - 1)].partition(": ")
-        if option is not None and kind == "None" and "." in label and not label.startswith("self."):
-            fix = "say so in the type of the field, or refuse None with a `raise`"
-            yield Letter(f"where `{label}` is not None", fix, without=((point.key, option),))
 
 
 def _floats(tried: Tried) -> Iterator[Letter]:

@@ -27,6 +27,7 @@ from typedfilter.check.inputs.signature import Letter, Signature
 from typedfilter.check.inputs.values import FloatNode
 from typedfilter.check.trials.blocks import SPLITS, whole_blocks
 from typedfilter.check.trials.excuses import Tried
+from typedfilter.check.trials.held import held_otherwise
 from typedfilter.check.trials.less import less_of
 from typedfilter.check.trials.unions import together
 
@@ -57,6 +58,7 @@ def letters_of(tried: Tried) -> Iterator[Letter]:
     yield from _named_otherwise(tried)
     yield from _of_settings(tried)
     yield from _own_results(tried)
+    yield from held_otherwise(tried)
     yield from whole_blocks(tried)
     yield from _callables(tried)
     yield from less_of(tried)
@@ -357,8 +359,9 @@ def _first_kinds(tried: Tried) -> Iterator[Letter]:
     """The first member of each union, where another one fails."""
     used = tried.layout.used
     points = [p for p in _layout.points_of(tried.signature) if p.key.startswith("choice of ") and not p.soft]
-    others = [p for p in points if used.get(p.key) and ": " in p.options[0]]
+    typed = [p for p in points if ": " in p.options[0]]
+    others = [p for p in typed if used.get(p.key)]
     if others:
         said = " and ".join(p.options[0] for p in others)
-        options = tuple((p.key, 0) for p in points if ": " in p.options[0])
-        yield Letter(f"where {said}", "", options=options)
+        said += ", and every other union is the first of its types" if len(typed) > len(others) else ""
+        yield Letter(f"where {said}", "", options=tuple((p.key, 0) for p in typed))

@@ -27,16 +27,20 @@ class OutOfTimeError(BaseException):
 def patience(file: str) -> Generator[None]:
     """Raise `OutOfTimeError` in what runs inside after some seconds.
 
-    In the user's own code (that of `file`, and what is not installed) if it can be met there: an exception
-    that is raised in a callback of a library is lost, and reported as nobody's.
+    Seconds that the process itself computes, so that a verdict does not hang on who else is at work; one that
+    waits is given a few times as many. In the user's own code (that of `file`, and what is not installed) if
+    it can be met there: an exception that is raised in a callback of a library is lost, and reported as
+    nobody's.
     """
     if not _is_free():
         yield
         return
-    began = time.monotonic()
+    began, computed = time.monotonic(), time.process_time()
 
     def look(number: int, frame: FrameType | None) -> None:
         late = time.monotonic() - began > _IN_THE_END * SECONDS
+        if not late and time.process_time() - computed < SECONDS:
+            return
         if late or (frame is not None and is_users(frame.f_code.co_filename, file)):
             signal.setitimer(signal.ITIMER_REAL, SECONDS, _LOOK_AGAIN)  # not while this is on its way
             raise OutOfTimeError(f"it takes more than {SECONDS:g} seconds to trace")

@@ -63,6 +63,7 @@ class Problem:
     unbound: str = ""  # the mapped axis that it needs to be inside of
     # the class whose instance lacks an attribute, and the name of that
     lacking: tuple[type, str] | None = None
+    instead: type | None = None  # the class of what a result holds that is not what is annotated
     needs: str = ""  # the module that could not be found
     kept: str = ""  # the field that keeps the random key which is used twice by one method
     mesh: bool = False  # it needs a mesh, or an axis of one
@@ -93,9 +94,8 @@ def problem_of(error: BaseException, root: FunctionType) -> Problem:
     if isinstance(error, MismatchError):
         where = f"`{error.path}` of the return value" if error.path else "the return value"
         why = f": {error.why}" if error.why else ""
-        return Problem(
-            "return", f"{where} is not what is annotated{why}", error.expected, error.found, "return"
-        )
+        said = f"{where} is not what is annotated{why}"
+        return Problem("return", said, error.expected, error.found, "return", instead=error.cls)
     if isinstance(error, WrongModelError):
         frames, error = error.frames, error.error
     else:

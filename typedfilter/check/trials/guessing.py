@@ -1,0 +1,54 @@
+"""What is guessed where a signature says too little: which rounds of guesses there are for a function.
+
+Knows signatures; how a guess becomes a value is `inputs.guesses`'s, and what comes of it the verdict's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from typedfilter._reading.kinds import Class, kind_of
+from typedfilter._reading.plan import Plan
+from typedfilter.check.inputs import classes, types
+from typedfilter.check.inputs.place import Guess
+from typedfilter.check.trials.subject import Subject
+
+_ROUNDS = 6
+
+
+def guesses_for(subject: Subject, plan: Plan) -> Iterator[Guess]:
+    """What may be taken for values that nobody said, the likeliest first."""
+    fields = types.fields_of(kind_of(subject.cls))  # of nothing, where there is no class
+    said = [*(p.hint.kind for p in plan.params), plan.returns.kind, *fields.values()]
+    names = frozenset(
+        word
+        for kind in said
+        for array in types.arrays_in(kind)
+        for dim in array.dims
+        for word in dim.text.replace("{", " ").replace("}", " ").split()
+    )
+    functions = (subject.root, *_methods(subject.cls))
+    offered = tuple(_offered(plan.params))
+    for number in range(_ROUNDS + 2 * len(offered)):
+        yield Guess(number, names, offered, functions)
+    if has_constructor(subject, plan):
+        for number in range(3):
+            yield Guess(number, names, offered, functions, fields=True)
+
+
+def _methods(cls: type | None) -> Iterator[Any]:
+    for value in vars(cls).values() if cls is not None else ():
+        if callable(value) and hasattr(value, "__code__"):
+            yield value
+
+
+def _offered(params: Any) -> list[int]:
+    defaults = [p.default for p in params if type(p.default) is int and p.default > 1]
+    return list(dict.fromkeys(defaults))[:2]
+
+
+def has_constructor(subject: Subject, plan: Plan) -> bool:
+    """Whether an argument is of a class that somebody wrote a constructor for."""
+    said = [kind_of(subject.cls), *(p.hint.kind for p in plan.params)]
+    return any(isinstance(k, Class) and classes.written_constructor_of(k.cls) is not None for k in said)
