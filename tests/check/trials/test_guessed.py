@@ -438,3 +438,31 @@ def test_the_streams_of_keys_of_a_model_of_flax_are_made_anew_for_each_trial(tmp
     assert [result.status for result in results] == ["checked", "proved"]
     assert "self.rngs of seed 0" in results[0].message
     assert results[1].message == "for all sizes; with rngs of seed 0"
+
+
+def _normed(x: Float[Array, "n d"], kind: str) -> Float[Array, "n d"]:
+    return jnp.linalg.norm(x, axis=-1) if kind == "norm" else jax.nn.relu(x)
+
+
+def _repeated(x: Float[Array, "n d"], y: Float[Array, "m e"], times: int) -> Float[Array, "n d"]:
+    return jnp.repeat(x, times, axis=0) @ y
+
+
+_NORMED = "with kind='norm' the return value is not what is annotated: 1 axis, not 2: f32[n]"
+_CONTRACTED = "dot_general requires contracting dimensions to have the same shape, got (d,) and (m,)."
+
+
+@pytest.mark.parametrize(
+    ("fn", "said"),
+    [
+        (_normed, f"`kind` is of type str and has no default; {_NORMED}"),
+        (
+            _repeated,
+            f"`times` is of type int and has no default; with times=3 it raises TypeError: {_CONTRACTED}",
+        ),
+    ],
+)
+def test_what_fails_with_all_that_was_guessed_is_told_beside_what_nobody_says(fn, said):
+    (result,) = check_shapes(fn)
+    assert (result.status, result.message) == ("skipped", said)
+    assert result.fix.startswith("add @typedfilter.check.example(")

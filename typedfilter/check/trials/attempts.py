@@ -20,7 +20,7 @@ from typedfilter.check.inputs.unmade import UnbuildableError
 from typedfilter.check.report.results import Frame
 from typedfilter.check.trials.beyond import beyond
 from typedfilter.check.trials.excuses import shows_nothing
-from typedfilter.check.trials.guessing import guesses_for, has_constructor
+from typedfilter.check.trials.guessing import guesses_for, has_constructor, the_worse, told_beside
 from typedfilter.check.trials.held import APART, OVERLOADED, held_instead, is_overloaded
 from typedfilter.check.trials.keys import with_keys
 from typedfilter.check.trials.letters import letters_of, spelled, supposed, unrelated
@@ -130,13 +130,14 @@ def _verdict_on(subject: Subject, plan: Plan) -> Verdict:
     examples = classes.examples_of(subject.root) or [{}]
     try:
         verdict = _to_the_letter(subject, plan, examples)
-    except UnbuildableError:
+    except UnbuildableError as unsaid:
         guessed = _guessed(subject, plan, examples)
         if guessed is None:
             raise
-        return guessed
+        return guessed if guessed.status in _GOOD else told_beside(unsaid, guessed)
     if verdict.status == "skipped":
-        return _guessed(subject, plan, examples) or verdict
+        guessed = _guessed(subject, plan, examples)
+        return guessed if guessed is not None and guessed.status in _GOOD else verdict
     return verdict
 
 
@@ -290,13 +291,14 @@ def _readings(waiting: list[tuple[Letter, Verdict, int]]) -> Iterator[tuple[Lett
 
 
 def _guessed(subject: Subject, plan: Plan, examples: list[dict[str, Any]]) -> Verdict | None:
-    """A good verdict with values that nobody said; None where no guess leads to one."""
+    """A good verdict with values that nobody said, or else one that failed; None where none could be made."""
+    worst: Verdict | None = None
     seen: set[tuple[Any, ...]] = set()
     problems: list[tuple[str, Frame | None]] = []
     spent, wrong = 0, False
     for guess in guesses_for(subject, plan):
         if spent >= MOST_TRIALS:
-            return None
+            break
         try:
             signatures = [signature_of(subject, plan, e, guess=guess) for e in examples]
             apart = frozenset(label for one in signatures for label in colliding(one))
@@ -316,10 +318,11 @@ def _guessed(subject: Subject, plan: Plan, examples: list[dict[str, Any]]) -> Ve
         problem = verdict.decisive.problem if verdict.decisive else None
         if problem is not None:
             wrong = wrong or problem.kind == "return"
+            worst = the_worse(worst, verdict)
             problems.append((problem.message, problem.frame))
             if problems.count(problems[-1]) >= _SAME:
-                return None  # whatever is guessed makes no difference
-    return None
+                break  # whatever is guessed makes no difference
+    return worst
 
 
 def _squares(signatures: list[Signature], verdict: Verdict) -> Iterator[Letter]:

@@ -1,6 +1,6 @@
-"""What is guessed where a signature says too little: which rounds of guesses there are for a function.
+"""What is guessed where a signature says too little: the rounds of guesses, and what is told of them.
 
-Knows signatures; how a guess becomes a value is `inputs.guesses`'s, and what comes of it the verdict's.
+Knows signatures and verdicts; how a guess becomes a value is `inputs.guesses`'s.
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ from typedfilter._reading.kinds import Class, kind_of
 from typedfilter._reading.plan import Plan
 from typedfilter.check.inputs import classes, types
 from typedfilter.check.inputs.place import Guess
+from typedfilter.check.inputs.unmade import UnbuildableError
 from typedfilter.check.trials.subject import Subject
+from typedfilter.check.trials.verdict import Verdict
 
 _ROUNDS = 6
+_MOST_NOTES = 3
 
 
 def guesses_for(subject: Subject, plan: Plan) -> Iterator[Guess]:
@@ -52,3 +55,28 @@ def has_constructor(subject: Subject, plan: Plan) -> bool:
     """Whether an argument is of a class that somebody wrote a constructor for."""
     said = [kind_of(subject.cls), *(p.hint.kind for p in plan.params)]
     return any(isinstance(k, Class) and classes.written_constructor_of(k.cls) is not None for k in said)
+
+
+# --------------------------------------------------------------------------------------------- what is told
+
+
+def the_worse(one: Verdict | None, other: Verdict) -> Verdict | None:
+    """The verdict on guesses that tells more: a wrong result, or else what the user's code raised."""
+    problem = other.decisive.problem if other.status == "failed" and other.decisive else None
+    if problem is None or not (problem.kind == "return" or problem.frame):
+        return one  # where nothing was called, nothing is known
+    before = one.decisive.problem if one is not None and one.decisive else None
+    return other if before is None or (problem.kind == "return" != before.kind) else one
+
+
+def told_beside(unsaid: UnbuildableError, guessed: Verdict) -> Verdict:
+    """That a function is not judged as nobody says enough, and how guesses failed: it may be a mistake."""
+    tried = guessed.decisive
+    assert tried is not None
+    assert tried.problem is not None
+    notes = tried.layout.notes
+    given = ", ".join(notes[:_MOST_NOTES]) + (", ..." if len(notes) > _MOST_NOTES else "")
+    found = f": {tried.problem.found}" if tried.problem.found else ""
+    said = f"{'it raises ' if tried.problem.kind == 'trace' else ''}{tried.problem.message}{found}"
+    reason = f"{unsaid.reason}; with {given} {said.splitlines()[0]}" if given else unsaid.reason
+    return Verdict("skipped", guessed.tried, tried, reason, unsaid.fix)

@@ -138,7 +138,11 @@ def _beside(name: str, text: str, free: Sequence[str]) -> Iterator[str]:
     found: list[str] = []
     for one, other in itertools.permutations(_shapes(text), 2):
         if len(one) == len(other):
-            found += [b for a, b in zip(one, other, strict=True) if a == name and not b.isidentifier()]
+            found += [
+                b
+                for a, b in zip(one, other, strict=True)
+                if a == name and not b.isidentifier() and "'" not in b
+            ]
     for expression in dict.fromkeys(found):
         if set(re.findall(r"[A-Za-z_]\w*", expression)) - {"floordiv", "mod"} <= set(free) - {name}:
             yield re.sub(r"floordiv\(([^,]*), ([^)]*)\)", r"(\1)//\2", expression).replace("^", "**")
