@@ -10,7 +10,7 @@ from typedfilter.check.report.listing import Listing, Remark
 from typedfilter.check.report.results import Result
 from typedfilter.check.trials.judge import judged
 from typedfilter.check.trials.meshes import Axes
-from typedfilter.check.trials.problem import Problem
+from typedfilter.check.trials.problem import Problem, WrongLocal
 from typedfilter.check.trials.subject import Subject
 from typedfilter.check.trials.watched import Case, Run
 
@@ -25,7 +25,7 @@ def listing_of(subject: Subject, keys: bool = False, axes: Axes = ()) -> Listing
     if verdict is None or where is None:
         return Listing(result)
     problem = verdict.decisive.problem if verdict.decisive else None
-    is_local = problem is not None and problem.kind == "local"
+    is_local = isinstance(problem, WrongLocal)
     decided = [verdict.decisive] if verdict.decisive is not None and not is_local else verdict.tried
     cases = [Case(tried, where.node) for tried in decided[:_MOST_CASES]]
     runs = [run for case in cases for run in case.runs]

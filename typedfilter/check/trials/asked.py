@@ -21,7 +21,7 @@ from jax import export
 
 from typedfilter.check.report.questions import Question, questions_of
 from typedfilter.check.trials.listening import listening, reached_from
-from typedfilter.check.trials.problem import VALUES_NEEDED, is_jaxs
+from typedfilter.check.trials.raised import VALUES_NEEDED, is_jaxs
 
 Equality: TypeAlias = tuple[tuple[Any, Any], ...]
 """Pairs of sizes, symbols or numbers, that are all equal."""

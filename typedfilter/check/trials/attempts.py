@@ -25,7 +25,7 @@ from typedfilter.check.trials.held import APART, OVERLOADED, held_instead, is_ov
 from typedfilter.check.trials.keys import with_keys
 from typedfilter.check.trials.letters import letters_of, spelled, supposed, unrelated
 from typedfilter.check.trials.meshes import Axes, How, Meshed, says_places
-from typedfilter.check.trials.problem import REFUSALS
+from typedfilter.check.trials.problem import NeedsMesh, OutOfTime, Raised, Unbound, WrongResult, cause_of
 from typedfilter.check.trials.relate import own_names
 from typedfilter.check.trials.sharing import hangs_on, shared_names
 from typedfilter.check.trials.subject import Subject
@@ -99,21 +99,20 @@ def _under_mesh(subject: Subject, plan: Plan, verdict: Verdict, axes: Axes) -> V
 def _ways(subject: Subject, verdict: Verdict, axes: Axes) -> tuple[How, ...]:
     """How a function is to see the mesh, the likeliest first."""
     split = not subject.layers and says_places(subject.root)
-    problem = verdict.decisive.problem if verdict.decisive is not None else None
     if verdict.status in _GOOD:
         return ("explicit",) if split else ()
-    if problem is not None and problem.unbound in dict(axes):
-        return ("manual",)
-    if problem is not None and problem.unbound and needs_mesh(subject):
-        return ("manual",)  # which says that the mesh is another one
-    if problem is None or not problem.mesh:
-        return ()
-    return ("explicit", "auto") if split else ("auto", "explicit")
+    match cause_of(verdict.decisive.problem if verdict.decisive is not None else None):
+        case Unbound(axis) if axis in dict(axes) or needs_mesh(subject):  # of a mesh, this one or another
+            return ("manual",)
+        case NeedsMesh():
+            return ("explicit", "auto") if split else ("auto", "explicit")
+        case _:
+            return ()
 
 
 def _is_raised(verdict: Verdict) -> bool:
     problem = verdict.decisive.problem if verdict.decisive is not None else None
-    return problem is None or problem.kind == "trace"
+    return problem is None or isinstance(problem, Raised)
 
 
 def _with_locals(verdict: Verdict) -> Verdict:
@@ -166,9 +165,9 @@ def _to_the_letter(subject: Subject, plan: Plan, examples: list[dict[str, Any]])
 def _related(verdict: Verdict) -> Verdict:
     """The verdict, unless all that is wrong is that nobody says how a size of an instance is related."""
     problem = verdict.decisive.problem if verdict.decisive is not None else None
-    if verdict.decisive is None or problem is None or problem.kind not in ("trace", "return"):
+    if verdict.decisive is None or not isinstance(problem, Raised | WrongResult):
         return verdict
-    raised = problem.kind == "trace"
+    raised = isinstance(problem, Raised)
     if raised and is_overloaded(verdict.decisive):
         return Verdict("skipped", verdict.tried, verdict.decisive, f"{OVERLOADED}: {problem.message}", APART)
     held = next(held_instead(verdict.decisive), None)
@@ -249,7 +248,7 @@ def _as_meant(signatures: list[Signature], verdict: Verdict, known: Letter = AS_
 
 def _is_late(verdict: Verdict) -> bool:
     problem = verdict.decisive.problem if verdict.decisive is not None else None
-    return problem is not None and problem.kind == "time"
+    return isinstance(problem, OutOfTime)
 
 
 def _spelled_out(signatures: list[Signature], verdict: Verdict) -> Verdict | None:
@@ -260,7 +259,7 @@ def _spelled_out(signatures: list[Signature], verdict: Verdict) -> Verdict | Non
     tried = verdict.decisive
     if verdict.status != "skipped" or tried is None or tried.problem is None or tried.good:
         return None
-    letter = next(spelled(tried), None) if tried.problem.refusal in REFUSALS else None
+    letter = next(spelled(tried), None) if tried.problem.refuses else None
     if letter is None or signatures[0].letter is not None:
         return None
     try:
@@ -317,7 +316,7 @@ def _guessed(subject: Subject, plan: Plan, examples: list[dict[str, Any]]) -> Ve
             return dataclasses.replace(verdict, status="checked", guessed=True)
         problem = verdict.decisive.problem if verdict.decisive else None
         if problem is not None:
-            wrong = wrong or problem.kind == "return"
+            wrong = wrong or isinstance(problem, WrongResult)
             worst = the_worse(worst, verdict)
             problems.append((problem.message, problem.frame))
             if problems.count(problems[-1]) >= _SAME:

@@ -22,7 +22,7 @@ from typedfilter.check.inputs.unmade import UnbuildableError
 from typedfilter.check.trials import trial
 from typedfilter.check.trials.cases import trial_at
 from typedfilter.check.trials.excuses import Tried
-from typedfilter.check.trials.problem import REFUSALS, Problem
+from typedfilter.check.trials.problem import Problem, WrongResult
 from typedfilter.check.trials.verdict import Verdict
 
 
@@ -67,10 +67,10 @@ def _with_arrays(verdict: Verdict, tried: Tried) -> Verdict:
     at = f" ({sizes})" if sizes else ""
     if problem is None:
         return _beside(verdict, f"traced, and called with arrays{at}")
-    if problem.kind == "return":
+    if isinstance(problem, WrongResult):
         said = f"{problem.message}, of arrays that are not traced"
         return _failed(verdict, tried, dataclasses.replace(problem, message=said))
-    what = "refuses them" if problem.refusal in REFUSALS else "fails"
+    what = "refuses them" if problem.refuses else "fails"
     said = problem.message.splitlines()[0]
     return _beside(verdict, f"traced only: called with arrays{at}, it {what}: {said}")
 
@@ -99,7 +99,7 @@ def _with_widths(verdict: Verdict, tried: Tried) -> Verdict:
     """The verdict of a function that asks for a dtype, or promises one."""
     layout = dataclasses.replace(tried.layout, leaves=tuple(_narrowed(tried.layout)))
     problem = _problem(tried, layout, jax.eval_shape)
-    if problem is None or problem.kind != "return":
+    if not isinstance(problem, WrongResult):
         return verdict  # what JAX itself does not take in a narrow dtype is nobody's mistake
     pairs = dict.fromkeys(
         (x.dtype.name, x.narrower.name) for x in tried.layout.leaves if x.narrower is not None

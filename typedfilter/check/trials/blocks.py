@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from typedfilter.check.inputs.numbers import offered_by
 from typedfilter.check.inputs.signature import Letter
 from typedfilter.check.trials.excuses import Tried
+from typedfilter.check.trials.problem import Raised
 
 _LARGEST = 1024
 _FIX = "write the product in the annotations, or refuse other sizes with a `raise`"
@@ -30,7 +31,7 @@ def whole_blocks(tried: Tried) -> Iterator[Letter]:
     problem, names = tried.problem, tried.layout.names
     if problem is None:
         return
-    raised = problem.kind == "trace"
+    raised = isinstance(problem, Raised)
     if raised:
         yield from _of_offered(tried, problem.message)
     known = dict(names.equal)

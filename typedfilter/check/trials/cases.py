@@ -26,7 +26,17 @@ from typedfilter.check.trials import trial
 from typedfilter.check.trials.asked import Asked
 from typedfilter.check.trials.excuses import Tried
 from typedfilter.check.trials.patience import OutOfTimeError, patience
-from typedfilter.check.trials.problem import REFUSALS, Problem, problem_of, without_locals
+from typedfilter.check.trials.problem import (
+    Inconclusive,
+    NoSymbols,
+    OutOfTime,
+    Problem,
+    Raised,
+    Unfinished,
+    WrongResult,
+    cause_of,
+)
+from typedfilter.check.trials.raised import problem_of, without_locals
 from typedfilter.check.trials.refusals import is_of_what_it_made, narrowed
 from typedfilter.check.trials.relate import own_names, pinned, relate
 from typedfilter.check.trials.supposing import supposing
@@ -64,7 +74,7 @@ def try_case(tried: Tried, thorough: bool, known: tuple[tuple[str, str], ...]) -
     tried.symbolic = symbolic is None
     asked = _suppose(tried, plan, names) if symbolic is None else []
     if not names.free:
-        _record(tried, {}, trial_at(plan, {}, root) if symbolic and symbolic.kind == "symbols" else symbolic)
+        _record(tried, {}, trial_at(plan, {}, root) if isinstance(symbolic, NoSymbols) else symbolic)
         _blame_for_refused(tried, plan)
         return
     few = [*asked, *_confirming(names, signature, thorough)] if tried.symbolic else []
@@ -88,11 +98,12 @@ def _try_sizes(
         problem = trial_at(plan, sizes, tried.signature.subject.root, around)
         around = trial.nothing
         if problem is not None and symbolic is not None and symbolic.is_like(problem):
-            problem = problem if problem.refusal in REFUSALS or symbolic.inconclusive else symbolic
+            unsure = isinstance(cause_of(symbolic), Inconclusive)
+            problem = problem if problem.refuses or unsure else symbolic
         _record(tried, sizes, problem)
         # What symbols show as well is there at all sizes; anything else perhaps at some only.
         if tried.problem is not None and (
-            tried.good or tried.problem is symbolic or tried.problem.kind == "time" or guessed
+            tried.good or tried.problem is symbolic or isinstance(tried.problem, OutOfTime) or guessed
         ):
             break
         if guessed and not tried.good and len(tried.refused) >= _MOST_REFUSED:
@@ -195,7 +206,8 @@ def _related(
         names = _related_by_numbers(plan, names, own, root)
         tried.equal = names.equal
         symbolic = attempt(names)
-    if symbolic is not None and guessed and symbolic.kind != "return":  # a wrong result is no size to ask for
+    # A wrong result is no size to ask for.
+    if symbolic is not None and guessed and not isinstance(symbolic, WrongResult):
         given = len(names.fixed)
         names, symbolic = pinned(names, symbolic, tried.layout.made, attempt)
         tried.equal = (*tried.equal, *((name, str(size)) for name, size in names.fixed[given:]))
@@ -209,11 +221,11 @@ def _related_by_numbers(
 
     def attempt(guess: _sizes.Names) -> Problem | None:
         sizes = next(_sizes.concrete(guess), None)
-        problem = trial_at(plan, sizes, root) if sizes is not None else Problem("symbols", "")
+        problem = trial_at(plan, sizes, root) if sizes is not None else NoSymbols("")
         return problem and problem.with_names({str(sizes[name]): name for name in guess.varied if sizes})
 
     problem = attempt(names)
-    if problem is None or problem.refusal == "structure":
+    if problem is None or (isinstance(problem, Raised) and problem.how == "structure"):
         return names
     granted = dict(plan.layout.names.equal)
     found, left = relate(names, own, problem, attempt, _FEW, granted)
@@ -224,7 +236,7 @@ def _record(tried: Tried, sizes: Mapping[str, int], problem: Problem | None) -> 
     """Note what a trial at these sizes said; the first problem stays."""
     if problem is None:
         tried.good.append(sizes)
-    elif problem.refusal in REFUSALS and not problem.unfinished:
+    elif problem.refuses and not isinstance(cause_of(problem), Unfinished):
         tried.refused.append((sizes, problem))
     elif tried.problem is None:
         tried.problem, tried.sizes = problem, sizes
@@ -274,11 +286,11 @@ def symbolic_trial(
         sizes = _divisible(names, _sizes.symbolic(names), plan.signature)
     except Exception as error:  # an expression that JAX can't represent
         without_locals(error)
-        return Problem("symbols", str(error))
+        return NoSymbols(str(error))
     try:
         return trial_at(plan, sizes, root, tried.asked.listening)
     except UnbuildableError as error:  # perhaps only because of the symbols
-        return Problem("symbols", str(error))
+        return NoSymbols(str(error))
 
 
 def trial_at(
@@ -301,7 +313,7 @@ def trial_at(
         raise
     except OutOfTimeError as error:
         without_locals(error)
-        return Problem("time", str(error))
+        return OutOfTime(str(error))
     except BaseException as error:  # whatever the function raises (or sys.exit()) is what there is to report
         problem = problem_of(error, root)
         without_locals(error)

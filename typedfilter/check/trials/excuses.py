@@ -16,7 +16,7 @@ from typedfilter.check.inputs.layout import Layout
 from typedfilter.check.inputs.nodes import Point
 from typedfilter.check.inputs.signature import Signature
 from typedfilter.check.trials.asked import Asked
-from typedfilter.check.trials.problem import REFUSALS, Problem
+from typedfilter.check.trials.problem import Problem, Raised
 
 
 def is_soft(tried: Tried) -> bool:
@@ -26,23 +26,22 @@ def is_soft(tried: Tried) -> bool:
 
 def may_be_excused(tried: Tried) -> bool:
     """Whether the failure of a case can be due to a soft choice of it; what the other cases do decides."""
-    problem = tried.problem
-    soft = _soft_choices(tried)
-    if problem is None or not soft:
+    problem, soft = tried.problem, _soft_choices(tried)
+    if not isinstance(problem, Raised) or not soft:
         return False
     lengths = any(point.soft == "length" and tried.layout.used[key] for key, point in soft.items())
-    refused = lengths and problem.refusal in REFUSALS  # lists of other lengths than each other's, perhaps
-    return problem.refusal == "structure" or refused or _trees_explain(tried)
+    refused = lengths and problem.refuses  # lists of other lengths than each other's, perhaps
+    return problem.how == "structure" or refused or _trees_explain(tried, problem)
 
 
 def is_excused(tried: Tried, every: Sequence[Tried]) -> bool:
     """Whether the same promises are kept with other options, or the error says itself what it is due to."""
-    if not may_be_excused(tried):
+    problem = tried.problem
+    if not isinstance(problem, Raised) or not may_be_excused(tried):
         return False
-    if has_better(tried, every) or _trees_explain(tried):
+    if has_better(tried, every) or _trees_explain(tried, problem):
         return True
-    assert tried.problem is not None
-    return any(point.soft in tried.problem.plainly for point in _soft_choices(tried).values())
+    return any(point.soft in problem.plainly for point in _soft_choices(tried).values())
 
 
 def shows_nothing(every: Sequence[Tried]) -> bool:
@@ -85,13 +84,12 @@ def _soft_choices(tried: Tried) -> dict[str, Point]:
     return {point.key: point for point in points if point.soft and point.key in tried.layout.used}
 
 
-def _trees_explain(tried: Tried) -> bool:
+def _trees_explain(tried: Tried, problem: Raised) -> bool:
     """What another library makes of a tree (an optimiser's state, say) is no secret of ours, either."""
-    assert tried.problem is not None
     used = tried.layout.used
     trees = [p.options[used[p.key]] for p in _soft_choices(tried).values() if p.soft == "structure"]
     lone_leaf = any("single leaf" in option for option in trees)
-    return bool(trees) and (tried.problem.foreign or (lone_leaf and tried.problem.lookup))
+    return bool(trees) and (problem.how == "library" or (lone_leaf and problem.lookup))
 
 
 @dataclasses.dataclass

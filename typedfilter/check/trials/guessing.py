@@ -13,6 +13,7 @@ from typedfilter._reading.plan import Plan
 from typedfilter.check.inputs import classes, types
 from typedfilter.check.inputs.place import Guess
 from typedfilter.check.inputs.unmade import UnbuildableError
+from typedfilter.check.trials.problem import Mismatch, Raised, WrongResult
 from typedfilter.check.trials.subject import Subject
 from typedfilter.check.trials.verdict import Verdict
 
@@ -63,10 +64,11 @@ def has_constructor(subject: Subject, plan: Plan) -> bool:
 def the_worse(one: Verdict | None, other: Verdict) -> Verdict | None:
     """The verdict on guesses that tells more: a wrong result, or else what the user's code raised."""
     problem = other.decisive.problem if other.status == "failed" and other.decisive else None
-    if problem is None or not (problem.kind == "return" or problem.frame):
+    if problem is None or not (isinstance(problem, WrongResult) or problem.frame):
         return one  # where nothing was called, nothing is known
     before = one.decisive.problem if one is not None and one.decisive else None
-    return other if before is None or (problem.kind == "return" != before.kind) else one
+    worse = isinstance(problem, WrongResult) and not isinstance(before, WrongResult)
+    return other if before is None or worse else one
 
 
 def told_beside(unsaid: UnbuildableError, guessed: Verdict) -> Verdict:
@@ -76,7 +78,7 @@ def told_beside(unsaid: UnbuildableError, guessed: Verdict) -> Verdict:
     assert tried.problem is not None
     notes = tried.layout.notes
     given = ", ".join(notes[:_MOST_NOTES]) + (", ..." if len(notes) > _MOST_NOTES else "")
-    found = f": {tried.problem.found}" if tried.problem.found else ""
-    said = f"{'it raises ' if tried.problem.kind == 'trace' else ''}{tried.problem.message}{found}"
+    found = f": {tried.problem.found}" if isinstance(tried.problem, Mismatch) and tried.problem.found else ""
+    said = f"{'it raises ' if isinstance(tried.problem, Raised) else ''}{tried.problem.message}{found}"
     reason = f"{unsaid.reason}; with {given} {said.splitlines()[0]}" if given else unsaid.reason
     return Verdict("skipped", guessed.tried, tried, reason, unsaid.fix)

@@ -14,6 +14,7 @@ from typedfilter.check.inputs import layout
 from typedfilter.check.inputs.nodes import GivenNode, Point, walk
 from typedfilter.check.inputs.signature import Letter
 from typedfilter.check.trials.excuses import Tried
+from typedfilter.check.trials.problem import Lacks, Raised, WrongResult
 
 _NO_NONE = "say so in the type of the field, or refuse None with a `raise`"
 _APART = "give those who hold something else a class of their own, or refuse them with a `raise`"
@@ -59,10 +60,11 @@ def _label(point: Point, option: int) -> str:
 
 def _met(tried: Tried) -> type | None:
     """The class of what lacks an attribute that is asked for, or of what a result is not to hold."""
-    problem = tried.problem
-    if problem is None:
-        return None
-    return problem.lacking[0] if problem.lacking is not None else problem.instead
+    match tried.problem:
+        case Raised(cause=Lacks(cls)) | WrongResult(instead=cls):
+            return cls
+        case _:
+            return None
 
 
 def _name(cls: type | None) -> str:

@@ -15,11 +15,12 @@ from typedfilter.check.inputs.bare import as_meant
 from typedfilter.check.inputs.signature import of_class
 from typedfilter.check.inputs.unmade import UnbuildableError
 from typedfilter.check.report import source
-from typedfilter.check.report.results import Result, Status
+from typedfilter.check.report.results import Result, Span, Status
 from typedfilter.check.trials.attempts import verdict_on
 from typedfilter.check.trials.driven import TURNS, is_driven, yields
 from typedfilter.check.trials.excuses import Tried
 from typedfilter.check.trials.meshes import Axes
+from typedfilter.check.trials.problem import Mismatch, WrongLocal
 from typedfilter.check.trials.subject import Subject, without_checkers
 from typedfilter.check.trials.verdict import MOST_TRIALS, Verdict
 from typedfilter.errors import AnnotationError
@@ -145,26 +146,32 @@ def _result(base: Result, verdict: Verdict, where: source.Function | None) -> Re
     assert tried is not None
     assert problem is not None
     # Axes without a name of their own are only worth a word where the error has one for them.
-    said = f"{problem.message} {problem.expected} {problem.found}"
+    said = problem.text
 
     def named(sizes: Mapping[str, int]) -> dict[str, int]:
         return {name: size for name, size in sizes.items() if not name.startswith("_") or name in said}
 
-    blamed = where.span(problem.parameter) if where is not None and problem.parameter else None
+    wrong = problem if isinstance(problem, Mismatch) else None
     return dataclasses.replace(
         base,
         status="failed",
         message=problem.message,
-        expected=problem.expected,
-        found=problem.found,
+        expected=wrong.expected if wrong else "",
+        found=wrong.found if wrong else "",
         fix=verdict.fix,
         dims=_dims_of(tried, said),
         sizes=named(tried.sizes),
         good_sizes=named(tried.good[0]) if tried.good else {},
         case=_case_text(tried),
-        span=problem.span or blamed,
+        span=_span(wrong, where) if wrong else None,
         frame=problem.frame,
     )
+
+
+def _span(wrong: Mismatch, where: source.Function | None) -> Span | None:
+    """Where the annotation is that does not hold."""
+    own = wrong.span if isinstance(wrong, WrongLocal) else None
+    return own or (where.span(wrong.parameter) if where is not None and wrong.parameter else None)
 
 
 def _dims_of(tried: Tried, said: str) -> dict[str, str]:

@@ -24,7 +24,8 @@ from typedfilter.check.inputs.nodes import Leaf
 from typedfilter.check.report.results import Frame
 from typedfilter.check.trials import trial
 from typedfilter.check.trials.orders import frames_of, is_one_order
-from typedfilter.check.trials.problem import Problem, is_users
+from typedfilter.check.trials.problem import KeyUsedTwice
+from typedfilter.check.trials.raised import is_users
 from typedfilter.check.trials.verdict import Verdict
 
 _MOST_KEYED = 4  # cases that are asked for keys
@@ -49,7 +50,7 @@ def with_keys(verdict: Verdict) -> Verdict:
     return verdict
 
 
-def _kept(verdict: Verdict, problem: Problem) -> Verdict:
+def _kept(verdict: Verdict, problem: KeyUsedTwice) -> Verdict:
     """The verdict, with what to write where the key of an instance is meant to be one seed."""
     only = f"where the key `{problem.kept}` is meant to give the same numbers again: {problem.message}"
     return dataclasses.replace(
@@ -97,7 +98,7 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
             yield from _codes(constant)
 
 
-def reuse(plan: trial.Plan, sizes: Mapping[str, int]) -> Problem | None:
+def reuse(plan: trial.Plan, sizes: Mapping[str, int]) -> KeyUsedTwice | None:
     """A key that the function uses twice, at these sizes; None where JAX knows of none."""
     raw = [_is_raw(leaf) for leaf in plan.layout.leaves]
     if any(raw):  # the numbers of a key can't be followed, but the key can
@@ -114,7 +115,7 @@ def _typed(leaf: Leaf) -> Leaf:
     return dataclasses.replace(leaf, axes=(), dims=(), dtype=_types.key_dtype())
 
 
-def _reuse(plan: trial.Plan, sizes: Mapping[str, int]) -> Problem | None:
+def _reuse(plan: trial.Plan, sizes: Mapping[str, int]) -> KeyUsedTwice | None:
     error = _asked(plan, sizes, jax.eval_shape)
     file = _Root(plan.signature.subject.root)
     reused = isinstance(error, jax.errors.KeyReuseError)
@@ -128,7 +129,7 @@ def _reuse(plan: trial.Plan, sizes: Mapping[str, int]) -> Problem | None:
     # Releases of JAX don't look at a key that one step of a loop uses and hands on to the next.
     uses = uses or next((uses for program in programs for uses in _handed_on(program, file)), [])
     # Which of two keys a condition has chosen JAX does not ask: to it both are used then.
-    return Problem("keys", _text(uses), frame=uses[-1].frame, kept=_field(uses[-1].kept)) if uses else None
+    return KeyUsedTwice(_text(uses), uses[-1].frame, _field(uses[-1].kept)) if uses else None
 
 
 def _asked(plan: trial.Plan, sizes: Mapping[str, int], how: Callable[..., Any]) -> Exception | None:

@@ -14,6 +14,7 @@ from typedfilter.check.inputs.nodes import ArrayNode, walk
 from typedfilter.check.inputs.signature import Letter, Signature
 from typedfilter.check.inputs.values import FloatNode
 from typedfilter.check.trials.excuses import Tried
+from typedfilter.check.trials.problem import Raised, WrongResult
 
 _LEAST = (2, 3, 5)
 _SMALL = 4
@@ -33,7 +34,7 @@ def less_of(tried: Tried) -> Iterator[Letter]:
 def _floats(tried: Tried) -> Iterator[Letter]:
     """Annotations of more than floats (`Num`, `Shaped`, `Inexact`), where a function takes no others."""
     problem, chosen = tried.problem, tried.layout.used.get("dtype", 0)
-    if problem is None or problem.kind != "trace" or not chosen:
+    if not isinstance(problem, Raised) or not chosen:
         return
     option = next(p for p in _layout.points_of(tried.signature) if p.key == "dtype").options
     if option[0] == "dtype float32":
@@ -58,7 +59,7 @@ def _first_members(tried: Tried) -> Iterator[Letter]:
 def _no_scalar(tried: Tried) -> Iterator[Letter]:
     """Arrays of any axes of which a scalar is another case: what a function of an axis makes of one."""
     problem = tried.problem
-    if problem is None or problem.kind != "return" or tried.layout.used.get("...") != _NO_AXES:
+    if not isinstance(problem, WrongResult) or tried.layout.used.get("...") != _NO_AXES:
         return
     nodes = (n for p in tried.signature.parameters for n in walk(p.node))
     if any(isinstance(node, ArrayNode) and _is_any_axes(node) for node in nodes):
@@ -72,7 +73,7 @@ def _is_any_axes(node: ArrayNode) -> bool:
 def _larger(tried: Tried) -> Iterator[Letter]:
     """Sizes that are too small for what the function does, where all the others are good."""
     problem = tried.problem
-    if problem is None or problem.kind != "trace" or not tried.good:
+    if not isinstance(problem, Raised) or not tried.good:
         return
     names = [name for name in tried.layout.names.varied if tried.sizes.get(name, _SMALL) < _SMALL]
     for least in _LEAST if names else ():

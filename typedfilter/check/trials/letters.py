@@ -29,6 +29,7 @@ from typedfilter.check.trials.blocks import SPLITS, whole_blocks
 from typedfilter.check.trials.excuses import Tried
 from typedfilter.check.trials.held import held_otherwise
 from typedfilter.check.trials.less import less_of
+from typedfilter.check.trials.problem import Raised, WrongResult
 from typedfilter.check.trials.unions import together
 
 _NUMBERS = {"one": 1, "two": 2, "three": 3}
@@ -66,7 +67,7 @@ def letters_of(tried: Tried) -> Iterator[Letter]:
 
 def _said(tried: Tried) -> str:
     problem = tried.problem
-    return f"{problem.message} {problem.expected} {problem.found}" if problem else ""
+    return problem.text if problem else ""
 
 
 def spelled(tried: Tried) -> Iterator[Letter]:
@@ -295,10 +296,7 @@ def _has_rest(node: Node) -> bool:
 def _own_results(tried: Tried) -> Iterator[Letter]:
     """Sizes of its own in a returned instance: while a program runs, it has them whatever its axes are."""
     problem = tried.problem
-    field = (
-        problem is not None and problem.kind == "return" and "." in problem.message.partition(" of the")[0]
-    )
-    if problem is None or not field:
+    if not isinstance(problem, WrongResult) or "." not in problem.message.partition(" of the")[0]:
         return
     said = "with sizes of its own in the instance that it returns"
     if _is_permuted(problem.expected, problem.found):
@@ -320,7 +318,7 @@ def _callables(tried: Tried) -> Iterator[Letter]:
     """Callables that return arrays with axes of which nobody says how long they are: as they take, likely."""
     stubs = [n for p in tried.signature.parameters for n in walk(p.node) if isinstance(n, StubNode)]
     unsaid = [n.label for n in stubs if any(_is_unsaid(node) for node in walk(n.result))]
-    if unsaid and tried.problem is not None and tried.problem.kind == "trace":
+    if unsaid and isinstance(tried.problem, Raised):
         names = " and ".join(f"`{label}`" for label in unsaid)
         text = f"where {names} returns axes as long as those that it takes"
         yield Letter(text, "give the axes of both one name", alike=True)
@@ -351,7 +349,7 @@ def supposed(tried: Tried, counts: Sequence[int]) -> Iterator[Letter]:
     for name, block in dict.fromkeys(_facing(said)):
         if block.startswith("blocks_of_") and name in names.varied and block not in known.get(name, ""):
             yield _equal({name: block})
-    if tried.problem is None or tried.problem.kind != "trace" or not SPLITS.search(said):
+    if not isinstance(tried.problem, Raised) or not SPLITS.search(said):
         return
     for count in counts:
         for name in (name for name in reversed(names.varied) if not name.startswith("blocks_of_")):

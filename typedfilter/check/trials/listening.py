@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 from typedfilter._values.code import is_installed
 from typedfilter.check.inputs.unmade import is_unmade
-from typedfilter.check.trials.problem import is_users
+from typedfilter.check.trials.raised import is_users
 
 _DEEPEST = 6  # wrappers around a function
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Generator
 from types import FrameType
 
-from typedfilter.check.trials.problem import is_users
+from typedfilter.check.trials.raised import is_users
 
 SECONDS = 10.0
 _LOOK_AGAIN = 0.02

@@ -1,81 +1,44 @@
-"""What went wrong in a trial: an exception in, the facts of a verdict out.
-
-Knows tracebacks, and whose code a frame is; knows nothing of how trials are made.
-"""
+"""What is wrong with a trial, as a value: a mismatch, or an exception and what it is due to."""
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import functools
-import linecache
 import re
-import traceback
 from collections.abc import Mapping
-from pathlib import Path
-from types import FunctionType, TracebackType
+from typing import Any, ClassVar
 
-import jax
-
-from typedfilter._compat import UNBOUND_AXIS, says_needs_mesh
-from typedfilter._shapes.construction import WrongModelError
-from typedfilter._values.code import is_installed
 from typedfilter.check.report.results import Frame, Span
-from typedfilter.check.trials.compare import MismatchError, StubError
-from typedfilter.errors import TypedFilterError
 
-_JAX = str(Path(jax.__file__).parent)
-VALUES_NEEDED = (  # what JAX raises where the value of a tracer is asked for
-    jax.errors.ConcretizationTypeError,
-    jax.errors.TracerArrayConversionError,
-    jax.errors.NonConcreteBooleanIndexError,
-)
-# What a container that is shorter, or other, than the function thinks answers with.
-_STRUCTURAL = (LookupError, AttributeError, TypeError, ValueError)
-_MOST_LINES = 6
-REFUSALS = ("raise", "assert")  # a size that code refuses in so many words is not a mistake of its caller's
-_TRACER = re.compile(r"('?)\b\w*Tracer\b\1")  # what JAX calls an array while it traces is nobody's type
+# ------------------------------------------------------------------------------------------------ problems
 
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """Why a trial failed."""
+    """Why a trial failed: one of the classes below."""
 
-    # `return`: the result is wrong; `local`: an annotated local is; `argument`: a check inside says so;
-    # `trace`: something raised
-    kind: str
     message: str  # one sentence or a few lines
-    expected: str = ""  # where the kind is not `trace`,
-    found: str = ""  # and what is there
-    parameter: str = ""  # whose annotation does not hold; `return`, or empty where none is to blame
     frame: Frame | None = None  # the innermost line of the user's code, where something raised
-    refusal: str = ""  # how the function itself refused, if it did: `raise`, `assert`, `structure`
-    # of which it is the plain consequence: the `length` of a list, the `keys` of a dictionary, the
-    # `structure` of a tree
-    plainly: frozenset[str] = frozenset()
-    value: bool = False  # it asked for the value of an array
-    # another library than JAX raised it, and it is what a value of another structure causes
-    foreign: bool = False
-    lookup: bool = False  # it is what a value without structure causes, whoever raised it
-    # code that nobody has written raised NotImplementedError: JAX's own is another matter
-    unfinished: bool = False
-    inconclusive: bool = False  # JAX could not compare two symbols
-    unbound: str = ""  # the mapped axis that it needs to be inside of
-    # the class whose instance lacks an attribute, and the name of that
-    lacking: tuple[type, str] | None = None
-    instead: type | None = None  # the class of what a result holds that is not what is annotated
-    needs: str = ""  # the module that could not be found
-    kept: str = ""  # the field that keeps the random key which is used twice by one method
-    mesh: bool = False  # it needs a mesh, or an axis of one
-    span: Span | None = None  # the annotation of a local that does not hold
-    # a call on that line takes as many arguments as something has elements: `f(*args, **options)`
-    spreads: bool = False
+
+    @property
+    def text(self) -> str:
+        """All that is said of sizes and their names."""
+        return self.message
+
+    @property
+    def refuses(self) -> bool:
+        """Whether the function itself says, in so many words, that it does not take what it got."""
+        return False
+
+    @property
+    def _blames(self) -> str:
+        """Whose annotation does not hold; `return`, or empty where none is to blame."""
+        return ""
 
     def is_like(self, other: Problem) -> bool:
         """Whether the two are the same mistake, seen at other sizes."""
         here, there = self.frame, other.frame
         same_place = (here and (here.file, here.line)) == (there and (there.file, there.line))
-        return (self.kind, self.parameter) == (other.kind, other.parameter) and same_place
+        return type(self) is type(other) and self._blames == other._blames and same_place
 
     def with_names(self, names: Mapping[str, str]) -> Problem:
         """The same, with the names of sizes for the numbers that stand for them."""
@@ -83,189 +46,129 @@ class Problem:
         def named(text: str) -> str:
             return re.sub(r"(?<![\w.])\d+(?![\w.])", lambda number: names.get(number[0], number[0]), text)
 
-        return dataclasses.replace(
-            self, message=named(self.message), expected=named(self.expected), found=named(self.found)
-        )
+        told: dict[str, Any] = {name: named(getattr(self, name)) for name in self._texts}
+        return dataclasses.replace(self, **told)
+
+    _texts: ClassVar[tuple[str, ...]] = ("message",)
 
 
-def problem_of(error: BaseException, root: FunctionType) -> Problem:
-    """The facts of an exception that a trial of the function `root` raised."""
-    file = root.__code__.co_filename
-    if isinstance(error, MismatchError):
-        where = f"`{error.path}` of the return value" if error.path else "the return value"
-        why = f": {error.why}" if error.why else ""
-        said = f"{where} is not what is annotated{why}"
-        return Problem("return", said, error.expected, error.found, "return", instead=error.cls)
-    if isinstance(error, WrongModelError):
-        frames, error = error.frames, error.error
-    else:
-        frames = traceback.extract_tb(error.__traceback__)
-    users = [frame for frame in frames if is_users(frame.filename, file)]
-    frame = Frame(users[-1].filename, users[-1].lineno or 0, users[-1].name) if users else None
-    needs_mesh = _needs_mesh(error, users)
-    if isinstance(error, TypedFilterError) and error.parameter and error.expected and not needs_mesh:
-        return _checked_inside(error, frame, root)
-    raised_there = users[-1] if users and users[-1] is frames[-1] else None
-    statement = None if raised_there is None else _statement_at(raised_there)
-    called = _statement_at(users[-1]) if users and isinstance(error, TypeError) else None
-    unbound = UNBOUND_AXIS.search(str(error)) if isinstance(error, NameError) else None
-    return Problem(
-        "trace",
-        _text_of(error),
-        frame=frame,
-        refusal=_refusal(error, statement),
-        plainly=_plain_causes(error, statement),
-        value=isinstance(error, VALUES_NEEDED),
-        foreign=isinstance(error, _STRUCTURAL) and raised_there is None and not _is_jax(frames),
-        lookup=isinstance(error, (LookupError, AttributeError, TypeError)),
-        unfinished=isinstance(error, NotImplementedError)
-        and (raised_there is not None or not _is_jax(frames)),
-        inconclusive=type(error).__name__ == "InconclusiveDimensionOperation",
-        unbound=unbound[1] if unbound else "",
-        lacking=_lacking(error),
-        needs=(error.name or "another module") if isinstance(error, ModuleNotFoundError) else "",
-        mesh=needs_mesh,
-        spreads=called is not None and _spreads(called),
-    )
+@dataclasses.dataclass(frozen=True)
+class Mismatch(Problem):
+    """A value is not what it is annotated with: by default an argument of a check inside."""
+
+    expected: str = dataclasses.field(kw_only=True)
+    found: str = dataclasses.field(kw_only=True)
+    parameter: str = dataclasses.field(default="", kw_only=True)
+
+    _texts: ClassVar[tuple[str, ...]] = ("message", "expected", "found")
+
+    @property
+    def text(self) -> str:
+        return f"{self.message} {self.expected} {self.found}"
+
+    @property
+    def _blames(self) -> str:
+        return self.parameter
 
 
-def _needs_mesh(error: BaseException, users: list[traceback.FrameSummary]) -> bool:
-    """Whether a function fails for no other reason than that there is no mesh, or one of other axes."""
-    if isinstance(error, TypedFilterError):
-        return "needs a mesh" in error.problem or "is no axis of the mesh" in error.problem
-    if says_needs_mesh(error):
-        return True
-    # What a function that looks at the mesh itself finds in an empty one.
-    looks = bool(users) and "_mesh()" in (users[-1].line or "")
-    return looks and isinstance(error, (LookupError, AttributeError, ValueError))
+@dataclasses.dataclass(frozen=True)
+class WrongResult(Mismatch):
+    """The result of the function is not."""
+
+    parameter: str = dataclasses.field(default="return", kw_only=True)
+    # the class of what it holds that is not what is annotated
+    instead: type | None = dataclasses.field(default=None, kw_only=True)
 
 
-def _checked_inside(error: TypedFilterError, frame: Frame | None, root: FunctionType) -> Problem:
-    """What the check at a body said: of the function under test, or of another one that it calls."""
-    expected, found = _without_symbols(error.expected), error.actual
-    if error.function != root.__qualname__:
-        text = str(error).splitlines()[0]
-        return Problem("argument", text, expected, found, frame=frame)
-    if error.parameter == "return":
-        # The check's own words say how names were bound at these sizes: the verdict says so itself.
-        annotated = ", but " in error.problem
-        what = "is not what is annotated" if annotated else error.problem
-        place = _PLACE.search(error.problem) if annotated else None
-        where = f"{place[1]} of the return value" if place else "the return value"
-        return Problem("return", f"{where} {what}", expected, found, "return")
-    text = str(error).splitlines()[0].removeprefix(f"{error.function}(): ")
-    return Problem("argument", text, expected, found, error.parameter, frame)
+@dataclasses.dataclass(frozen=True)
+class WrongLocal(Mismatch):
+    """An annotated local is not."""
+
+    span: Span | None = dataclasses.field(default=None, kw_only=True)  # the annotation
 
 
-_PLACE = re.compile(r" at (`[^`]+`)")  # in a result
+@dataclasses.dataclass(frozen=True)
+class Raised(Problem):
+    """The function raised."""
+
+    # `raise` and `assert`: it refused; `structure`: its own line failed, on a value of another structure
+    # perhaps; `library`: another one than JAX did, likewise
+    how: str = ""
+    # of which it is the plain consequence: the `length` of a list, the `keys` of a dictionary, the
+    # `structure` of a tree
+    plainly: frozenset[str] = frozenset()
+    lookup: bool = False  # it is what a value without structure causes, whoever raised it
+    cause: Cause | None = None  # where that is no mistake of the function's, or another one than it says
+
+    @property
+    def refuses(self) -> bool:
+        return self.how in ("raise", "assert")
 
 
-def _without_symbols(expected: str) -> str:
-    """`... with n=n, m=3` without the names that stand for themselves."""
-    head, _, bound = expected.rpartition(" with ")
-    pairs = [pair for pair in bound.split(", ") if pair.partition("=")[0] != pair.partition("=")[2]]
-    if not head or not all("=" in pair for pair in pairs):
-        return expected
-    return f"{head} with {', '.join(pairs)}" if pairs else head
+class NoSymbols(Problem):
+    """The sizes can't be symbols."""
 
 
-def _text_of(error: BaseException) -> str:
-    lines = [line.rstrip() for line in str(error).splitlines() if line.strip()]
-    if isinstance(error, StubError):
-        return str(error)
-    text = _TRACER.sub(r"\1Array\1", "\n".join(lines[:_MOST_LINES]))
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+class OutOfTime(Problem):
+    """The trial took too long."""
 
 
-def _lacking(error: BaseException) -> tuple[type, str] | None:
-    return (type(error.obj), error.name) if isinstance(error, AttributeError) and error.name else None
+@dataclasses.dataclass(frozen=True)
+class KeyUsedTwice(Problem):
+    """A random key is used twice."""
+
+    kept: str = ""  # the field that keeps it
 
 
-def _is_jax(frames: traceback.StackSummary) -> bool:
-    return is_jaxs(frames[-1].filename)
+# -------------------------------------------------------------------------------- what an exception is due to
 
 
-def is_jaxs(filename: str) -> bool:
-    """Whether a file is one of JAX's."""
-    return filename.startswith(_JAX)
+class Cause:
+    """What an exception is due to."""
 
 
-# ------------------------------------------------------------------------------------------------ refusals
+class NeedsValue(Cause):
+    """It asked for the value of an array."""
 
 
-def _refusal(error: BaseException, statement: ast.stmt | None) -> str:
-    """How the function refused what it got, if this statement of the user's own raised the error."""
-    if isinstance(statement, ast.Raise):
-        return "raise"
-    if isinstance(statement, ast.Assert) and isinstance(error, AssertionError):
-        return "assert"
-    return "structure" if statement is not None and isinstance(error, _STRUCTURAL) else ""
+class NeedsMesh(Cause):
+    """It needs a mesh, or an axis of one."""
 
 
-def _plain_causes(error: BaseException, statement: ast.stmt | None) -> frozenset[str]:
-    """Of which choices this error is the plain consequence, whatever else the function was tried with.
-
-    A list without the method `sum` is none: that is a mistake with lists of every length.
-    """
-    if statement is None or not isinstance(error, _STRUCTURAL):
-        return frozenset()
-    text = str(error)
-    if isinstance(error, KeyError):
-        return frozenset({"keys", "structure"})
-    if isinstance(error, IndexError):
-        return frozenset({"length", "structure"})
-    if isinstance(error, ValueError) and "values to unpack" in text:
-        # `for key, value in mapping` takes the characters of keys apart.
-        return frozenset({"length", "structure"} | (set() if _iterates(statement) else {"keys"}))
-    if isinstance(error, ValueError) and text.startswith("zip() argument"):
-        return frozenset({"length", "keys", "structure"})
-    if isinstance(error, TypeError) and " argument" in text:
-        return frozenset({"length", "keys", "structure"} if _spreads(statement) else ())
-    on_array = isinstance(error, AttributeError) and isinstance(error.obj, jax.Array)
-    return frozenset() if on_array else frozenset({"structure"})
+class Inconclusive(Cause):
+    """JAX could not compare two symbols."""
 
 
-def _iterates(statement: ast.stmt) -> bool:
-    return any(isinstance(node, (ast.For, ast.comprehension)) for node in ast.walk(statement))
+class Unfinished(Cause):
+    """Code that nobody has written raised NotImplementedError: JAX's own is another matter."""
 
 
-def _spreads(statement: ast.stmt) -> bool:
-    """Whether a call in it takes as many arguments as something has elements."""
-    return any(
-        isinstance(node, ast.Starred) or (isinstance(node, ast.keyword) and node.arg is None)
-        for node in ast.walk(statement)
-    )
+class Spreads(Cause):
+    """A call on that line takes as many arguments as something has elements: `f(*args, **options)`."""
 
 
-@functools.lru_cache(maxsize=256)  # files in which something raised: of a package, most of them
-def _statements(text: str) -> tuple[ast.stmt, ...]:
-    try:
-        tree = ast.parse(text)
-    except SyntaxError:
-        return ()
-    return tuple(node for node in ast.walk(tree) if isinstance(node, ast.stmt))
+@dataclasses.dataclass(frozen=True)
+class Unbound(Cause):
+    """It needs to be inside of a map."""
+
+    axis: str
 
 
-def _statement_at(frame: traceback.FrameSummary) -> ast.stmt | None:
-    """The innermost statement at the place of a frame: of `if n: raise ...` the `raise`, if that raised."""
-    if frame.lineno is None:
-        return None
-    place = (frame.lineno, frame.colno or 0)
-    statements = _statements("".join(linecache.getlines(frame.filename)))
-    covering = [node for node in statements if (node.lineno, node.col_offset) <= place < _end(node)]
-    return max(covering, key=lambda node: (node.lineno, node.col_offset), default=None)
+@dataclasses.dataclass(frozen=True)
+class NeedsModule(Cause):
+    """A module could not be found."""
+
+    module: str
 
 
-def _end(node: ast.stmt) -> tuple[int, int]:
-    return node.end_lineno or node.lineno, node.end_col_offset or 0
+@dataclasses.dataclass(frozen=True)
+class Lacks(Cause):
+    """An instance of a class has no such attribute."""
+
+    cls: type
+    attribute: str
 
 
-def without_locals(error: BaseException) -> None:
-    """Let go of what the frames of a traceback hold: tracers must not outlive their trace."""
-    tb: TracebackType | None = error.__traceback__
-    traceback.clear_frames(tb)
-
-
-def is_users(filename: str, file: str) -> bool:
-    """Whether a frame is in the user's own code."""
-    return filename == file or not is_installed(filename)
+def cause_of(problem: Problem | None) -> Cause | None:
+    """What a problem is due to, if it is an exception and that can be told."""
+    return problem.cause if isinstance(problem, Raised) else None

@@ -14,7 +14,7 @@ from typing import Any
 
 from typedfilter.check.report import source
 from typedfilter.check.trials.excuses import Tried
-from typedfilter.check.trials.problem import is_users
+from typedfilter.check.trials.raised import is_users
 
 _DEEPEST = 6
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 
 from typedfilter.check.inputs.place import scope_of
 from typedfilter.check.inputs.sizes import Names
-from typedfilter.check.trials.problem import Problem
+from typedfilter.check.trials.problem import Mismatch, Problem
 
 _MOST_GUESSES = 40
 _MOST_PINS = 4
@@ -67,10 +67,14 @@ def relate(
             found = attempt(guess)
             if found is None:
                 return guess, None
-            if (found.message, found.found) != (error.message, error.found):
+            if _seen(found) != _seen(error):
                 stack.append((guess, found))
                 furthest = max(furthest, stack[-1], key=lambda item: len(item[0].equal))
     return furthest
+
+
+def _seen(problem: Problem) -> tuple[str, str]:
+    return problem.message, problem.found if isinstance(problem, Mismatch) else ""
 
 
 def pinned(
@@ -106,8 +110,7 @@ def _size(pin: tuple[str, int]) -> int:
 
 
 def _pins(error: Problem, names: Names, made: Sequence[int]) -> Iterator[tuple[str, int]]:
-    text = f"{error.message} {error.expected} {error.found}"
-    words = re.findall(r"\w+", text)
+    words = re.findall(r"\w+", error.text)
     for name in dict.fromkeys(word for word in words if word in names.varied):
         for number in dict.fromkeys(int(word) for word in words if word.isdigit() and int(word) in made):
             yield name, number
@@ -115,8 +118,7 @@ def _pins(error: Problem, names: Names, made: Sequence[int]) -> Iterator[tuple[s
 
 def _suggested(error: Problem, names: Names, own: Owned) -> Iterator[tuple[str, str]]:
     """Pairs of names that an error mentions, the first of which may be taken to be the second."""
-    text = f"{error.message} {error.expected} {error.found}"
-    mentioned = [word for word in dict.fromkeys(re.findall(r"\w+", text)) if word in names.chosen]
+    mentioned = [word for word in dict.fromkeys(re.findall(r"\w+", error.text)) if word in names.chosen]
     for left in mentioned:
         for right in mentioned:
             if left in own and left != right and (right not in own or left > right):

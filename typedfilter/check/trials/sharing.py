@@ -17,6 +17,7 @@ from typedfilter.check.inputs.signature import Signature
 from typedfilter.check.trials import trial
 from typedfilter.check.trials.cases import symbolic_trial, with_mapped
 from typedfilter.check.trials.excuses import Tried
+from typedfilter.check.trials.problem import WrongResult
 
 
 def shared_names(signature: Signature) -> dict[str, list[str]]:
@@ -55,4 +56,4 @@ def hangs_on(tried: Tried, apart: Signature) -> bool:
         problem = symbolic_trial(plan, names, apart.subject.root, dataclasses.replace(tried, trials=[]))
     except Exception:  # what can't be made so says nothing
         return False
-    return problem is not None and problem.kind == "return"
+    return isinstance(problem, WrongResult)

@@ -36,7 +36,7 @@ from typedfilter.check.trials import compare, stack
 from typedfilter.check.trials.compare import MismatchError, StubError
 from typedfilter.check.trials.driven import driven
 from typedfilter.check.trials.meshes import check_places, entered, with_places, within
-from typedfilter.check.trials.problem import REFUSALS, is_users, problem_of
+from typedfilter.check.trials.raised import is_users, problem_of
 from typedfilter.check.trials.stack import Level
 from typedfilter.check.trials.subject import Subject
 
@@ -244,7 +244,7 @@ def _refuses(error: Exception, subject: Subject) -> bool:
     """Whether code of the user's says in so many words that it does not take an argument."""
     frames = traceback.extract_tb(error.__traceback__)
     users = any(is_users(frame.filename, subject.file) for frame in frames)
-    return users and problem_of(error, subject.root).refusal in REFUSALS
+    return users and problem_of(error, subject.root).refuses
 
 
 def _stand_in(node: StubNode, layout: Layout, outer: Bindings, alike: bool = False) -> Callable[..., Any]:

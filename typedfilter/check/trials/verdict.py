@@ -19,7 +19,18 @@ from typedfilter.check.inputs.unmade import RefusedError
 from typedfilter.check.report.results import Status
 from typedfilter.check.trials.cases import is_guessed, try_case
 from typedfilter.check.trials.excuses import Tried, has_better, is_excused, is_soft, may_be_excused
-from typedfilter.check.trials.problem import Problem
+from typedfilter.check.trials.problem import (
+    Lacks,
+    NeedsMesh,
+    NeedsModule,
+    NeedsValue,
+    OutOfTime,
+    Problem,
+    Raised,
+    Spreads,
+    Unbound,
+    Unfinished,
+)
 from typedfilter.check.trials.refusals import narrowed, never_accepted
 from typedfilter.check.trials.subject import Subject
 
@@ -27,6 +38,7 @@ _MOST_GUESSED = 24  # cases of values that nobody said
 MOST_TRIALS = 60  # with values that nobody said, of one function
 
 
+_EXAMPLE = "add @typedfilter.check.example with what it takes"
 _SAY_SO = "say so in the annotations (one name for what is equal), or add @typedfilter.check.example"
 
 
@@ -71,7 +83,7 @@ def verdict_of(signatures: Sequence[Signature]) -> Verdict:
                     continue  # what a constructor takes no annotation promises, either
                 if not guessed:
                     raise
-                tried.problem = Problem("trace", error.reason)
+                tried.problem = Raised(error.reason)
             promised.add(choices)
             every.append(tried)
             if tried.problem is not None and not may_be_excused(tried):
@@ -111,37 +123,40 @@ def _layouts(signature: Signature, read: set[str]) -> Iterator[Layout]:
 def _failed_or_skipped(every: list[Tried], tried: Tried) -> Verdict:
     problem = tried.problem
     assert problem is not None
+    why = _unjudged(tried, problem)
+    return Verdict("failed", every, tried) if why is None else Verdict("skipped", every, tried, *why)
+
+
+def _unjudged(tried: Tried, problem: Problem) -> tuple[str, str] | None:
+    """Why a failure is none of the function's, and what to do; None where it is."""
+    if isinstance(problem, OutOfTime):
+        return problem.message, "put `# typedfilter: ignore` on its `def`"
+    if not isinstance(problem, Raised):
+        return None
     subject = tried.signature.subject
-    if problem.value and not (subject.layers or subject.traced):
+    if isinstance(problem.cause, NeedsValue) and not (subject.layers or subject.traced):
         reason = "it uses the value of an array, which a proof does not have"
-        fix = "compute with arrays only, or put `# typedfilter: ignore` on its `def`"
-        return Verdict("skipped", every, tried, reason, fix)
-    if problem.kind == "trace" and any(leaf.host for leaf in tried.layout.leaves):
-        reason = f"with small arrays of NumPy's it raises {problem.message}"
-        return Verdict("skipped", every, tried, reason, "add @typedfilter.check.example with what it takes")
-    if problem.kind == "time":
-        return Verdict("skipped", every, tried, problem.message, "put `# typedfilter: ignore` on its `def`")
-    if problem.needs:
-        reason = f"it needs {problem.needs}, which is not installed here"
-        return Verdict("skipped", every, tried, reason, f"install {problem.needs} where this runs")
-    if problem.unfinished:
-        return Verdict("skipped", every, tried, "it raises NotImplementedError", "write its body")
-    if problem.mesh or (problem.unbound and needs_mesh(subject)):
-        return _without_mesh(every, tried, problem)
-    if problem.unbound:
-        reason = f"it is written for the inside of a mapped axis named `{problem.unbound}`"
-        fix = f'check a function that maps it: filter_vmap(..., axis_name="{problem.unbound}")'
-        return Verdict("skipped", every, tried, reason, fix)
-    unsaid = [note for note in tried.layout.notes if note.startswith("nothing in *")]
-    if problem.spreads and unsaid and "missing" in problem.message:
-        reason = f"nobody says what it is to pass on: {unsaid[0].removeprefix('nothing ')}"
-        return Verdict("skipped", every, tried, reason, "add @typedfilter.check.example with what it takes")
-    if problem.lacking is not None and problem.lacking[0] in _filled_in(tried.signature):
-        cls, name = problem.lacking
-        reason = f"a {cls.__name__} was made of its annotated attributes, and `{name}` is not one of them"
-        fix = f"annotate `{name}` in the class `{cls.__name__}`, or make it a dataclass"
-        return Verdict("skipped", every, tried, reason, fix)
-    return Verdict("failed", every, tried)
+        return reason, "compute with arrays only, or put `# typedfilter: ignore` on its `def`"
+    if any(leaf.host for leaf in tried.layout.leaves):
+        return f"with small arrays of NumPy's it raises {problem.message}", _EXAMPLE
+    match problem.cause:
+        case NeedsModule(module):
+            return f"it needs {module}, which is not installed here", f"install {module} where this runs"
+        case Unfinished():
+            return "it raises NotImplementedError", "write its body"
+        case Unbound(axis) if not needs_mesh(subject):
+            reason = f"it is written for the inside of a mapped axis named `{axis}`"
+            return reason, f'check a function that maps it: filter_vmap(..., axis_name="{axis}")'
+        case NeedsMesh() | Unbound() as cause:
+            return _without_mesh(subject, cause, problem)
+        case Spreads() if unsaid := [note for note in tried.layout.notes if note.startswith("nothing in *")]:
+            told = f"nobody says what it is to pass on: {unsaid[0].removeprefix('nothing ')}"
+            return (told, _EXAMPLE) if "missing" in problem.message else None
+        case Lacks(cls, name) if cls in _filled_in(tried.signature):
+            reason = f"a {cls.__name__} was made of its annotated attributes, and `{name}` is not one of them"
+            return reason, f"annotate `{name}` in the class `{cls.__name__}`, or make it a dataclass"
+        case _:
+            return None
 
 
 def needs_mesh(subject: Subject) -> bool:
@@ -149,12 +164,12 @@ def needs_mesh(subject: Subject) -> bool:
     return "filter_shard_map" in subject.opaque
 
 
-def _without_mesh(every: list[Tried], tried: Tried, problem: Problem) -> Verdict:
+def _without_mesh(subject: Subject, cause: NeedsMesh | Unbound, problem: Problem) -> tuple[str, str]:
     """That a function is not judged, as there is no mesh, or one without an axis that it names."""
-    mesh = tried.signature.subject.mesh
-    if problem.unbound:
+    mesh = subject.mesh
+    if isinstance(cause, Unbound):
         found = "none is set" if mesh is None else f"that which is set has {mesh.named}"
-        reason = f"it needs a mesh with the axis `{problem.unbound}`, and {found}"
+        reason = f"it needs a mesh with the axis `{cause.axis}`, and {found}"
     elif mesh is not None:
         reason = f"it needs another mesh: {problem.message}"
     else:
@@ -162,7 +177,7 @@ def _without_mesh(every: list[Tried], tried: Tried, problem: Problem) -> Verdict
     fix = "say its axes, as `mesh = {data = 4, model = 2}` of [tool.typedfilter] or --mesh data=4,model=2"
     if not ABSTRACT_MESHES:
         fix = "check it with a JAX that has jax.sharding.use_abstract_mesh"
-    return Verdict("skipped", every, tried, reason, fix)
+    return reason, fix
 
 
 def _filled_in(signature: Signature) -> Iterator[type]:
@@ -179,8 +194,7 @@ def _summed_up(every: list[Tried]) -> Verdict:
         return _all_refused(every)
     for tried in every:
         if tried.problem is not None and not has_better(tried, every):
-            fix = "add @typedfilter.check.example with what it takes"
-            return Verdict("skipped", every, tried, f"in one case {tried.problem.message}", fix)
+            return Verdict("skipped", every, tried, f"in one case {tried.problem.message}", _EXAMPLE)
     limits = _narrow(every, done)
     if limits is not None:
         return limits
@@ -205,7 +219,7 @@ def _narrow(every: list[Tried], done: list[Tried]) -> Verdict | None:
     never = never_accepted(every, options)
     if never and refused:
         reason = f"with {never} it refuses all that was tried{said}"
-        return Verdict("skipped", every, None, reason, "add @typedfilter.check.example with what it takes")
+        return Verdict("skipped", every, None, reason, _EXAMPLE)
     helper = refused is not None and (refused.frame is None or refused.frame.function != done[0].name)
     where = narrowed(done) if helper else ""
     return Verdict("skipped", every, None, f"it works only where {where}{said}", _SAY_SO) if where else None
@@ -219,9 +233,9 @@ def _all_refused(every: list[Tried]) -> Verdict:
     for tried in every:
         problems = [problem for _, problem in tried.refused] + ([tried.problem] if tried.problem else [])
         for problem in problems:
-            if problem.refusal == "assert":  # an assertion that never holds is a mistake of somebody's
+            # An assertion that never holds is a mistake of somebody's.
+            if isinstance(problem, Raised) and problem.how == "assert":
                 return Verdict("failed", every, dataclasses.replace(tried, problem=problem))
             reason = f"it refuses all that was tried: {problem.message}"
-            fix = "add @typedfilter.check.example with what it takes"
-            return Verdict("skipped", every, dataclasses.replace(tried, problem=problem), reason, fix)
+            return Verdict("skipped", every, dataclasses.replace(tried, problem=problem), reason, _EXAMPLE)
     return Verdict("skipped", every, None, "there are no sizes to try", "add @typedfilter.check.example")

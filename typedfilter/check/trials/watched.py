@@ -21,7 +21,8 @@ from typedfilter.check.trials.cases import with_mapped
 from typedfilter.check.trials.compare import MismatchError
 from typedfilter.check.trials.excuses import Tried
 from typedfilter.check.trials.patience import patience
-from typedfilter.check.trials.problem import Problem, problem_of, without_locals
+from typedfilter.check.trials.problem import Problem, WrongLocal, WrongResult
+from typedfilter.check.trials.raised import problem_of, without_locals
 
 _MOST_SIZES = 3
 
@@ -103,7 +104,7 @@ def _is_as_decided(run: Run, problem: Problem | None) -> bool:
         return run.problem is None
     return (
         not run.raised
-        if problem.kind == "return"
+        if isinstance(problem, WrongResult)
         else (run.problem is not None and run.problem.is_like(problem))
     )
 
@@ -128,6 +129,6 @@ def wrong_local(tried: Tried) -> Tried | None:
         return None
     wrong, sizes = found
     span = source.span_of(code.co_filename, wrong.annotation)
-    problem = Problem("local", wrong.message, wrong.expected, wrong.found, span=span)
+    problem = WrongLocal(wrong.message, expected=wrong.expected, found=wrong.found, span=span)
     before = tried.good[: tried.good.index(sizes)]  # where it still was what it says
     return dataclasses.replace(tried, problem=problem, sizes=sizes, good=before)
