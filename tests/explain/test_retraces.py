@@ -20,6 +20,7 @@ import pytest
 from jax import Array
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jaxtyping import Float
+from meshes import set_mesh
 
 from typedfilter._compiling.traces import trace_observers
 from typedfilter.annotations import Static, Traced
@@ -30,7 +31,6 @@ from typedfilter.transforms.jit import filter_jit
 
 Logged = Callable[[], list[str]]
 X = jnp.zeros(3)
-set_mesh = getattr(jax, "set_mesh", None) or jax.sharding.use_mesh  # the name before JAX 0.7.1
 LINES = itertools.count(1)
 
 

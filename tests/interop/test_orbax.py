@@ -11,12 +11,12 @@ import pytest
 from jax import Array
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jaxtyping import Float
+from meshes import set_mesh
 
 from typedfilter import Static, combine, filter_eval_shape, filter_jit, is_array_or_struct, partition
 from typedfilter.pytree import pytree_dataclass
 
 orbax = pytest.importorskip("orbax.checkpoint")
-set_mesh = getattr(jax, "set_mesh", None) or jax.sharding.use_mesh  # the name before JAX 0.7.1
 MESH = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
 
 

@@ -12,6 +12,7 @@ import pytest
 from jax import Array
 from jax.sharding import AxisType, PartitionSpec
 from jaxtyping import Float
+from meshes import SET_MESH, set_mesh
 
 from typedfilter import (
     TypedFilterError,
@@ -22,8 +23,6 @@ from typedfilter import (
     filter_shard,
 )
 
-set_mesh = getattr(jax, "set_mesh", None) or jax.sharding.use_mesh  # the name before JAX 0.7.1
-SET_MESH = "jax.set_mesh" if hasattr(jax, "set_mesh") else "jax.sharding.use_mesh"
 MESH = jax.make_mesh((8,), ("d",), axis_types=(AxisType.Auto,))
 X = jnp.arange(3.0)
 F32 = jax.ShapeDtypeStruct((), jnp.float32)

@@ -18,6 +18,7 @@ from jax.experimental import checkify
 from jax.experimental import pallas as pl
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, auto_axes, explicit_axes
 from jaxtyping import Float
+from meshes import AUTO, EXPLICIT, MIXED, assert_same, set_mesh
 
 import typedfilter as tf
 from typedfilter import (
@@ -29,27 +30,14 @@ from typedfilter import (
     filter_vmap,
 )
 
-set_mesh = getattr(jax, "set_mesh", None) or jax.sharding.use_mesh  # the name before JAX 0.7.1
-
 P = PartitionSpec
 KINDS = AxisType.Auto, AxisType.Explicit
-AUTO, EXPLICIT = (jax.make_mesh((4, 2), ("data", "model"), axis_types=(kind,) * 2) for kind in KINDS)
-MIXED = jax.make_mesh((4, 2), ("data", "model"), axis_types=(AxisType.Explicit, AxisType.Auto))
 X = jnp.arange(32.0).reshape(8, 4)
 BELOW, NONE, PAIR = X - 5, jnp.zeros((0, 4)), jnp.stack([X, X + 1])  # made while no mesh is set
 W = jnp.eye(4) * 0.1
 MODEL = {"act": jnp.tanh, "w": W}
 
 Rows = Annotated[Float[Array, "b n"], P("data")]
-
-
-def assert_same(ours: Any, theirs: Any) -> None:
-    assert jax.tree.structure(ours) == jax.tree.structure(theirs)
-    for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-5)
-        assert one.sharding.is_equivalent_to(other.sharding, other.ndim), (one.sharding, other.sharding)
-        assert one.sharding.memory_kind == other.sharding.memory_kind
-        assert jax.typeof(one) == jax.typeof(other)
 
 
 def layer(model: Any, x: Rows) -> Rows:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -12,15 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import Array
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Float
+from meshes import AUTO, set_mesh, told
 
 from typedfilter import Donate, Static, filter_grad, filter_jit, filter_shard_map, pytree_dataclass
 
-set_mesh = getattr(jax, "set_mesh", None) or jax.sharding.use_mesh  # the name before JAX 0.7.1
-
 P = PartitionSpec
-MESH = jax.make_mesh((4, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
 X = jnp.asarray(np.arange(64.0).reshape(8, 8), jnp.float32)
 W = X / 8 - 1
 RING = [(i, (i + 1) % 4) for i in range(4)]
@@ -31,7 +27,7 @@ Whole = Annotated[Float[Array, "..."], P()]
 
 
 def on(spec: PartitionSpec, **memory: str) -> NamedSharding:
-    return NamedSharding(MESH, spec, **memory)
+    return NamedSharding(AUTO, spec, **memory)
 
 
 @pytree_dataclass
@@ -96,7 +92,7 @@ def exchanged(x: Rows) -> Annotated[Float[Array, "c m"], P("data")]:
 
 
 def mapped(fn: Callable[..., Any], out: PartitionSpec) -> Any:
-    return jax.jit(jax.shard_map(fn, mesh=MESH, in_specs=P("data"), out_specs=out))
+    return jax.jit(jax.shard_map(fn, mesh=AUTO, in_specs=P("data"), out_specs=out))
 
 
 ROWS, REPLICATED, LAYER = on(P("data")), on(P()), (on(P(None, "model")), on(P()))
@@ -181,20 +177,12 @@ CASES: dict[str, tuple[Any, Any, tuple[Any, ...], tuple[Any, ...], str]] = {
         "all-to-all",
     ),
 }
-_TELLING = re.compile(
-    r"\b(all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)(?:-start)?\(|\b(?:may|must)-(alias)"
-)
-
-
-def told(compiled: Any) -> Counter[str]:
-    """How often each collective, and each buffer that is shared with an argument, is in a compiled text."""
-    return Counter(first or second for first, second in _TELLING.findall(compiled.as_text()))
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_placed_program_is_what_jax_is_told_by_hand_and_is_compiled_once(name: str, compiled: list[str]):
     ours, theirs, args, same, expected = CASES[name]
-    with set_mesh(MESH):
+    with set_mesh(AUTO):
         by_hand = theirs.lower(*same).compile()
         leaves, treedef = jax.tree.flatten(args)
 
@@ -233,7 +221,7 @@ def test_what_is_annotated_to_be_in_host_memory_is_there_and_comes_back():
     def back(x: Annotated[Float[Array, "b n"], host]) -> Annotated[Float[Array, "b n"], here]:
         return jax.device_put(x, here) - 1
 
-    with set_mesh(MESH):
+    with set_mesh(AUTO):
         kept = offload(X)
         out = back(kept)
     assert (kept.sharding.memory_kind, out.sharding.memory_kind) == (elsewhere, own)

@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, PyTree
+from meshes import AUTO, EXPLICIT, set_mesh
 from typing_extensions import NotRequired
 
 from typedfilter import (
@@ -28,9 +29,6 @@ from typedfilter import (
     pytree_dataclass,
 )
 
-set_mesh = getattr(jax, "set_mesh", None) or jax.sharding.use_mesh  # the name before JAX 0.7.1
-AUTO = jax.make_mesh((4, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
-EXPLICIT = jax.make_mesh((4, 2), ("data", "model"), axis_types=(AxisType.Explicit,) * 2)
 X = jnp.arange(32.0).reshape(8, 4)
 P = PartitionSpec
 

@@ -10,27 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
+from meshes import AUTO, EXPLICIT, MIXED, assert_same, set_mesh
 
 import typedfilter as tf
 
-set_mesh = getattr(jax, "set_mesh", None) or jax.sharding.use_mesh  # the name before JAX 0.7.1
-
 P = PartitionSpec
-AXES = ("data", "model")
-AUTO = jax.make_mesh((4, 2), AXES, axis_types=(AxisType.Auto,) * 2)
-EXPLICIT = jax.make_mesh((4, 2), AXES, axis_types=(AxisType.Explicit,) * 2)
-MIXED = jax.make_mesh((4, 2), AXES, axis_types=(AxisType.Explicit, AxisType.Auto))
 X = jnp.asarray(np.random.default_rng(0).normal(size=(8, 4)), jnp.float32)
 MODEL = {"act": jnp.tanh, "times": 1}
 Run = Callable[[Any], Any]
-
-
-def assert_same(ours: Any, theirs: Any) -> None:
-    for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
-        assert one.sharding.is_equivalent_to(other.sharding, other.ndim), (one.sharding, other.sharding)
-        assert jax.typeof(one) == jax.typeof(other)
 
 
 def total(x: Any) -> Any:

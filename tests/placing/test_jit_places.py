@@ -17,6 +17,7 @@ from jax import Array
 from jax.experimental.layout import Format, Layout
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Float, PyTree
+from meshes import AUTO, EXPLICIT, has_host_memory, set_mesh
 
 from typedfilter import (
     AnnotationError,
@@ -33,19 +34,11 @@ from typedfilter import (
     pytree_dataclass,
 )
 
-set_mesh = getattr(jax, "set_mesh", None) or jax.sharding.use_mesh  # the name before JAX 0.7.1
-
 P = PartitionSpec
-AUTO = jax.make_mesh((4, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
-EXPLICIT = jax.make_mesh((4, 2), ("data", "model"), axis_types=(AxisType.Explicit,) * 2)
 MIXED = jax.make_mesh((4, 2), ("a", "b"), axis_types=(AxisType.Explicit, AxisType.Auto))
 ROWS = NamedSharding(AUTO, P("data"))
 X = jnp.arange(32.0).reshape(8, 4)
 Rows = Annotated[Float[Array, "b n"], P("data")]
-has_host_memory = pytest.mark.skipif(
-    "pinned_host" not in {memory.kind for memory in jax.devices()[0].addressable_memories()},
-    reason="the CPU of this release of JAX has one kind of memory",
-)
 has_unreduced = pytest.mark.skipif(jax.__version_info__ < (0, 8), reason="needs another partitioner")
 
 

@@ -11,6 +11,7 @@ import pytest
 from jax import Array
 from jax.sharding import AxisType, PartitionSpec
 from jaxtyping import Float
+from meshes import AUTO, MESHES, set_mesh
 
 from typedfilter import (
     AnnotationError,
@@ -24,11 +25,6 @@ from typedfilter import (
 )
 from typedfilter._placing.bodies import no_placement
 
-set_mesh = getattr(jax, "set_mesh", None) or jax.sharding.use_mesh  # the name before JAX 0.7.1
-
-AUTO = jax.make_mesh((4, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
-EXPLICIT = jax.make_mesh((4, 2), ("data", "model"), axis_types=(AxisType.Explicit,) * 2)
-MESHES = pytest.mark.parametrize("mesh", [AUTO, EXPLICIT], ids=["auto", "explicit"])
 BOTH = PartitionSpec("data", "model")
 
 Batch = Annotated[Float[Array, "b n"], PartitionSpec("data")]

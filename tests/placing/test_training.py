@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -16,6 +14,7 @@ import pytest
 from jax import Array, lax
 from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from meshes import AUTO, EXPLICIT, MIXED, assert_same, has_host_memory, set_mesh, told
 
 from typedfilter import (
     Donate,
@@ -29,39 +28,13 @@ from typedfilter import (
     pytree_dataclass,
 )
 
-set_mesh = getattr(jax, "set_mesh", None) or jax.sharding.use_mesh  # the name before JAX 0.7.1
-
 P = PartitionSpec
-AXES = ("data", "model")
-AUTO = jax.make_mesh((4, 2), AXES, axis_types=(AxisType.Auto,) * 2)
-EXPLICIT = jax.make_mesh((4, 2), AXES, axis_types=(AxisType.Explicit,) * 2)
-MIXED = jax.make_mesh((4, 2), AXES, axis_types=(AxisType.Explicit, AxisType.Auto))
 ROWS = NamedSharding(AUTO, P("data"))
 RANDOM = np.random.default_rng(0)
 X, W, A, B = (
     jnp.asarray(RANDOM.normal(size=size) / 4, jnp.float32) for size in ((8, 4), (4, 4), (8, 16), (16, 8))
 )
-has_host_memory = pytest.mark.skipif(
-    "pinned_host" not in {memory.kind for memory in jax.devices()[0].addressable_memories()},
-    reason="the CPU of this release of JAX has one kind of memory",
-)
 new_enough = pytest.mark.skipif(jax.__version_info__ < (0, 8), reason="places of this kind came later")
-_TELLING = re.compile(
-    r"\b(all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)(?:-start)?\(|\b(?:may|must)-(alias)"
-)
-
-
-def told(program: Any) -> Counter[str]:
-    """How often each collective, and each buffer that is shared with an argument, is in a compiled text."""
-    return Counter(first or second for first, second in _TELLING.findall(program.as_text()))
-
-
-def assert_same(ours: Any, theirs: Any) -> None:
-    for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
-        assert one.sharding.is_equivalent_to(other.sharding, other.ndim), (one.sharding, other.sharding)
-        assert one.sharding.memory_kind == other.sharding.memory_kind
-        assert jax.typeof(one) == jax.typeof(other)
 
 
 def compilations(compiled: list[str], step: Callable[[Any], Any], state: Any) -> tuple[list[int], Any]:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
+from meshes import AUTO, MESHES, SET_MESH, set_mesh
 
 from typedfilter import (
     AnnotationError,
@@ -26,12 +27,6 @@ from typedfilter import (
     pytree_dataclass,
 )
 
-set_mesh = getattr(jax, "set_mesh", None) or jax.sharding.use_mesh  # the name before JAX 0.7.1
-SET_MESH = "jax.set_mesh" if hasattr(jax, "set_mesh") else "jax.sharding.use_mesh"
-
-AUTO = jax.make_mesh((4, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
-EXPLICIT = jax.make_mesh((4, 2), ("data", "model"), axis_types=(AxisType.Explicit,) * 2)
-MESHES = pytest.mark.parametrize("mesh", [AUTO, EXPLICIT], ids=["auto", "explicit"])
 ROWS = NamedSharding(AUTO, PartitionSpec("data"))
 BOTH = NamedSharding(AUTO, PartitionSpec("data", "model"))
 WHOLE = NamedSharding(AUTO, PartitionSpec())

@@ -9,10 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec, SingleDeviceSharding
+from meshes import set_mesh
 
 from typedfilter import ShapeError, filter_grad, filter_jit, filter_shard, filter_vmap
-
-set_mesh = getattr(jax, "set_mesh", None) or jax.sharding.use_mesh  # the name before JAX 0.7.1
 
 DEVICES = jax.devices()
 AUTO = jax.make_mesh((8,), ("d",), axis_types=(AxisType.Auto,))

@@ -11,6 +11,7 @@ import pytest
 from jax import Array
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jaxtyping import Float
+from meshes import AUTO, set_mesh
 from numpy.testing import assert_allclose
 
 from typedfilter import (
@@ -30,11 +31,8 @@ from typedfilter import (
     pytree_dataclass,
 )
 
-set_mesh = getattr(jax, "set_mesh", None) or jax.sharding.use_mesh  # the name before JAX 0.7.1
-
 P = PartitionSpec
 DATA = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
-BOTH = jax.make_mesh((4, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
 EXPLICIT = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Explicit,))
 RANDOM = np.random.default_rng(0)
 X = jnp.asarray(RANDOM.normal(size=(16, 8)), jnp.float32)
@@ -75,10 +73,10 @@ def test_both_axes_of_a_product_are_taken_apart():
         assert (x.shape, w.shape) == ((4, 4), (4, 4))
         return jax.lax.psum(x @ w, "model")
 
-    with set_mesh(BOTH):
+    with set_mesh(AUTO):
         out = product(X, W)
     assert_allclose(out, X @ W, **close)
-    assert out.sharding.is_equivalent_to(NamedSharding(BOTH, P("data")), 2)
+    assert out.sharding.is_equivalent_to(NamedSharding(AUTO, P("data")), 2)
 
 
 @pytree_dataclass
@@ -93,7 +91,7 @@ class Wide:
 
 
 def test_fields_of_a_model_say_how_they_are_taken_apart():
-    with set_mesh(BOTH):
+    with set_mesh(AUTO):
         assert_allclose(Wide(A, B)(X), jnp.tanh(X @ A) @ B, **close)
 
 
@@ -114,7 +112,7 @@ def test_axes_that_are_not_mapped_are_the_compiler_s():
         x = filter_shard(x, P(None, "model"))
         return x - jax.lax.pmean(x.mean(0), "data")
 
-    with set_mesh(BOTH):
+    with set_mesh(AUTO):
         assert_allclose(filter_jit(f)(X), X - X.mean(0), **close)
 
 
