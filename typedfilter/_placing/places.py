@@ -139,12 +139,14 @@ def _no_place(leaf: Any) -> Problem:
     )
 
 
-def prefix_texts(places: Any, tree: Any) -> dict[str, str]:
-    """What to expect, and what was found, where `places` is no prefix of `tree`."""
-    return {
-        "expected": f"a prefix of {structure_text(jax.tree_util.tree_structure(tree))}",
-        "actual": structure_text(jax.tree_util.tree_structure(places, is_leaf=is_place)),
-    }
+def prefix_problem(problem: str, places: Any, tree: Any, one: str) -> Problem:
+    """That `places` is no prefix of `tree`; `one` is for what a single place would be."""
+    return Problem(
+        problem,
+        f"a prefix of {structure_text(jax.tree_util.tree_structure(tree))}",
+        structure_text(jax.tree_util.tree_structure(places, is_leaf=is_place)),
+        f"{one}, or a pytree like its upper levels; None leaves a subtree alone",
+    )
 
 
 def spread_places(

@@ -25,7 +25,7 @@ from typedfilter._placing.places import (
     is_place,
     no_place,
     places_text,
-    prefix_texts,
+    prefix_problem,
     spread_places,
 )
 from typedfilter._placing.specs import Problem
@@ -119,13 +119,9 @@ class Said:
     def _misfit(self, plan: Plan, name: str, value: Any) -> ShapeError:
         """The error for a value whose structure is another one than `spread` needs."""
         if self.option:
-            return ShapeError(
-                f"has a structure that its entry in {self.option} is no prefix of",
-                function=plan.function,
-                parameter=name,
-                **prefix_texts(self.places, value),
-                fix="give one for all of it, or a pytree like its upper levels; None leaves a subtree alone",
-            )
+            problem = f"has a structure that its entry in {self.option} is no prefix of"
+            wrong = prefix_problem(problem, self.places, value, "give one for all of it")
+            return wrong.error(ShapeError, plan.function, name)
         return ShapeError(
             f"is {describe(value)}, but its annotation says of the parts of another type where they are",
             function=plan.function,

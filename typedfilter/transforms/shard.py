@@ -9,7 +9,7 @@ import inspect
 from typing import Any, TypeVar
 
 from typedfilter._placing.moving import place_tree
-from typedfilter._placing.places import NoPrefixError, no_place, prefix_texts
+from typedfilter._placing.places import NoPrefixError, no_place, prefix_problem
 from typedfilter._placing.specs import Problem
 from typedfilter._reading.plan import plan_of
 from typedfilter._wrapping.blame import explain_deleted
@@ -48,13 +48,10 @@ def filter_shard(x: T, device_or_shardings: Any) -> T:
     try:
         moved: T = place_tree(x, device_or_shardings, _refused)
     except NoPrefixError:
-        raise ShapeError(
-            "does not fit the structure of x",
-            function="filter_shard",
-            parameter="device_or_shardings",
-            **prefix_texts(device_or_shardings, x),
-            fix="pass one for all of x, or a pytree like its upper levels; None leaves a subtree alone",
-        ) from None
+        misfit = prefix_problem(
+            "does not fit the structure of x", device_or_shardings, x, "pass one for all of x"
+        )
+        raise misfit.error(ShapeError, "filter_shard", "device_or_shardings") from None
     except RuntimeError as error:
         explain_deleted(plan_of(inspect.unwrap(filter_shard)), error, (x, device_or_shardings), {})
         raise
