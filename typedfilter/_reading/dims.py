@@ -322,3 +322,15 @@ def _same_shape(left: Sequence[Size], right: Sequence[Size]) -> bool:
 def shape_text(shape: Sequence[Size]) -> str:
     """A shape as people write one: `(b, n + 1)`."""
     return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
+
+
+def aligned(dims: tuple[Dim, ...], shape: tuple[int, ...]) -> list[tuple[Dim, int, tuple[int, ...]]]:
+    """Each dimension of an annotation with the first axis that it stands for, and the sizes there."""
+    extra = len(shape) - len(dims) + 1
+    rows: list[tuple[Dim, int, tuple[int, ...]]] = []
+    axis = 0
+    for dim in dims:
+        width = extra if dim.variadic else 1
+        rows.append((dim, axis, tuple(shape[axis : axis + width])))
+        axis += width
+    return rows

@@ -299,6 +299,11 @@ class Plan:
             if param.variadic or param.hint.role is Role.STATIC or param.hint.is_open
         )
 
+    @property
+    def counts(self) -> tuple[str, ...]:
+        """The names of the parameters that are annotated to be whole numbers."""
+        return tuple(param.name for param in self.params if param.hint.kind.hint is int)
+
     @functools.cached_property
     def diff_params(self) -> tuple[Param, ...]:
         """The parameters that are marked `Diff`, in order."""

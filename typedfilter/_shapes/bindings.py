@@ -18,6 +18,7 @@ import jaxtyping
 import numpy as np
 
 from typedfilter._reading import kinds
+from typedfilter._reading.dims import aligned, parse
 from typedfilter._reading.fields import filled_kinds
 from typedfilter._reading.kinds import Kind
 from typedfilter._shapes.instances import Fields, check_of, fields_fit, fields_in, fields_of
@@ -43,7 +44,13 @@ class RunTime(Binder):
         return self._ask(kind, kind.with_tracers if traced else kind.hint, value, path)
 
     def _ask(self, kind: Kind, cls: Any, value: Any, path: Path) -> Failure | None:
-        if not isinstance(value, cls):
+        try:
+            fits = isinstance(value, cls)
+        except jaxtyping.AnnotationError:
+            raise
+        except Exception as error:  # of `n//0`, of `{n.size}`
+            raise jaxtyping.AnnotationError(f"{type(error).__name__}: {error}") from error
+        if not fits:
             return Failure(path, kind, value)
         self.seen.append((path, cls, value))
         return None
@@ -143,3 +150,19 @@ def _structured(structure: str) -> Any:
 def _with_standing(cls: Any) -> Any:
     """The jaxtyping class of the same shape and dtype that takes what stands for an array."""
     return type(cls)(cls.__name__, (cls,), {"array_type": Standing})
+
+
+def bindings_of(seen: Seen) -> dict[str, tuple[str, str]]:
+    """Each dimension name that has been bound: its size, as text, and the argument that bound it."""
+    bound: dict[str, tuple[str, str]] = {}
+    for path, cls, value in seen:
+        if not hasattr(cls, "dim_str"):
+            continue
+        for dim, _, part in aligned(parse(cls.dim_str), value.shape):
+            if dim.kind != "named":
+                continue
+            if dim.broadcast and not dim.variadic and part == (1,):  # fits, and binds nothing
+                continue
+            size = f"({','.join(map(str, part))})" if dim.variadic else str(part[0])
+            bound.setdefault(dim.text, (size, f"`{''.join(path)}`"))
+    return bound

@@ -31,8 +31,9 @@ from typedfilter._shapes.bindings import RunTime
 from typedfilter._shapes.passed import Known, Look, Memory, Place, Places, looks_at, most
 from typedfilter._shapes.standing import is_raw
 from typedfilter._shapes.switch import Mode, check_mode, report
-from typedfilter._shapes.text import explain, explain_slip, explain_unbound
+from typedfilter._shapes.text import explain
 from typedfilter._shapes.tied import tie
+from typedfilter._shapes.unevaluated import explain_slip, explain_unbound
 from typedfilter._shapes.walk import Failure, Path, walk
 from typedfilter._values.trees import flatten
 from typedfilter.errors import TypedFilterError
@@ -261,7 +262,8 @@ class _Checked:
                 return True
             error: TypedFilterError = explain(failure, binder, self._plan.function, hint.annotation)
         except jaxtyping.AnnotationError as problem:
-            error = explain_unbound(problem, binder, self._plan.function, path[0], hint.annotation)
+            function, counts = self._plan.function, self._plan.counts
+            error = explain_unbound(problem, binder, function, path[0], hint.annotation, counts=counts)
         mild = failure is not None and failure.mild
         report(error, self._fn, (error.function, path), mild=mild)
         return False

@@ -24,7 +24,8 @@ from typedfilter._shapes.bindings import RunTime, in_own_scope
 from typedfilter._shapes.instances import Fields, check_of, fields_of
 from typedfilter._shapes.standing import holds_arrays
 from typedfilter._shapes.switch import Mode, check_mode, report
-from typedfilter._shapes.text import explain, explain_unbound
+from typedfilter._shapes.text import explain
+from typedfilter._shapes.unevaluated import explain_unbound
 from typedfilter._shapes.walk import Failure
 from typedfilter._values.context import setting
 from typedfilter.errors import TypedFilterError

@@ -19,15 +19,14 @@ import jaxtyping
 import numpy as np
 
 from typedfilter._reading import dims, kinds
-from typedfilter._reading.dims import Dim
+from typedfilter._reading.dims import Dim, aligned
 from typedfilter._reading.kinds import Kind
-from typedfilter._reading.slips import Slip
 from typedfilter._reading.text import show
-from typedfilter._shapes.bindings import RunTime, Seen, again
+from typedfilter._shapes.bindings import RunTime, Seen, again, bindings_of
 from typedfilter._shapes.standing import Standing
 from typedfilter._shapes.walk import Failure, Missing, Path
-from typedfilter._values.text import annotation_of, count_text, describe, evidence, meant, structure_text
-from typedfilter.errors import AnnotationError, ShapeError
+from typedfilter._values.text import annotation_of, count_text, describe, evidence, structure_text
+from typedfilter.errors import ShapeError
 
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _EXOTIC = re.compile(r"float[48]_|u?int[24]$|bool_")  # allowed too; not worth a place in a message
@@ -88,43 +87,6 @@ def explain(failure: Failure, binder: RunTime, function: str, written: Any) -> S
         expected=need.expected,
         actual=evidence(failure.value, found),
         fix=need.fix,
-    )
-
-
-def explain_slip(slip: Slip, function: str) -> AnnotationError:
-    """What is said of a dimension name that is nearly another, and binds nothing."""
-    return AnnotationError(
-        f"is annotated {show(slip.hint.annotation)}: the dimension `{slip.name}` stands in this place alone",
-        function=function,
-        parameter=slip.parameter,
-        expected="a name that another annotation has, too, or one that is unlike these",
-        actual=f"`{slip.name}`, which is compared with nothing",
-        fix=f"did you mean `{slip.meant}`?",
-    )
-
-
-def explain_unbound(
-    problem: Exception,
-    binder: RunTime,
-    function: str,
-    parameter: str,
-    written: Any,
-    what: str = "argument",
-) -> AnnotationError:
-    """The error for an annotation that jaxtyping could not evaluate: a name that nothing binds, mostly."""
-    cause = problem.__cause__
-    reason, found, fix = "jaxtyping can't evaluate it", str(problem), "correct the annotation"
-    if isinstance(cause, NameError):
-        reason, found = f"no {what} binds `{cause.name}`", ""
-        fix = f"use `{cause.name}` alone in another {what}, or write the size out"
-        slip = meant(str(cause.name), [*_bindings(binder.seen)])
-        fix = f"{slip} Or {fix}" if slip else fix
-    return AnnotationError(
-        f"is annotated {show(written)}, but {reason}",
-        function=function,
-        parameter=parameter,
-        actual=found,
-        fix=fix,
     )
 
 
@@ -238,11 +200,11 @@ def _rank_need(dims: tuple[Dim, ...], value: Any, name: str, shown: str) -> _Nee
 def _axis_need(dims: tuple[Dim, ...], failure: Failure, binder: RunTime, shown: str) -> _Need:
     """The first axis that jaxtyping refuses, and who bound what it should have been."""
     name, shape = _name(failure.path), failure.value.shape
-    bound = _bindings(binder.seen)
-    for dim, axis, part in _aligned(dims, shape):
+    bound = bindings_of(binder.seen)
+    for dim, axis, part in aligned(dims, shape):
         one: Any = jaxtyping.Shaped[_Probe, dim.word]
         if isinstance(_Probe(part), one):
-            own = _bindings([(("",), one, _Probe(part))])
+            own = bindings_of([(("",), one, _Probe(part))])
             bound = {key: (size, f"its own axis {axis}") for key, (size, _) in own.items()} | bound
             continue
         filled = _filled(dim, binder)
@@ -339,38 +301,6 @@ def _structure_need(structure: str, failure: Failure, seen: Seen, shown: str) ->
 
 def _structure_of(tree: Any) -> str:
     return structure_text(jax.tree_util.tree_structure(tree))
-
-
-def _bindings(seen: Seen) -> dict[str, tuple[str, str]]:
-    """Each dimension name that has been bound: its size, as text, and the argument that bound it."""
-    bound: dict[str, tuple[str, str]] = {}
-    for path, cls, value in seen:
-        if not hasattr(cls, "dim_str"):
-            continue
-        for dim, _, part in _aligned(dims.parse(cls.dim_str), value.shape):
-            if dim.kind != "named":
-                continue
-            if dim.broadcast and not dim.variadic and part == (1,):  # fits, and binds nothing
-                continue
-            size = _shape(part) if dim.variadic else str(part[0])
-            bound.setdefault(dim.text, (size, _quoted(path)))
-    return bound
-
-
-def _aligned(dims: tuple[Dim, ...], shape: tuple[int, ...]) -> list[tuple[Dim, int, tuple[int, ...]]]:
-    """Each dimension of an annotation with the first axis that it stands for, and the sizes there."""
-    extra = len(shape) - len(dims) + 1
-    rows: list[tuple[Dim, int, tuple[int, ...]]] = []
-    axis = 0
-    for dim in dims:
-        width = extra if dim.variadic else 1
-        rows.append((dim, axis, tuple(shape[axis : axis + width])))
-        axis += width
-    return rows
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return f"({','.join(map(str, shape))})"
 
 
 def _name(path: Path) -> str:

@@ -507,3 +507,29 @@ class Stack:
 def of_two_rows(stack: Stack) -> Float[Array, "n"]:
     first, second = stack.rows
     return first * stack.scale + second * stack.shift
+
+
+# checked: where n is more than k; for all sizes; with k the size k
+def the_largest(x: Float[Array, "n"], k: int) -> tuple[Float[Array, "k"], Int[Array, "k"]]:
+    values, places = jax.lax.top_k(x, k)
+    return values, places
+
+
+# checked: where d is more than k; for all sizes; with k the size k
+def leading(x: Float[Array, "n d"], k: int) -> Float[Array, "n {k}"]:
+    return x[:, ::-1][:, :k]
+
+
+# checked: for all sizes; with count the size count
+def counted(x: Int[Array, "n"], count: int) -> Int[Array, "count"]:
+    return jnp.zeros(count, int).at[x].add(1)
+
+
+# checked: for all sizes; with before the size before, after the size after
+def padded_by(x: Float[Array, "n"], before: int, after: int) -> Float[Array, "n+{before}+{after}"]:
+    return jnp.pad(x, (before, after))
+
+
+# proved: for all sizes; with rows=3
+def by_default(x: Float[Array, "d"], rows: int = 3) -> Float[Array, "rows d"]:
+    return jnp.ones((rows, 1)) * x

@@ -159,7 +159,7 @@ def missing_axis(x: Float[Array, "n"]) -> Float[Array, ""]:
     return x.sum(axis=1)
 
 
-# failed: no size is known for `m`
+# failed: annotated Float[Array, 'n+m'], but no argument binds `m`
 def unknown_name(x: Float[Array, "n"]) -> Float[Array, "n+m"]:
     return x
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 BLOCK = 16
 
@@ -114,3 +115,28 @@ def a_helper_of_two(xs: tuple[Float[Array, "n"], ...], x: Float[Array, "n"]) -> 
 def what_append_returns(xs: list[Float[Array, "n"]]) -> Float[Array, "n"]:
     ys = xs.append(xs[0])  # type: ignore[func-returns-value]
     return ys[0]  # type: ignore[index, no-any-return]
+
+
+# failed: axis 0 is n, not count
+def counted_as_many(x: Int[Array, "n"], count: int) -> Int[Array, "count"]:
+    return jnp.zeros(x.shape[0], int).at[x].add(count)
+
+
+# failed: axis 0 is n + 2*before, not n+{before} = n + before
+def padded_twice(x: Float[Array, "n"], before: int) -> Float[Array, "n+{before}"]:
+    return jnp.pad(x, (before, before))
+
+
+# failed: axis 0 is k + 1, not k
+def one_too_many(x: Float[Array, "n"], k: int) -> Float[Array, "k"]:
+    return jax.lax.top_k(x, k + 1)[0]
+
+
+# failed: axis 0 is 4, not rows = 3
+def one_row_too_many(x: Float[Array, "d"], rows: int = 3) -> Float[Array, "rows d"]:
+    return jnp.ones((rows + 1, 1)) * x
+
+
+# failed: but no argument binds `times`
+def without_braces(x: Float[Array, "n"], times: int) -> Float[Array, "n*times"]:
+    return jnp.tile(x, times)

@@ -10,7 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import pytest
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from typedfilter.check import check_shapes
 
@@ -408,6 +408,31 @@ def test_the_sizes_of_a_model_may_be_those_of_its_settings(fn, said):
 def test_a_model_of_settings_that_turns_its_axes_is_wrong():
     (result,) = check_shapes(_Net.turned)
     assert result.status == "failed"
+
+
+def mean_of_groups(x: Float[Array, "n d"], group: Int[Array, "n"], k: int) -> Float[Array, "k d"]:
+    total = jax.ops.segment_sum(x, group, k)
+    count = jax.ops.segment_sum(jnp.ones(x.shape[0]), group, k)
+    return total / jnp.maximum(count, 1)[None]  # [:, None] would be right
+
+
+def test_a_size_that_goes_with_one_number_only_is_no_success():
+    (result,) = check_shapes(mean_of_groups)
+    assert result.status == "skipped"
+    assert result.message == (
+        "`k` is of type int and has no default; with k the size k it raises TypeError: "
+        "div got incompatible shapes for broadcasting: (k, d), (1, k)."
+    )
+    assert result.fix == "add @typedfilter.check.example(k=3)"
+
+
+def of_many(x: Float[Array, "d"], n: int) -> Float[Array, "{n} d"]:
+    return jnp.ones((n + 1, 1)) * x
+
+
+def test_a_number_that_an_argument_says_is_told_as_one():
+    (result,) = check_shapes(of_many)
+    assert result.dims == {"d": "axis 0 of `x`", "n": "the argument `n`"}
 
 
 _FLAX = """

@@ -13,6 +13,7 @@ from typing import Any
 
 from typedfilter._reading import dims as _dims
 from typedfilter._reading.dims import Bindings
+from typedfilter._reading.fields import dims_of
 from typedfilter._reading.kinds import Kind
 from typedfilter.check.inputs import sizes as _sizes
 from typedfilter.check.inputs import types
@@ -102,24 +103,40 @@ def layout_of(signature: Signature, case: Case) -> Layout:
     for name, where in _origins(results).items():
         if not any(_is_bound_by(node, name) for node in stubs):
             origins.setdefault(name, where)
-    origins |= {name: f"`{name}`" for name in sized if name not in origins}
+    origins |= {name: f"the argument `{name}`" for name in sized if name not in origins}
     names = _names(signature, leaves, arguments, origins)
     notes, made = tuple(dict.fromkeys(maker.notes)), tuple(dict.fromkeys(maker.made))
     return Layout(case, tuple(leaves), names, arguments, used, origins, notes, made, maker.noted)
 
 
+def _called(returns: Kind, arguments: Mapping[str, Any], origins: Mapping[str, str]) -> dict[str, int]:
+    """The whole numbers that are called as a dimension of the result that no array binds."""
+    names = [
+        dim.text
+        for dim in dims_of(returns)
+        if dim.kind == "named" and not dim.variadic and dim.text not in origins
+    ]
+    known = {name: arguments[name] for name in names if name in arguments}
+    return {name: value for name, value in known.items() if type(value) is int and value > 0}
+
+
 def _names(
-    signature: Signature, leaves: list[Leaf], arguments: Mapping[str, Any], origins: dict[str, str]
+    signature: Signature,
+    leaves: list[Leaf],
+    arguments: Mapping[str, Any],
+    origins: dict[str, str],
 ) -> _sizes.Names:
-    """What needs a size; the names of expressions that a reading adds come to `origins`."""
-    fixed = {**_given_sizes(signature, arguments), **dict(signature.sizes)}
+    """What needs a size; the names of whole numbers, and those that a reading adds, come to `origins`."""
+    called = _called(signature.returns, arguments, origins)
+    origins |= {name: f"the argument `{name}`" for name in called}
+    fixed = {**called, **_given_sizes(signature, arguments), **dict(signature.sizes)}
     letter = signature.letter
     if letter is not None and letter.tied:
         ints = {name: value for name, value in arguments.items() if type(value) is int and value > 0}
         fixed = {**fixed, **ints}
     equal = tuple((n, e) for n, e in letter.equal if n in origins) if letter else ()
     for name in (name for _, other in equal for name in _dims.names_in(other)):
-        origins.setdefault(name, f"`{name}`")
+        origins.setdefault(name, "")  # nobody has written it
     free = tuple(origins)
     axes = [axis for leaf in leaves for axis in leaf.axes]
     computed = [axis for axis in axes if isinstance(axis, str) and not axis.isidentifier()]

@@ -19,11 +19,17 @@ from typedfilter.check.inputs.signature import AS_WRITTEN, Letter, Signature, co
 from typedfilter.check.inputs.unmade import UnbuildableError
 from typedfilter.check.report.results import Frame
 from typedfilter.check.trials.beyond import beyond
-from typedfilter.check.trials.excuses import shows_nothing
-from typedfilter.check.trials.guessing import guesses_for, has_constructor, the_worse, told_beside
+from typedfilter.check.trials.excuses import is_at_one_size, shows_nothing
+from typedfilter.check.trials.guessing import (
+    guesses_for,
+    has_constructor,
+    is_of_sizes,
+    the_worse,
+    told_beside,
+)
 from typedfilter.check.trials.held import APART, OVERLOADED, held_instead, is_overloaded
 from typedfilter.check.trials.keys import with_keys
-from typedfilter.check.trials.letters import letters_of, spelled, supposed, unrelated
+from typedfilter.check.trials.letters import enough, letters_of, spelled, supposed, unrelated
 from typedfilter.check.trials.meshes import Axes, How, Meshed, says_places
 from typedfilter.check.trials.problem import NeedsMesh, OutOfTime, Raised, Unbound, WrongResult, cause_of
 from typedfilter.check.trials.relate import own_names
@@ -133,10 +139,11 @@ def _verdict_on(subject: Subject, plan: Plan) -> Verdict:
         guessed = _guessed(subject, plan, examples)
         if guessed is None:
             raise
-        return guessed if guessed.status in _GOOD else told_beside(unsaid, guessed)
+        return guessed if guessed.status in _GOOD or _is_wrong_size(guessed) else told_beside(unsaid, guessed)
     if verdict.status == "skipped":
         guessed = _guessed(subject, plan, examples)
-        return guessed if guessed is not None and guessed.status in _GOOD else verdict
+        told = guessed is not None and (guessed.status in _GOOD or _is_wrong_size(guessed))
+        return guessed if guessed is not None and told else verdict
     return verdict
 
 
@@ -294,7 +301,7 @@ def _guessed(subject: Subject, plan: Plan, examples: list[dict[str, Any]]) -> Ve
     worst: Verdict | None = None
     seen: set[tuple[Any, ...]] = set()
     problems: list[tuple[str, Frame | None]] = []
-    spent, wrong = 0, False
+    spent, wrong, sized = 0, False, False
     for guess in guesses_for(subject, plan):
         if spent >= MOST_TRIALS:
             break
@@ -310,10 +317,14 @@ def _guessed(subject: Subject, plan: Plan, examples: list[dict[str, Any]]) -> Ve
             verdict = verdict_of(signatures)
         except UnbuildableError:
             continue
-        verdict = _supposed(signatures, verdict)
+        verdict = _of_a_part(signatures, _supposed(signatures, verdict))
+        if _is_wrong_size(verdict):
+            return verdict
         spent += trials_of(verdict.tried)
-        if verdict.status in _GOOD and not (wrong and shows_nothing(verdict.tried)):
+        hidden = (wrong and shows_nothing(verdict.tried)) or (sized and is_at_one_size(verdict.tried))
+        if verdict.status in _GOOD and not hidden:
             return dataclasses.replace(verdict, status="checked", guessed=True)
+        sized = sized or (verdict.decisive is not None and is_of_sizes(verdict.decisive))
         problem = verdict.decisive.problem if verdict.decisive else None
         if problem is not None:
             wrong = wrong or isinstance(problem, WrongResult)
@@ -322,6 +333,24 @@ def _guessed(subject: Subject, plan: Plan, examples: list[dict[str, Any]]) -> Ve
             if problems.count(problems[-1]) >= _SAME:
                 break  # whatever is guessed makes no difference
     return worst
+
+
+def _is_wrong_size(verdict: Verdict) -> bool:
+    """Whether a result is wrong, and all that is made up are sizes that its annotation says are arguments.
+
+    Nobody is blamed for a guess, but that is none: every number will do.
+    """
+    tried = verdict.decisive if verdict.status == "failed" else None
+    return tried is not None and isinstance(tried.problem, WrongResult) and is_of_sizes(tried)
+
+
+def _of_a_part(signatures: list[Signature], verdict: Verdict) -> Verdict:
+    """What is wrong with the part of an array that an argument counts, where too large a part raises."""
+    tried = verdict.decisive
+    if verdict.status != "failed" or tried is None or _is_wrong_size(verdict) or not is_of_sizes(tried):
+        return verdict
+    parts = (verdict_of([dataclasses.replace(s, letter=one) for s in signatures]) for one in enough(tried))
+    return next(filter(_is_wrong_size, parts), verdict)
 
 
 def _squares(signatures: list[Signature], verdict: Verdict) -> Iterator[Letter]:

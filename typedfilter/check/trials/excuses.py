@@ -49,6 +49,11 @@ def shows_nothing(every: Sequence[Tried]) -> bool:
     return all(map(_is_of_one_number, every)) or any(map(_is_square, every))
 
 
+def is_at_one_size(every: Sequence[Tried]) -> bool:
+    """Whether a size that was made up is that of another axis too, or 1: then much is good that is wrong."""
+    return any(tried.equal or 1 in tried.layout.made for tried in every)
+
+
 def _is_of_one_number(tried: Tried) -> bool:
     return len(tried.layout.made) == 1 and sum(map(_is_number, tried.layout.notes)) > 1
 

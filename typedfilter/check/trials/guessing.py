@@ -11,8 +11,11 @@ from typing import Any
 from typedfilter._reading.kinds import Class, kind_of
 from typedfilter._reading.plan import Plan
 from typedfilter.check.inputs import classes, types
+from typedfilter.check.inputs.nodes import ArrayNode, walk
 from typedfilter.check.inputs.place import Guess
 from typedfilter.check.inputs.unmade import UnbuildableError
+from typedfilter.check.inputs.values import IntNode, NotedNode, SizeNode
+from typedfilter.check.trials.excuses import Tried
 from typedfilter.check.trials.problem import Mismatch, Raised, WrongResult
 from typedfilter.check.trials.subject import Subject
 from typedfilter.check.trials.verdict import Verdict
@@ -56,6 +59,15 @@ def has_constructor(subject: Subject, plan: Plan) -> bool:
     """Whether an argument is of a class that somebody wrote a constructor for."""
     said = [kind_of(subject.cls), *(p.hint.kind for p in plan.params)]
     return any(isinstance(k, Class) and classes.written_constructor_of(k.cls) is not None for k in said)
+
+
+def is_of_sizes(tried: Tried) -> bool:
+    """Whether all that is made up are whole numbers that are sizes of the result, and of nothing else."""
+    nodes = [node for p in tried.signature.parameters for node in walk(p.node)]
+    bound = {dim.text for node in nodes if isinstance(node, ArrayNode) for dim in node.dims}
+    sizes = {node.name for node in nodes if isinstance(node, SizeNode)}
+    made_up = any(isinstance(node, IntNode | NotedNode) or getattr(node, "note", "") for node in nodes)
+    return bool(sizes) and not made_up and not sizes & bound
 
 
 # --------------------------------------------------------------------------------------------- what is told

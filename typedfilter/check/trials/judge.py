@@ -9,7 +9,10 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from typedfilter._reading.dims import names_in
+from typedfilter._reading.fields import dims_of, has_models
 from typedfilter._reading.plan import Plan, plan_of
+from typedfilter._shapes.unevaluated import explain_name
 from typedfilter.check.inputs import classes, layout, types
 from typedfilter.check.inputs.bare import as_meant
 from typedfilter.check.inputs.signature import of_class
@@ -68,6 +71,8 @@ def judged(subject: Subject, keys: bool = True, axes: Axes = ()) -> tuple[Result
     except AnnotationError as error:
         unread = dataclasses.replace(base, status="failed", message=str(error))
         return _of_bare(subject, keys, axes, unread, error)
+    if unbound := _unbound(subject, plan):
+        return dataclasses.replace(base, status="failed", message=str(unbound)), None
     try:
         verdict = _in_own_words(subject, plan, verdict_on(subject, plan, keys, axes), axes)
     except UnbuildableError as problem:
@@ -76,6 +81,33 @@ def judged(subject: Subject, keys: bool = True, axes: Axes = ()) -> tuple[Result
         status: Status = "skipped" if _is_told_elsewhere(error, subject) else "failed"
         return dataclasses.replace(base, status=status, message=str(error)), None
     return _result(base, verdict, where), verdict
+
+
+def _unbound(subject: Subject, plan: Plan) -> AnnotationError | None:
+    """What is wrong with a result whose annotation computes with a name that nothing can bind.
+
+    None where instances may bind it, whose fields are those of any subclass.
+    """
+    given = [p.hint for p in plan.params]
+    closed = not any(has_models(hint.kind) or hint.unresolved for hint in (*given, plan.returns))
+    if subject.cls is not None or not closed or classes.examples_of(subject.root):
+        return None
+    dims = [dim for hint in given for dim in dims_of(hint.kind)]
+    names = [
+        name
+        for dim in dims
+        if dim.kind == "expression" and "{" not in dim.text
+        for name in names_in(dim.text)
+    ]
+    names += [dim.text for dim in (*dims, *dims_of(plan.returns.kind)) if dim.kind == "named"]
+    bound = list(dict.fromkeys(names))
+    for dim in dims_of(plan.returns.kind):
+        computed = dim.kind == "expression" and "{" not in dim.text
+        for name in names_in(dim.text) if computed else ():
+            if name not in bound:
+                written = plan.returns.annotation
+                return explain_name(name, bound, plan.counts, plan.function, "return", written)
+    return None
 
 
 def _in_own_words(subject: Subject, plan: Plan, verdict: Verdict, axes: Axes) -> Verdict:
@@ -176,7 +208,8 @@ def _span(wrong: Mismatch, where: source.Function | None) -> Span | None:
 
 def _dims_of(tried: Tried, said: str) -> dict[str, str]:
     origins = tried.layout.origins
-    dims = {name: where for name, where in origins.items() if not name.startswith("_") or name in said}
+    known = {name: where for name, where in origins.items() if where}
+    dims = {name: where for name, where in known.items() if not name.startswith("_") or name in said}
     return dims | {name: "the mapped axis" for name in tried.sizes if name not in origins}
 
 

@@ -24,7 +24,7 @@ from typedfilter.check.inputs.nodes import (
 )
 from typedfilter.check.inputs.place import scope_of
 from typedfilter.check.inputs.signature import Letter, Signature
-from typedfilter.check.inputs.values import FloatNode
+from typedfilter.check.inputs.values import FloatNode, SizeNode
 from typedfilter.check.trials.blocks import SPLITS, whole_blocks
 from typedfilter.check.trials.excuses import Tried
 from typedfilter.check.trials.held import held_otherwise
@@ -139,11 +139,9 @@ def _beside(name: str, text: str, free: Sequence[str]) -> Iterator[str]:
     found: list[str] = []
     for one, other in itertools.permutations(_shapes(text), 2):
         if len(one) == len(other):
-            found += [
-                b
-                for a, b in zip(one, other, strict=True)
-                if a == name and not b.isidentifier() and "'" not in b
-            ]
+            facing = [b for a, b in zip(one, other, strict=True) if a == name and "'" not in b]
+            # Whatever is 1 goes with every size: that says nothing.
+            found += [b for b in facing if not b.isidentifier() and b != "1"]
     for expression in dict.fromkeys(found):
         if set(re.findall(r"[A-Za-z_]\w*", expression)) - {"floordiv", "mod"} <= set(free) - {name}:
             yield re.sub(r"floordiv\(([^,]*), ([^)]*)\)", r"(\1)//\2", expression).replace("^", "**")
@@ -337,14 +335,17 @@ def supposed(tried: Tried, counts: Sequence[int]) -> Iterator[Letter]:
         tried: the case that failed.
         counts: numbers that were made up: of groups, of heads.
     """
+    yield from enough(tried)
     yield from _same(tried)
     yield from _first_kinds(tried)
     yield from _triangular(tried)
     names, said = tried.layout.names, _said(tried)
     known = dict(names.equal)
+    # What is as large as a size that an argument says is so for that argument alone.
+    called = {str(size) for _, size in names.fixed}
     for name in names.varied:
         for text in _beside(name, said, names.free):
-            if name not in known:
+            if name not in known and text not in called:
                 yield _equal({name: text})
     for name, block in dict.fromkeys(_facing(said)):
         if block.startswith("blocks_of_") and name in names.varied and block not in known.get(name, ""):
@@ -355,6 +356,20 @@ def supposed(tried: Tried, counts: Sequence[int]) -> Iterator[Letter]:
         for name in (name for name in reversed(names.varied) if not name.startswith("blocks_of_")):
             block = f"blocks_of_{name}"
             yield Letter(f"where {name} is a multiple of {count}", "", equal=((name, f"{count}*{block}"),))
+
+
+def enough(tried: Tried) -> Iterator[Letter]:
+    """Sizes of which a part is taken that an argument counts: `x[:k]`, and the k largest of x."""
+    nodes = (node for p in tried.signature.parameters for node in walk(p.node))
+    counts = {node.name: None for node in nodes if isinstance(node, SizeNode)}
+    varied, known = tried.layout.names.varied, dict(tried.layout.names.equal)
+    pairs = re.findall(r"min\((\w+), (\w+)\)", _said(tried))
+    if not pairs and isinstance(tried.problem, Raised):
+        pairs = list(itertools.product(counts, varied))
+    for count, name in dict.fromkeys(pair[::order] for pair in pairs for order in (1, -1)):
+        if count in counts and name in varied and name not in (*counts, *known):
+            equal = ((name, f"{count}+more_of_{name}"),)
+            yield Letter(f"where {name} is more than {count}", "", equal=equal)
 
 
 def _first_kinds(tried: Tried) -> Iterator[Letter]:
