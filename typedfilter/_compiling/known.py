@@ -24,7 +24,7 @@ from typedfilter._placing.bodies import is_placing
 from typedfilter._shapes.switch import check_mode
 from typedfilter._values.carried import Carried
 from typedfilter._values.fresh import is_changeable, used_up
-from typedfilter._values.keys import exact_key, stays_equal
+from typedfilter._values.keys import exact_key, may_be_read_anew
 from typedfilter._values.leaves import is_passed
 from typedfilter._values.memory import Attached
 from typedfilter._values.split import Rest, Taken, split_where
@@ -87,7 +87,7 @@ def _is_for_one(leaf: Any) -> bool:
 def call_key(taken: Taken) -> Hashable | None:
     """What tells a call from others but for its arrays, which JAX tells apart; `None` where nothing does."""
     rests = [rest for rest in taken.rests if isinstance(rest, Rest)]
-    if any(_may_change(value) for rest in rests for value in rest.others):
+    if any(may_be_read_anew(value) for rest in rests for value in rest.others):
         return None
     try:
         static = tuple([(rest.treedef, *rest.taken_at, exact_key(tuple(rest.others))) for rest in rests])
@@ -96,13 +96,6 @@ def call_key(taken: Taken) -> Hashable | None:
     except TypeError:
         return None
     return key
-
-
-def _may_change(value: Any) -> bool:
-    """Whether this is an object with attributes that a body may read anew."""
-    cls: Any = type(value)
-    by_identity = cls.__eq__ is object.__eq__ and not callable(value) and not isinstance(value, enum.Enum)
-    return by_identity or not stays_equal(value)
 
 
 # ------------------------------------------------------------------------------------ what a function reads
@@ -179,4 +172,4 @@ def _lasts(value: Any, package: str) -> bool:
         return _package(value) != package or issubclass(value, enum.Enum)
     if value is None or type(value).__module__.startswith("jax"):
         return True
-    return is_settled(value) and not _may_change(value)
+    return is_settled(value) and not may_be_read_anew(value)

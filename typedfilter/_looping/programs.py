@@ -8,9 +8,7 @@ as long as the user's function lives, on that function, and holds it weakly. Arr
 from __future__ import annotations
 
 import dataclasses
-import enum
 import itertools
-import types
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
@@ -21,7 +19,7 @@ from typedfilter._placing.bodies import is_placing
 from typedfilter._reading.plan import Plan
 from typedfilter._shapes.switch import check_mode
 from typedfilter._values.fresh import fresh_rest
-from typedfilter._values.keys import exact_key
+from typedfilter._values.keys import exact_key, may_be_read_anew
 from typedfilter._values.memory import Attached, weakly
 from typedfilter._values.split import Rest
 from typedfilter._wrapping.blame import naming_deleted
@@ -118,7 +116,8 @@ def _key(
     trace: Trace, functions: Sequence[_Function], given: Sequence[Piece], options: Hashable
 ) -> Hashable | None:
     """What tells one program from others; `None` where nothing does: something unhashable, or mutable."""
-    if any(map(_may_change, (leaf for f in functions for leaf in f.bound.rest.others))):
+    static = itertools.chain.from_iterable(piece.rest.others for piece in given)
+    if any(map(may_be_read_anew, [*(f.root() for f in functions), *static])):
         return None
     context = check_mode(), is_placing()
     key = trace, context, tuple([f.key for f in functions]), tuple([p.key for p in given])
@@ -128,13 +127,6 @@ def _key(
     except TypeError:
         return None
     return whole
-
-
-def _may_change(bound: Any) -> bool:
-    """Whether this is an object (whose method a body is, say) with attributes that a body may read anew."""
-    cls: Any = type(bound)
-    known = isinstance(bound, type | enum.Enum | types.ModuleType) or callable(bound)
-    return cls.__eq__ is object.__eq__ and not known
 
 
 _programs: Attached[dict[Hashable, _Program]] = Attached("__typedfilter_loops__", dict)

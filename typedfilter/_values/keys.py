@@ -300,6 +300,23 @@ def stays_equal(value: Any) -> bool:
     return True  # what compares itself stands in the key itself, and changes there
 
 
+_OTHERS = frozenset({*sys.stdlib_module_names, "jax", "jaxlib", "ml_dtypes", "numpy", "typedfilter"})
+
+
+def may_be_read_anew(value: Any) -> bool:
+    """Whether this is an object of a user's class, whose attributes a body may find to be others next time.
+
+    What it is equal to does not tell: neither its identity nor an `__eq__` of its own need change with them.
+    """
+    cls: Any = type(value)
+    if isinstance(value, type | enum.Enum | types.ModuleType):
+        return False
+    if cls.__module__.partition(".")[0] in _OTHERS:
+        return cls.__eq__ is object.__eq__ and not callable(value)
+    params = getattr(cls, "__dataclass_params__", None)
+    return params is None or not params.frozen or not stays_equal(value)
+
+
 E = TypeVar("E", bound=_Entry)
 
 
