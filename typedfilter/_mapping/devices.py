@@ -17,9 +17,9 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from typedfilter._compat import SET_MESH
 from typedfilter._declarations import PmapDonation
 from typedfilter._mapping.axes import Mapped
+from typedfilter._reading.conflicts import check_donate
 from typedfilter._reading.plan import Plan
 from typedfilter._reading.text import show
-from typedfilter._values.text import among
 from typedfilter.errors import AnnotationError, ShapeError, VmapAxisError
 
 _DONATIONS = typing.get_args(PmapDonation)
@@ -131,14 +131,7 @@ def check_options(plan: Plan, options: Any) -> None:
         AnnotationError: a contradiction, or an unknown way to donate.
         VmapAxisError: the name of the axis is none.
     """
-    if options.donate not in _DONATIONS:
-        raise AnnotationError(
-            f"filter_pmap has no donate={options.donate!r}",
-            function=plan.function,
-            expected=" or ".join(map(repr, _DONATIONS)),
-            actual=repr(options.donate),
-            fix=among(options.donate, _DONATIONS) + ", or annotate single arguments as Donate[...]",
-        )
+    check_donate(plan, options.donate, _DONATIONS, "filter_pmap")
     if options.devices is not None and options.backend is not None:
         raise AnnotationError(
             "is given two choices of devices: devices and backend",

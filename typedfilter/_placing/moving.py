@@ -33,24 +33,22 @@ def is_staging() -> bool:
     return isinstance(probe, jax.core.Tracer)
 
 
-def place_tree(tree: Any, places: Any, refuse: Refuse, *, even: bool = False) -> Any:
+def place_tree(tree: Any, places: Any, refuse: Refuse) -> Any:
     """`tree` with its arrays placed; what is no array stays as it is.
 
     Args:
         tree: any pytree; NumPy's arrays become JAX's.
         places: a pytree of places and rules, whose structure is a prefix of that of `tree`.
         refuse: makes an exception of the path of an array, and the fields of an error.
-        even: whether to refuse what can't be shared evenly.
 
     Raises:
         NoPrefixError: `places` is no prefix.
     """
-    targets = spread_places(places, tree, refuse)
-    return place_leaves(tree, targets, refuse, even=even)
+    return place_leaves(tree, spread_places(places, tree, refuse), refuse)
 
 
 def place_leaves(tree: Any, targets: Sequence[Any], refuse: Refuse, *, even: bool = False) -> Any:
-    """As `place_tree`, with one place for each leaf."""
+    """As `place_tree`, with one place for each leaf; with `even`, what can't be shared evenly is refused."""
     found, treedef = jax.tree_util.tree_flatten_with_path(tree)
     leaves = [leaf for _, leaf in found]
     at = [i for i, leaf in enumerate(leaves) if targets[i] is not None and is_passed(leaf)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import builtins
 import enum
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -20,7 +21,7 @@ from typedfilter._reading.kinds import Kind
 from typedfilter._reading.plan import Plan
 from typedfilter._reading.roles import Differentiable, Role
 from typedfilter._reading.text import show
-from typedfilter._values.text import safe_repr
+from typedfilter._values.text import among, safe_repr
 from typedfilter.errors import AnnotationError
 
 _CONTAINERS = (tuple, list, dict, set, frozenset)
@@ -45,6 +46,22 @@ def check_jit(plan: Plan, donate: str = "none") -> None:
             function=plan.function,
             actual=f"donate={donate!r}",
             fix="leave donate out",
+        )
+
+
+def check_donate(plan: Plan, donate: str, ways: Sequence[str], name: str) -> None:
+    """Refuse a way to donate that is none of those that a transform has.
+
+    Raises:
+        AnnotationError: when the decorator runs.
+    """
+    if donate not in ways:
+        raise AnnotationError(
+            f"{name} has no donate={donate!r}",
+            function=plan.function,
+            expected=" or ".join(map(repr, ways)),
+            actual=repr(donate),
+            fix=among(donate, ways) + ", or annotate single arguments as Donate[...]",
         )
 
 

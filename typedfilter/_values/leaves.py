@@ -19,12 +19,12 @@ from jax.core import Tracer
 from typedfilter._values.memory import ByClass
 
 
-def said_by(obj: Any, name: str, default: Any = None) -> Any:
+def said_by(obj: Any, name: str) -> Any:
     """`getattr`, of an object of anybody's: one that raises, whatever it raises, has nothing to say."""
     try:
-        return getattr(obj, name, default)
+        return getattr(obj, name, None)
     except Exception:
-        return default
+        return None
 
 
 def is_struct(leaf: Any) -> TypeGuard[jax.ShapeDtypeStruct]:

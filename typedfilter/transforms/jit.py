@@ -38,10 +38,9 @@ from typedfilter._declarations import (
 )
 from typedfilter._placing.meshes import check_mesh
 from typedfilter._placing.shardings import Shardings, check_shardings
-from typedfilter._reading.conflicts import check_jit
+from typedfilter._reading.conflicts import check_donate, check_jit
 from typedfilter._reading.outside import Holds
 from typedfilter._reading.plan import Plan
-from typedfilter._values.text import among
 from typedfilter._wrapping.effects import Effects
 from typedfilter._wrapping.frames import ends_at_caller, holding
 from typedfilter._wrapping.wrapper import Wrapper
@@ -69,16 +68,9 @@ class Jit(Compiling):
     mesh: Mesh | None = None
 
     def check_plan(self, plan: Plan) -> None:
-        if self.donate not in _DONATIONS:
-            raise AnnotationError(
-                f"filter_jit has no donate={self.donate!r}",
-                function=plan.function,
-                expected=" or ".join(map(repr, _DONATIONS)),
-                actual=repr(self.donate),
-                fix=among(self.donate, _DONATIONS) + ", or annotate single arguments as Donate[...]",
-            )
         _check_max_traces(plan, self.max_traces)
         _check_places(plan, self)
+        check_donate(plan, self.donate, _DONATIONS, self.name)
         check_jit(plan, self.donate)
 
     def effects(self, fn: Callable[..., Any], plan: Plan) -> Effects:

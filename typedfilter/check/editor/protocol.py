@@ -14,7 +14,6 @@ Handler = Callable[[Any], Any]
 INVALID_REQUEST = -32600
 NO_SUCH_METHOD = -32601
 INVALID_PARAMETERS = -32602
-NOT_INITIALIZED = -32002
 
 
 class RequestError(Exception):

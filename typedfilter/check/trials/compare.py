@@ -75,13 +75,13 @@ def describe(value: Any) -> str:
     return f"a {name}"
 
 
-def check(value: Any, kind: Kind, bindings: Bindings, path: str = "", leaf: str = "") -> None:
+def check(value: Any, kind: Kind, bindings: Bindings, path: str = "") -> None:
     """Compare `value` with a type; bind the names that it is the first to mention.
 
     Raises:
         MismatchError: at the first place where they disagree; nothing is bound then.
     """
-    failure = Symbols.of(bindings, leaf).attempt(kind, value, (path,))
+    failure = Symbols.of(bindings).attempt(kind, value, (path,))
     if failure is not None:
         found = "nothing" if failure.value is Missing else describe(failure.value)
         path, cls = "".join(failure.path).replace('"', "'"), type(failure.value)
@@ -96,14 +96,13 @@ class Symbols(Binder):
     leaf: str = ""
 
     @classmethod
-    def of(cls, bindings: Bindings, leaf: str = "") -> Symbols:
+    def of(cls, bindings: Bindings) -> Symbols:
         returned = bindings.returned
         return cls(
             returned,
             numbers=returned and bindings.numbers,
             numpy=bindings.numpy or not returned,
             bindings=bindings,
-            leaf=leaf,
         )
 
     def array(self, kind: kinds.Array, value: Any, path: Path) -> Failure | None:
