@@ -53,7 +53,7 @@ class Site:
         Names that are not defined yet are a part of the key: with them, the plan is another one.
         """
         engines = _engines.of(self.root)
-        key = *self._key, tuple([name for hint in self.plan.hints for name in hint.unresolved])
+        key = *self._key, tuple([name for _, hint in self.plan.by_name for name in hint.unresolved])
         found = engines.get(key)
         if found is None:
             found = engines.setdefault(key, self.lone_engine())

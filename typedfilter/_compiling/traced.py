@@ -112,12 +112,17 @@ def _positional(signature: inspect.Signature, names: tuple[str, ...]) -> inspect
     """The signature of a body that takes the arguments of these names behind the others."""
     if not names:
         return signature
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    given = [parameter.name for parameter in signature.parameters.values() if parameter.kind in kinds]
+    given = [
+        parameter.name
+        for parameter in signature.parameters.values()
+        if parameter.kind in callables.POSITIONAL
+    ]
     if any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in signature.parameters.values()):
         return callables.ANYTHING
     shown = [name for name in (*given, *names) if name.isidentifier()]
-    return inspect.Signature([inspect.Parameter(name, kinds[0]) for name in dict.fromkeys(shown)])
+    return inspect.Signature(
+        [inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in dict.fromkeys(shown)]
+    )
 
 
 def _without_omitted(

@@ -76,7 +76,7 @@ class Results:
         traced, how = split_where(out, _may_depend)
         marked, depends = _probe(token, traced) if traced else ([], [])
         places = iter(depends)
-        mask = [may and next(places) for may in _at(how)]
+        mask = [may and next(places) for may in how.mask]
         kept, self.dependent = split(how.join(marked), lambda _: mask)
         arrays, self.others = split_where((self.dependent.others, aux), is_array)
         return kept, arrays
@@ -87,11 +87,6 @@ class Results:
         kept, aux = self.others.join(arrays)
         leaves = join_leaves(how.treedef.num_leaves, (how.taken_at, primals), (how.others_at, kept))
         return how.treedef.unflatten(leaves), aux
-
-
-def _at(rest: Rest) -> list[bool]:
-    taken = set(rest.taken_at)
-    return [index in taken for index in range(rest.treedef.num_leaves)]
 
 
 def _may_depend(leaf: Any) -> bool:

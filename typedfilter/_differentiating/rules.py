@@ -18,7 +18,8 @@ import jax
 
 from typedfilter._declarations import Check
 from typedfilter._differentiating.targets import can_differentiate
-from typedfilter._reading.plan import POSITIONAL, Argument, Binding, Param, Plan
+from typedfilter._reading.callables import POSITIONAL
+from typedfilter._reading.plan import Argument, Binding, Param, Plan
 from typedfilter._values.leaves import as_struct, is_array, is_passed
 from typedfilter._values.memory import weakly
 from typedfilter._values.split import Rest, split

@@ -148,7 +148,7 @@ def check_options(plan: Plan, options: Any) -> None:
             actual=type(options.axis_name).__name__,
             fix="name the axis with a string",
         )
-    for name, hint in (*((param.name, param.hint) for param in plan.params), ("return", plan.returns)):
+    for name, hint in plan.by_name:
         if hint.sharding is not None:
             raise AnnotationError(
                 f"is annotated {show(hint.annotation)}, but filter_pmap splits arrays over devices by itself",

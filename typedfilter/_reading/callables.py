@@ -23,7 +23,8 @@ ANYTHING = Signature(
 )
 """The signature of builtins that do not tell theirs (`max`, `operator.itemgetter(0)`)."""
 
-_POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+"""The kinds of parameters that can be passed by position, `*args` not among them."""
 _HOLE = getattr(functools, "Placeholder", object())  # Python 3.14: an argument of a partial that stays open
 
 
@@ -140,7 +141,7 @@ def partly_bound(
         AnnotationError: it binds more positional arguments than there are.
     """
     params = list(signature.parameters.values())
-    positional = [param for param in params if param.kind in _POSITIONAL]
+    positional = [param for param in params if param.kind in POSITIONAL]
     variadic = any(param.kind is Parameter.VAR_POSITIONAL for param in params)
     if len(args) > len(positional) and not variadic:
         problem = f"takes {len(positional)} positional arguments, and the partial binds {len(args)}"

@@ -51,7 +51,7 @@ def refuse_hidden(fn: Any, transform: str, reads: Collection[str]) -> None:
     ignored: dict[str, str] = {}
     if not hasattr(type(inside), "__typedfilter_plan__"):  # else one of ours has honoured it
         ignored = {marker: name for name in layers for marker in _BY_JAX.get(name, ())}
-    for name, hint in (*((param.name, param.hint) for param in plan.params), ("return", plan.returns)):
+    for name, hint in plan.by_name:
         for marker in _markers(hint):
             if marker in ignored:
                 by = ignored[marker]

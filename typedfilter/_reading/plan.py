@@ -101,7 +101,7 @@ def _of_function(fn: Any, final: bool, owner: type | None = None) -> Plan:
         return _resolved(name, callables.ANYTHING, Scope(), has_signature=False).as_written
     scope = Scope.of_function(fn, owner, before.kept if before is not None else None)
     plan = dataclasses.replace(_resolved(name, signature, scope), binding=_binding(fn))
-    if final and not any(hint.opaque for hint in plan.hints):  # else it is refused, until it is mended
+    if final and not any(hint.opaque for _, hint in plan.by_name):  # else it is refused, until it is mended
         plan = dataclasses.replace(plan, complete=True, kept={})
     _remember(cache, fn, plan)
     return plan
@@ -144,7 +144,7 @@ def _resolved(
     with named(name, "return"):
         returns = _returned(signature.return_annotation, scope)
     plan = Plan(name, tuple(params), returns, signature, has_signature)
-    complete = not any(hint.unresolved for hint in plan.hints)
+    complete = not any(hint.unresolved for _, hint in plan.by_name)
     kept = {} if complete else dict(scope.used)
     return dataclasses.replace(plan, complete=complete, kept=kept)
 
@@ -169,7 +169,7 @@ def _returned(annotation: Any, scope: Scope) -> Hint:
 
 def refuse_lost_markers(plan: Plan) -> None:
     """Raise `AnnotationError` where a marker may hide behind a name that is not defined."""
-    for name, hint in (*((param.name, param.hint) for param in plan.params), ("return", plan.returns)):
+    for name, hint in plan.by_name:
         refuse_lost_marker(hint, plan.function, name)
 
 
@@ -193,9 +193,6 @@ def _by_rule(hint: Hint) -> Hint:
     if hint.marked:
         return hint
     return dataclasses.replace(hint, role=UNANNOTATED.role, differentiable=UNANNOTATED.differentiable)
-
-
-POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
 
 class Binding(enum.Enum):
@@ -256,19 +253,19 @@ class Plan:
     """What others have made of the plan once, by keys of theirs: it lives as long as the plan does."""
 
     @functools.cached_property
-    def hints(self) -> tuple[Hint, ...]:
-        """What is said of the result, then of each parameter."""
-        return self.returns, *(param.hint for param in self.params)
+    def by_name(self) -> tuple[tuple[str, Hint], ...]:
+        """What is said of each parameter, and last of the `return`."""
+        return *((param.name, param.hint) for param in self.params), ("return", self.returns)
 
     @functools.cached_property
     def placing(self) -> tuple[Hint, ...]:
-        """Those of `hints` that say where arrays are to be."""
-        return tuple(hint for hint in self.hints if hint.sharding is not None)
+        """Those hints that say where arrays are to be."""
+        return tuple(hint for _, hint in self.by_name if hint.sharding is not None)
 
     @functools.cached_property
     def positionals(self) -> tuple[Param, ...]:
         """The parameters that can be passed by position, `*args` not among them."""
-        return tuple(param for param in self.params if param.kind in POSITIONAL)
+        return tuple(param for param in self.params if param.kind in callables.POSITIONAL)
 
     @functools.cached_property
     def var_positional(self) -> Param | None:

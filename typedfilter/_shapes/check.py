@@ -21,6 +21,7 @@ import jaxtyping
 import numpy as np
 
 from typedfilter._reading import kinds
+from typedfilter._reading.callables import POSITIONAL
 from typedfilter._reading.fields import leaf_marks
 from typedfilter._reading.hints import UNANNOTATED, Hint
 from typedfilter._reading.kinds import Kind
@@ -39,7 +40,6 @@ from typedfilter._values.trees import flatten
 from typedfilter.errors import TypedFilterError
 
 _ARRAYS = (jax.Array, np.ndarray, np.generic)
-_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def checked(fn: Callable[..., Any], plan: Plan, *, eager: bool = False) -> Callable[..., Any]:
@@ -112,7 +112,7 @@ class _Reading:
         by_kind: dict[Any, list[Received]] = {}
         for param in plan.params:
             by_kind.setdefault(param.kind, []).append(arguments[param.name])
-        self.positional = tuple(arg for kind in _POSITIONAL for arg in by_kind.get(kind, ()))
+        self.positional = tuple(arg for kind in POSITIONAL for arg in by_kind.get(kind, ()))
         self.rest = next(iter(by_kind.get(inspect.Parameter.VAR_POSITIONAL, ())), None)
         self.extra = next(iter(by_kind.get(inspect.Parameter.VAR_KEYWORD, ())), None)
         positional_only = {arg.name for arg in by_kind.get(inspect.Parameter.POSITIONAL_ONLY, ())}

@@ -1,12 +1,26 @@
-"""Whose code a file is: of this package, installed, or the user's own."""
+"""Whose code a file is: this package's, JAX's, installed, or the user's own; and the code inside of code."""
 
 from __future__ import annotations
 
 import functools
 import sysconfig
+import types
+from collections.abc import Iterator
 from pathlib import Path
 
+import jax
+
 _OURS = str(Path(__file__).resolve().parents[1])
+JAX_FILES = str(Path(jax.__file__).parent)
+"""How the names of JAX's files begin."""
+
+
+def codes_of(code: types.CodeType) -> Iterator[types.CodeType]:
+    """A code object and those of the functions that are defined in it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from codes_of(constant)
 
 
 def is_ours(filename: str) -> bool:

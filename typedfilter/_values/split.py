@@ -43,6 +43,12 @@ class Rest:
         """The flat leaves of `join(taken)`."""
         return join_leaves(self.treedef.num_leaves, (self.taken_at, taken), (self.others_at, self.others))
 
+    @property
+    def mask(self) -> list[bool]:
+        """Which of the leaves were taken."""
+        taken = set(self.taken_at)
+        return [i in taken for i in range(self.treedef.num_leaves)]
+
     def with_none(self, taken: Iterable[Any]) -> Any:
         """The tree, with `taken` in their places and `None` for all other leaves: a gradient, say."""
         return self.treedef.unflatten(join_leaves(self.treedef.num_leaves, (self.taken_at, taken)))
@@ -105,7 +111,7 @@ class Taken:
     @property
     def masks(self) -> list[list[bool]]:
         """For each argument, which of its leaves were taken."""
-        return [_mask(rest) for rest in self.rests if isinstance(rest, Rest)]
+        return [rest.mask for rest in self.rests if isinstance(rest, Rest)]
 
     def join(self, arrays: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
         """The arguments, with `arrays` in the place of what was taken."""
@@ -142,11 +148,6 @@ def taken(pieces: Iterable[Piece | Whole], count: int, names: tuple[str, ...]) -
             arrays += found
             rests.append(rest)
     return Taken(arrays, rests, count, names)
-
-
-def _mask(rest: Rest) -> list[bool]:
-    taken = set(rest.taken_at)
-    return [i in taken for i in range(rest.treedef.num_leaves)]
 
 
 class Parcel:

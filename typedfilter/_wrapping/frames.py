@@ -24,6 +24,7 @@ from jax.extend.source_info_util import register_exclusion
 
 from typedfilter._compat import LEAVES_FRAMES_OUT, says_frames_left_out
 from typedfilter._reading.wrappers import is_method, is_proxy
+from typedfilter._values.code import JAX_FILES
 from typedfilter._wrapping.keywords import better_refusal
 from typedfilter.errors import TypedFilterError
 
@@ -202,7 +203,6 @@ _OURS = __name__.partition(".")[0]
 _PROGRAMS = ("bench", "demo")  # which use the package as anybody else does
 _ROOT = Path(__file__).parents[1]
 _OUR_FILES = str(_ROOT) + os.sep
-_JAX = str(Path(jax.__file__).parent)
 _STDLIB = tuple({sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib")})
 _CALLED = ("jaxtyping", "beartype", "numpy", "typing_extensions")
 
@@ -216,7 +216,7 @@ def _kind(frame: types.FrameType) -> Kind:
     filename = frame.f_code.co_filename
     if not first and filename.startswith(_OUR_FILES):  # a frame that JAX tells of has no globals
         return Kind.OURS
-    if filename.startswith(_JAX):
+    if filename.startswith(JAX_FILES):
         return Kind.JAX
     if first in _CALLED or (filename.startswith(_STDLIB) and "site-packages" not in filename):
         return Kind.SUPPORT

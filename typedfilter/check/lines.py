@@ -21,6 +21,7 @@ import numpy as np
 
 from typedfilter._reading.dims import Bindings
 from typedfilter._reading.kinds import Kind, kind_of
+from typedfilter._values.code import codes_of
 from typedfilter._values.nodes import one_level
 from typedfilter._values.text import steps, subscript
 from typedfilter.check.inputs import types
@@ -131,7 +132,7 @@ class Recorder:
 
     def line_of(self, error: BaseException) -> int:
         """The statement of the function at which an exception was raised; 0 where it was somewhere else."""
-        own, line, tb = set(_codes(self.code)), 0, error.__traceback__
+        own, line, tb = set(codes_of(self.code)), 0, error.__traceback__
         while tb is not None:
             line = tb.tb_lineno if tb.tb_frame.f_code in own else line
             tb = tb.tb_next
@@ -140,7 +141,7 @@ class Recorder:
     @contextlib.contextmanager
     def watching(self, bindings: Bindings) -> Generator[None]:
         """Record what runs inside; the trace function that was there before comes back."""
-        own = {code for code in _codes(self.code) if not code.co_name.startswith("<")}
+        own = {code for code in codes_of(self.code) if not code.co_name.startswith("<")}
         self._bindings = dataclasses.replace(bindings, returned=True)
 
         def begin(frame: FrameType, event: str, arg: object) -> Any:
@@ -242,13 +243,6 @@ def _kind(statement: ast.AnnAssign, frame: FrameType) -> Kind | None:
         return kind if types.says_shape(kind) else None
     except Exception:  # a name that only type checkers know, or a form that is none of ours
         return None
-
-
-def _codes(code: CodeType) -> Iterator[CodeType]:
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _codes(constant)
 
 
 # ------------------------------------------------------------------------------------------------- texts

@@ -6,12 +6,12 @@ Knows kinds, places and nodes; how a value of a type is made is handed in.
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from typedfilter._reading import kinds
 from typedfilter._reading.kinds import Kind
+from typedfilter._reading.plan import Param
 from typedfilter.check.inputs import types
 from typedfilter.check.inputs.nodes import GivenNode, Node
 from typedfilter.check.inputs.place import Place
@@ -21,7 +21,6 @@ from typedfilter.check.inputs.values import NotedNode
 Build: TypeAlias = Callable[[Kind, Place], Node]
 """How to make a value of a type, somewhere."""
 
-_EMPTY = inspect.Parameter.empty
 _BY_DEFAULT = (int, str, bytes, float, complex)
 
 
@@ -31,11 +30,11 @@ def or_default(build: Build, place: Place, kind: Kind, default: Any, left_out: b
     Raises:
         UnbuildableError: its annotation does not say enough, and it has no default.
     """
-    if left_out and default is not _EMPTY:
+    if left_out and default is not Param.empty:
         return given(default, place, f"{place.label} its default")
-    if default is not _EMPTY and kind.hint in _BY_DEFAULT:
+    if default is not Param.empty and kind.hint in _BY_DEFAULT:
         return given(default, place, f"{place.label}={default!r}")
-    if default is _EMPTY:
+    if default is Param.empty:
         return build(kind, place)
     optional = kind.hint is Any or any(one.hint is type(None) for one in types.alternatives(kind))
     try:

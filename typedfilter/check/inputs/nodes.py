@@ -17,6 +17,7 @@ import jax
 from typedfilter._reading import dims as _dims
 from typedfilter._reading.dims import Dim, Size
 from typedfilter._reading.kinds import Kind
+from typedfilter._values.text import count_text
 from typedfilter.check.inputs.unmade import UnbuildableError, Unmade, is_unmade
 from typedfilter.check.inputs.watch import field_key, hook
 
@@ -118,10 +119,6 @@ _RANKS = (1, 0, 2)
 NO_AXES = _RANKS.index(0)  # the option of a `*name` that has none
 
 
-def _counted(count: int) -> str:
-    return "1 axis" if count == 1 else f"{count} axes"
-
-
 @dataclasses.dataclass(frozen=True)
 class ArrayNode:
     """A jaxtyping array."""
@@ -149,7 +146,7 @@ class ArrayNode:
 
     def _rank_point(self, dim: Dim) -> Point:
         name = f"*{_dims.leaf_name(dim, self.number)}" if dim.text else "..."
-        return Point(name, tuple(f"{name} of {_counted(rank)}" for rank in _RANKS))
+        return Point(name, tuple(f"{name} of {count_text(rank, 'axis')}" for rank in _RANKS))
 
     def _broadcast_point(self, axis: int, dim: Dim) -> Point:
         name = f"axis {axis} of `{self.label}`"

@@ -12,6 +12,7 @@ import re
 import types
 from collections.abc import Iterator
 
+from typedfilter._values.code import codes_of
 from typedfilter.check.inputs import types as _types
 from typedfilter.check.inputs.nodes import GivenNode, walk
 from typedfilter.check.inputs.signature import Signature
@@ -59,7 +60,7 @@ def _in_code(
 ) -> Iterator[tuple[int, bool]]:
     """Each number that a function mentions, and whether it is compared with something, or divides it."""
     globals_, closure = function.__globals__, _closed_over(function)
-    for code in _codes(function.__code__):
+    for code in codes_of(function.__code__):
         if code in seen:
             continue
         seen.add(code)
@@ -78,14 +79,6 @@ def _decides(instruction: dis.Instruction) -> bool:
     return instruction.opname in ("COMPARE_OP", "CONTAINS_OP") or (
         instruction.opname.startswith("BINARY_") and instruction.argrepr in ("%", "//", "")
     )
-
-
-def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
-    """A code object and those of the functions that are defined in it."""
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _codes(constant)
 
 
 def _closed_over(function: types.FunctionType) -> dict[str, object]:

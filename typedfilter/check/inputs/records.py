@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import inspect
 import types
 from collections.abc import Mapping
 from typing import Any
@@ -29,8 +28,6 @@ from typedfilter.check.inputs.protocols import protocol
 from typedfilter.check.inputs.unmade import UnbuildableError
 from typedfilter.check.inputs.values import FreshNode
 
-_EMPTY = inspect.Parameter.empty
-_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _VALUES: Mapping[type, str] = {int: "3", str: '"..."', bytes: 'b"..."'}
 
 
@@ -160,7 +157,7 @@ class _Instances:
         """An instance of `Box[A]`, whose constructor takes the A first and needs nothing else."""
         arguments = self.kind.arguments if isinstance(self.kind, kinds.Class) else ()
         params = plan_as_meant(init).params[1:]
-        needed = [p for p in params if p.default is _EMPTY and p.kind not in _VARIADIC]
+        needed = [p for p in params if p.default is Param.empty and not p.variadic]
         if len(arguments) != 1 or len(needed) != 1 or needed[0] is not params[0]:
             return None
         inside = dataclasses.replace(self.place, inside=(*self.place.inside, self.cls))
@@ -177,11 +174,11 @@ class _Instances:
             at = inner.at(f".{param.name}", name=param.name, key=f"{cls.__qualname__}.{param.name}")
             if param.name in self.given:
                 made[param.name] = self.given[param.name]
-            elif param.kind not in _VARIADIC:
+            elif not param.variadic:
                 made[param.name] = or_default(
                     self.build, at, param.hint.kind, param.default, place.leaves_out
                 )
-            elif param.kind is _VARIADIC[0] and param.hint.annotated:
+            elif param.kind is param.kind.VAR_POSITIONAL and param.hint.annotated:
                 spread = param.name
                 made[spread] = self.build(self._several(param), at)
         if not self.given.keys() <= made.keys():
@@ -214,4 +211,4 @@ class _Instances:
         at, kind = self.place.field(self.cls, name), self.fields[name]
         if kind.hint is jax.Array and at.guess is not None:
             kind = field_as_meant(self.cls, name) or kind
-        return or_default(self.build, at, kind, defaults.get(name, _EMPTY))
+        return or_default(self.build, at, kind, defaults.get(name, Param.empty))

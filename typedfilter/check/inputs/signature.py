@@ -6,7 +6,6 @@ Knows plans and nodes; knows nothing of arrays, tracing or verdicts.
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -37,10 +36,8 @@ from typedfilter.check.trials.subject import Subject
 Case = dict[str, int]
 """The chosen option of each point, by key."""
 
-_EMPTY = inspect.Parameter.empty
 _TRACED: Mapping[Any, Any] = {bool: True, int: 3, float: 0.5, complex: 0.5j}  # traced, so that any will do
 _SELVES: tuple[Any, ...] = (typing.Self, typing_extensions.Self)
-_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,16 +212,16 @@ def _parameter(
         note = "" if jax.tree.leaves(example[name]) == [] else f"{name}={_short(example[name])}"
         node: Node = GivenNode(example[name], name, note)
         return Parameter(name, param.kind, param.hint.kind, node)
-    if param.kind in _VARIADIC:
+    if param.variadic:
         return Parameter(name, param.kind, param.hint.kind, _variadic(param, apart, guess))
     kind = _type_of(f"`{name}`", param.hint)
-    if not param.hint.annotated and param.default is _EMPTY:
+    if not param.hint.annotated and param.default is Param.empty:
         if guess is not None and guesses.is_called_key(name):
             return Parameter(name, param.kind, ANYTHING, guesses.array(Place(name, name, guess=guess)))
         raise UnbuildableError(
             f"`{name}` has no annotation", f"annotate it, or add @typedfilter.check.example({name}=...)"
         )
-    if param.hint.role is Role.TRACED and kind.hint in _TRACED and param.default is _EMPTY:
+    if param.hint.role is Role.TRACED and kind.hint in _TRACED and param.default is Param.empty:
         return Parameter(name, param.kind, kind, GivenNode(_TRACED[kind.hint], name))
     node = build.parameter_node(name, kind, param.default, apart, guess)
     return Parameter(name, param.kind, kind, node)
@@ -237,7 +234,7 @@ def _short(value: Any) -> str:
 
 def _variadic(param: Param, apart: frozenset[str], guess: Guess | None) -> Node:
     """`*args` as a tuple and `**kwargs` as a dictionary; empty where nobody says what they hold."""
-    positional = param.kind is _VARIADIC[0]
+    positional = param.kind is param.kind.VAR_POSITIONAL
     one: Any = param.hint.type
     many: Any = tuple[one, ...] if positional else dict[str, one]
     try:

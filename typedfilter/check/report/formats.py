@@ -8,9 +8,7 @@ from typing import Any
 
 from typedfilter.check.report import text as _text
 from typedfilter.check.report.report import Report
-from typedfilter.check.report.results import Result, Status, Unreadable
-
-_STATUSES: tuple[Status, ...] = ("proved", "checked", "failed", "skipped")
+from typedfilter.check.report.results import STATUSES, Result, Unreadable
 
 
 def as_json(report: Report, skipped: bool = True) -> str:
@@ -25,7 +23,7 @@ def as_json(report: Report, skipped: bool = True) -> str:
                 {"target": e.target, "line": e.line, "message": e.message, "traceback": e.traceback}
                 for e in report.unreadable
             ],
-            "summary": {status: report.count(status) for status in _STATUSES},
+            "summary": {status: report.count(status) for status in STATUSES},
             "judged": round(report.share, 4),
         },
         indent=2,

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 Status: TypeAlias = Literal["proved", "checked", "failed", "skipped"]
+STATUSES: tuple[Status, ...] = get_args(Status)
 
 
 @dataclasses.dataclass(frozen=True)

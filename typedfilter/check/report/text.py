@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from typedfilter.check.report import source
 from typedfilter.check.report.results import (
+    STATUSES,
     Frame,
     Result,
     Span,
@@ -32,7 +33,6 @@ _STYLES: Mapping[Status, str] = {
     "failed": "bold red",
     "skipped": "yellow",
 }
-_ORDER: tuple[Status, ...] = ("proved", "checked", "failed", "skipped")
 
 
 def lines(
@@ -200,7 +200,7 @@ def _unreadable_lines(problem: Unreadable) -> Iterator[Line]:
 
 
 def _summary(results: Sequence[Result], unreadable: Sequence[Unreadable]) -> Iterator[Line]:
-    counts = [(status, count(results, status)) for status in _ORDER]
+    counts = [(status, count(results, status)) for status in STATUSES]
     parts = [f"{number} {status}" for status, number in counts if number]
     if unreadable:
         parts.append(f"{len(unreadable)} not read")

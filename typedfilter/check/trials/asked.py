@@ -19,9 +19,10 @@ from typing import Any, TypeAlias
 
 from jax import export
 
+from typedfilter._values.code import JAX_FILES
 from typedfilter.check.report.questions import Question, questions_of
 from typedfilter.check.trials.listening import listening, reached_from
-from typedfilter.check.trials.raised import VALUES_NEEDED, is_jaxs
+from typedfilter.check.trials.raised import VALUES_NEEDED
 
 Equality: TypeAlias = tuple[tuple[Any, Any], ...]
 """Pairs of sizes, symbols or numbers, that are all equal."""
@@ -70,7 +71,7 @@ class Asked:
             self.values = True
         elif isinstance(error, (TypeError, ValueError, IndexError, NotImplementedError)):
             *_, (last, _) = traceback.walk_tb(error.__traceback__)
-            self.unclear |= is_jaxs(last.f_code.co_filename)
+            self.unclear |= last.f_code.co_filename.startswith(JAX_FILES)
 
     def _compare(self, question: Question, frame: FrameType) -> None:
         answer = question.sides(frame)

@@ -18,6 +18,7 @@ import numpy as np
 
 from typedfilter._compat import scan_carried, scan_constants
 from typedfilter._shapes.switch import checking
+from typedfilter._values.code import codes_of
 from typedfilter.check.inputs import types as _types
 from typedfilter.check.inputs.guesses import is_called_key
 from typedfilter.check.inputs.nodes import Leaf
@@ -66,7 +67,7 @@ def concern(plan: trial.Plan) -> bool:
     if any(leaf.dtype == _types.key_dtype() or _is_raw(leaf) for leaf in plan.layout.leaves):
         return True
     reached = _reached(plan.signature.subject.root, _DEEPEST)
-    return any(_makes_keys(code, one.__globals__) for one in reached for code in _codes(one.__code__))
+    return any(_makes_keys(code, one.__globals__) for one in reached for code in codes_of(one.__code__))
 
 
 def _is_raw(leaf: Leaf) -> bool:
@@ -78,7 +79,7 @@ def _is_raw(leaf: Leaf) -> bool:
 def _reached(function: types.FunctionType, depth: int) -> Iterator[types.FunctionType]:
     """A function, and those of its module that it calls."""
     yield function
-    names = {name for code in _codes(function.__code__) for name in code.co_names}
+    names = {name for code in codes_of(function.__code__) for name in code.co_names}
     for value in (function.__globals__.get(name) for name in names if depth):
         if isinstance(value, types.FunctionType) and value.__module__ == function.__module__:
             yield from _reached(value, depth - 1)
@@ -89,13 +90,6 @@ def _makes_keys(code: types.CodeType, known: Mapping[str, Any]) -> bool:
     if any(value is jax.random or (callable(value) and value in _DRAWS) for value in values):
         return True
     return bool(_MAKES & set(code.co_names)) or {"jax", "random"} <= set(code.co_names)
-
-
-def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _codes(constant)
 
 
 def reuse(plan: trial.Plan, sizes: Mapping[str, int]) -> KeyUsedTwice | None:
@@ -179,7 +173,7 @@ class _Root:
 
     def __init__(self, root: types.FunctionType) -> None:
         self.name = root.__code__.co_filename
-        self.functions = {code.co_name for code in _codes(root.__code__)} - {"<lambda>"}
+        self.functions = {code.co_name for code in codes_of(root.__code__)} - {"<lambda>"}
 
 
 def _programs_of(plan: trial.Plan, sizes: Mapping[str, int]) -> list[Any]:

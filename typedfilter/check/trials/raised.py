@@ -10,14 +10,13 @@ import functools
 import linecache
 import re
 import traceback
-from pathlib import Path
 from types import FunctionType, TracebackType
 
 import jax
 
 from typedfilter._compat import UNBOUND_AXIS, says_needs_mesh
 from typedfilter._shapes.construction import WrongModelError
-from typedfilter._values.code import is_installed
+from typedfilter._values.code import JAX_FILES, is_installed
 from typedfilter.check.report.results import Frame
 from typedfilter.check.trials.compare import MismatchError, StubError
 from typedfilter.check.trials.problem import (
@@ -37,7 +36,6 @@ from typedfilter.check.trials.problem import (
 )
 from typedfilter.errors import TypedFilterError
 
-_JAX = str(Path(jax.__file__).parent)
 VALUES_NEEDED = (  # what JAX raises where the value of a tracer is asked for
     jax.errors.ConcretizationTypeError,
     jax.errors.TracerArrayConversionError,
@@ -68,7 +66,7 @@ def problem_of(error: BaseException, root: FunctionType) -> Problem:
         return _checked_inside(error, frame, root)
     raised_there = users[-1] if users and users[-1] is frames[-1] else None
     statement = None if raised_there is None else _statement_at(raised_there)
-    is_jaxs_own = raised_there is None and _is_jax(frames)
+    is_jaxs_own = raised_there is None and frames[-1].filename.startswith(JAX_FILES)
     return Raised(
         _text_of(error),
         frame,
@@ -146,15 +144,6 @@ def _text_of(error: BaseException) -> str:
         return str(error)
     text = _TRACER.sub(r"\1Array\1", "\n".join(lines[:_MOST_LINES]))
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def _is_jax(frames: traceback.StackSummary) -> bool:
-    return is_jaxs(frames[-1].filename)
-
-
-def is_jaxs(filename: str) -> bool:
-    """Whether a file is one of JAX's."""
-    return filename.startswith(_JAX)
 
 
 # ------------------------------------------------------------------------------------------------ refusals

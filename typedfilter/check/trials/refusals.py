@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import CodeType, FrameType, FunctionType, TracebackType
 from typing import Any
 
+from typedfilter._values.code import codes_of
 from typedfilter.check.report import source
 from typedfilter.check.trials.excuses import Tried
 from typedfilter.check.trials.raised import is_users
@@ -79,7 +80,7 @@ def _is_derived(tb: TracebackType | None, code: CodeType, calls: Calls) -> bool:
     own = [i for i, (frame, _) in enumerate(frames) if frame.f_code is code]
     if not own:
         return False
-    inside = set(_codes(code))
+    inside = set(codes_of(code))
     below = next((i for i in range(own[-1] + 1, len(frames)) if frames[i][0].f_code not in inside), None)
     if below is None or not is_users(frames[below][0].f_code.co_filename, calls.file):
         return False  # the function itself refuses, or a transform stands between: whose arrays is not known
@@ -128,13 +129,6 @@ def _frames(tb: TracebackType | None) -> Iterator[tuple[FrameType, int]]:
     while tb is not None:
         yield tb.tb_frame, tb.tb_lineno
         tb = tb.tb_next
-
-
-def _codes(code: CodeType) -> Iterator[CodeType]:
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _codes(constant)
 
 
 # --------------------------------------------------------------------------------------- what was accepted
