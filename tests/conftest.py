@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import importlib.metadata
 import itertools
+import logging
 import os
+from collections.abc import Iterator
 
 # Before anything imports JAX, which reads them once. What XLA makes of a program is not tested here, and
 # a fifth of the time went into making it fast.
@@ -71,6 +73,14 @@ def deselect_rows(config: pytest.Config, items: list[pytest.Item], first: int) -
     chosen = set(itertools.chain.from_iterable(shorter))
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = [item for item in items if item in chosen]
+
+
+@pytest.fixture
+def quiet() -> Iterator[None]:
+    """Nothing is logged: JAX does so with every exception of a callback, besides raising one."""
+    logging.disable(logging.ERROR)
+    yield
+    logging.disable(logging.NOTSET)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import logging
 import pickle
 import warnings
 from collections.abc import Callable
@@ -355,13 +354,6 @@ def test_none_where_an_array_is_annotated():
 @filter_jit
 def step(state: Donate[PyTree[Float[Array, "..."]]], x):
     return jax.tree.map(lambda s: s + 1, state), x
-
-
-@pytest.fixture
-def quiet():
-    logging.disable(logging.ERROR)
-    yield
-    logging.disable(logging.NOTSET)
 
 
 DONATED = "  fix: use the result of that call in its place, or pass a copy (jax.numpy.copy) to it"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from jax import Array
 from jaxtyping import Float
+from refusals import check
 
 from typedfilter import (
     AnnotationError,
@@ -33,12 +34,6 @@ SHAPE = "keep the shape in the body, or start with the one that it returns"
 DTYPE = "cast what the body returns to the dtype that went in, or start with the one that it returns"
 STRUCTURE = "return the structure that went in"
 STATIC = "keep what is static as it is: what changes must be an array or a number at the start"
-
-
-def check(call: Any, *lines: str) -> None:
-    with pytest.raises(TypedFilterError) as e:
-        call()
-    assert str(e.value).splitlines() == list(lines)
 
 
 # -------------------------------------------------------------------------------------------------- carries

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Annotated, Any
 
 import jax
@@ -13,9 +12,9 @@ from jax import Array
 from jax.sharding import AxisType, PartitionSpec
 from jaxtyping import Float
 from meshes import SET_MESH, set_mesh
+from refusals import check
 
 from typedfilter import (
-    TypedFilterError,
     filter_closure_convert,
     filter_jit,
     filter_pmap,
@@ -28,18 +27,7 @@ X = jnp.arange(3.0)
 F32 = jax.ShapeDtypeStruct((), jnp.float32)
 
 
-@pytest.fixture(autouse=True)
-def quiet():
-    """JAX logs every exception of a callback, besides raising one."""
-    logging.disable(logging.ERROR)
-    yield
-    logging.disable(logging.NOTSET)
-
-
-def check(call: Any, *lines: str) -> None:
-    with pytest.raises(TypedFilterError) as e:
-        call()
-    assert str(e.value).splitlines() == list(lines)
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 def affine(x, name="n", *, k=1):

@@ -11,7 +11,7 @@ import pytest
 from jax import Array
 from jax.sharding import AxisType, PartitionSpec
 from jaxtyping import Float
-from meshes import AUTO, MESHES, set_mesh
+from meshes import AUTO, MESHES, pieces, set_mesh
 
 from typedfilter import (
     AnnotationError,
@@ -29,11 +29,6 @@ BOTH = PartitionSpec("data", "model")
 
 Batch = Annotated[Float[Array, "b n"], PartitionSpec("data")]
 X = jnp.arange(32.0).reshape(8, 4)
-
-
-def pieces(array):
-    (shape,) = {shard.data.shape for shard in array.addressable_shards}
-    return shape
 
 
 def inside(seen, name="x"):

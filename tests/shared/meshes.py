@@ -26,6 +26,12 @@ has_host_memory = pytest.mark.skipif(
 )
 
 
+def pieces(array: Any) -> tuple[int, ...]:
+    """The shape of what each device holds."""
+    (shape,) = {shard.data.shape for shard in array.addressable_shards}
+    return shape
+
+
 def assert_same(ours: Any, theirs: Any) -> None:
     """Assert that two results have the same structure, values, places and types."""
     assert jax.tree.structure(ours) == jax.tree.structure(theirs)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import gc
-import logging
 import pickle
 import threading
 import weakref
@@ -46,12 +45,7 @@ X = jnp.arange(3.0)
 NAN = float("nan")
 
 
-@pytest.fixture(autouse=True)
-def quiet():
-    """JAX logs every exception of a callback, besides raising one."""
-    logging.disable(logging.ERROR)
-    yield
-    logging.disable(logging.NOTSET)
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 def returning(value, declared):

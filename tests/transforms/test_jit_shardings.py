@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
-from meshes import AUTO, MESHES, SET_MESH, set_mesh
+from meshes import AUTO, MESHES, SET_MESH, pieces, set_mesh
 
 from typedfilter import (
     AnnotationError,
@@ -32,12 +32,6 @@ BOTH = NamedSharding(AUTO, PartitionSpec("data", "model"))
 WHOLE = NamedSharding(AUTO, PartitionSpec())
 EIGHT = ("data", "model")
 X = jnp.arange(32.0).reshape(8, 4)
-
-
-def pieces(array):
-    """The shape of what each device holds."""
-    (shape,) = {shard.data.shape for shard in array.addressable_shards}
-    return shape
 
 
 def noted(seen, name, shape, sharding):

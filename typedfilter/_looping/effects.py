@@ -41,8 +41,8 @@ class Loops(Effects):
         if self._manner(self.plan.params.index(param)) is Manner.TRACED:
             return self.effect(Act.TRACED if known else Act.BY_LEAF, reason)
         if hint.scan is not None:
-            return self._along(hint.scan.axis, reason)
-        return self._along(0, reason) if known else self.effect(Act.BY_LEAF, reason)
+            return self.along(hint.scan.axis, reason)
+        return self.along(0, reason) if known else self.effect(Act.BY_LEAF, reason)
 
     def returned(self) -> Effect:
         hint = self.plan.returns
@@ -81,11 +81,8 @@ class Loops(Effects):
         """For each leaf, what the loop does to it."""
         effects = [self.effect(Act.STATIC)] * piece.rest.treedef.num_leaves
         for number, at in enumerate(piece.rest.taken_at):
-            effects[at] = self._along(piece.axes[number]) if piece.axes else self.effect(Act.TRACED)
+            effects[at] = self.along(piece.axes[number]) if piece.axes else self.effect(Act.TRACED)
         return effects
-
-    def _along(self, axis: int | None, *reasons: Reason) -> Effect:
-        return self.effect(Act.BROADCAST if axis is None else Act.MAPPED, *reasons, axis=axis)
 
 
 class Scans(Loops):

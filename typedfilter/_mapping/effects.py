@@ -28,7 +28,7 @@ class Maps(Effects):
         if option != BY_RULE:
             return self._by_option(option, "in_axes")
         if hint.axis is not None:
-            return self._mapped(hint.axis.axis, Reason.of(hint))
+            return self.along(hint.axis.axis, Reason.of(hint))
         if hint.role is Role.STATIC:
             return self.effect(Act.BROADCAST, Reason.of(hint))
         return self._by_rule(hint.role is Role.ARRAYS, Reason.of(hint))
@@ -38,14 +38,14 @@ class Maps(Effects):
         if self.out_axes != BY_RULE:
             return self._by_option(self.out_axes, "out_axes")
         if hint.axis is not None:
-            return self._mapped(hint.axis.axis, Reason.of(hint))
+            return self.along(hint.axis.axis, Reason.of(hint))
         return self._by_rule(hint.role is Role.ARRAYS and hint.type is not Any, *reasons_of(hint))
 
     def given(self, call: Given) -> tuple[list[list[Effect]], Given]:
         by_argument = answered(call, self.axes)
         flat = [axis for axes in by_argument for axis in axes]
         inner = call.map(lambda i, leaf: leaf if flat[i] is None else struct_of(leaf, flat[i]))
-        return [[self._mapped(axis) for axis in axes] for axes in by_argument], inner
+        return [[self.along(axis) for axis in axes] for axes in by_argument], inner
 
     def default(self, param: Param, value: Any, innermost: bool) -> list[Effect]:
         return self.each(Act.BROADCAST, value)  # what is left to its default, a map never sees
@@ -57,10 +57,7 @@ class Maps(Effects):
     def _by_option(self, axes: Any, option: str) -> Effect:
         reason = Reason(f"{option}={axes!r}")
         simple = axes is None or isinstance(axes, int)
-        return self._mapped(axes, reason) if simple else self.effect(Act.BY_LEAF, reason)
+        return self.along(axes, reason) if simple else self.effect(Act.BY_LEAF, reason)
 
     def _by_rule(self, arrays: bool, *reasons: Reason) -> Effect:
-        return self._mapped(0, *reasons) if arrays else self.effect(Act.BY_LEAF, *reasons)
-
-    def _mapped(self, axis: Any, *reasons: Reason) -> Effect:
-        return self.effect(Act.BROADCAST if axis is None else Act.MAPPED, *reasons, axis=axis)
+        return self.along(0, *reasons) if arrays else self.effect(Act.BY_LEAF, *reasons)

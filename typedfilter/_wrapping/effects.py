@@ -172,6 +172,10 @@ class Effects(abc.ABC):
         """An effect of this transform."""
         return Effect(self.transform, act, reasons, **facts)
 
+    def along(self, axis: int | None, *reasons: Reason) -> Effect:
+        """What becomes of an array along an axis: it is mapped, or stepped through; of None, given whole."""
+        return self.effect(Act.BROADCAST if axis is None else Act.MAPPED, *reasons, axis=axis)
+
     def each(self, act: Act, value: Any) -> list[Effect]:
         """One effect for every leaf of a value."""
         return [self.effect(act)] * len(jax.tree.leaves(value))
