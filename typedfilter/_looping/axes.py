@@ -19,7 +19,7 @@ from typedfilter._reading.plan import Param, Plan
 from typedfilter._values.fresh import refuse_late
 from typedfilter._values.leaves import as_array, is_passed
 from typedfilter._values.split import Rest, split_leaves
-from typedfilter._values.text import brief
+from typedfilter._values.text import brief, count_text
 from typedfilter.errors import VmapAxisError
 
 
@@ -146,7 +146,7 @@ def _no_axis(name: str, plan: Plan, where: str, array: Any, axis: int) -> VmapAx
         f"has no axis {axis} to step through: it is {brief(array)}",
         function=plan.function,
         parameter=where,
-        expected=f"at least {count} dimension{'s' if count > 1 else ''}",
+        expected=f"at least {count_text(count, 'dimension')}",
         actual=brief(array),
         fix="scan along another axis, or let every step see all of it: ScanAxis[None]",
     )

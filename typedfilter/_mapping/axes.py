@@ -22,7 +22,7 @@ from typedfilter._reading.roles import Role
 from typedfilter._reading.whole import is_array_only
 from typedfilter._values.leaves import IfArray, is_array_or_ref
 from typedfilter._values.split import Taken
-from typedfilter._values.text import brief, structure_text
+from typedfilter._values.text import brief, count_text, structure_text
 from typedfilter._wrapping.call import Call
 from typedfilter.errors import VmapAxisError
 
@@ -321,7 +321,7 @@ def _size_error(
                 f"has no axis {axis} to map over: it is {brief(array)}",
                 function=plan.function,
                 parameter=str(leaf),
-                expected=f"at least {_dimensions(axis + 1 if axis >= 0 else -axis)}",
+                expected=f"at least {count_text(axis + 1 if axis >= 0 else -axis, 'dimension')}",
                 actual=brief(array),
                 fix=_split(array) or "map another axis, or broadcast it: VmapAxis[None], or None in in_axes",
             )
@@ -350,7 +350,3 @@ def _split(array: Any) -> str:
     if array.shape or not _is_key(array):
         return ""
     return "pass a key for each example: jax.random.split(key, size); or one for all: VmapAxis[None]"
-
-
-def _dimensions(count: int) -> str:
-    return f"{count} dimension" + ("s" if count != 1 else "")

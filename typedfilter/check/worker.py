@@ -71,12 +71,11 @@ class Sources:
 
 @dataclasses.dataclass(frozen=True)
 class Begin:
-    """A function is judged from now on; `fraction` of its file is done."""
+    """A function is judged from now on."""
 
     function: str
     file: str
     line: int
-    fraction: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,9 +128,9 @@ def _judge(
     if isinstance(subjects, Unreadable):
         send(Done(subjects, ()))
         return
-    for index, subject in enumerate(subjects):
+    for subject in subjects:
         if subject.name not in question.known:
-            send(Begin(subject.name, subject.file, subject.line, index / len(subjects)))
+            send(Begin(subject.name, subject.file, subject.line))
             with source.active():
                 send(judged(subject, setup.ignore, setup.keys, setup.axes))
     with source.active():
