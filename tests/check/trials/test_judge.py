@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import linecache
+import operator
 import os
 import signal
 import subprocess
@@ -307,6 +308,36 @@ def test_a_function_that_never_ends_is_skipped(monkeypatch):
         "skipped",
         "it takes more than 0.3 seconds to trace",
         "put `# typedfilter: ignore` on its `def`",
+    )
+
+
+def added(x, y):
+    size = x.shape[0]
+    return [size if isinstance(size, int) else operator.index(size), x + y][1]
+
+
+def test_what_no_symbol_is_taken_for_is_told_as_numbers_show_it():
+    def fn(x: Float[Array, "n"], y: Float[Array, "m"]) -> Float[Array, "n"]:
+        return added(x, y)
+
+    result = verdict(fn)
+    assert (result.status, result.message) == (
+        "failed",
+        "TypeError: add got incompatible shapes for broadcasting: (3,), (5,).",
+    )
+
+
+def test_what_unpacks_an_axis_is_told_how_long_that_is():
+    def fn(state: Float[Array, "variables cells"]) -> Float[Array, "variables cells"]:
+        mass, speed, pressure = state
+        return jnp.stack([mass, mass * speed, pressure])
+
+    result = verdict(fn)
+    assert (result.status, result.message, result.good_sizes, result.fix) == (
+        "failed",
+        "ValueError: too many values to unpack (expected 3)",
+        {"variables": 3, "cells": 5},
+        "write 3 for `variables` in the annotations, if it is always 3",
     )
 
 

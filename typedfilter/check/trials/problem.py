@@ -136,7 +136,7 @@ class NeedsMesh(Cause):
 
 
 class Inconclusive(Cause):
-    """JAX could not compare two symbols."""
+    """JAX could not compare two symbols, or somebody takes none for a size: numbers say what is wrong."""
 
 
 class Unfinished(Cause):

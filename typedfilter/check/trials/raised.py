@@ -13,6 +13,7 @@ import traceback
 from types import FunctionType, TracebackType
 
 import jax
+from jax import export
 
 from typedfilter._compat import UNBOUND_AXIS, says_needs_mesh
 from typedfilter._shapes.construction import WrongModelError
@@ -36,6 +37,7 @@ from typedfilter.check.trials.problem import (
 )
 from typedfilter.errors import TypedFilterError
 
+_SYMBOL = type(export.symbolic_shape("n")[0]).__name__
 VALUES_NEEDED = (  # what JAX raises where the value of a tracer is asked for
     jax.errors.ConcretizationTypeError,
     jax.errors.TracerArrayConversionError,
@@ -78,7 +80,7 @@ def problem_of(error: BaseException, root: FunctionType) -> Problem:
 
 
 def _cause(error: BaseException, users: list[traceback.FrameSummary], is_jaxs_own: bool) -> Cause | None:
-    if type(error).__name__ == "InconclusiveDimensionOperation":
+    if type(error).__name__ == "InconclusiveDimensionOperation" or _SYMBOL in str(error):
         return Inconclusive()
     match error:
         case _ if isinstance(error, VALUES_NEEDED):

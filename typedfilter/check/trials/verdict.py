@@ -8,6 +8,7 @@ them. So nobody is blamed, and nothing is called proved, on the word of one of t
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator, Sequence
 
 from typedfilter._compat import ABSTRACT_MESHES
@@ -38,6 +39,7 @@ _MOST_GUESSED = 24  # cases of values that nobody said
 MOST_TRIALS = 60  # with values that nobody said, of one function
 
 
+_UNPACKED = re.compile(r"values to unpack \(expected (\d+)")
 _EXAMPLE = "add @typedfilter.check.example with what it takes"
 _SAY_SO = "say so in the annotations (one name for what is equal), or add @typedfilter.check.example"
 
@@ -124,7 +126,18 @@ def _failed_or_skipped(every: list[Tried], tried: Tried) -> Verdict:
     problem = tried.problem
     assert problem is not None
     why = _unjudged(tried, problem)
-    return Verdict("failed", every, tried) if why is None else Verdict("skipped", every, tried, *why)
+    if why is not None:
+        return Verdict("skipped", every, tried, *why)
+    return Verdict("failed", every, tried, fix=_said_by_unpacking(tried, problem))
+
+
+def _said_by_unpacking(tried: Tried, problem: Problem) -> str:
+    """What to write where the code itself says how long an axis is: `mass, speed = state`."""
+    said = _UNPACKED.search(problem.message)
+    if said is None or not tried.good:
+        return ""
+    names = [n for n in tried.layout.names.varied if all(sizes[n] == int(said[1]) for sizes in tried.good)]
+    return f"write {said[1]} for `{names[0]}` in the annotations, if it is always {said[1]}" if names else ""
 
 
 def _unjudged(tried: Tried, problem: Problem) -> tuple[str, str] | None:
