@@ -296,3 +296,17 @@ class Configured(eqx.Module):
 # proved: for all sizes
 def with_a_typed_dict_in_a_field(model: Configured, x: Float[Array, "n"]) -> Configured:
     return Configured(model.options, model.shift + x)
+
+
+class Weight(eqx.Module):
+    matrix: Float[Array, "m d"]
+
+
+# proved: for all sizes; `k` may be any size
+def back_again(encoder: Weight, decoder: Weight, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
+    return jnp.tanh(x @ encoder.matrix.T) @ decoder.matrix[:, 1:]
+
+
+# proved: for all sizes where decoder_d = m
+def decoded(encoder: Weight, decoder: Weight, z: Float[Array, "n m"]) -> Float[Array, "n d"]:
+    return z @ decoder.matrix.T

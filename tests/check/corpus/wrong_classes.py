@@ -187,3 +187,21 @@ class Rows:
 # failed: 2 axes, not 1
 def a_column(rows: Rows) -> Float[Array, "n"]:
     return rows.rows[0][:, None]
+
+
+class Weight(eqx.Module):
+    matrix: Float[Array, "m d"]
+
+
+# failed: got (d,) and (m,)
+def turned_beside_another(one: Weight, two: Weight, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
+    return jnp.tanh(x @ one.matrix) @ two.matrix.T
+
+
+class Two(eqx.Module):
+    first: Weight
+    second: Weight
+
+    # failed: got (d,) and (m,)
+    def __call__(self, x: Float[Array, "n d"]) -> Float[Array, "n m"]:
+        return jnp.tanh(x @ self.first.matrix) @ self.second.matrix.T

@@ -491,3 +491,63 @@ def test_what_fails_with_all_that_was_guessed_is_told_beside_what_nobody_says(fn
     (result,) = check_shapes(fn)
     assert (result.status, result.message) == ("skipped", said)
     assert result.fix.startswith("add @typedfilter.check.example(")
+
+
+def _turned_grid(shape: tuple[int, int]) -> Float[Array, "y x 2"]:
+    return jnp.zeros((*shape, 2)).T
+
+
+def test_a_number_that_the_result_promises_hides_no_wrong_result():
+    (result,) = check_shapes(_turned_grid)
+    unsaid = "`shape[0]` is of type int and has no default"
+    found = "the return value is not what is annotated: axis 2 is 3, not 2: f32[2,4,3]"
+    assert (result.status, result.message) == ("skipped", f"{unsaid}; with shape[0]=3, shape[1]=4 {found}")
+
+
+_OF_A_TUPLE = "with shape[0]=3, shape[1]=4, shape[2]=5"
+
+
+def _zeros(shape: tuple[int, ...]) -> Float[Array, "*shape"]:
+    return jnp.zeros(shape)
+
+
+def test_a_number_in_a_tuple_is_the_size_of_no_axes_that_are_called_like_the_tuple():
+    (result,) = check_shapes(_zeros)
+    assert (result.status, result.message) == (
+        "checked",
+        f"its sizes are fixed; in 3 cases; {_OF_A_TUPLE}; `*shape` may be any size: only the result says it",
+    )
+
+
+_COUNTS = "waves.count=3, others.count=3"
+_TURNED = f"{_CONTRACTED.partition('(')[0]}(waves_d,) and (others_d,)."
+
+
+class _Waves:
+    """A matrix of the user's, whose axes have two names."""
+
+    def __init__(self, frequencies: Float[Array, "m d"], count: int) -> None:
+        self.frequencies = frequencies
+        self.count = count
+
+
+def _waves_of(waves: _Waves, others: _Waves, x: Float[Array, "n d"]) -> Float[Array, "n l"]:
+    return jnp.cos(x @ waves.frequencies.T) @ others.frequencies
+
+
+def _waves_turned(waves: _Waves, others: _Waves, x: Float[Array, "n d"]) -> Float[Array, "n l"]:
+    return jnp.cos(x @ waves.frequencies) @ others.frequencies.T
+
+
+def test_a_matrix_whose_axes_the_user_gave_two_names_is_not_taken_for_a_square_one():
+    (sound,), (wrong,) = check_shapes(_waves_of), check_shapes(_waves_turned)
+    related = f"for all sizes where waves_d = d, waves_m = others_m; with {_COUNTS}"
+    assert (sound.status, sound.message) == (
+        "checked",
+        f"{related}; `l` may be any size: only the result says it",
+    )
+    unsaid = "field `count` of `_Waves` is of type int and has no default"
+    assert (wrong.status, wrong.message) == (
+        "skipped",
+        f"{unsaid}; with {_COUNTS} it raises TypeError: {_TURNED}",
+    )

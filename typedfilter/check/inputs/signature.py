@@ -268,10 +268,10 @@ def colliding(signature: Signature) -> frozenset[str]:
     # The names of `self` are those of its methods, too.
     own = signature.parameters[0].name if signature.subject.kind in ("method", "property") else ""
     several = (label for labels in owners.values() if len(labels) > 1 for label in labels - {own})
-    return frozenset([*several, *_foreign(signature)])
+    return frozenset([*several, *foreign(signature)])
 
 
-def _foreign(signature: Signature) -> Iterator[str]:
+def foreign(signature: Signature) -> Iterator[str]:
     """The instances of other people's classes, whose names are not those of this signature."""
     for parameter in signature.parameters:
         for node in walk(parameter.node):

@@ -15,7 +15,7 @@ from typedfilter._compat import ABSTRACT_MESHES
 from typedfilter._reading.plan import Plan
 from typedfilter.check.inputs import classes, layout
 from typedfilter.check.inputs.place import Guess
-from typedfilter.check.inputs.signature import AS_WRITTEN, Letter, Signature, colliding, signature_of
+from typedfilter.check.inputs.signature import AS_WRITTEN, Letter, Signature, colliding, foreign, signature_of
 from typedfilter.check.inputs.unmade import UnbuildableError
 from typedfilter.check.report.results import Frame
 from typedfilter.check.trials.beyond import beyond
@@ -354,11 +354,14 @@ def _of_a_part(signatures: list[Signature], verdict: Verdict) -> Verdict:
 
 
 def _squares(signatures: list[Signature], verdict: Verdict) -> Iterator[Letter]:
-    """That matrices of which nobody says the sizes are square: operators, covariances."""
+    """That matrices of which nobody says the sizes are square: operators, covariances.
+
+    Two names that the user gave the axes of a matrix are two sizes, whatever else is guessed.
+    """
     if verdict.decisive is None:
         return
     names = verdict.decisive.layout.names.free
-    own = {name for one in signatures for name in own_names(names, one.apart)}
+    own = {name for one in signatures for name in own_names(names, one.apart.intersection(foreign(one)))}
     own |= {name for name in names if name.startswith("_")}
     axes = [leaf.axes[-2:] for leaf in verdict.decisive.layout.leaves if len(leaf.axes) > 1]
     equal = tuple(

@@ -10,7 +10,7 @@ import dataclasses
 import itertools
 import re
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -19,7 +19,8 @@ from typedfilter._mapping.effects import Maps
 from typedfilter._reading.dims import Size
 from typedfilter.check.inputs import sizes as _sizes
 from typedfilter.check.inputs.numbers import numbers_of
-from typedfilter.check.inputs.signature import Signature
+from typedfilter.check.inputs.place import scope_of
+from typedfilter.check.inputs.signature import Signature, foreign
 from typedfilter.check.inputs.unmade import UnbuildableError
 from typedfilter.check.report.results import Frame
 from typedfilter.check.trials import trial
@@ -200,7 +201,10 @@ def _related(
             tried.equal = before.equal
             return before, found
     if own:
-        names, symbolic = relate(names, own, problem, attempt, granted=dict(tried.layout.names.equal))
+        granted = dict(tried.layout.names.equal)
+        names, symbolic = relate(
+            names, own, problem, attempt, granted=granted, foreign=_foreign(signature, own)
+        )
         tried.equal = names.equal
     if symbolic is not None and own:
         names = _related_by_numbers(plan, names, own, root)
@@ -228,8 +232,14 @@ def _related_by_numbers(
     if problem is None or (isinstance(problem, Raised) and problem.how == "structure"):
         return names
     granted = dict(plan.layout.names.equal)
-    found, left = relate(names, own, problem, attempt, _FEW, granted)
+    found, left = relate(names, own, problem, attempt, _FEW, granted, _foreign(plan.signature, own))
     return names if left is not None else found
+
+
+def _foreign(signature: Signature, own: Mapping[str, tuple[str, str]]) -> Container[str]:
+    """The names of axes in instances of other people's classes."""
+    scopes = set(map(scope_of, foreign(signature)))
+    return {name for name, (scope, _) in own.items() if scope in scopes}
 
 
 def _record(tried: Tried, sizes: Mapping[str, int], problem: Problem | None) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from typedfilter._reading.dims import Size
 from typedfilter.check.inputs import layout as _layout
+from typedfilter.check.inputs import types
 from typedfilter.check.inputs.layout import Layout
 from typedfilter.check.inputs.nodes import Point
 from typedfilter.check.inputs.signature import Signature
@@ -45,8 +46,14 @@ def is_excused(tried: Tried, every: Sequence[Tried]) -> bool:
 
 
 def shows_nothing(every: Sequence[Tried]) -> bool:
-    """Whether sizes that were made up are all the same, so that a wrong result would not show."""
-    return all(map(_is_of_one_number, every)) or any(map(_is_square, every))
+    """Whether sizes that were made up are all the same, or promised: a wrong result would not show."""
+    return all(map(_is_of_one_number, every)) or any(_is_square(one) or _is_promised(one) for one in every)
+
+
+def _is_promised(tried: Tried) -> bool:
+    """Whether a number that was made up stands in the result's annotation: `y x 2` where y is 2."""
+    promised = (dim for array in types.arrays_in(tried.signature.returns) for dim in array.dims)
+    return any(dim.kind == "fixed" and int(dim.text) in tried.layout.made for dim in promised)
 
 
 def is_at_one_size(every: Sequence[Tried]) -> bool:

@@ -33,6 +33,7 @@ def guesses_for(subject: Subject, plan: Plan) -> Iterator[Guess]:
         for kind in said
         for array in types.arrays_in(kind)
         for dim in array.dims
+        if not dim.variadic  # of which a number is the size of none
         for word in dim.text.replace("{", " ").replace("}", " ").split()
     )
     functions = (subject.root, *_methods(subject.cls))

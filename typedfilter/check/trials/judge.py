@@ -271,7 +271,7 @@ def _only_returned(done: Sequence[Tried]) -> list[str]:
 
     Of a given instance, whose sizes are fixed, nobody asks.
     """
-    if not any(tried.layout.names.varied for tried in done):
+    if not any(tried.layout.names.varied or tried.layout.made for tried in done):
         return []
     bound = {name for tried in done for name in tried.layout.origins}
     given = [array for p in done[0].signature.parameters for array in types.arrays_in(p.type)]

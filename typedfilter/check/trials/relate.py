@@ -39,6 +39,7 @@ def relate(
     attempt: Callable[[Names], Problem | None],
     most: int = _MOST_GUESSES,
     granted: Container[str] = (),
+    foreign: Container[str] = (),
 ) -> tuple[Names, Problem | None]:
     """Find which names must be equal to others.
 
@@ -49,10 +50,12 @@ def relate(
         attempt: a trial with these names.
         most: so many trials.
         granted: names that were equal to another before: nobody asks whether that hides a mistake.
+        foreign: names of instances of others' classes, which don't mean what the signature calls so.
 
     Returns:
         The names with what is equal, and None; or those that came furthest, and what is wrong with them.
     """
+    meant = {name: owner for name, owner in own.items() if name not in foreign}
     stack = [(names, problem)]
     furthest = stack[0]
     for _ in range(most):
@@ -61,7 +64,8 @@ def relate(
         known, error = stack.pop()
         for left, right in _suggested(error, known, own):
             equal = {name: right if other == left else other for name, other in known.equal} | {left: right}
-            if not _is_consistent({n: o for n, o in equal.items() if n not in granted}, own):
+            asked = {n: o for n, o in equal.items() if n not in granted}
+            if not _is_consistent(asked, own) or _is_turned(asked, meant):
                 continue
             guess = dataclasses.replace(known, equal=tuple(equal.items()))
             found = attempt(guess)
@@ -150,3 +154,29 @@ def _is_consistent(equal: Mapping[str, str], own: Owned) -> bool:
                 if one_name != two_name:
                     crossed.add(pair)
     return not any(linked.count(pair) > 1 for pair in crossed)
+
+
+def _is_turned(equal: Mapping[str, str], meant: Owned) -> bool:
+    """Whether a size of the signature is one of an instance that has another one of that name.
+
+    That is a matrix the wrong way round, unless it can be the size of that name of a second instance: what
+    the decoder of two layers takes is what the encoder returns.
+    """
+    for name, key in equal.items():
+        instance, called = meant.get(name, ("", key))
+        if key in meant or called == key or (instance, key) not in meant.values():
+            continue
+        others = (n for n, owner in meant.items() if owner[1] == key and owner[0] != instance)
+        if not any(_may_be(other, key, equal, meant) for other in others):
+            return True
+    return False
+
+
+def _may_be(name: str, key: str, equal: Mapping[str, str], own: Owned) -> bool:
+    """Whether a size of an instance can be this size of the signature beside what is equal already."""
+    root = equal.get(name, name)
+    if root != key and root not in own:
+        return False
+    same = [n for n, other in equal.items() if other in (root, key)]
+    instances = [own[n][0] for n in {*same, name, root} if n in own]
+    return len(set(instances)) == len(instances)
