@@ -187,11 +187,7 @@ def _related(
         return symbolic_trial(plan, guess, root, tried)
 
     symbolic: Problem | None = problem
-    own = own_names(names.free, signature.apart)
-    guessed = is_guessed(signature)
-    if guessed:
-        own = {**own, **{name: (name, "") for name in names.free if name.startswith("_")}}
-    own = {name: owner for name, owner in own.items() if name in names.chosen}
+    own, guessed = _owned(signature, names), is_guessed(signature)
     again = tuple((n, e) for n, e in known if n in own and n in names.free and e in names.free)
     if again:
         before = dataclasses.replace(names, equal=(*names.equal, *again))
@@ -216,6 +212,14 @@ def _related(
         names, symbolic = pinned(names, symbolic, tried.layout.made, attempt)
         tried.equal = (*tried.equal, *((name, str(size)) for name, size in names.fixed[given:]))
     return names, symbolic
+
+
+def _owned(signature: Signature, names: _sizes.Names) -> Mapping[str, tuple[str, str]]:
+    """The names that may be taken to be another one: of instances apart, of arrays that were made up."""
+    own = own_names(names.free, signature.apart)
+    if is_guessed(signature):
+        own = {**own, **{name: (name, "") for name in names.free if name.startswith("_")}}
+    return {name: owner for name, owner in own.items() if name in names.chosen}
 
 
 def _related_by_numbers(
