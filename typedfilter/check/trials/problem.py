@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
-from typing import Any, ClassVar
 
 from typedfilter.check.report.results import Frame, Span
 
@@ -42,14 +41,11 @@ class Problem:
 
     def with_names(self, names: Mapping[str, str]) -> Problem:
         """The same, with the names of sizes for the numbers that stand for them."""
+        return dataclasses.replace(self, message=_named(self.message, names))
 
-        def named(text: str) -> str:
-            return re.sub(r"(?<![\w.])\d+(?![\w.])", lambda number: names.get(number[0], number[0]), text)
 
-        told: dict[str, Any] = {name: named(getattr(self, name)) for name in self._texts}
-        return dataclasses.replace(self, **told)
-
-    _texts: ClassVar[tuple[str, ...]] = ("message",)
+def _named(text: str, names: Mapping[str, str]) -> str:
+    return re.sub(r"(?<![\w.])\d+(?![\w.])", lambda number: names.get(number[0], number[0]), text)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,11 +56,13 @@ class Mismatch(Problem):
     found: str = dataclasses.field(kw_only=True)
     parameter: str = dataclasses.field(default="", kw_only=True)
 
-    _texts: ClassVar[tuple[str, ...]] = ("message", "expected", "found")
-
     @property
     def text(self) -> str:
         return f"{self.message} {self.expected} {self.found}"
+
+    def with_names(self, names: Mapping[str, str]) -> Problem:
+        message, expected, found = (_named(one, names) for one in (self.message, self.expected, self.found))
+        return dataclasses.replace(self, message=message, expected=expected, found=found)
 
     @property
     def _blames(self) -> str:
