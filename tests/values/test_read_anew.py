@@ -85,7 +85,7 @@ class Choice(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class Frozen:
-    size: int = 1
+    size: Any = 1
 
 
 @dataclasses.dataclass(unsafe_hash=True)
@@ -114,6 +114,14 @@ def test_what_nobody_sets_an_attribute_of_is_known_again(value: Any):
     assert not may_be_read_anew(value)
 
 
-@pytest.mark.parametrize("value", [ByIdentity(), OfItsOwn(), Settable()], ids=["identity", "eq", "dataclass"])
+CHANGING = {
+    "identity": ByIdentity(),
+    "eq": OfItsOwn(),
+    "dataclass": Settable(),
+    "inside": Frozen(ByIdentity()),
+}
+
+
+@pytest.mark.parametrize("value", CHANGING.values(), ids=CHANGING)
 def test_an_object_whose_attributes_can_be_set_is_not(value: Any):
     assert may_be_read_anew(value)

@@ -311,10 +311,15 @@ def may_be_read_anew(value: Any) -> bool:
     cls: Any = type(value)
     if isinstance(value, type | enum.Enum | types.ModuleType):
         return False
+    if issubclass(cls, tuple | frozenset):
+        return any(map(may_be_read_anew, value))
     if cls.__module__.partition(".")[0] in _OTHERS:
         return cls.__eq__ is object.__eq__ and not callable(value)
     params = getattr(cls, "__dataclass_params__", None)
-    return params is None or not params.frozen or not stays_equal(value)
+    if params is None or not params.frozen:
+        return True
+    held = (getattr(value, field.name, None) for field in dataclasses.fields(cls))
+    return any(map(may_be_read_anew, held))
 
 
 E = TypeVar("E", bound=_Entry)
