@@ -7,6 +7,7 @@ import importlib.metadata
 import itertools
 import logging
 import os
+import tempfile
 from collections.abc import Iterator
 
 # Before anything imports JAX, which reads them once. What XLA makes of a program is not tested here, and
@@ -28,6 +29,7 @@ SUITE = os.environ.get("TYPEDFILTER_TESTS")
 OTHER_VERSIONS = SUITE in ("oldest", "newest", "versions")
 FIRST_ROW = {"oldest": 0, "newest": 1}.get(SUITE or "")
 LONG_TABLE = 3
+MODULES = itertools.count(1)
 ONCE = [
     *(
         "static",
@@ -83,11 +85,48 @@ def quiet() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
+def look_up_in(folder: str | None) -> None:
+    """Let JAX keep what it compiles in a folder, or in none."""
+    import jax
+    from jax.experimental.compilation_cache import compilation_cache
+
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    jax.config.update("jax_compilation_cache_dir", folder)
+    compilation_cache.reset_cache()  # whether there is one, JAX asks when it compiles for the first time
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_before() -> Iterator[str]:
+    """The folder in which JAX looks up programs: thousands of new functions are a few hundred programs.
+
+    Each process of tests has its own, since JAX does not write a file in one step. All is traced, lowered and
+    asked for as without it, and JAX tells listeners of each program that it compiled it.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        look_up_in(folder)
+        yield folder
+        look_up_in(None)
+
+
+@pytest.fixture
+def compiled_anew(compiled_before: str) -> Iterator[None]:
+    """Look nothing up: threads are to compile side by side, and would read what another has half written."""
+    look_up_in(None)
+    yield
+    look_up_in(compiled_before)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _only_what_this_module_makes_is_collected() -> None:
     """Leave what was imported, and what JAX keeps of earlier modules, out of garbage collections.
 
     Tests ask for many collections, and JAX's search for leaks looks at all objects that one would look at.
+    What JAX has lowered it keeps, a megabyte for each program: four gigabytes, if nobody let go of them.
     """
+    if next(MODULES) % 8 == 0:
+        import jax
+
+        jax.clear_caches()
     gc.collect()
     gc.freeze()

@@ -20,6 +20,7 @@ from typedfilter._compiling.tokens import Kept
 from typedfilter._shapes.switch import Mode, check_mode, checking
 from typedfilter._values.context import setting
 
+pytestmark = pytest.mark.usefixtures("compiled_anew")  # by several threads at once
 X = jnp.arange(1.0, 3.0)
 
 

@@ -394,6 +394,7 @@ def test_tracers_are_never_remembered():
     assert len(remembered._seen) == 0
 
 
+@pytest.mark.usefixtures("compiled_anew")
 def test_threads_share_a_new_model_while_others_drop_theirs():
     results: list[Array] = []
     errors: list[BaseException] = []

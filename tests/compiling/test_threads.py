@@ -21,6 +21,7 @@ from typedfilter import Static, filter_grad, filter_jit, filter_vmap
 from typedfilter._compiling import donation as _donation
 from typedfilter.pytree import pytree_dataclass
 
+pytestmark = pytest.mark.usefixtures("compiled_anew")  # by several threads at once
 X = jnp.arange(3.0)
 THREADS = 16
 

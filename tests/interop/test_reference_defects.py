@@ -196,6 +196,7 @@ def test_a_function_that_was_jitted_and_called_is_freed(donate):
     assert [ref() for ref in refs] == [None] * 3
 
 
+@pytest.mark.usefixtures("compiled_anew")
 def test_threads_that_donate_leave_the_warning_filters_as_they_were():
     before = list(warnings.filters)
 

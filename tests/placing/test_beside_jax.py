@@ -87,6 +87,7 @@ def test_arrays_on_two_halves_are_refused_together_and_taken_one_by_one():
         add(one, two)
 
 
+@pytest.mark.usefixtures("compiled_anew")
 def test_each_thread_has_the_mesh_that_it_has_set():
     devices = np.array(jax.devices()).reshape(4, 2)
     meshes = [*(Mesh(pair, ("data",)) for pair in devices), Mesh(devices, ("data", "model"))]

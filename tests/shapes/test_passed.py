@@ -385,6 +385,7 @@ def test_tracers_end_with_their_trace():
             )
 
 
+@pytest.mark.usefixtures("compiled_anew")
 def test_threads_pass_what_is_right_and_refuse_what_is_wrong():
     call = body(one)
     verdicts: list[tuple[bool, bool]] = []

@@ -606,6 +606,7 @@ def test_an_error_in_a_program_that_a_callback_calls_arrives_in_that_callback():
     assert met == ["at 2.0"]
 
 
+@pytest.mark.usefixtures("compiled_anew")
 def test_every_thread_gets_the_error_of_its_own_callback():
     raised: dict[int, Exception] = {}
     caught: dict[int, BaseException] = {}

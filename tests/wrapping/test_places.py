@@ -105,6 +105,7 @@ def test_a_program_of_a_callable_has_the_name_of_its_class():
         assert program.as_text().startswith(f"module @jit_{name} ")
 
 
+@pytest.mark.usefixtures("compiled_anew")  # of what it looked up, JAX tells as well
 def test_jax_explains_a_cache_miss_by_the_line_that_calls(caplog):
     fn = filter_jit(typed)
     before = jax.config.jax_explain_cache_misses
