@@ -118,7 +118,7 @@ CHANGING = {
     "identity": ByIdentity(),
     "eq": OfItsOwn(),
     "dataclass": Settable(),
-    "inside": Frozen(ByIdentity()),
+    "inside": Frozen((1, ByIdentity())),
 }
 
 
