@@ -35,21 +35,6 @@ P = TypeVar("P", bound=Part)
 class Layout(Generic[P]):
     """Where the arrays of one structure are, and the live static parts of it."""
 
-    __slots__ = (
-        "__weakref__",
-        "by_types",
-        "dicts",
-        "exact",
-        "inexact",
-        "key",
-        "names",
-        "others_at",
-        "parts",
-        "take",
-        "take_others",
-        "taken_at",
-    )
-
     def __init__(self, tree: Any, key: tuple[Treedef, tuple[type | None, ...]]) -> None:
         self.key = key
         self.taken_at = [i for i, kind in enumerate(key[1]) if kind is None]

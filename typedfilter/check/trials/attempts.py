@@ -31,7 +31,7 @@ from typedfilter.check.trials.held import APART, OVERLOADED, held_instead, is_ov
 from typedfilter.check.trials.keys import with_keys
 from typedfilter.check.trials.letters import enough, letters_of, spelled, supposed, unrelated
 from typedfilter.check.trials.meshes import Axes, How, Meshed, says_places
-from typedfilter.check.trials.problem import NeedsMesh, OutOfTime, Raised, Unbound, WrongResult, cause_of
+from typedfilter.check.trials.problem import Due, OutOfTime, Raised, Unbound, WrongResult, cause_of
 from typedfilter.check.trials.relate import own_names
 from typedfilter.check.trials.sharing import hangs_on, shared_names
 from typedfilter.check.trials.subject import Subject
@@ -110,7 +110,7 @@ def _ways(subject: Subject, verdict: Verdict, axes: Axes) -> tuple[How, ...]:
     match cause_of(verdict.decisive.problem if verdict.decisive is not None else None):
         case Unbound(axis) if axis in dict(axes) or needs_mesh(subject):  # of a mesh, this one or another
             return ("manual",)
-        case NeedsMesh():
+        case Due.MESH:
             return ("explicit", "auto") if split else ("auto", "explicit")
         case _:
             return ()

@@ -28,12 +28,11 @@ from typedfilter.check.trials.asked import Asked
 from typedfilter.check.trials.excuses import Tried
 from typedfilter.check.trials.patience import OutOfTimeError, patience
 from typedfilter.check.trials.problem import (
-    Inconclusive,
+    Due,
     NoSymbols,
     OutOfTime,
     Problem,
     Raised,
-    Unfinished,
     WrongResult,
     cause_of,
 )
@@ -99,7 +98,7 @@ def _try_sizes(
         problem = trial_at(plan, sizes, tried.signature.subject.root, around)
         around = trial.nothing
         if problem is not None and symbolic is not None and symbolic.is_like(problem):
-            unsure = isinstance(cause_of(symbolic), Inconclusive)
+            unsure = cause_of(symbolic) is Due.SYMBOLS
             problem = problem if problem.refuses or unsure else symbolic
         _record(tried, sizes, problem)
         # What symbols show as well is there at all sizes; anything else perhaps at some only.
@@ -250,7 +249,7 @@ def _record(tried: Tried, sizes: Mapping[str, int], problem: Problem | None) -> 
     """Note what a trial at these sizes said; the first problem stays."""
     if problem is None:
         tried.good.append(sizes)
-    elif problem.refuses and not isinstance(cause_of(problem), Unfinished):
+    elif problem.refuses and cause_of(problem) is not Due.UNFINISHED:
         tried.refused.append((sizes, problem))
     elif tried.problem is None:
         tried.problem, tried.sizes = problem, sizes

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import re
 from collections.abc import Mapping
+from typing import TypeAlias
 
 from typedfilter.check.report.results import Frame, Span
 
@@ -121,50 +123,39 @@ class KeyUsedTwice(Problem):
 # -------------------------------------------------------------------------------- what an exception is due to
 
 
-class Cause:
-    """What an exception is due to."""
+class Due(enum.Enum):
+    """What an exception is due to, where there is no more to say of that."""
 
-
-class NeedsValue(Cause):
-    """It asked for the value of an array."""
-
-
-class NeedsMesh(Cause):
-    """It needs a mesh, or an axis of one."""
-
-
-class Inconclusive(Cause):
-    """JAX could not compare two symbols, or somebody takes none for a size: numbers say what is wrong."""
-
-
-class Unfinished(Cause):
-    """Code that nobody has written raised NotImplementedError: JAX's own is another matter."""
-
-
-class Spreads(Cause):
-    """A call on that line takes as many arguments as something has elements: `f(*args, **options)`."""
+    VALUE = "it asked for the value of an array"
+    MESH = "it needs a mesh, or an axis of one"
+    SYMBOLS = "JAX could not compare two of them"
+    UNFINISHED = "code that nobody has written raised NotImplementedError: JAX's own is another matter"
+    SPREADS = "a call takes as many arguments as something has elements: `f(*args, **options)`"
 
 
 @dataclasses.dataclass(frozen=True)
-class Unbound(Cause):
+class Unbound:
     """It needs to be inside of a map."""
 
     axis: str
 
 
 @dataclasses.dataclass(frozen=True)
-class NeedsModule(Cause):
+class NeedsModule:
     """A module could not be found."""
 
     module: str
 
 
 @dataclasses.dataclass(frozen=True)
-class Lacks(Cause):
+class Lacks:
     """An instance of a class has no such attribute."""
 
     cls: type
     attribute: str
+
+
+Cause: TypeAlias = Due | Unbound | NeedsModule | Lacks
 
 
 def cause_of(problem: Problem | None) -> Cause | None:

@@ -22,17 +22,13 @@ from typedfilter.check.report.results import Frame
 from typedfilter.check.trials.compare import MismatchError, StubError
 from typedfilter.check.trials.problem import (
     Cause,
-    Inconclusive,
+    Due,
     Lacks,
     Mismatch,
-    NeedsMesh,
     NeedsModule,
-    NeedsValue,
     Problem,
     Raised,
-    Spreads,
     Unbound,
-    Unfinished,
     WrongResult,
 )
 from typedfilter.errors import TypedFilterError
@@ -75,27 +71,27 @@ def problem_of(error: BaseException, root: FunctionType) -> Problem:
         _how(error, statement, is_other=raised_there is None and not is_jaxs_own),
         _plain_causes(error, statement),
         lookup=isinstance(error, (LookupError, AttributeError, TypeError)),
-        cause=NeedsMesh() if needs_mesh else _cause(error, users, is_jaxs_own),
+        cause=Due.MESH if needs_mesh else _cause(error, users, is_jaxs_own),
     )
 
 
 def _cause(error: BaseException, users: list[traceback.FrameSummary], is_jaxs_own: bool) -> Cause | None:
     if type(error).__name__ == "InconclusiveDimensionOperation" or _SYMBOL in str(error):
-        return Inconclusive()
+        return Due.SYMBOLS
     match error:
         case _ if isinstance(error, VALUES_NEEDED):
-            return NeedsValue()
+            return Due.VALUE
         case ModuleNotFoundError():
             return NeedsModule(error.name or "another module")
         case NotImplementedError():
-            return None if is_jaxs_own else Unfinished()
+            return None if is_jaxs_own else Due.UNFINISHED
         case NameError() if unbound := UNBOUND_AXIS.search(str(error)):
             return Unbound(unbound[1])
         case AttributeError() if error.name:
             return Lacks(type(error.obj), error.name)
         case TypeError() if users:
             called = _statement_at(users[-1])
-            return Spreads() if called is not None and _spreads(called) else None
+            return Due.SPREADS if called is not None and _spreads(called) else None
         case _:
             return None
 

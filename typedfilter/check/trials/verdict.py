@@ -21,16 +21,13 @@ from typedfilter.check.report.results import Status
 from typedfilter.check.trials.cases import is_guessed, try_case
 from typedfilter.check.trials.excuses import Tried, has_better, is_excused, is_soft, may_be_excused
 from typedfilter.check.trials.problem import (
+    Due,
     Lacks,
-    NeedsMesh,
     NeedsModule,
-    NeedsValue,
     OutOfTime,
     Problem,
     Raised,
-    Spreads,
     Unbound,
-    Unfinished,
 )
 from typedfilter.check.trials.refusals import narrowed, never_accepted
 from typedfilter.check.trials.subject import Subject
@@ -147,7 +144,7 @@ def _unjudged(tried: Tried, problem: Problem) -> tuple[str, str] | None:
     if not isinstance(problem, Raised):
         return None
     subject = tried.signature.subject
-    if isinstance(problem.cause, NeedsValue) and not (subject.layers or subject.traced):
+    if problem.cause is Due.VALUE and not (subject.layers or subject.traced):
         reason = "it uses the value of an array, which a proof does not have"
         return reason, "compute with arrays only, or put `# typedfilter: ignore` on its `def`"
     if any(leaf.host for leaf in tried.layout.leaves):
@@ -155,16 +152,17 @@ def _unjudged(tried: Tried, problem: Problem) -> tuple[str, str] | None:
     match problem.cause:
         case NeedsModule(module):
             return f"it needs {module}, which is not installed here", f"install {module} where this runs"
-        case Unfinished():
+        case Due.UNFINISHED:
             return "it raises NotImplementedError", "write its body"
         case Unbound(axis) if not needs_mesh(subject):
             reason = f"it is written for the inside of a mapped axis named `{axis}`"
             return reason, f'check a function that maps it: filter_vmap(..., axis_name="{axis}")'
-        case NeedsMesh() | Unbound() as cause:
+        case Due.MESH | Unbound() as cause:
             return _without_mesh(subject, cause, problem)
-        case Spreads() if unsaid := [note for note in tried.layout.notes if note.startswith("nothing in *")]:
-            told = f"nobody says what it is to pass on: {unsaid[0].removeprefix('nothing ')}"
-            return (told, _EXAMPLE) if "missing" in problem.message else None
+        case Due.SPREADS if "missing" in problem.message:
+            unsaid = [note for note in tried.layout.notes if note.startswith("nothing in *")]
+            told = f"nobody says what it is to pass on: {''.join(unsaid[:1]).removeprefix('nothing ')}"
+            return (told, _EXAMPLE) if unsaid else None
         case Lacks(cls, name) if cls in _filled_in(tried.signature):
             reason = f"a {cls.__name__} was made of its annotated attributes, and `{name}` is not one of them"
             return reason, f"annotate `{name}` in the class `{cls.__name__}`, or make it a dataclass"
@@ -177,7 +175,7 @@ def needs_mesh(subject: Subject) -> bool:
     return "filter_shard_map" in subject.opaque
 
 
-def _without_mesh(subject: Subject, cause: NeedsMesh | Unbound, problem: Problem) -> tuple[str, str]:
+def _without_mesh(subject: Subject, cause: Due | Unbound, problem: Problem) -> tuple[str, str]:
     """That a function is not judged, as there is no mesh, or one without an axis that it names."""
     mesh = subject.mesh
     if isinstance(cause, Unbound):
