@@ -16,6 +16,7 @@ import pytest
 from jax import Array
 from jax.sharding import PartitionSpec
 from jaxtyping import Bool, Float, Int, PyTree
+from refusals import lines
 from typing_extensions import TypeAliasType, Unpack
 
 import typedfilter as tf
@@ -42,10 +43,6 @@ def text(make: Callable[[], Any]) -> str:
     with pytest.raises(AnnotationError) as e:
         make()
     return str(e.value)
-
-
-def lines(*parts: str) -> str:
-    return "\n  ".join(parts)
 
 
 def of_parameter(annotation: Any) -> str:

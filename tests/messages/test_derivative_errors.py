@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from jax.extend.core import jaxpr_as_fun
 from jaxtyping import Array, Float, Int
+from refusals import lines
 
 from typedfilter import (
     Diff,
@@ -37,10 +38,6 @@ def text(kind: type[TypedFilterError], call: Callable[..., Any], *args: Any, **k
         call(*args, **kwargs)
     assert type(e.value) is kind
     return str(e.value)
-
-
-def lines(*parts: str) -> str:
-    return "\n  ".join(parts)
 
 
 def f(x: Any, y: Any = None) -> Any:

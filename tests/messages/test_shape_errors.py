@@ -9,8 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from arrays import f32, i32
 from jax import Array
 from jaxtyping import Bool, Complex64, Float, Float32, Float64, Int, Key, PyTree, Shaped
+from refusals import lines
 
 from typedfilter._reading.plan import plan_of
 from typedfilter._shapes.check import checked
@@ -18,22 +20,10 @@ from typedfilter.annotations import Donate, Traced
 from typedfilter.errors import AnnotationError, ShapeError
 
 
-def f32(*shape: int) -> Array:
-    return jnp.zeros(shape, jnp.float32)
-
-
-def i32(*shape: int) -> Array:
-    return jnp.zeros(shape, jnp.int32)
-
-
 def text(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> str:
     with pytest.raises(ShapeError) as e:
         checked(fn, plan_of(fn))(*args, **kwargs)
     return str(e.value)
-
-
-def lines(*parts: str) -> str:
-    return "\n  ".join(parts)
 
 
 def predict(w: Float[Array, "n m"], x: Float[Array, "b n"]) -> Float[Array, "b m"]:

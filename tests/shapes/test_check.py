@@ -27,6 +27,7 @@ import jax.numpy as jnp
 import jaxtyping
 import numpy as np
 import pytest
+from arrays import f32, i32
 from beartype import beartype
 from jax import Array
 from jax.typing import ArrayLike
@@ -74,14 +75,6 @@ def accepts(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> bool:
     except ShapeError:
         return False
     return True
-
-
-def f32(*shape: int) -> Array:
-    return jnp.zeros(shape, jnp.float32)
-
-
-def i32(*shape: int) -> Array:
-    return jnp.zeros(shape, jnp.int32)
 
 
 def predict(w: Float[Array, "n m"], x: Float[Array, "b n"]) -> Float[Array, "b m"]:

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from jax import Array
 from jaxtyping import Float, Int, Key, PyTree
+from refusals import lines
 
 from typedfilter import (
     AnnotationError,
@@ -76,10 +77,6 @@ def text(call: Callable[[], Any], kind: type[Exception] = ShapeError) -> str:
 
 def first_line(call: Callable[[], Any]) -> str:
     return text(call).splitlines()[0]
-
-
-def lines(*parts: str) -> str:
-    return "\n  ".join(parts)
 
 
 # ------------------------------------------------------------------------------------ constructed by a user

@@ -27,6 +27,7 @@ import jaxtyping
 import numpy as np
 import pytest
 import typing_extensions
+from arrays import f32, i32
 from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Int, Key, Num, PRNGKeyArray, PyTree, Shaped
@@ -174,14 +175,6 @@ def net(first: Any, scale: Any, steps: Any) -> Any:
     return rebuilt(Net, first=first, scale=scale, steps=steps)
 
 
-def f32(*shape: int) -> Array:
-    return jnp.zeros(shape, jnp.float32)
-
-
-def i32(*shape: int) -> Array:
-    return jnp.zeros(shape, jnp.int32)
-
-
 # Each row: a type, values that are of it, and values that are not.
 TABLE: list[tuple[Any, list[Any], list[Any]]] = [
     (Float[Array, "n"], [f32(3)], [f32(), i32(3), np.float32([1]), [1.0], None]),
@@ -319,7 +312,7 @@ TABLE: list[tuple[Any, list[Any], list[Any]]] = [
 ]  # fmt: skip
 
 
-HERE = Scope.of_function(f32)
+HERE = Scope.of_function(net)
 
 
 def at_run_time(annotation: Any, value: Any, *, returned: bool = False) -> bool:

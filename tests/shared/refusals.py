@@ -14,3 +14,8 @@ def check(call: Callable[[], object], *lines: str) -> None:
     with pytest.raises(TypedFilterError) as refused:
         call()
     assert str(refused.value).splitlines() == list(lines)
+
+
+def lines(*parts: str) -> str:
+    """The text of an error: what is wrong, and below it the facts."""
+    return "\n  ".join(parts)

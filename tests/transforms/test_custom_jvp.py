@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
+from arrays import close
 from beartype import beartype
 from jax.custom_derivatives import zero_from_primal
 from jaxtyping import Array, Float, jaxtyped
@@ -31,10 +32,6 @@ from typedfilter import (
     filter_vmap,
     pytree_dataclass,
 )
-
-
-def close(one: Any, two: Any) -> bool:
-    return bool(jnp.allclose(one, two, rtol=1e-5))
 
 
 @filter_custom_jvp

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
+from arrays import close
 from beartype import beartype
 from jaxtyping import Array, Float, Int, jaxtyped
 
@@ -32,10 +33,6 @@ from typedfilter import (
     filter_vmap,
     pytree_dataclass,
 )
-
-
-def close(one: Any, two: Any) -> bool:
-    return bool(jnp.allclose(one, two, rtol=1e-5))
 
 
 @filter_custom_vjp

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import pytest
+from arrays import close
 from beartype import beartype
 from jaxtyping import Array, Float, Int, jaxtyped
 
@@ -29,10 +30,6 @@ from typedfilter import (
 JACOBIANS: list[Any] = [filter_jacfwd, filter_jacrev]
 ALL: list[Any] = [*JACOBIANS, filter_hessian]
 X = jnp.arange(1.0, 3.0)
-
-
-def close(one: Any, two: Any) -> bool:
-    return bool(jnp.allclose(one, two, rtol=1e-5))
 
 
 def same(one: Any, two: Any) -> bool:

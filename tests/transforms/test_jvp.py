@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
+from arrays import close
 from jaxtyping import Array, Float
 
 from typedfilter import (
@@ -23,10 +24,6 @@ from typedfilter import (
 )
 
 ACTIVATION = jnp.tanh
-
-
-def close(one: Any, two: Any) -> bool:
-    return bool(jnp.allclose(one, two, rtol=1e-5))
 
 
 def model(p: dict[str, Any], x: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
+from arrays import close
 from jaxtyping import Array, Float
 
 from typedfilter import (
@@ -24,10 +25,6 @@ from typedfilter import (
     filter_vmap,
     pytree_dataclass,
 )
-
-
-def close(one: Any, two: Any) -> bool:
-    return bool(jnp.allclose(one, two, rtol=1e-5))
 
 
 def model(p: dict[str, Any], x: Any, *, scale: Any = 1.0) -> dict[str, Any]:
