@@ -310,3 +310,20 @@ def back_again(encoder: Weight, decoder: Weight, x: Float[Array, "n d"]) -> Floa
 # proved: for all sizes where decoder_d = m
 def decoded(encoder: Weight, decoder: Weight, z: Float[Array, "n m"]) -> Float[Array, "n d"]:
     return z @ decoder.matrix.T
+
+
+class Coder(eqx.Module):
+    encoder: Weight
+    decoder: Weight
+
+    # proved: where encoder_d = d, encoder_m = decoder_d
+    def __call__(self, x: Float[Array, "d"]) -> Float[Array, "d"]:
+        return self.decode(self.encoder.matrix @ x)
+
+    # proved: where decoder_d = m; `d` may be any size
+    def decode(self, z: Float[Array, "m"]) -> Float[Array, "d"]:
+        return self.decoder.matrix @ z
+
+    # proved: `k` may be any size
+    def bias(self) -> Float[Array, "k"]:
+        return self.encoder.matrix[0]

@@ -205,3 +205,7 @@ class Two(eqx.Module):
     # failed: got (d,) and (m,)
     def __call__(self, x: Float[Array, "n d"]) -> Float[Array, "n m"]:
         return jnp.tanh(x @ self.first.matrix) @ self.second.matrix.T
+
+    # failed: axis 0 is d, not m
+    def last_turned(self, x: Float[Array, "d"]) -> Float[Array, "m"]:
+        return self.second.matrix.T @ jnp.tanh(self.first.matrix @ x)

@@ -31,8 +31,8 @@ from typedfilter.check.trials.held import APART, OVERLOADED, held_instead, is_ov
 from typedfilter.check.trials.keys import with_keys
 from typedfilter.check.trials.letters import enough, letters_of, spelled, supposed, unrelated
 from typedfilter.check.trials.meshes import Axes, How, Meshed, says_places
+from typedfilter.check.trials.owners import own_names
 from typedfilter.check.trials.problem import Due, OutOfTime, Raised, Unbound, WrongResult, cause_of
-from typedfilter.check.trials.relate import own_names
 from typedfilter.check.trials.sharing import hangs_on, shared_names
 from typedfilter.check.trials.subject import Subject
 from typedfilter.check.trials.verdict import MOST_TRIALS, Verdict, needs_mesh, trials_of, verdict_of

@@ -10,7 +10,7 @@ import dataclasses
 import itertools
 import re
 import types
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -19,13 +19,13 @@ from typedfilter._mapping.effects import Maps
 from typedfilter._reading.dims import Size
 from typedfilter.check.inputs import sizes as _sizes
 from typedfilter.check.inputs.numbers import numbers_of
-from typedfilter.check.inputs.place import scope_of
-from typedfilter.check.inputs.signature import Signature, foreign
+from typedfilter.check.inputs.signature import Signature
 from typedfilter.check.inputs.unmade import UnbuildableError
 from typedfilter.check.report.results import Frame
 from typedfilter.check.trials import trial
 from typedfilter.check.trials.asked import Asked
 from typedfilter.check.trials.excuses import Tried
+from typedfilter.check.trials.owners import Owned, foreign_names, own_names
 from typedfilter.check.trials.patience import OutOfTimeError, patience
 from typedfilter.check.trials.problem import (
     Due,
@@ -38,7 +38,7 @@ from typedfilter.check.trials.problem import (
 )
 from typedfilter.check.trials.raised import problem_of, without_locals
 from typedfilter.check.trials.refusals import is_of_what_it_made, narrowed
-from typedfilter.check.trials.relate import own_names, pinned, relate
+from typedfilter.check.trials.relate import pinned, relate
 from typedfilter.check.trials.supposing import supposing
 
 _FEW = 12  # equalities that are tried with numbers
@@ -198,7 +198,7 @@ def _related(
     if own:
         granted = dict(tried.layout.names.equal)
         names, symbolic = relate(
-            names, own, problem, attempt, granted=granted, foreign=_foreign(signature, own)
+            names, own, problem, attempt, granted=granted, foreign=foreign_names(signature, own)
         )
         tried.equal = names.equal
     if symbolic is not None and own:
@@ -213,7 +213,7 @@ def _related(
     return names, symbolic
 
 
-def _owned(signature: Signature, names: _sizes.Names) -> Mapping[str, tuple[str, str]]:
+def _owned(signature: Signature, names: _sizes.Names) -> Owned:
     """The names that may be taken to be another one: of instances apart, of arrays that were made up."""
     own = own_names(names.free, signature.apart)
     if is_guessed(signature):
@@ -222,7 +222,7 @@ def _owned(signature: Signature, names: _sizes.Names) -> Mapping[str, tuple[str,
 
 
 def _related_by_numbers(
-    plan: trial.Plan, names: _sizes.Names, own: Mapping[str, tuple[str, str]], root: types.FunctionType
+    plan: trial.Plan, names: _sizes.Names, own: Owned, root: types.FunctionType
 ) -> _sizes.Names:
     """What must be equal, where symbols don't get far enough to say so; the given names if nothing helps."""
 
@@ -235,14 +235,8 @@ def _related_by_numbers(
     if problem is None or (isinstance(problem, Raised) and problem.how == "structure"):
         return names
     granted = dict(plan.layout.names.equal)
-    found, left = relate(names, own, problem, attempt, _FEW, granted, _foreign(plan.signature, own))
+    found, left = relate(names, own, problem, attempt, _FEW, granted, foreign_names(plan.signature, own))
     return names if left is not None else found
-
-
-def _foreign(signature: Signature, own: Mapping[str, tuple[str, str]]) -> Container[str]:
-    """The names of axes in instances of other people's classes."""
-    scopes = set(map(scope_of, foreign(signature)))
-    return {name for name, (scope, _) in own.items() if scope in scopes}
 
 
 def _record(tried: Tried, sizes: Mapping[str, int], problem: Problem | None) -> None:

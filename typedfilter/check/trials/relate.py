@@ -9,27 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
-from typedfilter.check.inputs.place import scope_of
 from typedfilter.check.inputs.sizes import Names
+from typedfilter.check.trials.owners import Owned, is_turned
 from typedfilter.check.trials.problem import Mismatch, Problem
 
 _MOST_GUESSES = 40
 _MOST_PINS = 4
-
-Owned = Mapping[str, tuple[str, str]]
-"""By name: the instance whose it is, and what it is called there."""
-
-
-def own_names(free: Iterable[str], apart: Iterable[str]) -> Owned:
-    """The free names that belong to an instance which has names of its own."""
-    scopes = sorted(map(scope_of, apart), key=len, reverse=True)
-    found = ((name, scope) for name in free for scope in scopes if name.lstrip("_").startswith(f"{scope}_"))
-    owned: dict[str, tuple[str, str]] = {}
-    for name, scope in found:
-        owned.setdefault(name, (scope, name.lstrip("_").removeprefix(f"{scope}_")))
-    return owned
 
 
 def relate(
@@ -65,7 +52,7 @@ def relate(
         for left, right in _suggested(error, known, own):
             equal = {name: right if other == left else other for name, other in known.equal} | {left: right}
             asked = {n: o for n, o in equal.items() if n not in granted}
-            if not _is_consistent(asked, own) or _is_turned(asked, meant):
+            if not _is_consistent(asked, own) or is_turned(asked, meant):
                 continue
             guess = dataclasses.replace(known, equal=tuple(equal.items()))
             found = attempt(guess)
@@ -154,29 +141,3 @@ def _is_consistent(equal: Mapping[str, str], own: Owned) -> bool:
                 if one_name != two_name:
                     crossed.add(pair)
     return not any(linked.count(pair) > 1 for pair in crossed)
-
-
-def _is_turned(equal: Mapping[str, str], meant: Owned) -> bool:
-    """Whether a size of the signature is one of an instance that has another one of that name.
-
-    That is a matrix the wrong way round, unless it can be the size of that name of a second instance: what
-    the decoder of two layers takes is what the encoder returns.
-    """
-    for name, key in equal.items():
-        instance, called = meant.get(name, ("", key))
-        if key in meant or called == key or (instance, key) not in meant.values():
-            continue
-        others = (n for n, owner in meant.items() if owner[1] == key and owner[0] != instance)
-        if not any(_may_be(other, key, equal, meant) for other in others):
-            return True
-    return False
-
-
-def _may_be(name: str, key: str, equal: Mapping[str, str], own: Owned) -> bool:
-    """Whether a size of an instance can be this size of the signature beside what is equal already."""
-    root = equal.get(name, name)
-    if root != key and root not in own:
-        return False
-    same = [n for n, other in equal.items() if other in (root, key)]
-    instances = [own[n][0] for n in {*same, name, root} if n in own]
-    return len(set(instances)) == len(instances)

@@ -209,7 +209,7 @@ def _check_gradient(gradient: Any, primal: Any) -> None:
             raise MismatchError(where, f"a gradient {compare.describe(old)}", compare.describe(new))
 
 
-def check_result(value: Any, returns: Kind, bindings: dims.Bindings, own: bool = False) -> None:
+def check_result(value: Any, returns: Kind, bindings: dims.Bindings, own: bool = False) -> dims.Bindings:
     """Compare what `inner_result` found with the return annotation.
 
     Args:
@@ -218,26 +218,30 @@ def check_result(value: Any, returns: Kind, bindings: dims.Bindings, own: bool =
         bindings: what the names stand for.
         own: whether the instances in the result have names of their own.
 
+    Returns:
+        What the names stand for where the result says it, too.
+
     Raises:
         MismatchError: they disagree.
     """
     if value is UNKNOWN or returns.hint is Any:
-        return
+        return bindings
     bindings = dataclasses.replace(bindings, returned=True)
     if type(value) is tuple and len(value) == 2 and value[0] is UNKNOWN:
         pair = returns.items_for(2) if isinstance(returns, kinds.Tuple) else None
         if pair is not None:
             compare.check(value[1], pair[1], bindings, "[1]")
-        return
+        return bindings
     try:
         compare.check(value, returns, bindings)
     except MismatchError:
         if own:
             classes = frozenset(map(type, compare._instances(value)))
             compare.check(value, returns, dataclasses.replace(bindings, apart=classes, known={}))
-            return
+            return bindings
         # Two layers of one class in a result need not have the same sizes, but for those that arguments have.
         repeated = compare.repeated_classes(value)
         if bindings.apart or not repeated:
             raise
         compare.check(value, returns, dataclasses.replace(bindings, apart=repeated, known=bindings.sizes))
+    return bindings

@@ -36,6 +36,7 @@ from typedfilter.check.trials import compare, stack
 from typedfilter.check.trials.compare import MismatchError, StubError
 from typedfilter.check.trials.driven import driven
 from typedfilter.check.trials.meshes import check_places, entered, with_places, within
+from typedfilter.check.trials.owners import check_turned
 from typedfilter.check.trials.raised import is_users, problem_of
 from typedfilter.check.trials.stack import Level
 from typedfilter.check.trials.subject import Subject
@@ -133,7 +134,8 @@ def run(
         inner = stack.inner_result(out, plan.levels, sizes, primals)
         bindings.arguments = arguments
         own = (letter := plan.signature.letter) is not None and letter.own_results
-        stack.check_result(inner, plan.signature.returns, bindings, own)
+        said = stack.check_result(inner, plan.signature.returns, bindings, own)
+        check_turned(plan.signature, sizes, said.sizes)
         _raise_first(wrong_models)
 
     with watching(subject.file, plan.read), entered(subject.mesh):
