@@ -19,11 +19,11 @@ from strategies import laws, prelude, signatures, sources
 from strategies.programs import Program, hold
 from strategies.table import LAWS
 
-from typedfilter._compiling import modes, packing, results, traced
+from typedfilter._compiling import modes, results, traced
 from typedfilter._differentiating import targets
 from typedfilter._mapping import axes
 from typedfilter._reading import fields, plan, roles
-from typedfilter._values import dictionaries, keys, leaves, split, trees
+from typedfilter._values import dictionaries, keys, layouts, leaves, split, trees
 from typedfilter._values.memory import ByClass
 from typedfilter._wrapping import stack
 
@@ -102,7 +102,7 @@ def without_axis(argument: plan.Argument) -> plan.Argument:
 
 
 IS_ARRAY_TYPE: Any = leaves.leaf_is_array_type
-GETTER, REWIND, TAKEN_JOIN = packing.getter, stack.rewind, split.Taken.join
+GETTER, REWIND, TAKEN_JOIN = layouts.getter, stack.rewind, split.Taken.join
 MUTANTS: dict[str, tuple[str, Mutant]] = {
     # Leaves and nodes of trees.
     "NumPy's scalars are static": (
@@ -127,7 +127,7 @@ MUTANTS: dict[str, tuple[str, Mutant]] = {
     ),
     "arrays are put back in another order": (
         SPLIT,
-        lambda patch: patch.setattr(packing, "getter", lambda at: GETTER(at[::-1])),
+        lambda patch: patch.setattr(layouts, "getter", lambda at: GETTER(at[::-1])),
     ),
     "fields marked NoDiff are differentiated": (GRADIENTS, marks(diff=None)),
     "one array has one mark, in whatever fields it is": (GRADIENTS, changed(fields.leaf_marks, by_identity)),
