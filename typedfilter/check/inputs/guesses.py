@@ -205,6 +205,7 @@ def is_made_whole(kind: Kind) -> bool:
     return has_others(kind) or optimisers.is_optimiser(kind)
 
 
+@functools.lru_cache(maxsize=1024)
 def _needs(cls: type) -> int:
     """How much a constructor wants to know that no annotation says: what is neither array nor default."""
     try:

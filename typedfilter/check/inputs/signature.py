@@ -72,6 +72,11 @@ class Letter:
     alike: bool = False
     same: bool = False  # whether instances of one class hold the same numbers and callables
 
+    @property
+    def makes(self) -> tuple[Any, ...]:
+        """What arguments and results depend on, at the same sizes and in the same case."""
+        return self.numbers, self.rest, self.own_results, self.alike, self.same
+
     def and_(self, other: Letter) -> Letter:
         """What both take to hold."""
         if self is AS_WRITTEN:
@@ -126,6 +131,8 @@ class Signature:
     guess: Guess | None = None  # what is made up
     computes: Returned = NOTHING  # what an array in the result may stand for
     letter: Letter | None = None  # what is taken to hold beyond the annotations
+    # what came of its trials so far; another reading of the same parameters has the same one
+    outcomes: dict[Any, Any] = dataclasses.field(default_factory=dict[Any, Any], compare=False, repr=False)
 
     @property
     def numbers(self) -> tuple[float, ...]:

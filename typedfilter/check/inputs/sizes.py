@@ -69,8 +69,8 @@ def symbolic(names: Names) -> dict[str, Size]:
     spelled = {name: f"{name}_" if name in _RESERVED else name for name in free}
 
     def made(*constraints: str) -> dict[str, Size]:
-        symbols = _symbols(", ".join(spelled.values()), constraints)
-        return names.complete({**fixed, **dict(zip(free, symbols, strict=True))})
+        scope = _scope(constraints)
+        return names.complete({**fixed, **{name: scope.symbol(spelled[name]) for name in free}})
 
     sizes = made()
     # A constraint is written with the symbols of a scope that has none yet.
@@ -79,10 +79,21 @@ def symbolic(names: Names) -> dict[str, Size]:
     return made(*constraints) if constraints else sizes
 
 
-@functools.lru_cache(maxsize=512)
-def _symbols(names: str, constraints: tuple[str, ...]) -> tuple[Size, ...]:
-    # The same symbols for the same names: JAX then knows the parts of jax.numpy that it has traced with them.
-    return tuple(export.symbolic_shape(names, scope=export.SymbolicScope(constraints)))
+class _Scope:
+    """A scope, and its symbols: JAX then knows the parts of jax.numpy that it has traced with them."""
+
+    def __init__(self, constraints: tuple[str, ...]) -> None:
+        self._scope = export.SymbolicScope(constraints)
+        self._symbols: dict[str, Size] = {}
+
+    def symbol(self, name: str) -> Size:
+        """The symbol of this name, the same each time."""
+        if name not in self._symbols:
+            (self._symbols[name],) = export.symbolic_shape(name, scope=self._scope)
+        return self._symbols[name]
+
+
+_scope = functools.lru_cache(maxsize=256)(_Scope)
 
 
 def concrete(names: Names, extra: Iterable[int] = ()) -> Iterator[dict[str, int]]:

@@ -20,8 +20,8 @@ from typedfilter.check.inputs import types
 from typedfilter.check.inputs.layout import Layout
 from typedfilter.check.inputs.unmade import UnbuildableError
 from typedfilter.check.trials import trial
-from typedfilter.check.trials.cases import trial_at
 from typedfilter.check.trials.excuses import Tried
+from typedfilter.check.trials.outcome import problem_at
 from typedfilter.check.trials.problem import Problem, WrongResult
 from typedfilter.check.trials.verdict import Verdict
 
@@ -124,7 +124,7 @@ def _problem(tried: Tried, layout: Layout, how: Callable[..., Any]) -> Problem |
     signature = tried.signature
     plan = dataclasses.replace(trial.planned(signature, layout), read=tried.read)
     try:
-        return trial_at(plan, tried.good[0], signature.subject.root, how=how)
+        return problem_at(plan, tried.good[0], signature.subject.root, how=how)
     except UnbuildableError:
         return None
 

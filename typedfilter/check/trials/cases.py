@@ -10,10 +10,8 @@ import dataclasses
 import itertools
 import re
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
-
-import jax
 
 from typedfilter._mapping.effects import Maps
 from typedfilter._reading.dims import Size
@@ -25,8 +23,8 @@ from typedfilter.check.report.results import Frame
 from typedfilter.check.trials import trial
 from typedfilter.check.trials.asked import Asked
 from typedfilter.check.trials.excuses import Tried
+from typedfilter.check.trials.outcome import trial_at
 from typedfilter.check.trials.owners import Owned, foreign_names, own_names
-from typedfilter.check.trials.patience import OutOfTimeError, patience
 from typedfilter.check.trials.problem import (
     Due,
     NoSymbols,
@@ -93,10 +91,10 @@ def _try_sizes(
     """Try one set of sizes after the other; `symbolic` is what is wrong with symbols."""
     guessed = is_guessed(tried.signature)
     # What symbols don't get through is listened to here, once.
-    around = tried.asked.listening if symbolic is not None and tried.asked is not None else trial.nothing
+    asked = tried.asked if symbolic is not None else None
     for sizes in sets:
-        problem = trial_at(plan, sizes, tried.signature.subject.root, around)
-        around = trial.nothing
+        problem = trial_at(plan, sizes, tried.signature.subject.root, asked)
+        asked = None
         if problem is not None and symbolic is not None and symbolic.is_like(problem):
             unsure = cause_of(symbolic) is Due.SYMBOLS
             problem = problem if problem.refuses or unsure else symbolic
@@ -192,7 +190,7 @@ def _related(
         before = dataclasses.replace(names, equal=(*names.equal, *again))
         found = attempt(before)
         sizes = None if found is None else next(_sizes.concrete(before), None)
-        if found is None or (sizes is not None and trial_at(plan, sizes, root) is None):
+        if found is None or (sizes is not None and trial_at(plan, sizes, root, Asked(root)) is None):
             tried.equal = before.equal
             return before, found
     if own:
@@ -228,7 +226,8 @@ def _related_by_numbers(
 
     def attempt(guess: _sizes.Names) -> Problem | None:
         sizes = next(_sizes.concrete(guess), None)
-        problem = trial_at(plan, sizes, root) if sizes is not None else NoSymbols("")
+        # Listened to, as these sizes are the first to be tried next.
+        problem = trial_at(plan, sizes, root, Asked(root)) if sizes is not None else NoSymbols("")
         return problem and problem.with_names({str(sizes[name]): name for name in guess.varied if sizes})
 
     problem = attempt(names)
@@ -295,34 +294,6 @@ def symbolic_trial(
         without_locals(error)
         return NoSymbols(str(error))
     try:
-        return trial_at(plan, sizes, root, tried.asked.listening)
+        return trial_at(plan, sizes, root, tried.asked, names.expressions)
     except UnbuildableError as error:  # perhaps only because of the symbols
         return NoSymbols(str(error))
-
-
-def trial_at(
-    plan: trial.Plan,
-    sizes: Mapping[str, Size],
-    root: types.FunctionType,
-    around: trial.Around = trial.nothing,
-    how: Callable[..., Any] = jax.eval_shape,
-) -> Problem | None:
-    """What is wrong at these sizes; None where nothing is. `around` and `how` as `trial.run` has them.
-
-    Raises:
-        UnbuildableError: a value can't be made.
-    """
-    plan.trials.append(sizes)
-    try:
-        with patience(root.__code__.co_filename):
-            trial.run(plan, sizes, how, around)
-    except (UnbuildableError, KeyboardInterrupt):
-        raise
-    except OutOfTimeError as error:
-        without_locals(error)
-        return OutOfTime(str(error))
-    except BaseException as error:  # whatever the function raises (or sys.exit()) is what there is to report
-        problem = problem_of(error, root)
-        without_locals(error)
-        return problem
-    return None

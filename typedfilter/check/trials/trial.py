@@ -11,7 +11,7 @@ import functools
 import inspect
 import math
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeAlias
 
@@ -29,7 +29,7 @@ from typedfilter.check.inputs import build, trees, types
 from typedfilter.check.inputs import layout as _layout
 from typedfilter.check.inputs.layout import Layout
 from typedfilter.check.inputs.nodes import Leaf, Maker, StubNode
-from typedfilter.check.inputs.signature import Signature
+from typedfilter.check.inputs.signature import AS_WRITTEN, Signature
 from typedfilter.check.inputs.unmade import RefusedError, UnbuildableError
 from typedfilter.check.inputs.watch import watching
 from typedfilter.check.trials import compare, stack
@@ -56,6 +56,12 @@ class Plan:
     levels: tuple[Level, ...]
     read: set[str] = dataclasses.field(default_factory=set[str])
     trials: list[Mapping[str, Size]] = dataclasses.field(default_factory=list[Mapping[str, Size]])
+
+    @property
+    def key(self) -> Hashable:
+        """What a trial of this signature depends on beside the sizes: the case, and what a reading makes."""
+        letter = self.signature.letter or AS_WRITTEN
+        return frozenset(self.layout.used.items()), letter.makes
 
 
 def planned(signature: Signature, layout: Layout) -> Plan:
