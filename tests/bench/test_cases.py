@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -43,8 +44,12 @@ def installed_equinox() -> Any:
     return pytest.importorskip("equinox")
 
 
-def rows_of(name: str, equinox: Any = None) -> list[Row]:
-    return CASES[name].run(Lab(Canned(), equinox, 3))
+@functools.cache
+def run(name: str, with_equinox: bool = False) -> tuple[list[Row], dict[str, Any]]:
+    """The rows of a case, and what each of its last contenders returned: three tests ask for them."""
+    timer = Canned()
+    rows = CASES[name].run(Lab(timer, installed_equinox() if with_equinox else None, 3))
+    return rows, timer.results
 
 
 timed = pytest.mark.parametrize(
@@ -74,10 +79,7 @@ timed = pytest.mark.parametrize(
 @timed
 @pytest.mark.parametrize("with_equinox", [False, True])
 def test_all_contenders_compute_the_same(name: str, with_equinox: bool):
-    equinox = installed_equinox() if with_equinox else None
-    timer = Canned()
-    CASES[name].run(Lab(timer, equinox, 1))
-    ours, *others = timer.results.values()
+    ours, *others = run(name, with_equinox)[1].values()
     assert others
     for theirs in others:
         assert jax.tree.structure(ours) == jax.tree.structure(theirs)
@@ -86,16 +88,16 @@ def test_all_contenders_compute_the_same(name: str, with_equinox: bool):
 
 @timed
 def test_a_row_says_our_time_in_terms_of_the_other(name: str):
-    for row in rows_of(name):
+    for row in run(name)[0]:
         assert (row.case, row.value, row.ours, row.theirs) == (name, 0.5, 1.0, 2.0)
 
 
-def test_the_targets_are_those_that_we_set():
-    equinox = installed_equinox()
+def test_the_targets_are_those_that_we_set(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(_loops, "_LAYERS", 3)
     names = ("annotated", "flat", "tree", "dataclass", "checks", "vmap", "grad", "first-call", "arrays")
     names = (*names, "annotated-short", "vmap-short", "vmap-checked", "grad-checked")
     names = (*names, "module", "module-small", "module-fresh", "module-loop", "layers", "eager-scan")
-    rows = [row for name in names for row in rows_of(name, equinox)]
+    rows = [row for name in names for row in run(name, with_equinox=True)[0]]
     assert {(row.case, row.against): row.target for row in rows if row.target} == {
         ("annotated", "jax.jit"): 1.05,
         ("annotated", "equinox.filter_jit"): 0.5,
@@ -156,7 +158,7 @@ def test_layers_that_are_scanned_and_written_out_are_one_gradient(monkeypatch: p
 
 
 def test_the_number_of_leaves_has_a_row_a_size_and_one_for_the_growth():
-    *sizes, ours, theirs = rows_of("leaves")
+    *sizes, ours, theirs = run("leaves")[0]
     assert [int(row.what.split()[-2]) for row in sizes] == [16, 64, 256, 1024, 4096, 16384]
     assert ours.value == pytest.approx(0)
     assert ours.target == 1.1
@@ -164,7 +166,7 @@ def test_the_number_of_leaves_has_a_row_a_size_and_one_for_the_growth():
 
 
 def test_dispatch_compares_when_a_call_returns_with_when_it_is_ready():
-    ours, by_hand = rows_of("dispatch")
+    ours, by_hand = run("dispatch")[0]
     assert (ours.value, ours.ours, ours.theirs, ours.target) == (0.25, 1.0, 4.0, 0.1)
     assert by_hand.target is None
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 from strategies.programs import hold
 
@@ -23,7 +24,7 @@ def fuzz(request: pytest.FixtureRequest) -> Law:
 
     def run(programs: st.SearchStrategy[Any], count: int) -> None:
         until = time.monotonic() + (minutes or 0) * 60 * workers / laws
-        hold(programs, count, derandomize=minutes is None)
+        hold(programs, min(count, settings().max_examples), derandomize=minutes is None)
         while time.monotonic() < until:
             hold(programs, count, derandomize=False)
 
