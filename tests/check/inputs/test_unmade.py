@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from typedfilter.check import check_shapes
 from typedfilter.check.inputs.unmade import UnbuildableError, Unmade
+from typedfilter.check.report.results import Result
 
 
 class Whatever:
@@ -98,7 +99,11 @@ ASKS = {
     *("returns_in_the_end", "asks_its_exact_type", "asks_for_an_attribute", "asks_whether_it_is_called"),
     "asks_in_a_list",
 }
-VERDICTS = {result.function: result for cls in (Pool, Plain) for result in check_shapes(cls)}
+
+
+@pytest.fixture(scope="module")
+def verdicts() -> dict[str, Result]:
+    return {result.function: result for cls in (Pool, Plain) for result in check_shapes(cls)}
 
 
 @pytest.mark.parametrize(
@@ -108,16 +113,17 @@ VERDICTS = {result.function: result for cls in (Pool, Plain) for result in check
         "Plain.is_none",
     ],
 )
-def test_no_verdict_stands_on_a_field_that_was_not_made(name):
-    assert VERDICTS[name].status == "skipped"
-    assert "`value` of `Whatever`" in VERDICTS[name].message
+def test_no_verdict_stands_on_a_field_that_was_not_made(name, verdicts):
+    assert verdicts[name].status == "skipped"
+    assert "`value` of `Whatever`" in verdicts[name].message
 
 
 @pytest.mark.parametrize("name", ["Pool.does_not_ask", "Plain.does_not_ask", "Plain.hands_on"])
-def test_a_method_that_does_not_look_at_it_is_judged(name):
-    assert VERDICTS[name].status == "proved"
+def test_a_method_that_does_not_look_at_it_is_judged(name, verdicts):
+    assert verdicts[name].status == "proved"
 
 
+@pytest.mark.usefixtures("verdicts")
 def test_the_classes_are_as_they_were_afterwards():
     assert "mode" not in vars(Pool)
     assert Pool("sum").mode == "sum"
