@@ -1,4 +1,4 @@
-"""What every test session shares: eight virtual CPU devices, and property tests that repeat."""
+"""What every test session shares: eight virtual CPU devices, programs of JAX, and property tests that repeat."""
 
 from __future__ import annotations
 
