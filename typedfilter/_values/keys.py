@@ -306,7 +306,7 @@ _OTHERS = frozenset({*sys.stdlib_module_names, "jax", "jaxlib", "ml_dtypes", "nu
 def may_be_read_anew(value: Any) -> bool:
     """Whether this is an object of a user's class, whose attributes a body may find to be others next time.
 
-    What it is equal to does not tell: neither its identity nor an `__eq__` of its own need change with them.
+    Which object it is does not tell. An `__eq__` of its own decides, as it does of any static value.
     """
     cls: Any = type(value)
     if isinstance(value, type | enum.Enum | types.ModuleType):
@@ -317,7 +317,7 @@ def may_be_read_anew(value: Any) -> bool:
         return cls.__eq__ is object.__eq__ and not callable(value)
     params = getattr(cls, "__dataclass_params__", None)
     if params is None or not params.frozen:
-        return True
+        return params is not None or cls.__eq__ is object.__eq__
     held = (getattr(value, field.name, None) for field in dataclasses.fields(cls))
     return any(map(may_be_read_anew, held))
 
