@@ -1,4 +1,4 @@
-"""What every test session shares: eight virtual CPU devices, programs of JAX, and property tests that repeat."""
+"""What test sessions share: eight virtual CPU devices, compiled programs, and property tests that repeat."""
 
 from __future__ import annotations
 
