@@ -6,6 +6,7 @@ Knows plans and nodes; knows nothing of arrays, tracing or verdicts.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -144,7 +145,7 @@ class Signature:
         """Where to keep what instances of one class share beside arrays; None where they share nothing."""
         return {} if self.letter is not None and self.letter.same else None
 
-    @property
+    @functools.cached_property
     def classes_apart(self) -> frozenset[type]:
         """The classes of those instances."""
         nodes = (node for p in self.parameters for node in walk(p.node))

@@ -10,7 +10,9 @@ import functools
 import linecache
 import re
 import traceback
+from collections.abc import Iterator
 from types import FunctionType, TracebackType
+from typing import NamedTuple
 
 import jax
 from jax import export
@@ -53,18 +55,17 @@ def problem_of(error: BaseException, root: FunctionType) -> Problem:
         why = f": {error.why}" if error.why else ""
         message = f"{where} is not what is annotated{why}"
         return WrongResult(message, expected=error.expected, found=error.found, instead=error.cls)
+    place = _place(error, file)
     if isinstance(error, WrongModelError):
-        frames, error = error.frames, error.error
-    else:
-        frames = traceback.extract_tb(error.__traceback__)
-    users = [frame for frame in frames if is_users(frame.filename, file)]
-    frame = Frame(users[-1].filename, users[-1].lineno or 0, users[-1].name) if users else None
+        error = error.error
+    users = place.users
+    frame = None if users is None else Frame(users.filename, users.lineno or 0, users.name)
     needs_mesh = _needs_mesh(error, users)
     if isinstance(error, TypedFilterError) and error.parameter and error.expected and not needs_mesh:
         return _checked_inside(error, frame, root)
-    raised_there = users[-1] if users and users[-1] is frames[-1] else None
+    raised_there = users if place.raised_there else None
     statement = None if raised_there is None else _statement_at(raised_there)
-    is_jaxs_own = raised_there is None and frames[-1].filename.startswith(JAX_FILES)
+    is_jaxs_own = raised_there is None and place.innermost.startswith(JAX_FILES)
     return Raised(
         _text_of(error),
         frame,
@@ -75,7 +76,43 @@ def problem_of(error: BaseException, root: FunctionType) -> Problem:
     )
 
 
-def _cause(error: BaseException, users: list[traceback.FrameSummary], is_jaxs_own: bool) -> Cause | None:
+class _Place(NamedTuple):
+    """Where something raised."""
+
+    users: traceback.FrameSummary | None  # the innermost frame of the user's code
+    raised_there: bool  # whether no other frame is further inside
+    innermost: str  # the file of that
+
+
+def _place(error: BaseException, file: str) -> _Place:
+    """Where something raised: of the many frames of a trace, Python looks up the source of one alone."""
+    if isinstance(error, WrongModelError):
+        users = [frame for frame in error.frames if is_users(frame.filename, file)]
+        return _Place(
+            users[-1] if users else None, users[-1:] == error.frames[-1:], error.frames[-1].filename
+        )
+    links = list(links_of(error.__traceback__))
+    innermost = links[-1].tb_frame.f_code.co_filename
+    link = next((one for one in reversed(links) if is_users(one.tb_frame.f_code.co_filename, file)), None)
+    if link is None:
+        return _Place(None, False, innermost)
+    alone = TracebackType(None, link.tb_frame, link.tb_lasti, link.tb_lineno)
+    return _Place(traceback.extract_tb(alone)[0], link is links[-1], innermost)
+
+
+def links_of(tb: TracebackType | None) -> Iterator[TracebackType]:
+    """The parts of a traceback, the outermost first."""
+    while tb is not None:
+        yield tb
+        tb = tb.tb_next
+
+
+def passes_users(error: BaseException, file: str) -> bool:
+    """Whether an exception comes through the user's own code."""
+    return any(is_users(link.tb_frame.f_code.co_filename, file) for link in links_of(error.__traceback__))
+
+
+def _cause(error: BaseException, users: traceback.FrameSummary | None, is_jaxs_own: bool) -> Cause | None:
     if type(error).__name__ == "InconclusiveDimensionOperation" or _SYMBOL in str(error):
         return Due.SYMBOLS
     match error:
@@ -89,21 +126,21 @@ def _cause(error: BaseException, users: list[traceback.FrameSummary], is_jaxs_ow
             return Unbound(unbound[1])
         case AttributeError() if error.name:
             return Lacks(type(error.obj), error.name)
-        case TypeError() if users:
-            called = _statement_at(users[-1])
+        case TypeError() if users is not None:
+            called = _statement_at(users)
             return Due.SPREADS if called is not None and _spreads(called) else None
         case _:
             return None
 
 
-def _needs_mesh(error: BaseException, users: list[traceback.FrameSummary]) -> bool:
+def _needs_mesh(error: BaseException, users: traceback.FrameSummary | None) -> bool:
     """Whether a function fails for no other reason than that there is no mesh, or one of other axes."""
     if isinstance(error, TypedFilterError):
         return "needs a mesh" in error.problem or "is no axis of the mesh" in error.problem
     if says_needs_mesh(error):
         return True
     # What a function that looks at the mesh itself finds in an empty one.
-    looks = bool(users) and "_mesh()" in (users[-1].line or "")
+    looks = users is not None and "_mesh()" in (users.line or "")
     return looks and isinstance(error, (LookupError, AttributeError, ValueError))
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from typedfilter._values.code import codes_of
 from typedfilter.check.report import source
 from typedfilter.check.trials.excuses import Tried
-from typedfilter.check.trials.raised import is_users
+from typedfilter.check.trials.raised import is_users, links_of
 
 _DEEPEST = 6
 
@@ -76,7 +76,7 @@ def is_of_what_it_made(root: FunctionType, again: Callable[[], None]) -> bool:
 
 
 def _is_derived(tb: TracebackType | None, code: CodeType, calls: Calls) -> bool:
-    frames = list(_frames(tb))
+    frames = [(link.tb_frame, link.tb_lineno) for link in links_of(tb)]
     own = [i for i, (frame, _) in enumerate(frames) if frame.f_code is code]
     if not own:
         return False
@@ -123,12 +123,6 @@ def _decisive(frame: FrameType, line: int) -> set[str]:
 
 def _names(node: ast.AST) -> set[str]:
     return {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
-
-
-def _frames(tb: TracebackType | None) -> Iterator[tuple[FrameType, int]]:
-    while tb is not None:
-        yield tb.tb_frame, tb.tb_lineno
-        tb = tb.tb_next
 
 
 # --------------------------------------------------------------------------------------- what was accepted

@@ -10,7 +10,6 @@ import dataclasses
 import functools
 import inspect
 import math
-import traceback
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeAlias
@@ -37,7 +36,7 @@ from typedfilter.check.trials.compare import MismatchError, StubError
 from typedfilter.check.trials.driven import driven
 from typedfilter.check.trials.meshes import check_places, entered, with_places, within
 from typedfilter.check.trials.owners import check_turned
-from typedfilter.check.trials.raised import is_users, problem_of
+from typedfilter.check.trials.raised import passes_users, problem_of
 from typedfilter.check.trials.stack import Level
 from typedfilter.check.trials.subject import Subject
 
@@ -250,9 +249,7 @@ def constructed(plan: Plan, tracers: Sequence[Any], bindings: Bindings) -> dict[
 
 def _refuses(error: Exception, subject: Subject) -> bool:
     """Whether code of the user's says in so many words that it does not take an argument."""
-    frames = traceback.extract_tb(error.__traceback__)
-    users = any(is_users(frame.filename, subject.file) for frame in frames)
-    return users and problem_of(error, subject.root).refuses
+    return passes_users(error, subject.file) and problem_of(error, subject.root).refuses
 
 
 def _stand_in(node: StubNode, layout: Layout, outer: Bindings, alike: bool = False) -> Callable[..., Any]:
