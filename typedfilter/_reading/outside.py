@@ -39,13 +39,13 @@ def signature_outside(fn: Callable[..., Any], plan: Plan, holds: Holds) -> Writt
     Of a wrapper that is what it shows itself, though calls go by its own parameters.
     """
     signature = (told(fn) if is_wrapper(fn) else None) or plan.signature
+    if holds is Holds.ALL:
+        return WrittenSignature.of(signature)
+    parameters = list(signature.parameters.values())
     if holds is Holds.STATIC:
         static = {param.name for param in plan.params if param.hint.role is Role.STATIC}
         parameters = [
-            param if param.name in static else param.replace(annotation=inspect.Parameter.empty)
-            for param in signature.parameters.values()
+            param if param.name in static else param.replace(annotation=param.empty) for param in parameters
         ]
-        signature = signature.replace(parameters=parameters)
-    if holds is not Holds.ALL:
-        signature = signature.replace(return_annotation=inspect.Signature.empty)
-    return WrittenSignature.of(signature)
+    shown = signature.replace(parameters=parameters, return_annotation=inspect.Signature.empty)
+    return WrittenSignature.of(shown)

@@ -252,7 +252,7 @@ class Plan:
     notes: dict[Any, Any] = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
     """What others have made of the plan once, by keys of theirs: it lives as long as the plan does."""
 
-    @functools.cached_property
+    @property
     def by_name(self) -> tuple[tuple[str, Hint], ...]:
         """What is said of each parameter, and last of the `return`."""
         return *((param.name, param.hint) for param in self.params), ("return", self.returns)
