@@ -209,3 +209,7 @@ class Two(eqx.Module):
     # failed: axis 0 is d, not m
     def last_turned(self, x: Float[Array, "d"]) -> Float[Array, "m"]:
         return self.second.matrix.T @ jnp.tanh(self.first.matrix @ x)
+
+    # failed: axis 0
+    def rows_turned(self, x: Float[Array, "n d"]) -> Float[Array, "n m"]:
+        return (jnp.tanh(x @ self.first.matrix.T) @ self.second.matrix.T).T

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable
 from typing import Literal, NamedTuple, Protocol
 
 import equinox as eqx
@@ -551,3 +552,39 @@ def test_a_matrix_whose_axes_the_user_gave_two_names_is_not_taken_for_a_square_o
         "skipped",
         f"{unsaid}; with {_COUNTS} it raises TypeError: {_TURNED}",
     )
+
+
+class _Dense(eqx.Module):
+    weight: Float[Array, "o i"]
+    bias: Float[Array, "o"]
+
+    def __init__(self, i: int, o: int) -> None:
+        self.weight, self.bias = jnp.zeros((o, i)), jnp.zeros(o)
+
+    def turned(self, x: Float[Array, "i"]) -> Float[Array, "o"]:
+        return x @ self.weight + self.bias
+
+
+class _Deep(eqx.Module):
+    first: _Dense
+    second: _Dense
+    act: Callable  # type: ignore[type-arg]  # as people write it
+
+    def __init__(self, i: int, hidden: int, o: int, act: Callable = jnp.tanh) -> None:  # type: ignore[type-arg]
+        self.first, self.second, self.act = _Dense(i, hidden), _Dense(hidden, o), act
+
+    def applied(self, x: Float[Array, "i"]) -> Float[Array, "o"]:
+        return self.second.weight @ self.act(self.first.weight @ x)
+
+    def turned(self, x: Float[Array, "i"]) -> Float[Array, "o"]:
+        return self.second.weight.T @ self.act(self.first.weight @ x)
+
+
+def test_a_number_that_is_called_as_a_size_is_no_other_one_beside_which_a_mistake_would_not_show():
+    (dense,) = check_shapes(_Dense.turned)
+    assert dense.status == "failed"
+    assert dense.message.endswith("got (i,) and (o,).")
+    (sound,), (wrong,) = check_shapes(_Deep.applied), check_shapes(_Deep.turned)
+    made = "self.i the size i, self.hidden=3, self.o the size o, self.act its default"
+    assert (sound.status, sound.message) == ("checked", f"for all sizes; with {made}")
+    assert wrong.status == "skipped"

@@ -29,6 +29,7 @@ from typedfilter.check.inputs.nodes import (
 )
 from typedfilter.check.inputs.signature import Case, Signature
 from typedfilter.check.inputs.unmade import UnbuildableError
+from typedfilter.check.inputs.values import SizeNode
 from typedfilter.check.inputs.watch import field_key
 from typedfilter.check.trials import compare
 
@@ -232,6 +233,12 @@ def fields_of(signature: Signature) -> frozenset[str]:
     tuples = [n.cls for n in nodes if isinstance(n, SequenceNode) and n.cls is not None]
     records += [(cls, name) for cls in tuples for name in getattr(cls, "_fields", ())]
     return frozenset(field_key(cls, name) for cls, name in records)
+
+
+def sized(signature: Signature) -> frozenset[str]:
+    """The dimensions that numbers are called as, which are those sizes."""
+    nodes = (node for p in signature.parameters for node in walk(p.node))
+    return frozenset(node.name for node in nodes if isinstance(node, SizeNode))
 
 
 def read_points(signature: Signature, read: Collection[str]) -> list[Point]:

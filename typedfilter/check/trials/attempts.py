@@ -200,6 +200,8 @@ def _as_guessed(subject: Subject, plan: Plan, examples: list[dict[str, Any]]) ->
             return dataclasses.replace(verdict, status="checked", guessed=True, only=_CONSTRUCTED)
         if verdict is not None and verdict.status == "skipped" and any(one.refused for one in verdict.tried):
             refused = refused or dataclasses.replace(verdict, reason=f"{_CONSTRUCTED} {verdict.reason}")
+        if verdict is not None and any(layout.sized(one.signature) for one in verdict.tried):
+            break  # other numbers than the sizes that they are called as would hide what is wrong
     return refused
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from typedfilter._mapping.effects import Maps
 from typedfilter._reading.dims import Size
 from typedfilter.check.inputs import sizes as _sizes
+from typedfilter.check.inputs.layout import sized
 from typedfilter.check.inputs.numbers import numbers_of
 from typedfilter.check.inputs.signature import Signature
 from typedfilter.check.inputs.unmade import UnbuildableError
@@ -206,7 +207,7 @@ def _related(
     # A wrong result is no size to ask for.
     if symbolic is not None and guessed and not isinstance(symbolic, WrongResult):
         given = len(names.fixed)
-        names, symbolic = pinned(names, symbolic, tried.layout.made, attempt)
+        names, symbolic = pinned(names, symbolic, tried.layout.made, attempt, sized(signature))
         tried.equal = (*tried.equal, *((name, str(size)) for name, size in names.fixed[given:]))
     return names, symbolic
 

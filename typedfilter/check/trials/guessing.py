@@ -11,10 +11,11 @@ from typing import Any
 from typedfilter._reading.kinds import Class, kind_of
 from typedfilter._reading.plan import Plan
 from typedfilter.check.inputs import classes, types
+from typedfilter.check.inputs.layout import sized
 from typedfilter.check.inputs.nodes import ArrayNode, walk
 from typedfilter.check.inputs.place import Guess
 from typedfilter.check.inputs.unmade import UnbuildableError
-from typedfilter.check.inputs.values import IntNode, NotedNode, SizeNode
+from typedfilter.check.inputs.values import IntNode, NotedNode
 from typedfilter.check.trials.excuses import Tried
 from typedfilter.check.trials.problem import Mismatch, Raised, WrongResult
 from typedfilter.check.trials.subject import Subject
@@ -66,7 +67,7 @@ def is_of_sizes(tried: Tried) -> bool:
     """Whether all that is made up are whole numbers that are sizes of the result, and of nothing else."""
     nodes = [node for p in tried.signature.parameters for node in walk(p.node)]
     bound = {dim.text for node in nodes if isinstance(node, ArrayNode) for dim in node.dims}
-    sizes = {node.name for node in nodes if isinstance(node, SizeNode)}
+    sizes = sized(tried.signature)
     made_up = any(isinstance(node, IntNode | NotedNode) or getattr(node, "note", "") for node in nodes)
     return bool(sizes) and not made_up and not sizes & bound
 

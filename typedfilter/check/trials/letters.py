@@ -340,7 +340,7 @@ def supposed(tried: Tried, counts: Sequence[int]) -> Iterator[Letter]:
     yield from _first_kinds(tried)
     yield from _triangular(tried)
     names, said = tried.layout.names, _said(tried)
-    known = dict(names.equal)
+    known = dict.fromkeys(_layout.sized(tried.signature), "") | dict(names.equal)
     # What is as large as a size that an argument says is so for that argument alone.
     called = {str(size) for _, size in names.fixed}
     for name in names.varied:

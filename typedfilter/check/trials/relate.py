@@ -13,7 +13,7 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
 from typedfilter.check.inputs.sizes import Names
 from typedfilter.check.trials.owners import Owned, is_turned
-from typedfilter.check.trials.problem import Mismatch, Problem
+from typedfilter.check.trials.problem import Mismatch, Problem, WrongResult
 
 _MOST_GUESSES = 40
 _MOST_PINS = 4
@@ -69,7 +69,11 @@ def _seen(problem: Problem) -> tuple[str, str]:
 
 
 def pinned(
-    names: Names, problem: Problem, made: Sequence[int], attempt: Callable[[Names], Problem | None]
+    names: Names,
+    problem: Problem,
+    made: Sequence[int],
+    attempt: Callable[[Names], Problem | None],
+    known_as: Container[str] = (),
 ) -> tuple[Names, Problem | None]:
     """Find which names are sizes that were made up: of a layer that takes its sizes as numbers.
 
@@ -78,6 +82,7 @@ def pinned(
         problem: what is wrong when nothing is.
         made: the numbers that were made up.
         attempt: a trial with these names.
+        known_as: names that numbers are called as: these are those sizes, and no others.
 
     Returns:
         The names with what is pinned, and None; or the given ones, and what was wrong with them.
@@ -85,7 +90,7 @@ def pinned(
     known, error = names, problem
     half = (len(names.varied) + 1) // 2
     for count in range(min(_MOST_PINS, len(names.varied))):
-        pin = next(iter(_pins(error, known, made)), None)
+        pin = next((p for p in _pins(error, known, made) if p[0] not in known_as), None)
         if pin is None or (count >= half and len({*map(_size, known.fixed), pin[1]}) <= count):
             break  # where all sizes are one number, nothing is seen
         known = dataclasses.replace(known, fixed=(*known.fixed, pin))
@@ -109,11 +114,20 @@ def _pins(error: Problem, names: Names, made: Sequence[int]) -> Iterator[tuple[s
 
 def _suggested(error: Problem, names: Names, own: Owned) -> Iterator[tuple[str, str]]:
     """Pairs of names that an error mentions, the first of which may be taken to be the second."""
+    if isinstance(error, WrongResult) and _is_moved(error):
+        return
     mentioned = [word for word in dict.fromkeys(re.findall(r"\w+", error.text)) if word in names.chosen]
     for left in mentioned:
         for right in mentioned:
             if left in own and left != right and (right not in own or left > right):
                 yield left, right
+
+
+def _is_moved(error: WrongResult) -> bool:
+    """Whether a size is where another one of the same array ought to be: no equality mends that."""
+    names = re.findall(r"\w+", error.expected.partition(",")[2])
+    axes = error.found.partition("[")[2].removesuffix("]").split(",")
+    return any(axis != name and axis in names for name, axis in zip(names, axes, strict=False))
 
 
 def _is_consistent(equal: Mapping[str, str], own: Owned) -> bool:
