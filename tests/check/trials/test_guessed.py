@@ -568,9 +568,9 @@ class _Dense(eqx.Module):
 class _Deep(eqx.Module):
     first: _Dense
     second: _Dense
-    act: Callable  # type: ignore[type-arg]  # as people write it
+    act: Callable
 
-    def __init__(self, i: int, hidden: int, o: int, act: Callable = jnp.tanh) -> None:  # type: ignore[type-arg]
+    def __init__(self, i: int, hidden: int, o: int, act: Callable = jnp.tanh) -> None:
         self.first, self.second, self.act = _Dense(i, hidden), _Dense(hidden, o), act
 
     def applied(self, x: Float[Array, "i"]) -> Float[Array, "o"]:
