@@ -34,20 +34,19 @@ def held_instead(tried: Tried) -> Iterator[str]:
 
 
 def held_otherwise(tried: Tried) -> Iterator[Letter]:
-    """That these fields hold another of their types, and if need be all fields beside them."""
+    """That these fields are not None; or that no field of that argument holds such an instance."""
     if tried.problem is not None and "None" in tried.problem.message:
         name, fix = "None", _NO_NONE
     else:
         name, fix = _name(_met(tried)), _APART
-    what = name if name == "None" else f"a {name}"
     every = list(_members(tried, name))
     here = [(point, option) for point, option in every if tried.layout.used.get(point.key) == option]
-    if here:
+    if here and name == "None":
         labels = dict.fromkeys(f"`{_label(point, option)}`" for point, option in here)
-        yield Letter(f"where {' and '.join(labels)} is not {what}", fix, without=_keys(here))
-    if len(every) > len(here) > 0 and name != "None":
+        yield Letter(f"where {' and '.join(labels)} is not None", fix, without=_keys(here))
+    elif here:  # who can't do with one such field hardly can with another, and each reading takes its time
         owners = dict.fromkeys(f"`{_label(*one).partition('.')[0]}`" for one in every)
-        yield Letter(f"where no field of {' and '.join(owners)} is {what}", fix, without=_keys(every))
+        yield Letter(f"where no field of {' and '.join(owners)} is a {name}", fix, without=_keys(every))
 
 
 def _keys(members: list[tuple[Point, int]]) -> tuple[tuple[str, int], ...]:
