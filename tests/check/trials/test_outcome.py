@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import equinox as eqx
 import jax
+import jax.numpy as jnp
+import pytest
 from jaxtyping import Array, Float
 
+from typedfilter._reading.plan import plan_of
 from typedfilter.check import check_shapes
+from typedfilter.check.inputs.signature import signature_of
+from typedfilter.check.inputs.unmade import UnbuildableError
+from typedfilter.check.trials.subject import subjects_of
+from typedfilter.check.trials.verdict import verdict_of
 
 
 def verdict(fn):
@@ -63,3 +73,24 @@ def test_what_is_jitted_is_traced_once_with_the_symbols_of_one_name_in_all_funct
 
     assert [verdict(one).status, verdict(other).status] == ["proved", "proved"]
     assert shapes.count("(n,)") == 1
+
+
+def test_what_is_remembered_of_a_trial_holds_none_of_its_arrays():
+    seen = []
+
+    class Layer:
+        def __init__(self, weight: Float[Array, "n m"]) -> None:
+            seen.append(weakref.ref(weight))
+            self.weight = jnp.concatenate([weight, weight], axis=5)
+
+    def fn(layer: Layer, x: Float[Array, "n"]) -> Float[Array, "n"]:
+        return x
+
+    (subject,) = subjects_of(fn)
+    signature = signature_of(subject, plan_of(fn), {})
+    with pytest.raises(UnbuildableError, match="its arguments can't be made: ValueError"):
+        verdict_of([signature])
+    gc.collect()
+    assert signature.outcomes
+    assert seen
+    assert [ref() for ref in seen if ref() is not None] == []

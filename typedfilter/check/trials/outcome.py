@@ -74,9 +74,9 @@ def _outcome(
     try:
         around = trial.nothing if asked is None else asked.listening
         problem = problem_at(dataclasses.replace(plan, read=read), sizes, root, around)
-    except UnbuildableError as error:
-        without_locals(error)
-        unmade = error
+    except UnbuildableError as error:  # of which no frame is kept: tracers must not outlive their trace
+        unmade = error.with_traceback(None)
+        unmade.__cause__ = unmade.__context__ = None
     return _Outcome(problem, unmade, frozenset(read), asked)
 
 
