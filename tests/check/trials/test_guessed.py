@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import importlib
 import sys
 from collections.abc import Callable
@@ -588,3 +589,30 @@ def test_a_number_that_is_called_as_a_size_is_no_other_one_beside_which_a_mistak
     made = "self.i the size i, self.hidden=3, self.o the size o, self.act its default"
     assert (sound.status, sound.message) == ("checked", f"for all sizes; with {made}")
     assert wrong.status == "skipped"
+
+
+class _Operator(eqx.Module):
+    @abc.abstractmethod
+    def dense(self) -> Float[Array, "m n"]: ...
+
+
+class _Matrix(_Operator):
+    matrix: Float[Array, "m n"]
+
+    def dense(self) -> Float[Array, "m n"]:
+        return self.matrix
+
+
+class _Shifted(eqx.Module):
+    operator: _Operator
+    shift: Float[Array, "n"]
+
+    def solved(self, x: Float[Array, "n"]) -> Float[Array, "n"]:
+        return jnp.linalg.solve(self.operator.dense(), x - self.shift)
+
+
+def test_a_class_that_is_chosen_for_an_abstract_one_may_have_square_matrices():
+    (result,) = check_shapes(_Shifted.solved)
+    assert result.status == "checked"
+    assert result.message.startswith("with square matrices of floats; for all sizes where ")
+    assert result.message.endswith("; with self.operator a _Matrix")

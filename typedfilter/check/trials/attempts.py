@@ -15,7 +15,7 @@ from typedfilter._compat import ABSTRACT_MESHES
 from typedfilter._reading.plan import Plan
 from typedfilter.check.inputs import classes, layout
 from typedfilter.check.inputs.place import Guess
-from typedfilter.check.inputs.signature import AS_WRITTEN, Letter, Signature, colliding, foreign, signature_of
+from typedfilter.check.inputs.signature import AS_WRITTEN, Letter, Signature, colliding, signature_of
 from typedfilter.check.inputs.unmade import UnbuildableError
 from typedfilter.check.report.results import Frame
 from typedfilter.check.trials.beyond import beyond
@@ -31,7 +31,7 @@ from typedfilter.check.trials.held import APART, OVERLOADED, held_instead, is_ov
 from typedfilter.check.trials.keys import with_keys
 from typedfilter.check.trials.letters import enough, letters_of, spelled, supposed, unrelated
 from typedfilter.check.trials.meshes import Axes, How, Meshed, says_places
-from typedfilter.check.trials.owners import own_names
+from typedfilter.check.trials.owners import of_unsaid_sizes, own_names
 from typedfilter.check.trials.problem import Due, OutOfTime, Raised, Unbound, WrongResult, cause_of
 from typedfilter.check.trials.sharing import hangs_on, shared_names
 from typedfilter.check.trials.subject import Subject
@@ -363,7 +363,7 @@ def _squares(signatures: list[Signature], verdict: Verdict) -> Iterator[Letter]:
     if verdict.decisive is None:
         return
     names = verdict.decisive.layout.names.free
-    own = {name for one in signatures for name in own_names(names, one.apart.intersection(foreign(one)))}
+    own = {name for one in signatures for name in own_names(names, one.apart & of_unsaid_sizes(one))}
     own |= {name for name in names if name.startswith("_")}
     axes = [leaf.axes[-2:] for leaf in verdict.decisive.layout.leaves if len(leaf.axes) > 1]
     equal = tuple(

@@ -11,8 +11,10 @@ from typing import TypeAlias
 from typedfilter._reading.dims import Size
 from typedfilter._reading.text import show
 from typedfilter.check.inputs import types
+from typedfilter.check.inputs.nodes import RecordNode, walk
 from typedfilter.check.inputs.place import scope_of
 from typedfilter.check.inputs.signature import Signature, foreign
+from typedfilter.check.inputs.values import NotedNode
 from typedfilter.check.trials.compare import MismatchError
 
 Owned: TypeAlias = Mapping[str, tuple[str, str]]
@@ -27,6 +29,14 @@ def own_names(free: Iterable[str], apart: Iterable[str]) -> Owned:
     for name, scope in found:
         owned.setdefault(name, (scope, name.lstrip("_").removeprefix(f"{scope}_")))
     return owned
+
+
+def of_unsaid_sizes(signature: Signature) -> frozenset[str]:
+    """Instances whose sizes no signature says: of others' classes, of one chosen for an abstract one."""
+    nodes = [node for parameter in signature.parameters for node in walk(parameter.node)]
+    inner = [node.inner for node in nodes if isinstance(node, NotedNode)]
+    chosen = (node.label for node in inner if isinstance(node, RecordNode))
+    return frozenset([*foreign(signature), *chosen])
 
 
 def foreign_names(signature: Signature, own: Owned) -> Container[str]:
