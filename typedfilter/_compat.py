@@ -69,7 +69,6 @@ def memory_space(kind: str | None) -> Any:
 # From the first word on, where an error of the user's own may speak of the same.
 UNUSABLE_DONATIONS = "Some donated buffers were not usable"
 """How the warning begins that donated buffers could not be used."""
-
 _DELETED = re.compile(
     "Array has been deleted with shape|INVALID_ARGUMENT: Invalid buffer passed.* deleted or donated"
 )
@@ -78,6 +77,9 @@ _TWICE = re.compile(
 )
 UNBOUND_AXIS = re.compile(r"unbound axis name:? (\S+?)[.:]?(?:\s|$)")
 """How an axis name is told of that no map around binds."""
+
+ITERATES_SYMBOL = "'NoneType' object has no attribute 'process_primitive'"
+"""What JAX 0.12 says where somebody iterates over an axis whose size is a symbol."""
 
 DIFFERENT_NODES = re.compile(r"different pytree metadata|custom node data", re.IGNORECASE)
 """How JAX tells of two trees whose nodes hold other things beside their children."""

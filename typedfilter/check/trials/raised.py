@@ -17,7 +17,7 @@ from typing import NamedTuple
 import jax
 from jax import export
 
-from typedfilter._compat import UNBOUND_AXIS, says_needs_mesh
+from typedfilter._compat import ITERATES_SYMBOL, UNBOUND_AXIS, says_needs_mesh
 from typedfilter._shapes.construction import WrongModelError
 from typedfilter._values.code import JAX_FILES, is_installed
 from typedfilter.check.report.results import Frame
@@ -113,7 +113,9 @@ def passes_users(error: BaseException, file: str) -> bool:
 
 
 def _cause(error: BaseException, users: traceback.FrameSummary | None, is_jaxs_own: bool) -> Cause | None:
-    if type(error).__name__ == "InconclusiveDimensionOperation" or _SYMBOL in str(error):
+    if type(error).__name__ == "InconclusiveDimensionOperation" or any(
+        said in str(error) for said in (_SYMBOL, ITERATES_SYMBOL)
+    ):
         return Due.SYMBOLS
     match error:
         case _ if isinstance(error, VALUES_NEEDED):
