@@ -22,6 +22,9 @@ if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", "")
 import pytest
 from hypothesis import settings
 
+# Before a test imports them: what they assert is told like what a test asserts, with what was compared.
+pytest.register_assert_rewrite("arrays", "meshes", "refusals", "strategies")
+
 # Set by .ci/run for the suites on the oldest and the newest JAX. What no version of JAX changes ran once
 # before them, with the versions of README's command; of laws a few examples are enough,
 # and of a long table each takes a third, not the same one. "versions" takes all of the tables.

@@ -429,7 +429,7 @@ def test_a_size_that_goes_with_one_number_only_is_no_success():
 
 
 def of_many(x: Float[Array, "d"], n: int) -> Float[Array, "{n} d"]:
-    return jnp.ones((n + 1, 1)) * x
+    return jnp.ones((n + 1, x.shape[0]))
 
 
 def test_a_number_that_an_argument_says_is_told_as_one():
