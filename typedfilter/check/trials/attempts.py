@@ -29,19 +29,17 @@ from typedfilter.check.trials.guessing import (
 )
 from typedfilter.check.trials.held import APART, OVERLOADED, held_instead, is_overloaded
 from typedfilter.check.trials.keys import with_keys
-from typedfilter.check.trials.letters import enough, letters_of, spelled, supposed, unrelated
+from typedfilter.check.trials.letters import enough, supposed, unrelated
+from typedfilter.check.trials.meant import GOOD, as_meant, is_another, is_raised, spelled_out
 from typedfilter.check.trials.meshes import Axes, How, Meshed, says_places
 from typedfilter.check.trials.owners import of_unsaid_sizes, own_names
-from typedfilter.check.trials.problem import Due, OutOfTime, Raised, Unbound, WrongResult, cause_of
+from typedfilter.check.trials.problem import Due, Raised, Unbound, WrongResult, cause_of
 from typedfilter.check.trials.sharing import hangs_on, shared_names
 from typedfilter.check.trials.subject import Subject
 from typedfilter.check.trials.verdict import MOST_TRIALS, Verdict, needs_mesh, trials_of, verdict_of
 from typedfilter.check.trials.watched import wrong_local
 
-_GOOD = ("proved", "checked")
 _CONSTRUCTED = "with instances as their constructors make them"
-_MOST_LETTERS = 20
-_DEEPEST = 3  # readings that are needed together
 _MOST_CALLED = 2  # guesses at what constructors take, of a function that fails on filled fields
 _SAME = 3  # times that a guess fails in the same way
 _MOST_SUPPOSED = 8  # beside one guess
@@ -63,14 +61,14 @@ def verdict_on(subject: Subject, plan: Plan, keys: bool = True, axes: Axes = ())
     if axes and ABSTRACT_MESHES:
         verdict = _under_mesh(subject, plan, verdict, axes)
     verdict = _with_locals(verdict)
-    if verdict.status in _GOOD:
+    if verdict.status in GOOD:
         verdict = beyond(verdict)
-    return with_keys(verdict) if keys and verdict.status in _GOOD else verdict
+    return with_keys(verdict) if keys and verdict.status in GOOD else verdict
 
 
 def _where_shared(subject: Subject, plan: Plan, verdict: Verdict) -> Verdict:
     """The verdict, with the sizes of instances that it takes for those of arguments, if it hangs on that."""
-    tried = verdict.tried[0] if verdict.status in _GOOD else None
+    tried = verdict.tried[0] if verdict.status in GOOD else None
     shared = shared_names(tried.signature) if tried is not None and tried.symbolic else {}
     if tried is None or not shared:
         return verdict
@@ -93,11 +91,11 @@ def _under_mesh(subject: Subject, plan: Plan, verdict: Verdict, axes: Axes) -> V
             one = _verdict_on(dataclasses.replace(subject, mesh=mesh), plan)
         except UnbuildableError:
             continue
-        if one.status in _GOOD:
+        if one.status in GOOD:
             return dataclasses.replace(one, only="; ".join(filter(None, (mesh.text, one.only))))
         found.append(one)
-    wrong = [one for one in found if one.status == "failed" and not _is_raised(one)]
-    if verdict.status in _GOOD:  # what only Explicit axes refuse is no mistake where axes are Auto
+    wrong = [one for one in found if one.status == "failed" and not is_raised(one)]
+    if verdict.status in GOOD:  # what only Explicit axes refuse is no mistake where axes are Auto
         return wrong[0] if wrong else verdict
     return next(iter([*wrong, *found]), verdict)
 
@@ -105,7 +103,7 @@ def _under_mesh(subject: Subject, plan: Plan, verdict: Verdict, axes: Axes) -> V
 def _ways(subject: Subject, verdict: Verdict, axes: Axes) -> tuple[How, ...]:
     """How a function is to see the mesh, the likeliest first."""
     split = not subject.layers and says_places(subject.root)
-    if verdict.status in _GOOD:
+    if verdict.status in GOOD:
         return ("explicit",) if split else ()
     match cause_of(verdict.decisive.problem if verdict.decisive is not None else None):
         case Unbound(axis) if axis in dict(axes) or needs_mesh(subject):  # of a mesh, this one or another
@@ -116,14 +114,9 @@ def _ways(subject: Subject, verdict: Verdict, axes: Axes) -> tuple[How, ...]:
             return ()
 
 
-def _is_raised(verdict: Verdict) -> bool:
-    problem = verdict.decisive.problem if verdict.decisive is not None else None
-    return problem is None or isinstance(problem, Raised)
-
-
 def _with_locals(verdict: Verdict) -> Verdict:
     """The verdict, unless a local is not what it is annotated with; nobody is blamed for a guess."""
-    for tried in verdict.tried if verdict.status in _GOOD and not verdict.guessed else ():
+    for tried in verdict.tried if verdict.status in GOOD and not verdict.guessed else ():
         if tried.problem is None and tried.good:
             decisive = wrong_local(tried)
             if decisive is not None:
@@ -139,31 +132,35 @@ def _verdict_on(subject: Subject, plan: Plan) -> Verdict:
         guessed = _guessed(subject, plan, examples)
         if guessed is None:
             raise
-        return guessed if guessed.status in _GOOD or _is_wrong_size(guessed) else told_beside(unsaid, guessed)
+        return guessed if _decides(guessed) else told_beside(unsaid, guessed)
     if verdict.status == "skipped":
         guessed = _guessed(subject, plan, examples)
-        told = guessed is not None and (guessed.status in _GOOD or _is_wrong_size(guessed))
-        return guessed if guessed is not None and told else verdict
+        return guessed if guessed is not None and _decides(guessed) else verdict
     return verdict
+
+
+def _decides(guessed: Verdict) -> bool:
+    """Whether a verdict that stands on guesses is one on the function."""
+    return guessed.status in GOOD or _is_wrong_size(guessed)
 
 
 def _to_the_letter(subject: Subject, plan: Plan, examples: list[dict[str, Any]]) -> Verdict:
     signatures = [signature_of(subject, plan, example) for example in examples]
     verdict = verdict_of(signatures)
     if verdict.status != "failed":
-        return _spelled_out(signatures, verdict) or verdict
+        return spelled_out(signatures, verdict) or verdict
     apart = frozenset(label for signature in signatures for label in colliding(signature))
     if apart:
         # Two instances of one class need not have the same sizes: perhaps that was all that was wrong.
         others = [signature_of(subject, plan, example, apart) for example in examples]
         second = verdict_of(others)
-        if second.status in _GOOD:
+        if second.status in GOOD:
             return second
         if second.status == "failed" and _came_further(second, verdict):
             verdict, signatures = second, others
     return (
         _as_constructed(subject, plan, examples, Guess(0, constructor=True))
-        or _as_meant(signatures, verdict)
+        or as_meant(signatures, verdict)
         or _as_guessed(subject, plan, examples)
         or _related(verdict)
     )
@@ -196,7 +193,7 @@ def _as_guessed(subject: Subject, plan: Plan, examples: list[dict[str, Any]]) ->
     for guess in itertools.islice(guesses_for(subject, plan), _MOST_CALLED):
         called = dataclasses.replace(guess, called=True)
         verdict = _constructed(subject, plan, examples, called)
-        if verdict is not None and verdict.status in _GOOD:
+        if verdict is not None and verdict.status in GOOD:
             return dataclasses.replace(verdict, status="checked", guessed=True, only=_CONSTRUCTED)
         if verdict is not None and verdict.status == "skipped" and any(one.refused for one in verdict.tried):
             refused = refused or dataclasses.replace(verdict, reason=f"{_CONSTRUCTED} {verdict.reason}")
@@ -210,7 +207,7 @@ def _as_constructed(
 ) -> Verdict | None:
     """A good verdict on instances as their constructors make them; None where there is none."""
     made = _constructed(subject, plan, examples, guess)
-    return dataclasses.replace(made, only=_CONSTRUCTED) if made is not None and made.status in _GOOD else None
+    return dataclasses.replace(made, only=_CONSTRUCTED) if made is not None and made.status in GOOD else None
 
 
 def _constructed(
@@ -229,70 +226,6 @@ def _came_further(second: Verdict, first: Verdict) -> bool:
     """Whether what is wrong is still wrong, at another place, once the instances have sizes of their own."""
     here, there = (tried.problem if tried else None for tried in (second.decisive, first.decisive))
     return here is not None and there is not None and not here.is_like(there)
-
-
-def _as_meant(signatures: list[Signature], verdict: Verdict, known: Letter = AS_WRITTEN) -> Verdict | None:
-    """A good verdict under a reading that is not the letter's, or under several; None where there is none.
-
-    Where a reading takes too long it may be the one that is meant, so that nobody is blamed.
-    """
-    late: Verdict | None = None
-    waiting: list[tuple[Letter, Verdict, int]] = [(known, verdict, 0)]
-    for number, (letter, before, depth) in enumerate(_readings(waiting)):
-        if number >= _MOST_LETTERS:
-            break
-        try:
-            meant = verdict_of([dataclasses.replace(s, letter=letter) for s in signatures])
-        except UnbuildableError:
-            continue
-        if meant.status in _GOOD:
-            fix = letter.fix or meant.fix
-            return dataclasses.replace(meant, only=letter.text, fix=fix, by_letter=bool(letter.fix))
-        if late is None and _is_late(meant):
-            late = dataclasses.replace(meant, reason=f"{letter.text}, {meant.reason}")
-        if meant.status == "failed" and depth < _DEEPEST and _is_another(meant, before):
-            waiting.append((letter, meant, depth))
-    return late
-
-
-def _is_late(verdict: Verdict) -> bool:
-    problem = verdict.decisive.problem if verdict.decisive is not None else None
-    return isinstance(problem, OutOfTime)
-
-
-def _spelled_out(signatures: list[Signature], verdict: Verdict) -> Verdict | None:
-    """A good verdict where names are what they say (`Nm1` beside `N`), of what is refused at all other sizes.
-
-    What is accepted then, and returns something else than is annotated, is wrong. None where nothing is told.
-    """
-    tried = verdict.decisive
-    if verdict.status != "skipped" or tried is None or tried.problem is None or tried.good:
-        return None
-    letter = next(spelled(tried), None) if tried.problem.refuses else None
-    if letter is None or signatures[0].letter is not None:
-        return None
-    try:
-        meant = verdict_of([dataclasses.replace(s, letter=letter) for s in signatures])
-    except UnbuildableError:
-        return None
-    if meant.status in _GOOD:
-        return dataclasses.replace(meant, only=letter.text, fix=letter.fix, by_letter=True)
-    if meant.status != "failed" or signatures[0].guess is not None:
-        return None
-    further = _as_meant(signatures, meant, letter)
-    return further or (None if _is_raised(meant) else meant)
-
-
-def _is_another(second: Verdict, first: Verdict) -> bool:
-    here, there = (tried.problem if tried else None for tried in (second.decisive, first.decisive))
-    return here is not None and there is not None and here.message != there.message
-
-
-def _readings(waiting: list[tuple[Letter, Verdict, int]]) -> Iterator[tuple[Letter, Verdict, int]]:
-    """The readings of each verdict that waits, each beyond those that it was reached with."""
-    for known, verdict, depth in waiting:  # it grows on the way
-        for letter in letters_of(verdict.decisive) if verdict.decisive is not None else ():
-            yield known.and_(letter), verdict, depth + 1
 
 
 # ------------------------------------------------------------------------------------------------ guesses
@@ -324,7 +257,7 @@ def _guessed(subject: Subject, plan: Plan, examples: list[dict[str, Any]]) -> Ve
             return verdict
         spent += trials_of(verdict.tried)
         hidden = (wrong and shows_nothing(verdict.tried)) or (sized and is_at_one_size(verdict.tried))
-        if verdict.status in _GOOD and not hidden:
+        if verdict.status in GOOD and not hidden:
             return dataclasses.replace(verdict, status="checked", guessed=True)
         sized = sized or (verdict.decisive is not None and is_of_sizes(verdict.decisive))
         problem = verdict.decisive.problem if verdict.decisive else None
@@ -375,7 +308,7 @@ def _squares(signatures: list[Signature], verdict: Verdict) -> Iterator[Letter]:
 
 def _supposed(signatures: list[Signature], verdict: Verdict) -> Verdict:
     """A good verdict where what is supposed beside the guesses holds; the given one where nothing helps."""
-    helped = _spelled_out(signatures, verdict)
+    helped = spelled_out(signatures, verdict)
     if helped is not None:
         return helped
     left = itertools.count(_MOST_SUPPOSED, -1)
@@ -398,9 +331,9 @@ def _beside_guesses(
             meant = verdict_of([dataclasses.replace(s, letter=both) for s in signatures])
         except UnbuildableError:
             continue
-        if meant.status in _GOOD:
+        if meant.status in GOOD:
             return dataclasses.replace(meant, only=both.text)
-        further = known is AS_WRITTEN and _is_another(meant, verdict)
+        further = known is AS_WRITTEN and is_another(meant, verdict)
         deeper = _beside_guesses(signatures, both, meant, left) if further else None
         if deeper is not None:
             return deeper

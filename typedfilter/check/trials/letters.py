@@ -24,7 +24,7 @@ from typedfilter.check.inputs.nodes import (
 )
 from typedfilter.check.inputs.place import scope_of
 from typedfilter.check.inputs.signature import Letter, Signature
-from typedfilter.check.inputs.values import FloatNode, SizeNode
+from typedfilter.check.inputs.values import FloatNode
 from typedfilter.check.trials.blocks import SPLITS, whole_blocks
 from typedfilter.check.trials.excuses import Tried
 from typedfilter.check.trials.held import held_otherwise
@@ -360,8 +360,7 @@ def supposed(tried: Tried, counts: Sequence[int]) -> Iterator[Letter]:
 
 def enough(tried: Tried) -> Iterator[Letter]:
     """Sizes of which a part is taken that an argument counts: `x[:k]`, and the k largest of x."""
-    nodes = (node for p in tried.signature.parameters for node in walk(p.node))
-    counts = {node.name: None for node in nodes if isinstance(node, SizeNode)}
+    counts = sorted(_layout.sized(tried.signature))
     varied, known = tried.layout.names.varied, dict(tried.layout.names.equal)
     pairs = re.findall(r"min\((\w+), (\w+)\)", _said(tried))
     if not pairs and isinstance(tried.problem, Raised):
